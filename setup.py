@@ -1,0 +1,64 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Install mdflow_ros with pip or, as an ament_python package, with colcon."""
+
+from glob import glob
+
+from setuptools import setup
+
+PACKAGE = "mdflow_ros"
+
+# The node needs no more than this. ROS 2 itself comes from apt, or from the `ros` extra where there is no apt.
+RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.5,<5", "onnxruntime>=1.16", "PyYAML"]
+
+EXTRAS = {
+    # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
+    "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces"],
+    "demo": ["scikit-video"],
+    "tensorrt": ["tensorrt", "cuda-python", "onnx>=1.15"],
+    "training": [
+        "torch==2.14.1",
+        "torchvision==0.29.1",
+        "onnx>=1.15",
+        "rosbags>=0.10",
+        "pydantic>=2",
+        "tensorboard",
+        "tqdm",
+        "matplotlib",
+    ],
+    "test": ["pytest", "ruff", "mypy", "types-PyYAML", "onnx>=1.15", "rosbags>=0.10"],
+}
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Real-time optical flow with confidence, and label-free adaptation to your own robot",
+    license="Apache-2.0",
+    maintainer="The mdflow_ros Authors",
+    maintainer_email="maintainers@mdflow-ros.example",
+    python_requires=">=3.10",
+    packages=[
+        "mdflow_ros",
+        "mdflow_ros.backends",
+        "mdflow_ros.core",
+        "mdflow_ros.model",
+        "mdflow_ros.node",
+        "mdflow_training",
+    ],
+    package_dir={"mdflow_training": "training"},
+    package_data={"mdflow_ros.model": ["*.onnx", "*.json"], "mdflow_training": ["configs/*.yaml"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
+        (f"share/{PACKAGE}/config", glob("config/*.yaml")),
+    ],
+    zip_safe=False,
+    install_requires=RUNTIME,
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "flow_node = mdflow_ros.node.flow_node:main",
+        ]
+    },
+)

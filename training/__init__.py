@@ -1,0 +1,3 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training, evaluation and adaptation of the teacher. Needs torch; the node does not."""
