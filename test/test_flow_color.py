@@ -1,0 +1,57 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from mdflow_ros.core.flow_color import flow_to_color
+
+
+def color_of(u, v, max_flow=10.0):
+    return flow_to_color(np.full((2, 3, 2), (u, v), np.float32), max_flow)[0, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("direction", "hues_from_red"),  # of the 55 of Baker et al.: 15 to yellow, 6 green, 4 cyan, 11 blue, 13, 6
+    [((10, 0), 0), ((0, 10), 13.75), ((-10, 0), 27.5), ((0, -10), 41.25)],
+)
+def test_directions_have_the_hues_of_the_middlebury_wheel(direction, hues_from_red):
+    red_green_blue = [
+        np.interp(hues_from_red, [0, 15, 21, 25, 36, 49, 55], values)
+        for values in (
+            [255, 255, 0, 0, 0, 255, 255],
+            [0, 255, 255, 255, 0, 0, 0],
+            [0, 0, 0, 255, 255, 255, 0],
+        )
+    ]
+    assert np.allclose(color_of(*direction), red_green_blue, atol=2)
+
+
+def test_saturation_grows_with_length_up_to_max_flow():
+    assert color_of(0, 0) == [255, 255, 255]
+    assert np.allclose(color_of(5, 0), [255, 127.5, 127.5], atol=1)
+    assert color_of(1000, 0) == color_of(10, 0) == [255, 0, 0]
+
+
+def test_the_longest_vector_sets_the_scale_by_default():
+    flow = np.zeros((4, 4, 2), np.float32)
+    flow[1, 2] = (3, 0)
+    color = flow_to_color(flow)
+    assert color.dtype == np.uint8 and color.shape == (4, 4, 3)
+    assert color[1, 2].tolist() == [255, 0, 0]
+    assert (flow_to_color(np.zeros((4, 4, 2), np.float32)) == 255).all()
+
+
+def test_unknown_flow_is_black_and_does_not_set_the_scale():
+    flow = np.full((3, 3, 2), (2, 0), np.float32)
+    flow[0, 0] = np.nan
+    flow[1, 1] = (np.inf, 0)
+    color = flow_to_color(flow)
+    assert color[0, 0].tolist() == color[1, 1].tolist() == [0, 0, 0]
+    assert color[2, 2].tolist() == [255, 0, 0]
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match=r"\(H, W, 2\)"):
+        flow_to_color(np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(ValueError, match="above 0"):
+        flow_to_color(np.zeros((4, 4, 2), np.float32), max_flow=0)
