@@ -1,0 +1,77 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""One process or several: the same training code runs alone and under ``torchrun``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Context:
+    """Which process this is.
+
+    Attributes:
+        rank: number of this process, from 0.
+        world_size: how many processes train together.
+        device: where this process computes.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that logs and saves."""
+        return self.rank == 0
+
+
+def setup() -> Context:
+    """Join the processes that ``torchrun`` started; without it, be the only one.
+
+    Uses NCCL where each process has a GPU of its own, else gloo.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cpu")
+    if torch.cuda.device_count() > local_rank:
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    if world_size == 1:
+        return Context(0, 1, device)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Context(torch.distributed.get_rank(), world_size, device)
+
+
+def wrap(module: nn.Module) -> nn.Module:
+    """Let the gradients of ``module`` be averaged over the processes; alone, return it as it is."""
+    if not torch.distributed.is_initialized():
+        return module
+    return DistributedDataParallel(module)
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """Return the module that `wrap` was given."""
+    return module.module if isinstance(module, DistributedDataParallel) else module
+
+
+def reduce_mean(value: Tensor) -> Tensor:
+    """Return the mean of ``value`` over the processes, detached."""
+    value = value.detach().clone()
+    if torch.distributed.is_initialized():
+        torch.distributed.all_reduce(value)
+        value /= torch.distributed.get_world_size()
+    return value
+
+
+def teardown() -> None:
+    """Leave the process group, if any."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
