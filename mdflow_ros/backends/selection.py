@@ -1,0 +1,68 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Choose the backend: the one that was asked for or, with ``auto``, the best that works here."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from pathlib import Path
+
+from mdflow_ros.backends.backend import Backend, BackendFactory, BackendOptions, BackendUnavailable
+from mdflow_ros.backends.onnxruntime_backend import PROVIDERS, OnnxRuntimeBackend
+
+AUTO = "auto"
+
+logger = logging.getLogger(__name__)
+
+
+def _tensorrt(model: Path, options: BackendOptions) -> Backend:
+    from mdflow_ros.backends.tensorrt_backend import TensorRtBackend
+
+    return TensorRtBackend(model, options)
+
+
+def _torch(model: Path, options: BackendOptions) -> Backend:
+    from mdflow_ros.backends.torch_backend import TorchBackend
+
+    return TorchBackend(model, options)
+
+
+BACKENDS: dict[str, BackendFactory] = {
+    "tensorrt": _tensorrt,
+    **{name: partial(OnnxRuntimeBackend, name=name) for name in PROVIDERS},
+    "torch": _torch,
+}
+"""Every backend by name. Modules are imported when they are asked for: torch and tensorrt may be absent."""
+
+PREFERENCE = ("tensorrt", "onnxruntime")
+"""What ``auto`` tries, best first."""
+
+
+def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
+    """Load ``model`` into the backend called ``name``.
+
+    With ``auto``, backends that cannot run here are passed over and the log says why.
+
+    Raises:
+        ValueError: there is no such backend.
+        BackendUnavailable: it cannot run here, or, with ``auto``, none can.
+        BackendError: the model cannot be loaded.
+    """
+    if name != AUTO:
+        if name not in BACKENDS:
+            raise ValueError(f"there is no backend '{name}'; there are {', '.join((AUTO, *BACKENDS))}")
+        try:
+            return BACKENDS[name](model, options)
+        except BackendUnavailable as error:
+            raise BackendUnavailable(f"backend '{name}' cannot run here: {error}") from error
+    reasons = []
+    for candidate in PREFERENCE:
+        try:
+            backend = BACKENDS[candidate](model, options)
+        except BackendUnavailable as error:
+            reasons.append(f"{candidate}: {error}")
+            continue
+        logger.info("backend auto chose %s%s", candidate, f" ({'; '.join(reasons)})" if reasons else "")
+        return backend
+    raise BackendUnavailable(f"no backend can run here: {'; '.join(reasons)}")

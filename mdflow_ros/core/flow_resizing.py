@@ -1,0 +1,49 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes, and what a change of size does to images and to flow. Every size is ``(width, height)`` in pixels."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Size = tuple[int, int]
+
+
+def network_size(size: Size, multiple: int) -> Size:
+    """Round both sides up to the next multiple."""
+    return math.ceil(size[0] / multiple) * multiple, math.ceil(size[1] / multiple) * multiple
+
+
+def scaled_size(size: Size, scale: float) -> Size:
+    """Scale both sides and round them, to 1 pixel at least."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Resize an image ``(H, W, 3)``: averaging where it shrinks, bilinear where it grows."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    shrinks = size[0] < width and size[1] < height
+    resized: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized
+
+
+def resize_field(field: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+    """Resize a field ``(H, W)`` or ``(H, W, C)`` bilinearly, half pixels aligned; values stay as they are."""
+    if (field.shape[1], field.shape[0]) == size:
+        return field
+    resized: NDArray[np.float32] = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def resize_flow(flow: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
+    """Resize a flow field ``(H, W, 2)`` and scale its vectors, each axis by its own factor."""
+    height, width = flow.shape[:2]
+    if (width, height) == size:
+        return flow
+    return resize_field(flow, size) * np.array([size[0] / width, size[1] / height], np.float32)

@@ -1,0 +1,143 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A deployable model: an ONNX file, and beside it a JSON card that says what it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+BUNDLED_MODEL = Path(__file__).with_name("teacher.onnx")
+
+_MAKE_ONE = "make one with `python training/import_checkpoint.py CHECKPOINT.pth --out MODEL.onnx`"
+
+
+class ModelError(ValueError):
+    """A model is missing, damaged, or not what it says it is."""
+
+
+class Preprocessing(Enum):
+    """What a network expects of its input; the graph does it."""
+
+    RGB_SCALAR_MEAN = "rgb_scalar_mean"
+    """RGB / 255 minus one mean per pair, over both images and all channels: MDFlow's checkpoints and ours."""
+
+    BGR_CHANNEL_MEAN = "bgr_channel_mean"
+    """BGR / 255 minus one mean per pair and channel: the supervised FastFlowNet release."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a deployable model is and where it comes from.
+
+    Attributes:
+        name: a short name for people.
+        sha256: of the ONNX file.
+        preprocessing: what the network expects; done inside the graph.
+        cost_volume_normalization: whether features are normalised before each correlation.
+        licence: SPDX name, or a sentence, for the weights.
+        parent: sha256 or name of the checkpoint that it was made from.
+        training_data: what it learnt from, in words.
+        metrics: measured figures, by data set.
+        training: settings and history of its training, free in form.
+    """
+
+    name: str
+    sha256: str
+    preprocessing: Preprocessing
+    cost_volume_normalization: bool
+    licence: str
+    parent: str | None = None
+    training_data: str = "unknown"
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the card as indented JSON."""
+        return json.dumps({**dataclasses.asdict(self), "preprocessing": self.preprocessing.value}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card.
+
+        Raises:
+            ModelError: it is not JSON, or fields are missing, unknown or of the wrong kind.
+        """
+        try:
+            values = json.loads(text)
+            return cls(**{**values, "preprocessing": Preprocessing(values["preprocessing"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"not a model card: {error}") from error
+
+
+def card_path(model: Path) -> Path:
+    """Return where the card of ``model`` lies."""
+    return model.with_suffix(".json")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_card(model: Path) -> ModelCard:
+    """Read the card of ``model`` and check that it describes this very file.
+
+    Raises:
+        ModelError: the model or its card is missing, unreadable, or they do not belong together. The text names the
+            file and the command that makes one.
+    """
+    for path in (model, card_path(model)):
+        if not path.is_file():
+            raise ModelError(f"there is no file {path}; {_MAKE_ONE}")
+    try:
+        card = ModelCard.from_json(card_path(model).read_text(encoding="utf-8"))
+        digest = sha256_of(model)
+    except (ModelError, OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"cannot read {card_path(model)}: {error}; {_MAKE_ONE}") from error
+    if digest != card.sha256:
+        raise ModelError(
+            f"{model} is not the file that {card_path(model).name} describes: its SHA-256 is {digest}, "
+            f"the card says {card.sha256}. It is damaged or was replaced; {_MAKE_ONE}"
+        )
+    return card
+
+
+def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
+    """Write a serialised ONNX graph and its card, both aside first and then renamed.
+
+    Args:
+        graph: the serialised model.
+        card: its card; the ``sha256`` is filled in here.
+        path: the ONNX file.
+
+    Returns:
+        The card as written.
+    """
+    card = dataclasses.replace(card, sha256=hashlib.sha256(graph).hexdigest())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, graph)
+    replace_file(card_path(path), card.to_json().encode())
+    return card
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path`` and rename it there, so that no reader ever sees half a file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

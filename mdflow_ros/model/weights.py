@@ -1,0 +1,30 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read the parameters back out of a deployable model: the ONNX file is also the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from mdflow_ros.model.architecture import parameter_shapes
+from mdflow_ros.model.card import ModelCard, ModelError, load_card
+
+
+def load_weights(model: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
+    """Return the 104 official parameters of a deployable model, as float32, and its card.
+
+    Raises:
+        ModelError: the file is missing, damaged, or not a FastFlowNet that this package wrote.
+    """
+    card = load_card(model)
+    try:
+        initializers = {tensor.name: tensor for tensor in onnx.load(model).graph.initializer}
+        weights = {name: numpy_helper.to_array(initializers[name]).astype(np.float32) for name in parameter_shapes()}
+    except Exception as error:  # onnx raises protobuf's errors, which are no public type
+        raise ModelError(f"{model} holds no FastFlowNet parameters: {error!r}") from error
+    return weights, card

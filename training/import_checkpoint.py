@@ -1,0 +1,147 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Turn a FastFlowNet checkpoint (.pth) into a deployable model: an ONNX file and its card."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mdflow_ros.model.card import ModelCard, ModelError, Preprocessing, save_model
+from mdflow_ros.model.fastflownet_graph import build_graph, check_weights
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's parameters and what it says about itself.
+
+    Attributes:
+        weights: the 104 official parameters, float32.
+        cost_volume_normalization: what the checkpoint says; ``None`` if it says nothing (official ones).
+        training: its own notes on its training.
+    """
+
+    weights: dict[str, NDArray[np.float32]]
+    cost_volume_normalization: bool | None
+    training: dict[str, Any]
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a ``.pth``: a plain state dict, as FastFlowNet and MDFlow publish, or one under the key ``state_dict``.
+
+    Raises:
+        ModelError: the file is missing, unreadable, or does not hold exactly FastFlowNet's parameters.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"there is no checkpoint {path}") from None
+    except Exception as error:  # torch raises a different type for every kind of damage
+        raise ModelError(f"{path} is not a checkpoint that torch can read safely: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not a state dict")
+    state = content.get("state_dict", content)
+    weights = {
+        name.removeprefix("module."): value.float().numpy() for name, value in state.items() if torch.is_tensor(value)
+    }
+    try:
+        check_weights(weights)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from error
+    return Checkpoint(weights, content.get("cost_volume_normalization"), content.get("training") or {})
+
+
+def import_checkpoint(
+    checkpoint: Path,
+    out: Path,
+    *,
+    preprocessing: Preprocessing = Preprocessing.RGB_SCALAR_MEAN,
+    cost_volume_normalization: bool | None = None,
+    half: bool = False,
+    name: str | None = None,
+    licence: str = "unknown",
+    training_data: str = "unknown",
+) -> ModelCard:
+    """Write ``out`` and its card from ``checkpoint``.
+
+    Args:
+        checkpoint: see `load_checkpoint`.
+        out: the ONNX file to write.
+        preprocessing: what the network expects of its input.
+        cost_volume_normalization: ``None`` takes what the checkpoint says, and off if it says nothing.
+        half: store the parameters in half precision; arithmetic stays in single.
+        name: the model's name; the checkpoint's file name by default.
+        licence: of the weights.
+        training_data: what it learnt from.
+
+    Raises:
+        ModelError: see `load_checkpoint`.
+    """
+    content = load_checkpoint(checkpoint)
+    if cost_volume_normalization is None:
+        cost_volume_normalization = bool(content.cost_volume_normalization)
+    stored = np.float16 if half else np.float32
+    weights = {name: value.astype(stored) for name, value in content.weights.items()}
+    graph = build_graph(weights, preprocessing, cost_volume_normalization)
+    card = ModelCard(
+        name=name or checkpoint.stem,
+        sha256="",
+        preprocessing=preprocessing,
+        cost_volume_normalization=cost_volume_normalization,
+        licence=licence,
+        parent=f"sha256:{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}",
+        training_data=training_data,
+        training=content.training,
+    )
+    return save_model(graph.SerializeToString(deterministic=True), card, out)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="official FastFlowNet or MDFlow .pth, or one of this package")
+    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write; its card goes beside it")
+    parser.add_argument(
+        "--preprocessing",
+        choices=[choice.value for choice in Preprocessing],
+        default=Preprocessing.RGB_SCALAR_MEAN.value,
+        help="rgb_scalar_mean: MDFlow's and this package's checkpoints; bgr_channel_mean: supervised FastFlowNet",
+    )
+    parser.add_argument(
+        "--cost-volume-normalization",
+        action=argparse.BooleanOptionalAction,
+        help="overrides what the checkpoint says; official ones say nothing and need it off",
+    )
+    parser.add_argument("--half", action="store_true", help="store the parameters in half precision")
+    parser.add_argument("--name", help="name of the model (default: the checkpoint's file name)")
+    parser.add_argument("--licence", default="unknown", help="licence of the weights")
+    parser.add_argument("--training-data", default="unknown", help="what the weights learnt from")
+    options = parser.parse_args(arguments)
+    try:
+        card = import_checkpoint(
+            options.checkpoint,
+            options.out,
+            preprocessing=Preprocessing(options.preprocessing),
+            cost_volume_normalization=options.cost_volume_normalization,
+            half=options.half,
+            name=options.name,
+            licence=options.licence,
+            training_data=options.training_data,
+        )
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {options.out} ({options.out.stat().st_size / 1e6:.1f} MB), sha256 {card.sha256}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
