@@ -1,0 +1,99 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from textured_pairs import AffinePair
+
+from mdflow_training.census import OUTSIDE, RADIUS, TAPS, census_distance, inside_window, luma
+from mdflow_training.unsupervised_losses import masked_mean, photometric_loss, smoothness_loss
+
+
+def interior(distance: torch.Tensor) -> torch.Tensor:
+    return distance[..., RADIUS:-RADIUS, RADIUS:-RADIUS]
+
+
+def slow_census_distance(first: torch.Tensor, second: torch.Tensor, y: int, x: int) -> float:
+    """The definition, one pixel at a time."""
+    total = 0.0
+    for dy in range(-RADIUS, RADIUS + 1):
+        for dx in range(-RADIUS, RADIUS + 1):
+            t = [(image[0, 0, y + dy, x + dx] - image[0, 0, y, x]) for image in (luma(first), luma(second))]
+            squashed = [value / (0.81 + value**2) ** 0.5 for value in t]
+            squared = (squashed[0] - squashed[1]) ** 2
+            total += float(squared / (0.1 + squared))
+    return total / TAPS
+
+
+def test_census_distance_is_its_definition():
+    torch.manual_seed(0)
+    first, second = torch.rand(2, 1, 3, 12, 14)
+    distance = census_distance(first, second)
+    for y, x in ((3, 3), (5, 9), (8, 10)):
+        assert float(distance[0, 0, y, x]) == pytest.approx(slow_census_distance(first, second, y, x), abs=1e-5)
+
+
+def test_census_ignores_brightness_and_marks_its_border():
+    image = torch.rand(1, 3, 16, 18) * 0.8
+    assert interior(census_distance(image, image)).abs().max() == 0
+    assert interior(census_distance(image, image + 0.1)).max() < 1e-4
+    distance = census_distance(image, image)
+    assert (distance * (1 - inside_window(image)) == OUTSIDE * (1 - inside_window(image))).all()
+
+
+def test_random_images_are_about_as_far_apart_as_stated():
+    torch.manual_seed(0)
+    first, second = torch.rand(2, 1, 3, 64, 64)
+    assert 0.4 < float(interior(census_distance(first, second)).median()) < 0.7
+
+
+def test_photometric_gradient_points_towards_the_true_flow():
+    pair = AffinePair((48, 64), (1.0, 0.0), shortest_wave=12)
+    flow = torch.zeros_like(pair.forward, requires_grad=True)
+    photometric_loss(pair.first, pair.second, flow, torch.ones_like(flow[:, :1])).backward()
+    assert flow.grad is not None
+    assert float(flow.grad[:, 0].sum()) < 0, "u has to grow"
+    assert abs(float(flow.grad[:, 1].sum())) < abs(float(flow.grad[:, 0].sum())) / 3
+
+
+def test_photometric_loss_is_least_at_the_true_flow_and_sees_only_visible_pixels():
+    pair = AffinePair((48, 64), (2.0, -1.0), 0.02)
+    ones = torch.ones(1, 1, 48, 64)
+    true = photometric_loss(pair.first, pair.second, pair.forward, ones)
+    assert true < photometric_loss(pair.first, pair.second, torch.zeros_like(pair.forward), ones)
+    left = ones.clone()
+    left[..., 32:] = 0
+    wrong_on_the_right = pair.forward.clone()
+    wrong_on_the_right[..., 40:] += 5
+    assert photometric_loss(pair.first, pair.second, wrong_on_the_right, left) == pytest.approx(
+        float(photometric_loss(pair.first, pair.second, pair.forward, left)), abs=1e-6
+    )
+    flow = pair.forward.clone().requires_grad_()
+    photometric_loss(pair.first, pair.second, flow, left).backward()
+    assert flow.grad is not None and not flow.grad[..., 36:].any() and flow.grad[..., :32].any()
+
+
+def test_masked_mean_weighs_samples_alike():
+    values = torch.stack((torch.full((1, 4, 4), 2.0), torch.full((1, 4, 4), 6.0)))
+    mask = torch.ones(2, 1, 4, 4)
+    mask[0, :, 1:] = 0
+    assert float(masked_mean(values, mask)) == pytest.approx(4, abs=1e-4)
+    assert float(masked_mean(values, torch.zeros_like(mask))) == 0
+
+
+@pytest.mark.parametrize(("order", "free"), [(1, "constant"), (2, "linear")])
+def test_smoothness_is_free_for_the_flow_it_favours(order: int, free: str):
+    image = torch.full((1, 3, 32, 32), 0.5)
+    ramp = torch.linspace(0, 8, 32).view(1, 1, 1, 32).expand(1, 2, 32, 32)
+    flow = ramp if free == "linear" else torch.ones(1, 2, 32, 32)
+    assert float(smoothness_loss(image, flow, order)) < 2e-3
+    assert float(smoothness_loss(image, ramp.square(), order)) > 0.05
+
+
+def test_smoothness_excuses_changes_at_edges():
+    flow = torch.zeros(1, 2, 32, 32)
+    flow[..., 16:] = 4
+    edge = torch.zeros(1, 3, 32, 32)
+    edge[..., 16:] = 1
+    for order in (1, 2):
+        excused = smoothness_loss(edge, flow, order)
+        assert excused < 0.2 * smoothness_loss(torch.zeros_like(edge), flow, order)
