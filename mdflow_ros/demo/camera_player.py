@@ -1,0 +1,225 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Publish a video, a camera, a folder of images or a bag as a ROS 2 camera.
+
+Every image is stamped with the time at which it is captured: when it comes from the camera, or when its turn in the
+recording has come. Topics: ``camera/image_raw``, ``camera/camera_info`` (with ``--focal-length``), and ``/diagnostics``
+with the number of frames published, once a second and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import sys
+import time
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from mdflow_ros.demo.frame_sources import Frame, SourceError, is_camera, read_frames
+from mdflow_ros.demo.stop_signal import StopSignal
+
+QUEUE_DEPTH = 10
+POLL_SECONDS = 0.05
+DELIVERY_SECONDS = 2.0
+"""How long to wait at the end for reliable subscribers to acknowledge the last messages."""
+
+
+class PlayerError(RuntimeError):
+    """The player cannot go on; the text says why and what to do."""
+
+
+class CameraPlayer(Node):
+    """The publishers of one camera."""
+
+    def __init__(self, options: argparse.Namespace, stop: StopSignal) -> None:
+        super().__init__("camera_player")
+        self.frames_published = 0
+        self._options = options
+        self._stop = stop
+        reliability = ReliabilityPolicy[options.reliability.upper()]
+        qos = QoSProfile(depth=QUEUE_DEPTH, reliability=reliability)
+        self._images = self.create_publisher(Image, "camera/image_raw", qos)
+        self._camera_infos = self.create_publisher(CameraInfo, "camera/camera_info", qos)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QUEUE_DEPTH)
+        self._last_report = 0.0
+
+    def play(self) -> None:
+        """Publish frame after frame until the source or the process ends.
+
+        Raises:
+            SourceError: the source cannot be read.
+            PlayerError: nobody subscribes in time.
+        """
+        frames = read_frames(self._options.source)
+        first = next(frames, None)  # a bad source is reported before waiting for anybody
+        if first is None:
+            raise SourceError(f"{self._options.source} holds no images.")
+        self._wait_for_subscribers()
+        for frame, due in self._schedule(first, frames):
+            rgb = _shrink(frame.rgb, self._options.max_width)
+            while (left := due - time.monotonic()) > 0 and not self._stop.requested:
+                time.sleep(min(left, POLL_SECONDS))
+            if self._stop.requested:
+                break
+            self._publish(rgb)
+            self._report()
+        self._report(final=True)
+
+    def _schedule(self, frame: Frame, frames: Iterator[Frame]) -> Iterator[tuple[Frame, float]]:
+        """Pair each frame with the time (of the monotonic clock) at which it is due: a camera's frames at once."""
+        live = is_camera(self._options.source)
+        due = time.monotonic()
+        interval = 0.0
+        previous = frame
+        yield frame, due
+        while True:
+            for frame in frames:
+                if not live:
+                    interval = self._interval(previous, frame, interval)
+                due += interval
+                previous = frame
+                yield frame, due
+            if not self._options.loop:
+                return
+            frames = read_frames(self._options.source)
+
+    def _interval(self, previous: Frame, frame: Frame, last: float) -> float:
+        """Return the seconds between two frames of a recording; from its end to its start, the last ones again."""
+        if self._options.rate is not None:
+            return 1.0 / self._options.rate
+        if frame.seconds is None or previous.seconds is None:
+            raise SourceError(f"{self._options.source} does not tell its frame rate. Give one, such as --rate 10.")
+        gap = frame.seconds - previous.seconds
+        return gap if gap > 0 else last
+
+    def _wait_for_subscribers(self) -> None:
+        wanted = self._options.wait_for_subscribers
+        deadline = time.monotonic() + self._options.wait_timeout
+        while not self._stop.requested and self._images.get_subscription_count() < wanted:
+            if time.monotonic() > deadline:
+                raise PlayerError(
+                    f"{self._images.get_subscription_count()} of {wanted} subscribers on {self._images.topic_name} "
+                    f"after {self._options.wait_timeout:g} s. Are they running, with the same ROS_DOMAIN_ID?"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _publish(self, rgb: NDArray[np.uint8]) -> None:
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._options.frame_id)
+        pixels = rgb if self._options.encoding == "rgb8" else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        height, width = rgb.shape[:2]
+        image = Image(header=header, height=height, width=width, encoding=self._options.encoding, step=3 * width)
+        # array.array is taken over as it is; any other sequence is checked and copied element by element.
+        image.data = array.array("B", pixels.tobytes())
+        self._images.publish(image)
+        if self._options.focal_length is not None:
+            self._camera_infos.publish(_pinhole(header, width, height, self._options.focal_length))
+        self.frames_published += 1
+
+    def _report(self, final: bool = False) -> None:
+        """Publish the diagnostics when a second has passed, or for the last time."""
+        now = time.monotonic()
+        if not final and now - self._last_report < 1.0:
+            return
+        self._last_report = now
+        values = [
+            KeyValue(key="frames_published", value=str(self.frames_published)),
+            KeyValue(key="source", value=self._options.source),
+        ]
+        status = DiagnosticStatus(
+            name=self.get_fully_qualified_name(), message="done" if final else "playing", values=values
+        )
+        self._diagnostics.publish(
+            DiagnosticArray(header=Header(stamp=self.get_clock().now().to_msg()), status=[status])
+        )
+        if final:
+            for publisher in (self._images, self._diagnostics):
+                publisher.wait_for_all_acked(Duration(seconds=DELIVERY_SECONDS))
+
+
+def _shrink(rgb: NDArray[np.uint8], max_width: int | None) -> NDArray[np.uint8]:
+    """Scale an image down to a width at most, keeping its proportions."""
+    height, width = rgb.shape[:2]
+    if max_width is None or width <= max_width:
+        return rgb
+    size = (max_width, max(1, round(height * max_width / width)))
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _pinhole(header: Header, width: int, height: int, focal_length: float) -> CameraInfo:
+    """Return the calibration of a camera without distortion, with square pixels and a centred axis."""
+    center_x, center_y = (width - 1) / 2, (height - 1) / 2
+    info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.k = [focal_length, 0.0, center_x, 0.0, focal_length, center_y, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal_length, 0.0, center_x, 0.0, 0.0, focal_length, center_y, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="camera_player", description="Publish a recording or a camera as sensor_msgs/Image on camera/image_raw."
+    )
+    parser.add_argument("source", help="video file, camera index, folder of images, or bag (folder, .mcap or .db3)")
+    parser.add_argument("--rate", type=_positive, help="frames a second (default: as recorded; a camera ignores it)")
+    parser.add_argument("--loop", action="store_true", help="start again at the end")
+    parser.add_argument("--max-width", type=int, help="scale wider images down to this many pixels")
+    parser.add_argument("--frame-id", default="camera", help="header.frame_id (default: camera)")
+    parser.add_argument("--encoding", choices=("rgb8", "bgr8"), default="rgb8", help="default: rgb8")
+    parser.add_argument(
+        "--reliability",
+        choices=("best_effort", "reliable"),
+        default="best_effort",
+        help="of the publishers (default: best_effort, as camera drivers do)",
+    )
+    parser.add_argument(
+        "--focal-length", type=_positive, help="in pixels of the published image; also publishes camera/camera_info"
+    )
+    parser.add_argument(
+        "--wait-for-subscribers", type=int, default=0, metavar="N", help="start when the images have N subscribers"
+    )
+    parser.add_argument(
+        "--wait-timeout", type=_positive, default=60.0, metavar="SECONDS", help="give up waiting (default: 60)"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the player; return 1 when it cannot play."""
+    arguments = sys.argv if arguments is None else arguments
+    options = _parse(remove_ros_args(arguments)[1:])
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    player = CameraPlayer(options, StopSignal())
+    try:
+        player.play()
+    except (SourceError, PlayerError) as error:
+        player.get_logger().error(str(error))
+        return 1
+    finally:
+        player.get_logger().info(f"{player.frames_published} frames published")
+        player.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

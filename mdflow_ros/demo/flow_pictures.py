@@ -1,0 +1,249 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Draw image, flow and confidence side by side: as a video, and as a contact sheet of a few moments.
+
+All images are ``(H, W, 3)`` uint8 RGB.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.flow_color import flow_to_color
+
+Picture = NDArray[np.uint8]
+
+TILE_WIDTH = 400
+GAP = 8
+CAPTION_HEIGHT = 30
+HEADER_HEIGHT = 112
+LEGEND_SIDE = 80
+BACKGROUND = (24, 26, 30)
+FOREGROUND = (236, 236, 236)
+MUTED = (160, 164, 170)
+FONT = cv2.FONT_HERSHEY_DUPLEX
+COLUMNS = ("image", "optical flow", "confidence")
+
+FASTEST_PERCENT = 99
+"""Full saturation is this percentile of the lengths, as single wild vectors would pale all others."""
+SCALE_DECAY = 0.98
+"""How slowly the video's colours adapt, per pair, when the motion gets slower."""
+RATE_PAIRS = 10
+"""The video's frame rate is measured on this many pairs."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One flow and what belongs to it, each at most `TILE_WIDTH` wide (see `shrink_to_tile`).
+
+    Attributes:
+        seconds: time since the first pair.
+        image: ``(h, w, 3)`` uint8 RGB, the older image, on whose grid the forward flow lies.
+        flow: ``(H, W, 2)`` float32, pixels of the published size, not finite where unknown.
+        confidence: ``(H, W)`` float32 in [0, 1].
+    """
+
+    seconds: float
+    image: Picture
+    flow: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
+def shrink_to_tile(array: NDArray[Any]) -> NDArray[Any]:
+    """Scale an image, a flow or a confidence down to `TILE_WIDTH` if it is wider; values keep their unit."""
+    height, width = array.shape[:2]
+    if width <= TILE_WIDTH:
+        return array
+    # A mean would spread the NaN of a masked flow to its neighbours.
+    interpolation = cv2.INTER_AREA if array.dtype == np.uint8 else cv2.INTER_NEAREST
+    return cv2.resize(array, (TILE_WIDTH, max(1, round(height * TILE_WIDTH / width))), interpolation=interpolation)
+
+
+class EvenSample:
+    """Keeps moments spread evenly over a run of unknown length, in bounded memory."""
+
+    def __init__(self, capacity: int = 24) -> None:
+        self._capacity = capacity
+        self._stride = 1
+        self._seen = 0
+        self._kept: list[Moment] = []
+
+    def add(self, moment: Moment) -> None:
+        """Keep the moment if its turn has come; thin out what was kept when there is too much."""
+        if self._seen % self._stride == 0:
+            self._kept.append(moment)
+        self._seen += 1
+        if len(self._kept) == self._capacity:
+            self._kept = self._kept[::2]
+            self._stride *= 2
+
+    def pick(self, count: int) -> list[Moment]:
+        """Return up to ``count`` moments, in order, from the whole run."""
+        count = min(count, len(self._kept))
+        # The middles of equal parts: the very first pair, often of a camera that just woke up, is none of them.
+        return [self._kept[(2 * part + 1) * len(self._kept) // (2 * count)] for part in range(count)]
+
+
+class FlowVideo:
+    """Writes moments to an ``.mp4`` file as they come; the file appears when `close` is called."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f".{path.stem}.part{path.suffix}")
+        self._early: list[Moment] = []
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._max_flow = 0.0
+
+    def add(self, moment: Moment) -> None:
+        """Append a moment."""
+        if self._writer is not None:
+            self._write(moment)
+            return
+        self._early.append(moment)
+        if len(self._early) == RATE_PAIRS:
+            self._open()
+
+    def close(self) -> None:
+        """Finish the file, if any moment came."""
+        if self._writer is None and self._early:
+            self._open()
+        if self._writer is not None:
+            self._writer.release()
+            os.replace(self._part, self._path)
+
+    def _open(self) -> None:
+        duration = self._early[-1].seconds - self._early[0].seconds
+        rate = (len(self._early) - 1) / duration if duration > 0 else RATE_PAIRS
+        height, width = _moment_row(self._early[0], 1.0, "").shape[:2]
+        self._size = (width, height)
+        self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), rate, self._size)
+        if not self._writer.isOpened():
+            raise OSError(f"{self._part}: OpenCV cannot write a video here. Is the folder writable, the disk full?")
+        for moment in self._early:
+            self._write(moment)
+        self._early = []
+
+    def _write(self, moment: Moment) -> None:
+        assert self._writer is not None
+        self._max_flow = max(_fastest([moment]), SCALE_DECAY * self._max_flow)
+        caption = f"{moment.seconds:6.1f} s    full colour: {self._max_flow:.1f} px"
+        row = _moment_row(moment, self._max_flow, caption)
+        if row.shape[1::-1] != self._size:  # the camera changed its resolution
+            row = np.asarray(cv2.resize(row, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        self._writer.write(cv2.cvtColor(row, cv2.COLOR_RGB2BGR))
+
+
+def write_contact_sheet(path: Path, moments: Sequence[Moment], title: str, lines: Sequence[str]) -> None:
+    """Draw moments below each other, all in the same flow colours, with two lines of text and a legend, as PNG."""
+    max_flow = _fastest(moments)
+    rows = [
+        _moment_row(moment, max_flow, f"{moment.seconds:.1f} s    median motion {_median_length(moment.flow):.1f} px")
+        for moment in moments
+    ]
+    width = max(row.shape[1] for row in rows)
+    sheet = _canvas(HEADER_HEIGHT + sum(row.shape[0] for row in rows), width)
+    _text(sheet, title, (GAP, 30), 0.7)
+    for number, line in enumerate(lines):
+        _text(sheet, line, (GAP, 54 + 20 * number), 0.45, MUTED)
+    for column, name in enumerate(COLUMNS):
+        _text(sheet, name, (GAP + column * (TILE_WIDTH + GAP), HEADER_HEIGHT - 8), 0.5)
+    _draw_legend(sheet, max_flow)
+    top = HEADER_HEIGHT
+    for row in rows:
+        sheet[top : top + row.shape[0], : row.shape[1]] = row
+        top += row.shape[0]
+    with written_aside(path) as part:
+        if not cv2.imwrite(str(part), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+            raise OSError(f"{path}: cannot be written")
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a name beside ``path`` to write to; it takes the place of ``path`` when all went well."""
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _moment_row(moment: Moment, max_flow: float, caption: str) -> Picture:
+    """Return the three tiles with a caption below, both sides even as video encoders want it."""
+    height, width = moment.flow.shape[:2]
+    tile_height = max(1, round(height * TILE_WIDTH / width))
+    row = _canvas(tile_height + CAPTION_HEIGHT + tile_height % 2, 3 * TILE_WIDTH + 4 * GAP)
+    tiles = (moment.image, flow_to_color(moment.flow, max_flow), _confidence_to_color(moment.confidence))
+    for column, tile in enumerate(tiles):
+        left = GAP + column * (TILE_WIDTH + GAP)
+        interpolation = cv2.INTER_AREA if tile.shape[1] > TILE_WIDTH else cv2.INTER_LINEAR
+        row[:tile_height, left : left + TILE_WIDTH] = cv2.resize(
+            tile, (TILE_WIDTH, tile_height), interpolation=interpolation
+        )
+    if caption:
+        _text(row, caption, (GAP, tile_height + 20), 0.45, MUTED)
+        mean = f"mean {np.mean(moment.confidence):.2f}"
+        _text(row, mean, (GAP + 2 * (TILE_WIDTH + GAP), tile_height + 20), 0.45, MUTED)
+    return row
+
+
+def _draw_legend(sheet: Picture, max_flow: float) -> None:
+    """Draw the colour wheel and the confidence bar into the sheet's upper right corner."""
+    reach = np.linspace(-1, 1, LEGEND_SIDE, dtype=np.float32)
+    wheel = np.stack(np.meshgrid(reach, reach), axis=2)
+    colors = flow_to_color(wheel, 1.0)
+    inside = np.hypot(wheel[..., 0], wheel[..., 1]) <= 1
+    left = GAP + 2 * (TILE_WIDTH + GAP) - LEGEND_SIDE - GAP
+    corner = sheet[GAP : GAP + LEGEND_SIDE, left : left + LEGEND_SIDE]
+    corner[inside] = colors[inside]
+    _text(sheet, "direction of", (left - 104, 36), 0.45, MUTED)
+    _text(sheet, "motion, rim:", (left - 104, 54), 0.45, MUTED)
+    _text(sheet, f"{max_flow:.1f} px", (left - 104, 72), 0.45, FOREGROUND)
+    bar_left = GAP + 2 * (TILE_WIDTH + GAP) + 60
+    bar = np.tile(np.linspace(0, 1, TILE_WIDTH - 120, dtype=np.float32), (14, 1))
+    sheet[50:64, bar_left : bar_left + bar.shape[1]] = _confidence_to_color(bar)
+    _text(sheet, "0", (bar_left - 18, 62), 0.45, MUTED)
+    _text(sheet, "1 = trust", (bar_left + bar.shape[1] - 62, 42), 0.45, MUTED)
+
+
+def _confidence_to_color(confidence: NDArray[np.float32]) -> Picture:
+    levels = np.rint(np.clip(np.nan_to_num(confidence), 0, 1) * 255).astype(np.uint8)
+    bgr = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _lengths(flow: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the lengths of the known vectors, in pixels, flat."""
+    lengths = np.hypot(flow[..., 0], flow[..., 1])
+    return np.asarray(lengths[np.isfinite(lengths)], np.float32)
+
+
+def _median_length(flow: NDArray[np.float32]) -> float:
+    lengths = _lengths(flow)
+    return float(np.median(lengths)) if lengths.size else float("nan")
+
+
+def _fastest(moments: Sequence[Moment]) -> float:
+    """Return the length in pixels to draw fully saturated, above 0."""
+    lengths = np.concatenate([_lengths(moment.flow) for moment in moments])
+    return max(0.1, float(np.percentile(lengths, FASTEST_PERCENT))) if lengths.size else 1.0
+
+
+def _canvas(height: int, width: int) -> Picture:
+    return np.full((height, width, 3), BACKGROUND, np.uint8)
+
+
+def _text(
+    canvas: Picture, text: str, origin: tuple[int, int], scale: float, color: tuple[int, int, int] = FOREGROUND
+) -> None:
+    cv2.putText(canvas, text, origin, FONT, scale, color, 1, cv2.LINE_AA)

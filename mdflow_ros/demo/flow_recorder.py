@@ -1,0 +1,320 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Receive images, flow and confidence as any consumer would; measure, draw and record them.
+
+Topics: ``image``, ``mdflow/flow``, ``mdflow/confidence``, ``mdflow/camera_info``, ``mdflow/previous_stamp`` and
+``/diagnostics``. A pair is a flow and a confidence with equal stamps. Its latency is the time from the newer image's
+stamp to the moment when both have been received. The recorder ends when the camera has gone and the node has nothing
+left to say, when nothing comes for a while, or at Ctrl-C; then it writes ``flow.mp4``, ``contact_sheet.png`` and
+``summary.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CameraInfo, Image, TimeReference
+from std_msgs.msg import Header
+
+from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_image
+from mdflow_ros.demo.flow_pictures import (
+    EvenSample,
+    FlowVideo,
+    Moment,
+    shrink_to_tile,
+    write_contact_sheet,
+    written_aside,
+)
+from mdflow_ros.demo.measurements import Measurements
+from mdflow_ros.demo.stop_signal import StopSignal
+
+QUEUE_DEPTH = 30
+REMEMBERED_IMAGES = 60
+REMEMBERED_PAIRS = 30
+TERMINAL_SECONDS = 0.25
+LOG_SECONDS = 5.0
+SETTLE_SECONDS = 1.5
+"""A diagnostics message this long after the last pair counts them all; the node sends one a second."""
+SILENT_SECONDS = 10.0
+"""How long to wait for that message when the camera has gone."""
+SHEET_MOMENTS = 6
+
+Stamp = int
+"""Nanoseconds, so that stamps compare exactly."""
+
+
+@dataclass
+class Parts:
+    """The messages of one stamp that have come so far; ``seconds`` is set when the pair has been counted."""
+
+    flow: Image | None = None
+    confidence: Image | None = None
+    older_stamp: Stamp | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class RememberedImage:
+    """An image received, how many there were up to it, and its pixels at the size of a tile."""
+
+    number: int
+    rgb: NDArray[np.uint8]
+
+
+class FlowRecorder(Node):
+    """The subscribers, and what they make of the messages."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__("flow_recorder")
+        self.measurements = Measurements()
+        self.moments = EvenSample()
+        self.video = FlowVideo(folder / "flow.mp4")
+        self._images: dict[Stamp, RememberedImage] = {}
+        self._parts: dict[Stamp, Parts] = {}
+        self._last_pair = time.monotonic()
+        self._last_node_report = 0.0
+        self._camera_gone_since: float | None = None
+        images = self.create_subscription(Image, "image", self._on_image, qos_profile_sensor_data)
+        self._image_topic = images.topic_name
+        self.create_subscription(Image, "mdflow/flow", self._on_flow, QUEUE_DEPTH)
+        self.create_subscription(Image, "mdflow/confidence", self._on_confidence, QUEUE_DEPTH)
+        self.create_subscription(CameraInfo, "mdflow/camera_info", self._on_camera_info, QUEUE_DEPTH)
+        self.create_subscription(TimeReference, "mdflow/previous_stamp", self._on_previous_stamp, QUEUE_DEPTH)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QUEUE_DEPTH)
+
+    def is_finished(self, silence_timeout: float) -> bool:
+        """Tell whether nothing more is to come.
+
+        Args:
+            silence_timeout: seconds without a pair after which the recorder gives up on a camera that is still there.
+        """
+        now = time.monotonic()
+        if self.measurements.images_received == 0 or self.count_publishers(self._image_topic) > 0:
+            self._camera_gone_since = None
+            return now - self._last_pair > silence_timeout
+        if self._camera_gone_since is None:
+            self._camera_gone_since = now
+        last_news = max(self._last_pair, self._camera_gone_since)
+        return self._last_node_report > last_news + SETTLE_SECONDS or now > last_news + SILENT_SECONDS
+
+    def _on_image(self, message: Image) -> None:
+        self.measurements.images_received += 1
+        try:
+            rgb = decode_image(
+                message.encoding, message.height, message.width, message.step, message.is_bigendian, message.data
+            )
+        except (UnsupportedEncoding, CorruptImage) as error:
+            self.get_logger().warning(f"Not drawn: {error}", throttle_duration_sec=5.0)
+            return
+        number = self.measurements.images_received
+        _remember(self._images, _stamp(message.header), RememberedImage(number, shrink_to_tile(rgb)), REMEMBERED_IMAGES)
+
+    def _on_flow(self, message: Image) -> None:
+        self._part_of("flow", message.header).flow = message
+        self._complete(message.header)
+
+    def _on_confidence(self, message: Image) -> None:
+        self._part_of("confidence", message.header).confidence = message
+        self._complete(message.header)
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self.measurements.messages["camera_info"] += 1
+
+    def _on_previous_stamp(self, message: TimeReference) -> None:
+        self._part_of("previous_stamp", message.header).older_stamp = _nanoseconds(message.time_ref)
+        self._complete(message.header)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        measurements = self.measurements
+        for status in message.status:
+            values = {item.key: item.value for item in status.values}
+            if "frames_published" in values:
+                measurements.frames_published = int(values["frames_published"])
+            if "pairs_published" in values:
+                self._last_node_report = time.monotonic()
+                measurements.pairs_computed = int(values["pairs_published"])
+                measurements.backend = values.get("backend")
+                measurements.model_sha256 = values.get("model_sha256")
+
+    def _part_of(self, topic: str, header: Header) -> Parts:
+        self.measurements.messages[topic] += 1
+        stamp = _stamp(header)
+        if stamp not in self._parts:
+            _remember(self._parts, stamp, Parts(), REMEMBERED_PAIRS)
+        return self._parts[stamp]
+
+    def _complete(self, header: Header) -> None:
+        """Count the pair once its flow and its confidence are there, draw it once its older image is known too."""
+        stamp = _stamp(header)
+        parts = self._parts[stamp]
+        if parts.flow is None or parts.confidence is None:
+            return
+        if parts.seconds is None:
+            now = self.get_clock().now().nanoseconds
+            newer = self._images.get(stamp)
+            confidence = _floats(parts.confidence, 1)[..., 0]
+            parts.seconds = self.measurements.add_pair(
+                received=time.monotonic(),
+                latency=(now - stamp) / 1e9,
+                confidence=float(np.nanmean(confidence)),
+                frame_number=None if newer is None else newer.number,
+            )
+            self._last_pair = time.monotonic()
+            self.measurements.size = (parts.flow.height, parts.flow.width)
+        if parts.older_stamp in self._images:
+            moment = Moment(
+                parts.seconds,
+                self._images[parts.older_stamp].rgb,
+                shrink_to_tile(_floats(parts.flow, 2)),
+                shrink_to_tile(_floats(parts.confidence, 1)[..., 0]),
+            )
+            del self._parts[stamp]
+            self.moments.add(moment)
+            self.video.add(moment)
+
+
+def _remember(memory: dict[Stamp, Any], stamp: Stamp, value: Any, limit: int) -> None:
+    """Add to a memory of limited size; the oldest entry makes room."""
+    memory[stamp] = value
+    while len(memory) > limit:
+        del memory[next(iter(memory))]
+
+
+def _stamp(header: Header) -> Stamp:
+    return _nanoseconds(header.stamp)
+
+
+def _nanoseconds(stamp: Time) -> Stamp:
+    return int(stamp.sec * 1_000_000_000 + stamp.nanosec)
+
+
+def _floats(message: Image, channels: int) -> NDArray[np.float32]:
+    """Return the pixels of a 32FC1 or 32FC2 image as ``(H, W, channels)``, without padding."""
+    if message.encoding != f"32FC{channels}":
+        raise ValueError(f"expected an image of 32FC{channels}, not {message.encoding}")
+    rows = np.frombuffer(message.data, np.dtype(">f4" if message.is_bigendian else "<f4"))
+    rows = rows.reshape(message.height, message.step // 4)[:, : message.width * channels]
+    return rows.reshape(message.height, message.width, channels).astype(np.float32, copy=False)
+
+
+def write_results(recorder: FlowRecorder, summary: dict[str, Any], folder: Path) -> None:
+    """Write the video, the contact sheet and the summary."""
+    moments = recorder.moments.pick(SHEET_MOMENTS)
+    recorder.video.close()
+    if moments:
+        height, width = recorder.measurements.size
+        model = (summary["model_sha256"] or "unknown")[:12]
+        lines = (
+            f"{width}x{height}   {summary['rate_hz']:.1f} Hz   latency {summary['latency_ms_p50']:.0f} ms",
+            f"{summary['backend'] or 'unknown backend'}   model {model}",
+        )
+        write_contact_sheet(folder / "contact_sheet.png", moments, "mdflow_ros", lines)
+    with written_aside(folder / "summary.json") as part:
+        part.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
+    """Return what is wrong with a run, or None.
+
+    Args:
+        summary: as of `Measurements.summary`.
+        minimum_share: the part of the computed pairs, 0 to 1, that must have arrived; 0 checks nothing.
+    """
+    received, computed = summary["pairs_received"], summary["pairs_computed"]
+    if received == 0:
+        images = summary["messages_received"]["image"]
+        return f"No flow came, but {images} images, so nothing was written. Is the node active? See its log."
+    if minimum_share > 0 and computed is None:
+        return "The node's diagnostics never arrived, so nobody knows how many pairs it computed."
+    if received < minimum_share * (computed or 0):
+        return (
+            f"Only {received} of {computed} computed pairs arrived. Large images need "
+            "FASTDDS_BUILTIN_TRANSPORTS='LARGE_DATA?max_msg_size=4MB&sockets_size=4MB' in every process."
+        )
+    return None
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="flow_recorder", description="Record flow.mp4, contact_sheet.png and summary.json from a running node."
+    )
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder (default: demo_output)")
+    parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this time")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="stop when no flow comes for this long (60)"
+    )
+    parser.add_argument(
+        "--minimum-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="fail when less than this part of the pairs that the node computed arrives, such as 0.95",
+    )
+    return parser.parse_args(arguments)
+
+
+def _record(recorder: FlowRecorder, options: argparse.Namespace, stop: StopSignal) -> None:
+    """Receive until it is over, with a live line: rewritten in place on a terminal, else every few seconds."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(recorder)
+    on_terminal = sys.stdout.isatty()
+    start = time.monotonic()
+    next_line = start
+    while not stop.requested and not recorder.is_finished(options.timeout):
+        executor.spin_once(timeout_sec=0.1)
+        now = time.monotonic()
+        if options.duration is not None and now - start > options.duration:
+            break
+        if now >= next_line:
+            print(
+                "\r\033[K" * on_terminal + recorder.measurements.live_line(),
+                end="" if on_terminal else "\n",
+                flush=True,
+            )
+            next_line = now + (TERMINAL_SECONDS if on_terminal else LOG_SECONDS)
+    if on_terminal:
+        print()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the recorder; return 1 when nothing came, or less than asked for."""
+    arguments = sys.argv if arguments is None else arguments
+    options = _parse(remove_ros_args(arguments)[1:])
+    options.output.mkdir(parents=True, exist_ok=True)
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    recorder = FlowRecorder(options.output)
+    try:
+        _record(recorder, options, StopSignal())
+        summary = recorder.measurements.summary()
+        if summary["pairs_received"]:
+            write_results(recorder, summary, options.output)
+    finally:
+        recorder.destroy_node()
+        rclpy.try_shutdown()
+    print(json.dumps(summary, indent=2))
+    fault = judge(summary, options.minimum_share)
+    if fault is not None:
+        print(fault, file=sys.stderr)
+        return 1
+    print(f"Results: {options.output}/contact_sheet.png, flow.mp4, summary.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

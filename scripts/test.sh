@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# Set up and run every check: ruff, mypy, pytest. All of them run, even when one fails.
+#
+#   scripts/test.sh [PYTEST ARGUMENTS]     such as: scripts/test.sh -k confidence -x
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+
+scripts/setup.sh --training || exit
+
+# mypy finds packages by folder name, so it needs the folder training/ under its package's name.
+mkdir -p build/typing
+ln -sfn ../../training build/typing/mdflow_training
+
+# Tests with ROS 2 processes stay on this machine.
+export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
+
+failed=()
+check() {
+    echo "== $*"
+    .venv/bin/python -m "$@" || failed+=("$1")
+}
+check ruff check .
+check ruff format --check .
+check mypy -p mdflow_ros -p mdflow_training
+check pytest --durations=15 "$@"
+
+if ((${#failed[@]})); then
+    echo "FAILED: ${failed[*]}" >&2
+    exit 1
+fi
