@@ -33,6 +33,8 @@ from mdflow_ros.demo.stop_signal import StopSignal
 
 QUEUE_DEPTH = 10
 POLL_SECONDS = 0.05
+MATCH_SECONDS = 0.5
+"""A publisher knows its subscribers a moment before they know it; best-effort images sent in between are lost."""
 DELIVERY_SECONDS = 2.0
 """How long to wait at the end for reliable subscribers to acknowledge the last messages."""
 
@@ -115,6 +117,8 @@ class CameraPlayer(Node):
                     f"after {self._options.wait_timeout:g} s. Are they running, with the same ROS_DOMAIN_ID?"
                 )
             time.sleep(POLL_SECONDS)
+        if wanted:
+            time.sleep(MATCH_SECONDS)
 
     def _publish(self, rgb: NDArray[np.uint8]) -> None:
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._options.frame_id)

@@ -146,9 +146,9 @@ class FlowRecorder(Node):
             values = {item.key: item.value for item in status.values}
             if "frames_published" in values:
                 measurements.frames_published = int(values["frames_published"])
-            if "pairs_published" in values:
+            if "pairs_computed" in values:
                 self._last_node_report = time.monotonic()
-                measurements.pairs_computed = int(values["pairs_published"])
+                measurements.pairs_computed = int(values["pairs_computed"])
                 measurements.backend = values.get("backend")
                 measurements.model_sha256 = values.get("model_sha256")
 

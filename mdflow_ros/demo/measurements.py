@@ -21,7 +21,7 @@ class Measurements:
     Attributes:
         images_received: images of the camera that came here.
         frames_published: what the camera says that it published, if it does.
-        pairs_computed: flows that the node says it has published since it started, if it does.
+        pairs_computed: pairs that the node says it has computed since it started, if it does.
         backend: the node's.
         model_sha256: the node's.
         size: height and width of the flow in pixels.
