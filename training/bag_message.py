@@ -1,0 +1,56 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A message as a bag holds it, and what bags do to messages: compress them and spell their types in two ways."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:  # rosbags depends on it too
+    from backports import zstd
+
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class RawMessage(NamedTuple):
+    """A serialised message.
+
+    ``type_name`` is spelled as in ROS 2 (``sensor_msgs/msg/Image``), ``time`` is when it was recorded, in ns, and
+    ``data`` is ROS 1's serialisation for a ROS 1 bag, CDR otherwise.
+    """
+
+    topic: str
+    type_name: str
+    time: int
+    data: bytes
+
+
+def canonical_type(name: str) -> str:
+    """Spell a message type as ROS 2 does; ROS 1, and some ROS 2 writers, leave out ``/msg``."""
+    package, _, message = name.rpartition("/")
+    return name if not package or package.endswith("/msg") else f"{package}/msg/{message}"
+
+
+def decompress_message(data: bytes) -> bytes:
+    """Undo rosbag2's compression mode ``message``.
+
+    Only ``metadata.yaml`` tells of that mode, and a part of a split bag often comes without it. The first four
+    bytes tell as well: CDR begins with 0 and ROS 1 with a sequence number, whose chance to look like zstd is 1 in
+    4 billion.
+
+    Raises:
+        zstd.ZstdError: the compressed message is damaged.
+    """
+    return zstd.decompress(data) if bytes(data[:4]) == ZSTD_MAGIC else data
+
+
+def decompress_file(source: Path, target: Path) -> None:
+    """Undo rosbag2's compression mode ``file``, as far as the file goes where it is truncated."""
+    with zstd.open(source, "rb") as compressed, target.open("wb") as plain, suppress(EOFError):
+        shutil.copyfileobj(compressed, plain)

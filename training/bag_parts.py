@@ -1,0 +1,142 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which files make up a bag, and the raw messages of one such file, damaged or not."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from rosbags.rosbag1 import Reader as Ros1Reader
+from rosbags.rosbag2 import Reader as Ros2Reader
+
+from mdflow_training.bag_message import RawMessage, canonical_type, decompress_file
+from mdflow_training.bag_salvage import salvage_messages
+from mdflow_training.frames import FrameSourceError
+from mdflow_training.salvage_sqlite import unfinished_companions
+
+BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd", ".bag.active")
+
+
+def is_bag_file(path: Path) -> bool:
+    """Tell by its name whether a file is a bag or one part of a bag."""
+    return path.name.endswith(BAG_SUFFIXES)
+
+
+def natural_order(path: Path) -> list[str | int]:
+    """Sort key that puts ``bag_10`` after ``bag_9``."""
+    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(path))]
+
+
+def find_parts(bag: Path, losses: list[str]) -> list[Path]:
+    """List the files of a bag in the order of recording.
+
+    Args:
+        bag: a bag file, or a folder that ``ros2 bag record`` wrote. ``metadata.yaml`` gives the order; parts it
+            does not know (recording was killed) follow, and without it the names decide.
+        losses: gets a line for each part that is listed but missing.
+
+    Raises:
+        FrameSourceError: nothing there, or no bag in the folder.
+    """
+    if bag.is_file():
+        if not is_bag_file(bag):
+            raise FrameSourceError(f"{bag} is no bag: its name ends in none of {', '.join(BAG_SUFFIXES)}")
+        return [bag]
+    if not bag.is_dir():
+        raise FrameSourceError(f"{bag} does not exist")
+    there = sorted((path for path in bag.rglob("*") if is_bag_file(path)), key=natural_order)
+    if not there:
+        raise FrameSourceError(f"{bag} holds no bag: no file ends in {', '.join(BAG_SUFFIXES)}")
+    listed = [bag / Path(name).name for name in _listed_in_metadata(bag / "metadata.yaml", losses)]
+    for path in listed:
+        if path not in there:
+            losses.append(f"{path} is listed in metadata.yaml but missing: its frames are lost")
+    return [path for path in listed if path in there] + [path for path in there if path not in listed]
+
+
+def _listed_in_metadata(metadata: Path, losses: list[str]) -> list[str]:
+    try:
+        information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
+        return [str(name) for name in information["relative_file_paths"]]
+    except FileNotFoundError:
+        return []
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+        losses.append(f"{metadata} is unreadable ({error!r}): the parts are taken in the order of their names")
+        return []
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a bag says of one of its topics. ``count`` is None where the file is damaged."""
+
+    type_name: str
+    count: int | None
+
+
+class BagPart:
+    """One file of a bag: ROS 1, or ROS 2 in MCAP or SQLite, compressed or not, whole or damaged.
+
+    Whole files are read through rosbags by their index. What rosbags refuses, or fails on half-way, is read once
+    more from its first byte to the last that makes sense, and ``losses`` gets a line on what that left out.
+    """
+
+    def __init__(self, path: Path, losses: list[str]) -> None:
+        self.path = path
+        self.is_ros1 = path.name.endswith((".bag", ".bag.active"))
+        self._losses = losses
+
+    def topics(self) -> dict[str, Topic]:
+        """Return the topics of this file by name."""
+        found: dict[str, Topic] = {}
+        try:
+            with self._reader() as reader:
+                for connection in reader.connections:
+                    before = found.get(connection.topic)
+                    count = connection.msgcount + (before.count or 0 if before else 0)
+                    found[connection.topic] = Topic(canonical_type(connection.msgtype), count)
+            return found
+        except Exception:  # rosbags raises anything from KeyError to apsw's own errors on damaged files
+            for message in salvage_messages(self.path, []):
+                found.setdefault(message.topic, Topic(message.type_name, None))
+            return found
+
+    def messages(self, topic: str) -> Iterator[RawMessage]:
+        """Yield the messages of one topic in the order of recording, each as compressed as it lies in the file."""
+        last_time: int | None = None
+        try:
+            with self._reader() as reader:
+                connections = [connection for connection in reader.connections if connection.topic == topic]
+                for connection, time, data in reader.messages(connections) if connections else ():
+                    last_time = time
+                    type_name = canonical_type(connection.msgtype)
+                    yield RawMessage(topic, type_name, time, data)
+            return
+        except Exception as error:  # as above
+            self._losses.append(f"{self.path} is damaged ({error}); what is whole of it was read")
+        for message in salvage_messages(self.path, self._losses):
+            if message.topic == topic and (last_time is None or message.time > last_time):
+                yield message
+
+    @contextmanager
+    def _reader(self) -> Iterator[Ros1Reader | Ros2Reader]:
+        if self.is_ros1:
+            with Ros1Reader(self.path) as reader1:
+                yield reader1
+        elif self.path.suffix == ".zstd":
+            with tempfile.TemporaryDirectory() as folder:
+                plain = Path(folder, self.path.stem)
+                decompress_file(self.path, plain)
+                with Ros2Reader(plain) as reader2:
+                    yield reader2
+        else:
+            if self.path.suffix == ".db3" and (companions := unfinished_companions(self.path)):
+                # rosbags would not look into them
+                raise FrameSourceError(f"recording was killed and left {companions[0].name}")
+            with Ros2Reader(self.path) as reader2:
+                yield reader2

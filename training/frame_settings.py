@@ -1,0 +1,32 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a recording becomes pairs of frames: every setting with its type, range, default and meaning."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FilterName = Literal["exposure", "duplicate", "static", "blurred"]
+ALL_FILTERS: tuple[FilterName, ...] = ("exposure", "duplicate", "static", "blurred")
+
+
+class FrameSettings(BaseModel):
+    """Unknown names are errors, and nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the kept frames that is held out: the last ones of the recording, in one piece."""
+    strides: tuple[Annotated[int, Field(ge=1, le=3)], ...] = (1,)
+    """Pairs are of frames so many frames apart; [1, 2, 3] adds pairs with two and three times the motion."""
+    longest_gap_seconds: Annotated[float, Field(gt=0)] | None = None
+    """A longer step of time between frames ends a sequence; null: three times the camera's usual interval."""
+    filters: tuple[FilterName, ...] = ALL_FILTERS
+    """Which frames to drop: badly exposed, repeated, without motion, blurred."""
+    longest_side: Annotated[int, Field(ge=64)] | None = None
+    """Larger frames are scaled down to this many pixels before they are cached."""
+    cache_gigabytes: Annotated[float, Field(gt=0)] = 10.0
+    """Limit for the decoded frames on disk (640x480 takes about 0.4 MB a frame). Longer recordings are thinned out
+    evenly."""

@@ -1,0 +1,212 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Turn recordings into pairs of frames to train on and pairs held out: bags, videos, folders of images.
+
+    python training/frame_source.py robot.mcap --out frames
+    python training/frame_source.py 'bag:drive_*/#/camera/image_raw' video:walk.mp4 images:stills --out frames
+
+Reads ROS 1 and ROS 2 bags, MCAP and SQLite, compressed, split or damaged, and needs no ROS. Writes the decoded frames
+under the folder, prints what was kept and why the rest was dropped, and draws ``contact_sheet.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_training.contact_sheet import COLUMNS, draw_contact_sheet
+from mdflow_training.frame_cache import read_image, thinned_out
+from mdflow_training.frame_decoding import decode_frames, example_folder, image_folder, index_path
+from mdflow_training.frame_filters import Verdict, find_blurred
+from mdflow_training.frame_index import NO_CAMERA, FrameIndex
+from mdflow_training.frame_sequences import FramePairs, find_sequences, pair_up, split_by_time, usual_interval
+from mdflow_training.frame_settings import FrameSettings
+from mdflow_training.frame_summary import FrameSummary
+from mdflow_training.frames import FrameSourceError, decode_compressed_image
+from mdflow_training.source_names import Source, parse_source
+
+
+class NotEnoughFrames(FrameSourceError):
+    """A recording was read, but what is usable of it makes no pairs.
+
+    Attributes:
+        summary: what became of its frames.
+    """
+
+    def __init__(self, message: str, summary: FrameSummary) -> None:
+        super().__init__(f"{message}\n{summary}")
+        self.summary = summary
+
+
+@dataclass(frozen=True)
+class PreparedPairs:
+    """The pairs of a recording: those to train on, those held out, and where they come from."""
+
+    training: FramePairs
+    held_out: FramePairs
+    summary: FrameSummary
+    contact_sheet: Path
+
+
+def prepare_pairs(
+    sources: Sequence[str], folder: Path, settings: FrameSettings | None = None, progress: bool = True
+) -> PreparedPairs:
+    """Decode recordings into a cache and form pairs.
+
+    Frames are decoded once: a second call with the same files and settings reads what the first one left, and one
+    that was killed goes on where it stopped. Memory stays at a few images and some 100 bytes for each frame recorded.
+
+    Args:
+        sources: ``bag:PATH#/topic``, ``video:PATH``, ``images:FOLDER``, or a plain path; paths may be globs. Bags are
+            put in the order of their time.
+        folder: gets the decoded frames, in a folder of their own for each set of sources and settings.
+        settings: None takes the defaults.
+        progress: show a progress bar on a terminal.
+
+    Raises:
+        FrameSourceError: a source does not exist or holds no images; the disk is full.
+        NotEnoughFrames: training part or held-out part hold no pair.
+    """
+    settings = settings or FrameSettings()
+    parsed = [parse_source(source) for source in sources]
+    if not parsed:
+        raise FrameSourceError("no source given: name a bag, a video or a folder of images")
+    cache = folder / _fingerprint(parsed, settings)
+    finished = cache / "finished.json"
+    if not finished.exists():
+        losses = decode_frames(parsed, cache, settings, progress)
+        _write_json(finished, {"sources": list(sources), "losses": losses})
+    losses = json.loads(finished.read_text())["losses"]
+    return _form_pairs(list(sources), cache, settings, losses)
+
+
+def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
+    """Name a cache by what decides over its content."""
+    files = []
+    for source in sources:
+        for path in source.files():
+            status = path.stat()
+            files.append([source.kind, source.topic, str(path.resolve()), status.st_size, status.st_mtime_ns])
+    decisive = settings.model_dump(include={"filters", "longest_side", "cache_gigabytes"})
+    return hashlib.sha256(json.dumps([files, decisive]).encode()).hexdigest()[:16]
+
+
+def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses: list[str]) -> PreparedPairs:
+    index = FrameIndex(index_path(cache))
+    verdicts = _final_verdicts(index, settings)
+    sequences, cuts = find_sequences(index.stamps, index.camera_numbers, verdicts, settings.longest_gap_seconds)
+    training, held_out = split_by_time(sequences, settings.held_out_share)
+    training_pairs, held_out_pairs = (
+        FramePairs(image_folder(cache), index.stamps, pair_up(part, settings.strides)) for part in (training, held_out)
+    )
+    with_camera = index.camera_numbers != NO_CAMERA
+    interval = usual_interval(index.stamps[with_camera])
+    summary = FrameSummary(
+        sources=sources,
+        cameras=[f"{camera.stream} {camera.frame_id} {camera.width}x{camera.height}" for camera in index.cameras],
+        verdicts=dict(Counter(Verdict(verdict).label for verdict in verdicts.tolist())),
+        duration_seconds=float(sum(np.clip(np.diff(index.stamps), 0, 3 * interval))) / 1e9,
+        rate_hz=1e9 / interval if interval else 0.0,
+        sequences=len(sequences),
+        cuts=dict(cuts),
+        training_pairs=len(training_pairs),
+        held_out_pairs=len(held_out_pairs),
+        losses=losses,
+    )
+    _write_json(cache / "summary.json", summary.as_dict())
+    contact_sheet = cache / "contact_sheet.png"
+    _draw(cache, contact_sheet, training, held_out, verdicts)
+    _check(summary, settings, contact_sheet)
+    return PreparedPairs(training_pairs, held_out_pairs, summary, contact_sheet)
+
+
+def _final_verdicts(index: FrameIndex, settings: FrameSettings) -> NDArray[np.int8]:
+    """Return the verdict on each frame, with those that need to know the whole recording."""
+    verdicts = index.verdicts
+    kept = np.flatnonzero(verdicts == Verdict.KEPT)
+    if "blurred" in settings.filters:
+        verdicts[kept[find_blurred(index.sharpness[kept])]] = Verdict.BLURRED
+    verdicts[kept[thinned_out(kept, index.thinning)]] = Verdict.THINNED_OUT
+    return verdicts
+
+
+def _check(summary: FrameSummary, settings: FrameSettings, contact_sheet: Path) -> None:
+    missing = "train on" if not summary.training_pairs else "hold out"
+    if summary.training_pairs and (summary.held_out_pairs or not settings.held_out_share):
+        return
+    frames = summary.verdicts.get(Verdict.KEPT.label, 0)
+    raise NotEnoughFrames(
+        f"{', '.join(summary.sources)}: {frames} usable frames in {summary.sequences} sequences make no pair to "
+        f"{missing}; record a longer drive, or switch filters off if\n{contact_sheet} shows that they drop too much",
+        summary,
+    )
+
+
+def _draw(
+    cache: Path,
+    contact_sheet: Path,
+    training: list[NDArray[np.int64]],
+    held_out: list[NDArray[np.int64]],
+    verdicts: NDArray[np.int8],
+) -> None:
+    rows = []
+    for title, part in (("kept for training", training), ("held out", held_out)):
+        numbers = np.concatenate(part) if part else np.zeros(0, np.int64)
+        spread = numbers[np.linspace(0, len(numbers) - 1, min(COLUMNS, len(numbers))).astype(int)]
+        rows.append(
+            (f"{title}: {len(numbers)}", [read_image(image_folder(cache), number) for number in spread.tolist()])
+        )
+    blurred = np.flatnonzero(verdicts == Verdict.BLURRED)
+    if blurred.size:
+        images = [read_image(image_folder(cache), number) for number in blurred[:COLUMNS].tolist()]
+        rows.append((f"dropped, blurred: {blurred.size}", images))
+    for label, count in Counter(Verdict(verdict).label for verdict in verdicts.tolist()).items():
+        examples = sorted(example_folder(cache).glob(f"{label}_*.png"))
+        if examples:
+            images = [decode_compressed_image(path.read_bytes()) for path in examples[-COLUMNS:]]
+            rows.append((f"dropped, {label}: {count}", images))
+    draw_contact_sheet(rows, contact_sheet)
+
+
+def _write_json(path: Path, content: object) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2))
+    partial.replace(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prepare recordings from the command line; returns the exit status."""
+    defaults = FrameSettings()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", nargs="+", help="bag:PATH#/topic, video:PATH, images:FOLDER, or a path; globs too")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the decoded frames")
+    parser.add_argument("--held-out-share", type=float, default=defaults.held_out_share, help="default %(default)s")
+    parser.add_argument("--longest-side", type=int, help="scale larger frames down to so many pixels")
+    parser.add_argument("--cache-gigabytes", type=float, default=defaults.cache_gigabytes, help="default %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        settings = FrameSettings(
+            held_out_share=options.held_out_share,
+            longest_side=options.longest_side,
+            cache_gigabytes=options.cache_gigabytes,
+        )
+        prepared = prepare_pairs(options.sources, options.out, settings)
+    except ValueError as error:  # a FrameSourceError, or a setting out of range
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(prepared.summary)
+    print(f"  see {prepared.contact_sheet}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
