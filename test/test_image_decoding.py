@@ -75,7 +75,7 @@ def test_yuv422(encoding: str, order: str) -> None:
 
 
 def test_unknown_encoding_lists_the_known_ones() -> None:
-    with pytest.raises(UnsupportedEncoding, match="64FC9.*rgb8"):
+    with pytest.raises(UnsupportedEncoding, match=r"64FC9.*rgb8"):
         decode_image("64FC9", 2, 2, 2, False, b"")
 
 
