@@ -23,10 +23,9 @@ from mdflow_ros.model.architecture import (
     LEVEL_CHANNELS,
     PYRAMID_CHANNELS,
     RECTIFIED_CHANNELS,
-    SEARCH_RADIUS,
-    kept_displacements,
     warp_scale,
 )
+from mdflow_training.cost_volume import cost_volume
 
 
 def warp(image: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
@@ -45,25 +44,6 @@ def warp(image: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     grid = torch.stack((x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1), dim=-1)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding_mode, align_corners=True)
-
-
-def cost_volume(first: Tensor, second: Tensor) -> Tensor:
-    """Correlate features over the 53 kept displacements, mean over channels.
-
-    Args:
-        first: ``(N, C, H, W)`` features of the first image.
-        second: ``(N, C, H, W)`` features of the second image, warped towards the first.
-
-    Returns:
-        ``(N, 53, H, W)``; outside the second image the features count as zero.
-    """
-    height, width = first.shape[-2:]
-    padded = F.pad(second, [SEARCH_RADIUS] * 4)
-    costs = [
-        (first * padded[..., SEARCH_RADIUS + dy :, SEARCH_RADIUS + dx :][..., :height, :width]).mean(dim=1)
-        for dx, dy in kept_displacements()
-    ]
-    return torch.stack(costs, dim=1)
 
 
 def normalize_features(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,7 +148,9 @@ class FastFlowNet(nn.Module):
             if flow is None:
                 upsampled = first.new_zeros(first.shape[0], 2, *first.shape[-2:])
             else:
-                upsampled = getattr(self, f"up{level + 1}")(flow)
+                with torch.autocast(flow.device.type, enabled=False):  # half precision would round large flows
+                    up = getattr(self, f"up{level + 1}")
+                    upsampled = up(flow.to(up.weight.dtype))
                 second = warp(second, upsampled * warp_scale(level))
             pair = normalize_features(first, second) if self.cost_volume_normalization else (first, second)
             features = torch.cat((cost_volume(*pair), getattr(self, f"rconv{level}")(first), upsampled), dim=1)

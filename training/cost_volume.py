@@ -1,0 +1,89 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The centre-dense dilated correlation of FastFlowNet, in a form whose gradient is cheap on a CPU.
+
+Correlating row by row is a matrix product whose band holds the wanted displacements. Products outside the band are
+wasted, yet matrix units make forward and backward together two to seven times faster than 53 shifted multiplications.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mdflow_ros.model.architecture import SEARCH_RADIUS, kept_displacements
+
+SPAN = 2 * SEARCH_RADIUS + 1
+KEPT = [(dy + SEARCH_RADIUS) * SPAN + dx + SEARCH_RADIUS for dx, dy in kept_displacements()]
+
+
+def cost_volume(first: Tensor, second: Tensor) -> Tensor:
+    """Correlate features over the 53 kept displacements, mean over channels.
+
+    Args:
+        first: ``(N, C, H, W)`` features of the first image.
+        second: ``(N, C, H, W)`` features of the second image, warped towards the first.
+
+    Returns:
+        ``(N, 53, H, W)``; outside the second image the features count as zero.
+    """
+    kind = first.device.type
+    if torch.is_autocast_enabled(kind):
+        first, second = (features.to(torch.get_autocast_dtype(kind)) for features in (first, second))
+    if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
+        return _RowCorrelation.apply(first, second)
+    height, width = first.shape[-2:]
+    padded = F.pad(second, [SEARCH_RADIUS] * 4)
+    costs = [
+        (first * padded[..., SEARCH_RADIUS + dy :, SEARCH_RADIUS + dx :][..., :height, :width]).mean(dim=1)
+        for dx, dy in kept_displacements()
+    ]
+    return torch.stack(costs, dim=1)
+
+
+class _RowCorrelation(torch.autograd.Function):
+    """Correlation as products of feature rows; the same numbers as `cost_volume` without gradient."""
+
+    @staticmethod
+    def forward(context: Any, first: Tensor, second: Tensor) -> Tensor:
+        samples, channels, height, width = first.shape
+        rows = first.permute(0, 2, 3, 1).contiguous()
+        padded = F.pad(second, [SEARCH_RADIUS] * 4).permute(0, 2, 3, 1).contiguous()
+        context.save_for_backward(rows, padded)
+        windows = _row_windows(padded, height).unflatten(2, (SPAN, -1))
+        products = rows.unsqueeze(2) @ windows.transpose(-1, -2)
+        return _band(products).reshape(samples, SPAN * SPAN, height, width)[:, KEPT] / channels
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        rows, padded = context.saved_tensors
+        samples, height, width, channels = rows.shape
+        costs = rows.new_zeros(samples, SPAN * SPAN, height, width)
+        costs[:, KEPT] = (gradients[0] / channels).to(rows.dtype)
+        products = rows.new_zeros(samples, height, SPAN, width, width + 2 * SEARCH_RADIUS)
+        _band(products).copy_(costs.view(samples, SPAN, SPAN, height, width))
+        to_rows = products.transpose(2, 3).flatten(3) @ _row_windows(padded, height)
+        to_windows = products.transpose(-1, -2) @ rows.unsqueeze(2)
+        to_padded = padded.new_zeros(padded.shape)
+        for row in range(SPAN):
+            to_padded[:, row : row + height] += to_windows[:, :, row]
+        inner = slice(SEARCH_RADIUS, -SEARCH_RADIUS)
+        return to_rows.permute(0, 3, 1, 2), to_padded[:, inner, inner].permute(0, 3, 1, 2)
+
+
+def _row_windows(padded: Tensor, height: int) -> Tensor:
+    """View ``(N, H + 8, W + 8, C)`` as the 9 rows that each row meets, ``(N, H, 9 (W + 8), C)``."""
+    samples, _, width, channels = padded.shape
+    return padded.as_strided((samples, height, SPAN * width, channels), padded.stride())
+
+
+def _band(products: Tensor) -> Tensor:
+    """View products of rows ``(N, H, 9, W, W + 8)`` as costs ``(N, 9, 9, H, W)``, rows of equal dy first."""
+    samples, height, _, width, _ = products.shape
+    by_sample, by_row, by_dy, by_pixel, by_other = products.stride()
+    return products.as_strided(
+        (samples, SPAN, SPAN, height, width), (by_sample, by_dy, by_other, by_row, by_pixel + by_other)
+    )
