@@ -69,6 +69,7 @@ setup(
     entry_points={
         "console_scripts": [
             "camera_player = mdflow_ros.demo.camera_player:main",
+            "evaluate = mdflow_training.evaluate:main",
             "flow_node = mdflow_ros.node.flow_node:main",
             "flow_recorder = mdflow_ros.demo.flow_recorder:main",
         ]

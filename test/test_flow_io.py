@@ -95,6 +95,9 @@ def test_a_bad_flow_file_is_named(tmp_path, name, content):
 def test_an_ordinary_image_is_no_kitti_flow(tmp_path):
     write_image(tmp_path / "image.png", np.zeros((2, 2, 3), np.uint8))
     assert not is_kitti_flow(tmp_path / "image.png")
+    (tmp_path / "text.png").write_bytes(b"not a picture")
+    with pytest.raises(BadFile, match=r"text\.png"):
+        is_kitti_flow(tmp_path / "text.png")
     with pytest.raises(BadFile, match="16 bit"):
         read_flow(tmp_path / "image.png")
 

@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.model.card import replace_file
+
 Flow = NDArray[np.float32]
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -94,14 +96,20 @@ def write_flo(path: Path, flow: Flow) -> None:
     """Write a Middlebury flow."""
     height, width = flow.shape[:2]
     known = np.where(known_pixels(flow)[..., None], flow, FLO_UNKNOWN)
-    write_aside(path, FLO_HEADER.pack(FLO_MAGIC, width, height) + known.astype("<f4").tobytes())
+    _write(path, FLO_HEADER.pack(FLO_MAGIC, width, height) + known.astype("<f4").tobytes())
 
 
 def is_kitti_flow(path: Path) -> bool:
-    """Tell a KITTI flow, a PNG of 16 bit RGB, from an image or a mask, by its header alone."""
+    """Tell a KITTI flow, a PNG of 16 bit RGB, from an image or a mask by its header alone.
+
+    Raises:
+        BadFile: it is no PNG.
+    """
     with path.open("rb") as file:
         header = file.read(26)
-    return header.startswith(b"\x89PNG") and tuple(header[PNG_BIT_DEPTH_AND_COLOR]) == (16, 2)
+    if len(header) < 26 or not header.startswith(b"\x89PNG"):
+        raise BadFile(path, "not a PNG.")
+    return tuple(header[PNG_BIT_DEPTH_AND_COLOR]) == (16, 2)
 
 
 def read_kitti_flow(path: Path) -> Flow:
@@ -152,15 +160,7 @@ def write_pfm(path: Path, flow: Flow) -> None:
     """Write a flow as the first two channels of a colour PFM; the third is zero."""
     height, width = flow.shape[:2]
     channels = np.dstack((flow, np.zeros((height, width), np.float32)))[::-1]
-    write_aside(path, f"PF\n{width} {height}\n-1.0\n".encode() + channels.astype("<f4").tobytes())
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file aside and rename it, so that a reader never meets half of it; make its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(content)
-    aside.replace(path)
+    _write(path, f"PF\n{width} {height}\n-1.0\n".encode() + channels.astype("<f4").tobytes())
 
 
 READERS: dict[str, Callable[[Path], Flow]] = {".flo": read_flo, ".png": read_kitti_flow, ".pfm": read_pfm}
@@ -184,6 +184,11 @@ def _forget(flow: NDArray, unknown: Mask) -> Flow:
     return flow
 
 
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content)
+
+
 def _decode(path: Path, flags: int) -> NDArray:
     content = np.frombuffer(path.read_bytes(), np.uint8)
     pixels = cv2.imdecode(content, flags) if content.size else None
@@ -194,4 +199,4 @@ def _decode(path: Path, flags: int) -> NDArray:
 
 def _encode(path: Path, pixels: NDArray) -> None:
     _, content = cv2.imencode(path.suffix, pixels)
-    write_aside(path, content.tobytes())
+    _write(path, content.tobytes())

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from mdflow_training.flow_io import Flow, Mask
 from numpy.typing import NDArray
+
+from mdflow_training.flow_io import Flow, Mask
 
 ACCURACY_PIXELS = (1, 3, 5)
 OUTLIER_PIXELS = 3.0
@@ -147,7 +148,11 @@ class OcclusionScore:
         self.misses += np.count_nonzero(~occluded & truth & known)
 
     @property
+    def marked(self) -> int:
+        """Number of pixels that are occluded in the truth, or in the estimate."""
+        return self.hits + self.false_alarms + self.misses
+
+    @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall, in [0, 1]; NaN where nothing is, or is called, occluded."""
-        marked = 2 * self.hits + self.false_alarms + self.misses
-        return 2 * self.hits / marked if marked else np.nan
+        """Harmonic mean of precision and recall, in [0, 1]; NaN where nothing is marked."""
+        return 2 * self.hits / (self.hits + self.marked) if self.marked else np.nan

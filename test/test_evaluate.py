@@ -1,0 +1,210 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mdflow_ros.core.estimator import FlowEstimate, FlowEstimator
+from mdflow_training.evaluate import main, mdflow_inference_size
+from mdflow_training.flow_benchmarks import find_benchmarks
+from mdflow_training.flow_evaluation import evaluate_methods, without_confidence
+from mdflow_training.flow_io import read_image, write_flow, write_image
+from mdflow_training.flow_pairs import LoadedPair
+from mdflow_training.flow_peers import create_peers
+
+SIZE = (72, 100)
+EVAL = Path(__file__).resolve().parents[1].parent / "shared" / "eval"
+
+
+def textured(seed, size=SIZE):
+    noise = np.random.default_rng(seed).uniform(0, 255, (*size, 3)).astype(np.float32)
+    return np.clip(4 * (cv2.GaussianBlur(noise, (0, 0), 2) - 127) + 127, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A set of each layout, of images that move 3 px to the right and 4 px down."""
+    root = tmp_path / "data"
+    names = {
+        "middlebury": ("A/frame10.png", "A/frame11.png", "A/flow10.flo"),
+        "kitti2012": ("000001/000001_10.png", "000001/000001_11.png", "000001/occ_000001_10.png"),
+        "sintel": ("frame_0001.png", "frame_0002.png", "frame_0001.flo"),
+        "chairs": ("0000001_img1.ppm", "0000001_img2.ppm", "0000001_flow.flo"),
+    }
+    for seed, (name, (first, second, truth)) in enumerate(names.items()):
+        image = textured(seed)
+        write_image(root / name / first, image)
+        write_image(root / name / second, np.roll(image, (4, 3), axis=(0, 1)))
+        flow = np.empty((*SIZE, 2), np.float32)
+        flow[...] = (3, 4)
+        write_flow(root / name / truth, flow)
+    noc = np.full((*SIZE, 2), np.nan, np.float32)
+    noc[10:, 10:] = (3, 4)
+    write_flow(root / "kitti2012/000001/noc_000001_10.png", noc)
+    return root
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    def run(data, *arguments):
+        out = tmp_path / "reports" / "report.json"
+        code = main(["--backend", "onnxruntime", "--data", str(data), "--out", str(out), *arguments])
+        return code, json.loads(out.read_text()) if out.exists() else None
+
+    return run
+
+
+def test_every_set_of_a_folder_is_measured(evaluate, data):
+    code, report = evaluate(data, "--peers")
+    assert code == 0
+    assert set(report["sets"]) == {"middlebury", "kitti2012", "sintel", "chairs"}
+    assert report["problems"] == []
+    assert report["model"]["name"] and len(report["model"]["sha256"]) == 64
+    for metrics in report["sets"].values():
+        assert metrics["images"] == 1
+        assert metrics["epe"] == metrics["epe_pixels"] == pytest.approx(sum(metrics["pairs"].values()))
+        assert {"accuracy_1px", "accuracy_3px", "accuracy_5px", "fl_all", "epe_speed_0_10"} <= set(metrics)
+        assert {"ause", "spearman", "epe_top_50", "epe_top_70", "epe_top_90", "calibration"} <= set(metrics)
+        assert metrics["latency_ms"]["p95"] >= metrics["latency_ms"]["p50"] > 0
+        assert set(metrics["peers"]) == {"zero_flow", "dis_fast", "dis_medium", "farneback"}
+        assert metrics["peers"]["zero_flow"]["epe"] == 5
+        assert metrics["peers"]["zero_flow"]["fl_all"] == 100
+        assert metrics["peers"]["dis_medium"]["epe"] < 1.5
+        assert "ause" not in metrics["peers"]["dis_medium"]
+    assert {"epe_noc", "epe_occ", "fl_noc", "fl_occ", "occlusion_f1"} <= set(report["sets"]["kitti2012"])
+    assert "epe_noc" not in report["sets"]["sintel"]
+
+
+def test_the_model_s_epe_is_that_of_its_flow(evaluate, data):
+    _, report = evaluate(data / "sintel")
+    first, second = (read_image(data / "sintel" / f"frame_000{frame}.png") for frame in (1, 2))
+    flow = FlowEstimator(backend="onnxruntime").estimate(first, second).flow
+    expected = np.linalg.norm(flow - np.array([3, 4]), axis=2).mean()
+    assert report["sets"]["sintel"]["epe"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_broken_and_missing_files_are_named_and_the_rest_goes_on(evaluate, data):
+    (data / "middlebury/A/frame11.png").write_bytes(b"broken")
+    (data / "chairs/0000001_img2.ppm").unlink()
+    truth = data / "kitti2012/000001/occ_000001_10.png"
+    truth.write_bytes(truth.read_bytes()[:100])
+    code, report = evaluate(data)
+    assert code == 1
+    assert set(report["sets"]) == {"sintel"}
+    for name in ("frame11.png", "0000001_flow.flo", "occ_000001_10.png"):
+        assert sum(name in problem for problem in report["problems"]) == 1
+    assert len(report["problems"]) == 3
+
+
+def test_problems_go_to_the_terminal_and_a_table_of_the_rest_too(evaluate, data, capsys):
+    (data / "chairs/0000001_flow.flo").write_bytes(b"PIEH")
+    evaluate(data, "--peers")
+    printed = capsys.readouterr()
+    assert "0000001_flow.flo" in printed.err
+    rows = [line.split()[:2] for line in printed.out.splitlines()]
+    assert ["sintel", "model"] in rows
+    assert ["middlebury", "dis_medium"] in rows
+    assert not any(row[:1] == ["chairs"] for row in rows)
+
+
+def test_nothing_measurable_is_an_error_of_its_own(evaluate, data, tmp_path, capsys):
+    assert evaluate(tmp_path / "nowhere") == (2, None)
+    assert "no such folder" in capsys.readouterr().err
+    assert evaluate(data, "--model", str(tmp_path / "none.onnx")) == (2, None)
+    assert "none.onnx" in capsys.readouterr().err
+    (data / "sintel/frame_0002.png").write_bytes(b"broken")
+    code, report = evaluate(data / "sintel")
+    assert (code, report["sets"]) == (2, {})
+
+
+def test_pictures_show_images_flow_truth_error_and_confidence(evaluate, data, tmp_path):
+    evaluate(data / "kitti2012", "--pictures", str(tmp_path / "pictures"))
+    picture = read_image(tmp_path / "pictures/000001/000001_10.png")
+    height, width = SIZE
+    assert picture.shape == (3 * (height + 24), 2 * width, 3)
+    assert (picture[24 : 24 + height, :width] == read_image(data / "kitti2012/000001/000001_10.png")).all()
+
+
+def test_mdflow_s_protocol_has_its_own_sizes():
+    assert mdflow_inference_size((1024, 436)) == (1024, 448)
+    for size in ((1242, 375), (1241, 376), (1226, 370), (1224, 370)):
+        assert mdflow_inference_size(size) == (1024, 512)
+    assert mdflow_inference_size((640, 480)) is None
+
+
+@pytest.mark.parametrize(("protocol", "expected"), [("native", [None]), ("mdflow", [None, (1024, 512)])])
+def test_the_protocol_decides_the_size_of_the_network(evaluate, tmp_path, monkeypatch, protocol, expected):
+    sizes = []
+
+    class Recorder(FlowEstimator):
+        def __init__(self, model, backend, inference_size, options):
+            super().__init__(model, backend, inference_size, options=options)
+            sizes.append(inference_size)
+
+        def estimate(self, first, second, with_confidence=True):
+            return FlowEstimate(np.zeros((*first.shape[:2], 2), np.float32), None, 0.0)
+
+    monkeypatch.setattr("mdflow_training.evaluate.FlowEstimator", Recorder)
+    for name in ("k_10.png", "k_11.png"):
+        write_image(tmp_path / "k" / name, np.zeros((370, 1226, 3), np.uint8))
+    write_flow(tmp_path / "k/occ_k_10.png", np.zeros((370, 1226, 2), np.float32))
+    assert evaluate(tmp_path / "k", "--protocol", protocol)[0] == 0
+    assert sizes == expected
+
+
+class Pair:
+    def __init__(self, name, truth=(2, 0), size=(64, 64)):
+        self.name = name
+        self.truth = truth
+        self.size = size
+
+    def load(self):
+        image = np.zeros((*self.size, 3), np.uint8)
+        truth = np.zeros((*self.size, 2), np.float32)
+        truth[...] = self.truth
+        return LoadedPair(image, image, truth)
+
+
+def test_a_pair_on_which_a_method_fails_counts_for_no_method():
+    def steady(first, second):
+        return np.zeros((*first.shape[:2], 2), np.float32), None
+
+    def picky(first, second):
+        if first.shape[0] > 64:
+            raise ValueError("too large")
+        return np.full((*first.shape[:2], 2), np.nan if first.shape[0] < 64 else 0, np.float32), None
+
+    pairs = [Pair("good"), Pair("large", size=(65, 64)), Pair("small", size=(63, 64))]
+    evaluation = evaluate_methods({"steady": steady, "picky": picky}, {"set": pairs})
+    for score in evaluation.scores["set"].values():
+        assert score.summary()["pairs"] == {"good": 2}
+    assert evaluation.problems[0] == "set/large: too large"
+    assert "set/small" in evaluation.problems[1] and "not finite" in evaluation.problems[1]
+
+
+def test_a_perfect_confidence_scores_perfectly():
+    def half_right(first, second):
+        flow = np.zeros((64, 64, 2), np.float32)
+        flow[:32] = (2, 0)
+        return flow, (flow[..., 0] == 2).astype(np.float32)
+
+    metrics = evaluate_methods({"m": half_right}, {"s": [Pair("p")]}).scores["s"]["m"].summary()
+    assert metrics["epe"] == 1
+    assert metrics["epe_top_50"] == 0
+    assert metrics["epe_top_90"] == pytest.approx(0.4 * 2 / 0.9)
+    assert metrics["spearman"] == pytest.approx(1)
+
+
+@pytest.mark.skipif(not EVAL.is_dir(), reason=f"no ground truth in {EVAL}")
+def test_opencv_scores_on_real_pairs_what_it_is_known_to():
+    cv2.setNumThreads(1)
+    known = {"Dimetrodon": (2.06, 0.29, 0.16, 0.94), "RubberWhale": (1.26, 0.44, 0.23, 0.36)}
+    sets = find_benchmarks(EVAL / "middlebury").sets
+    methods = {name: without_confidence(peer) for name, peer in create_peers().items()}
+    scores = evaluate_methods(methods, {name: sets[name] for name in known}).scores
+    for name, figures in known.items():
+        measured = [score.summary()["epe"] for score in scores[name].values()]
+        assert measured == pytest.approx(figures, abs=0.006)
