@@ -50,9 +50,10 @@ alive() {
     kill -0 "$1" 2>/dev/null
 }
 
-# Ends process group $1: politely, and after ten seconds for good.
+# Ends process group $1: politely, and after ten seconds for good. SIGTERM does what Ctrl-C does, but Python answers it
+# without a traceback while it still imports.
 stop() {
-    kill -INT -- "-$1" 2>/dev/null || return 0
+    kill -TERM -- "-$1" 2>/dev/null || return 0
     for _ in {1..100}; do
         kill -0 -- "-$1" 2>/dev/null || return 0
         sleep 0.1

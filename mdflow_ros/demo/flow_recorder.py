@@ -239,7 +239,7 @@ def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
     received, computed = summary["pairs_received"], summary["pairs_computed"]
     if received == 0:
         images = summary["messages_received"]["image"]
-        return f"No flow came, but {images} images, so nothing was written. Is the node active? See its log."
+        return f"No flow came, only {images} images, so nothing was written. Is the node active? See its log."
     if minimum_share > 0 and computed is None:
         return "The node's diagnostics never arrived, so nobody knows how many pairs it computed."
     if received < minimum_share * (computed or 0):
@@ -307,7 +307,8 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         recorder.destroy_node()
         rclpy.try_shutdown()
-    print(json.dumps(summary, indent=2))
+    if summary["pairs_received"]:
+        print(json.dumps(summary, indent=2))
     fault = judge(summary, options.minimum_share)
     if fault is not None:
         print(fault, file=sys.stderr)

@@ -89,7 +89,7 @@ class Measurements:
         ``dropped`` counts the frames that no flow came for, the first one aside, which has no predecessor.
         """
         pairs = len(self.received)
-        frames = self.images_received if self.frames_published is None else self.frames_published
+        frames = max(self.images_received, self.frames_published or 0)  # the camera's own count may be a second old
         return {
             "frames_published": frames,
             "pairs_computed": self.pairs_computed,
