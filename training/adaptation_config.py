@@ -25,6 +25,8 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Magnification = Annotated[float, Field(gt=0)]
+VisibilityMethod = Literal["forward_backward", "range_map", "none"]
+LabelError = Literal["l1", "robust_l1", "endpoint"]
 
 
 def _fits_the_networks(side: int) -> int:
@@ -53,7 +55,7 @@ class Settings(BaseModel):
 class OcclusionSettings(Settings):
     """How a stage finds out which pixels are visible in the other frame."""
 
-    method: Literal["forward_backward", "range_map", "none"] = "forward_backward"
+    method: VisibilityMethod = "forward_backward"
     start: Share = 0.0
     """Share of the stage before which the mask stays off; 0 is on at once, 0.33 suits training from scratch."""
     minimum_visible: Share = 0.5
@@ -81,7 +83,7 @@ class DistillationSettings(Settings):
     """Share of the stage before which the term is off."""
     ramp: Share = 0.0
     """Share of the stage over which it then grows to its full weight."""
-    error: Literal["l1", "robust_l1", "endpoint"] = "l1"
+    error: LabelError = "l1"
 
 
 class SelectionSettings(Settings):
@@ -162,12 +164,22 @@ class OptimizationSettings(Settings):
     """Largest norm of the gradient."""
 
 
-class Stage1Settings(Settings):
-    """Unsupervised initialisation of the teacher."""
+FULL_AUGMENTATION = AugmentationSettings(spatial=SpatialSettings(crop=0.2), eraser=EraserSettings())
+
+
+class TeacherStageSettings(Settings):
+    """What the stages that train the teacher have in common."""
 
     optimization: OptimizationSettings = OptimizationSettings()
     occlusion: OcclusionSettings = OcclusionSettings()
     unsupervised: UnsupervisedSettings = UnsupervisedSettings()
+    distillation: DistillationSettings = DistillationSettings()
+    augmentation: AugmentationSettings | None = FULL_AUGMENTATION
+
+
+class Stage1Settings(TeacherStageSettings):
+    """Unsupervised initialisation of the teacher."""
+
     distillation: DistillationSettings = DistillationSettings(weight=0.1, start=0.5, ramp=0.1)
     augmentation: AugmentationSettings | None = AugmentationSettings()
 
@@ -177,27 +189,18 @@ class Stage2Settings(Settings):
 
     optimization: OptimizationSettings = OptimizationSettings(steps=600, learning_rate=4e-4, weight_decay=1e-4)
     selection: SelectionSettings = SelectionSettings()
-    occlusion: Literal["forward_backward", "range_map", "none"] = "forward_backward"
+    occlusion: VisibilityMethod = "forward_backward"
     sequence_decay: Share = 0.8
     """Each earlier refinement of the student weighs so much less than the next."""
-    error: Literal["l1", "robust_l1", "endpoint"] = "l1"
-    augmentation: AugmentationSettings | None = AugmentationSettings(
-        spatial=SpatialSettings(crop=0.2), eraser=EraserSettings()
-    )
+    error: LabelError = "l1"
+    augmentation: AugmentationSettings | None = FULL_AUGMENTATION
 
 
-class Stage3Settings(Settings):
+class Stage3Settings(TeacherStageSettings):
     """Student to teacher: the student's labels, and the unsupervised terms beside them."""
 
-    optimization: OptimizationSettings = OptimizationSettings()
-    occlusion: OcclusionSettings = OcclusionSettings()
-    unsupervised: UnsupervisedSettings = UnsupervisedSettings()
-    distillation: DistillationSettings = DistillationSettings()
     label_mask: Literal["teacher_visible", "student_reliable", "all"] = "teacher_visible"
     """MDFlow masks the student's labels by the teacher's current occlusion; the others are for comparison."""
-    augmentation: AugmentationSettings | None = AugmentationSettings(
-        spatial=SpatialSettings(crop=0.2), eraser=EraserSettings()
-    )
 
 
 class StudentSettings(Settings):

@@ -12,7 +12,9 @@ from torch import Tensor
 from mdflow_training.adaptation_config import AugmentationSettings
 from mdflow_training.appearance_augmentation import draw_appearance_change
 from mdflow_training.eraser_augmentation import draw_eraser
-from mdflow_training.spatial_augmentation import SpatialTransform, draw_spatial_transform
+from mdflow_training.pair_batches import Batch
+from mdflow_training.random_seeds import generator_for
+from mdflow_training.spatial_augmentation import draw_spatial_transform
 
 
 class Augmentation:
@@ -27,24 +29,30 @@ class Augmentation:
     def __init__(
         self, settings: AugmentationSettings, size: tuple[int, int], generators: Sequence[torch.Generator]
     ) -> None:
-        identity = torch.eye(3, dtype=torch.float64).repeat(2 * len(generators), 1, 1)
-        self.spatial = SpatialTransform(identity)
-        if settings.spatial is not None:
-            self.spatial = draw_spatial_transform(settings.spatial, size, generators)
+        self.spatial = draw_spatial_transform(settings.spatial, size, generators) if settings.spatial else None
         self.appearance = draw_appearance_change(settings.appearance, generators) if settings.appearance else None
         self.eraser = draw_eraser(settings.eraser, size, generators) if settings.eraser else None
 
     def images(self, stacked: Tensor) -> Tensor:
         """Augment frames ``(2N, 3, H, W)`` in [0, 1], first frames, then second frames."""
-        stacked = self.spatial(stacked)
-        if self.appearance is not None:
-            stacked = self.appearance(stacked)
-        return stacked if self.eraser is None else self.eraser(stacked)
+        for change in (self.spatial, self.appearance, self.eraser):
+            stacked = stacked if change is None else change(stacked)
+        return stacked
 
     def flow(self, stacked: Tensor) -> Tensor:
         """Augment flows ``(2N, 2, H, W)`` in pixels, stacked directions."""
-        return self.spatial.flow(stacked)
+        return stacked if self.spatial is None else self.spatial.flow(stacked)
 
     def mask(self, stacked: Tensor) -> Tensor:
         """Augment masks ``(2N, 1, H, W)``, stacked directions; they become soft weights at their edges."""
-        return self.spatial(stacked)
+        return stacked if self.spatial is None else self.spatial(stacked)
+
+
+NOTHING = AugmentationSettings(spatial=None, appearance=None, eraser=None)
+
+
+def augmentation_of(batch: Batch, settings: AugmentationSettings | None, seed: int) -> Augmentation:
+    """Draw the augmentation of a batch; it depends on the seed and on the samples' positions alone."""
+    generators = [generator_for(seed, "augmentation", position) for position in batch.positions]
+    height, width = batch.first.shape[-2:]
+    return Augmentation(settings or NOTHING, (height, width), generators)

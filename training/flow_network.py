@@ -24,7 +24,12 @@ def scale_to_symmetric(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return 2 * first - 1, 2 * second - 1
 
 
-NORMALIZATIONS = {"pair_mean": subtract_pair_mean, "symmetric": scale_to_symmetric}
+def leave_as_is(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave images in [0, 1] to a network that normalises them itself."""
+    return first, second
+
+
+NORMALIZATIONS = {"pair_mean": subtract_pair_mean, "symmetric": scale_to_symmetric, "none": leave_as_is}
 
 
 def full_resolution(flow: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
@@ -102,6 +107,20 @@ class FastFlowNetwork(FlowNetwork):
             )
         both = zip(*self.core.forward_both(first, second), strict=True)
         return [stack_directions(forward, backward) * FLOW_SCALE for forward, backward in both][::-1]
+
+
+def initialize_for_scratch(network: FastFlowNetwork) -> None:
+    """Prepare a FastFlowNet for training from scratch, which else stalls at zero flow for a long time.
+
+    Upsampling starts as bilinear, and each level's first guess is small. (Cost-volume normalisation does the most.)
+    """
+    for name, parameter in network.core.named_parameters():
+        with torch.no_grad():
+            if name.startswith("up") and name.endswith("weight"):
+                taps = torch.tensor([0.25, 0.75, 0.75, 0.25])
+                parameter.copy_(torch.eye(2)[:, :, None, None] * taps[:, None] * taps)
+            if ".conv7." in name:
+                parameter.mul_(0.1)
 
 
 class PairwiseNetwork(FlowNetwork):
