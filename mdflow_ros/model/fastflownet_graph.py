@@ -30,6 +30,7 @@ from mdflow_ros.model.architecture import (
 )
 from mdflow_ros.model.card import Preprocessing
 from mdflow_ros.model.confidence_graph import confidence
+from mdflow_ros.model.constant_folding import fold_constants
 from mdflow_ros.model.graph_builder import FLOAT, INT64, LAST, UINT8, GraphBuilder
 from mdflow_ros.model.warp_graph import warp
 
@@ -87,7 +88,8 @@ def build_graph(
         "preprocessing": preprocessing.value,
         "cost_volume_normalization": str(cost_volume_normalization).lower(),
     }
-    return graph.model("fastflownet", inputs, outputs, metadata)
+    model = graph.model("fastflownet", inputs, outputs, metadata)
+    return model if size is None or directions is None else fold_constants(model, keep=weights)
 
 
 def check_weights(weights: dict[str, NDArray[np.floating]]) -> None:
@@ -161,7 +163,8 @@ class _Network:
                 pads=[1, 1, 1, 1],
             )
             scale = graph.constant(np.array(warp_scale(level), np.float32))
-            second = warp(graph, second, graph.node("Mul", graph.single(upsampled), scale))
+            displacement = graph.node("Mul", graph.single(upsampled), scale)
+            second = graph.compute(warp(graph, graph.single(second), displacement))
         pair = self.normalize(first, second) if self.cost_volume_normalization else (first, second)
         cost_volume = self.cost_volume(*pair, channels=self.weights[f"rconv{level}.0.weight"].shape[1])
         rectified = self.convolution(f"rconv{level}.0", first)

@@ -12,8 +12,8 @@ from mdflow_ros.model.graph_builder import GraphBuilder
 def warp(graph: GraphBuilder, image: str, flow: str) -> str:
     """Sample ``image`` (N, C, H, W) at ``p + flow(p)``, zeros outside, corners aligned.
 
-    Coordinates are normalised and float32 whatever the graph's precision: half precision cannot hold pixel positions.
-    ``flow`` is float32 (N, 2, H, W) in pixels; the result has the image's type.
+    All of it is float32 whatever the graph's precision: half precision cannot hold pixel positions, and GridSample
+    wants image and coordinates of one type. ``flow`` is (N, 2, H, W) in pixels.
     """
     axes = {3: graph.slice(flow, [1], [0], [1]), 2: graph.slice(flow, [1], [1], [2])}
     coordinates = [
@@ -21,10 +21,7 @@ def warp(graph: GraphBuilder, image: str, flow: str) -> str:
         for displacement, (step, positions) in ((axes[axis], _positions(graph, flow, axis)) for axis in (3, 2))
     ]
     grid = graph.transpose(graph.concatenate(coordinates, axis=1), 0, 2, 3, 1)
-    sampled = graph.node(
-        "GridSample", graph.single(image), grid, mode="bilinear", padding_mode="zeros", align_corners=1
-    )
-    return graph.compute(sampled)
+    return graph.node("GridSample", image, grid, mode="bilinear", padding_mode="zeros", align_corners=1)
 
 
 def _positions(graph: GraphBuilder, flow: str, axis: int) -> tuple[str, str]:
