@@ -1,0 +1,343 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node as a process of its own, over the real rclpy and DDS."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
+
+from lifecycle_msgs.msg import Transition
+from node_harness import Client, client, image_message, running_node, shifted_pair, textured_image
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
+
+DOMAIN = 20
+HEIGHT, WIDTH = 128, 192
+FRAME = textured_image(HEIGHT, WIDTH)
+
+
+def field(message: Image) -> np.ndarray:
+    """Return the float32 field of a 32FC1 or 32FC2 message."""
+    channels = {"32FC1": 1, "32FC2": 2}[message.encoding]
+    assert message.step == message.width * channels * 4 and not message.is_bigendian
+    return np.frombuffer(message.data, np.float32).reshape(message.height, message.width, channels)
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[None]:
+    """One node, with the defaults, for all tests that leave it as it was."""
+    with running_node(DOMAIN):
+        yield
+
+
+@pytest.fixture
+def camera(node: None) -> Iterator[Client]:
+    with client(DOMAIN) as instance:
+        instance.wait_until_listening()
+        yield instance
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("forward", 1), ("backward", -1)])
+def test_flow_has_the_right_sign_axis_and_scale(direction: str, sign: int) -> None:
+    first, second = shifted_pair(256, 320, right=7, down=-3)
+    with running_node(DOMAIN + 1, "-p", f"direction:={direction}"), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        camera.publish(first, 1000)
+        camera.publish_and_wait(second, 1100)
+        flow = field(camera.received["flow"][0])
+    assert flow.shape == (256, 320, 2)
+    np.testing.assert_allclose(np.median(flow, axis=(0, 1)), [7 * sign, -3 * sign], atol=0.5)
+
+
+def test_one_output_per_pair_under_one_header(camera: Client) -> None:
+    info = CameraInfo(width=2 * WIDTH, height=2 * HEIGHT, distortion_model="plumb_bob", d=[0.1, 0.0, 0.0, 0.0, 0.0])
+    info.k[[0, 2, 4, 5, 8]] = 100.0, 192.0, 120.0, 128.0, 1.0
+    info.p[[0, 2, 3, 5, 6, 10]] = 100.0, 192.0, -50.0, 120.0, 128.0, 1.0
+    camera.wait_until_listening(camera.camera_info)
+    camera.camera_info.publish(info)
+    camera.spin_for(0.2)
+    camera.publish(FRAME, 1000)
+    for stamp in (1100, 1200, 1300):
+        camera.publish_and_wait(FRAME, stamp)
+    camera.spin_until(lambda: all(len(messages) == 3 for messages in camera.received.values()))
+    camera.spin_for(0.3)
+    received = camera.received
+    assert [len(messages) for messages in received.values()] == [3, 3, 3, 3]
+    for flow, confidence, scaled, previous, stamp in zip(*received.values(), (1100, 1200, 1300), strict=True):
+        assert flow.header == confidence.header == scaled.header == previous.header
+        assert flow.header == image_message(FRAME, stamp).header
+        assert previous.time_ref == image_message(FRAME, stamp - 100).header.stamp
+        assert (flow.encoding, confidence.encoding) == ("32FC2", "32FC1")
+        trust = field(confidence)
+        assert trust.shape == (HEIGHT, WIDTH, 1) and trust.min() >= 0 and trust.max() <= 1
+        assert (scaled.width, scaled.height, list(scaled.d)) == (WIDTH, HEIGHT, list(info.d))
+        np.testing.assert_allclose(scaled.k, info.k * [0.5, 1, 0.5, 1, 0.5, 0.5, 1, 1, 1])
+        np.testing.assert_allclose(scaled.p, [50, 0, 96, -25, 0, 60, 64, 0, 0, 0, 1, 0])
+
+
+def test_published_size_and_vectors_follow_output_scale() -> None:
+    first, second = shifted_pair(256, 320, right=8, down=0)
+    arguments = ("-p", "output_scale:=0.5", "-p", "inference_size:=[200, 200]")
+    with running_node(DOMAIN + 1, *arguments), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        camera.publish(first, 1000)
+        camera.publish_and_wait(second, 1100)
+        flow = field(camera.received["flow"][0])
+    assert flow.shape == (128, 160, 2)
+    np.testing.assert_allclose(np.median(flow, axis=(0, 1)), [4, 0], atol=0.4)
+
+
+SMALLER = np.ascontiguousarray(FRAME[:64, :64])
+
+
+@pytest.mark.parametrize(
+    ("reason", "image", "stamp", "overrides"),
+    [
+        ("equal_stamp", FRAME, 1100, {}),
+        ("stamp_went_back", FRAME, 900, {}),
+        ("zero_stamp", FRAME, 0, {}),
+        ("gap", FRAME, 1700, {}),
+        ("size_changed", SMALLER, 1200, {}),
+        ("encoding_changed", FRAME, 1200, {"encoding": "bgr8"}),
+        ("frame_id_changed", FRAME, 1200, {"frame_id": "other"}),
+    ],
+)
+def test_pairs_start_over(camera: Client, reason: str, image: np.ndarray, stamp: int, overrides: dict) -> None:
+    before = int(camera.latest_diagnostics().get(f"resets.{reason}", 0))
+    camera.publish(FRAME, 1000)
+    camera.publish_and_wait(FRAME, 1100)
+    camera.publish(image, stamp, **overrides)
+    camera.spin_until(
+        lambda: camera.diagnostics and int(camera.diagnostics[-1].get(f"resets.{reason}", 0)) == before + 1
+    )
+    assert len(camera.received["flow"]) == 1
+    # Two good frames later flow is back.
+    camera.publish(FRAME, 5000)
+    camera.publish_and_wait(FRAME, 5100)
+
+
+@pytest.mark.parametrize("reliability", [ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE])
+def test_cameras_of_either_reliability(node: None, reliability: ReliabilityPolicy) -> None:
+    with client(DOMAIN, reliability=reliability) as camera:
+        camera.wait_until_listening()
+        camera.publish(FRAME, 1000)
+        camera.publish_and_wait(FRAME, 1100)
+
+
+BAD = {
+    "unknown encoding": ({"encoding": "64FC9"}, "frames_unsupported", "64FC9.*supported are rgb8"),
+    "short data": ({"data": b"\0" * 100}, "frames_corrupt", "100 bytes"),
+    "no data": ({"data": b""}, "frames_corrupt", "0 bytes"),
+    "zero width": ({"width": 0}, "frames_corrupt", "0x128"),
+    "zero height": ({"height": 0}, "frames_corrupt", "192x0"),
+    "small step": ({"step": 5}, "frames_corrupt", "step of 5"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_images_are_dropped_counted_and_reported(camera: Client, case: str) -> None:
+    overrides, counter, complaint = BAD[case]
+    before = int(camera.latest_diagnostics()[counter])
+    camera.publish(FRAME, 1000)
+    camera.publish(FRAME, 1100, **overrides)
+    camera.spin_until(lambda: camera.diagnostics and int(camera.diagnostics[-1][counter]) == before + 1)
+    assert camera.diagnostics[-1]["level"] == "2"
+    assert re.search(complaint, camera.diagnostics[-1]["message"])
+    assert not camera.received["flow"]
+    camera.publish_and_wait(FRAME, 1200)
+
+
+def test_images_too_small_for_the_network_are_reported(camera: Client) -> None:
+    tiny = np.ascontiguousarray(FRAME[:32, :32])
+    before = int(camera.latest_diagnostics()["frames_corrupt"])
+    camera.publish(tiny, 1000)
+    camera.spin_for(0.1)
+    camera.publish(tiny, 1100)
+    camera.spin_until(lambda: camera.diagnostics and int(camera.diagnostics[-1]["frames_corrupt"]) == before + 1)
+    assert "64x64" in camera.diagnostics[-1]["message"]
+
+
+def test_nothing_is_computed_while_nobody_subscribes(node: None) -> None:
+    with client(DOMAIN, outputs=()) as camera:
+        computed = camera.latest_diagnostics()["pairs_computed"]
+        for stamp in range(1000, 2000, 100):
+            camera.publish(FRAME, stamp)
+            camera.spin_for(0.03)
+        idle = camera.latest_diagnostics()
+        assert idle["idle_because"] == "nobody subscribes" and idle["pairs_computed"] == computed
+        assert camera.image.get_subscription_count() == 0
+        subscription = camera.subscribe("flow")
+        camera.wait_until_listening()
+        camera.publish(FRAME, 3000)
+        camera.publish_and_wait(FRAME, 3100)
+        camera.node.destroy_subscription(subscription)
+        camera.spin_until(lambda: camera.image.get_subscription_count() == 0, "the node to stop listening")
+
+
+def test_masking_is_live_and_bad_values_are_refused(camera: Client) -> None:
+    camera.publish(FRAME, 1000)
+    camera.publish_and_wait(FRAME, 1100)
+    assert np.isfinite(field(camera.received["flow"][-1])).all()
+    assert camera.set_parameter("confidence_threshold", 1.0).successful
+    assert camera.set_parameter("mask_invalid", True).successful
+    camera.publish_and_wait(FRAME[:, ::-1].copy(), 1200)
+    flow, confidence = field(camera.received["flow"][-1]), field(camera.received["confidence"][-1])
+    np.testing.assert_array_equal(np.isnan(flow).all(-1), confidence[..., 0] < 1)
+    assert np.isnan(flow).any()
+    assert camera.set_parameter("mask_invalid", False).successful
+
+    for name, value in [
+        ("confidence_threshold", 1.5),
+        ("max_frame_gap", -1.0),
+        ("backend", "abacus"),
+        ("direction", "sideways"),
+        ("inference_size", [10, 10]),
+        ("autostart", False),
+        ("mask_invalid", "yes"),
+    ]:
+        result = camera.set_parameter(name, value)
+        assert not result.successful and result.reason, name
+
+
+def test_max_frame_gap_is_live(camera: Client) -> None:
+    assert camera.set_parameter("max_frame_gap", 2.0).successful
+    camera.publish(FRAME, 1000)
+    camera.publish_and_wait(FRAME, 2500)
+    assert camera.set_parameter("max_frame_gap", 0.5).successful
+
+
+def test_services_answer_while_frames_flow() -> None:
+    """A service must not wait for the inference, which takes half a second and more here."""
+    large = textured_image(512, 640)
+    with running_node(DOMAIN + 1, "-p", "threads:=1"), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        stamp, waits = 1000, []
+        while len(waits) < 8 or len(camera.received["flow"]) < 2:
+            stamp += 50
+            camera.publish(large, stamp)
+            start = time.monotonic()
+            assert camera.set_parameter("confidence_threshold", 0.2).successful
+            assert camera.state() == "active"
+            waits.append((time.monotonic() - start) / 2)
+            assert len(waits) < 100, "no flow"
+        camera.spin_until(lambda: camera.diagnostics and camera.diagnostics[-1]["inference_ms_mean"])
+        inference = float(camera.diagnostics[-1]["inference_ms_mean"]) / 1e3
+        assert int(camera.diagnostics[-1]["frames_dropped"]) > 0
+        assert np.median(waits) < inference / 4
+
+
+def test_lifecycle_goes_round() -> None:
+    with running_node(DOMAIN + 1, "-p", "autostart:=false"), client(DOMAIN + 1) as camera:
+        assert camera.state() == "unconfigured"
+        for _ in range(2):
+            assert camera.change_state(Transition.TRANSITION_CONFIGURE)
+            assert camera.state() == "inactive"
+            assert camera.change_state(Transition.TRANSITION_ACTIVATE)
+            camera.wait_until_listening()
+            camera.publish(FRAME, 1000)
+            camera.publish_and_wait(FRAME, 1100)
+            assert camera.change_state(Transition.TRANSITION_DEACTIVATE)
+            camera.spin_until(lambda: camera.image.get_subscription_count() == 0)
+            assert camera.change_state(Transition.TRANSITION_CLEANUP)
+            assert camera.latest_diagnostics()["idle_because"] == "not configured"
+        assert camera.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+        assert camera.state() == "finalized"
+
+
+def test_two_cameras_side_by_side() -> None:
+    domain = DOMAIN + 1
+    with (
+        running_node(domain, "-r", "__ns:=/left"),
+        running_node(domain, "-r", "__ns:=/right"),
+        client(domain, namespace="/left") as left,
+        client(domain, namespace="/right") as right,
+    ):
+        for camera in (left, right):
+            camera.wait_until_listening()
+        for camera in (left, right):
+            camera.publish(FRAME, 1000)
+        left.publish_and_wait(FRAME, 1100)
+        right.publish_and_wait(FRAME, 1200)
+        left.spin_for(0.3)
+        stamps = [[m.header.stamp.nanosec // 1_000_000 for m in c.received["flow"]] for c in (left, right)]
+    assert stamps == [[100], [200]]
+
+
+def broken_models(folder: Path) -> dict[str, Path]:
+    """Return a model of every kind that must be refused."""
+    from mdflow_ros.model.card import BUNDLED_MODEL, card_path
+
+    graph, card = BUNDLED_MODEL.read_bytes(), card_path(BUNDLED_MODEL).read_text()
+    models = {"missing": folder / "missing.onnx"}
+    for name, content, text in [
+        ("corrupt", graph[: len(graph) // 2], card),
+        ("without_card", graph, None),
+        ("bad_card", graph, "{"),
+    ]:
+        models[name] = folder / f"{name}.onnx"
+        models[name].write_bytes(content)
+        if text is not None:
+            card_path(models[name]).write_text(text)
+    return models
+
+
+def test_broken_models_fail_to_configure_and_the_node_goes_on(tmp_path: Path) -> None:
+    models = broken_models(tmp_path)
+    with running_node(DOMAIN + 1, "-p", f"model:={models['missing']}"), client(DOMAIN + 1) as camera:
+        for model in models.values():
+            assert camera.set_parameter("model", str(model)).successful
+            assert not camera.change_state(Transition.TRANSITION_CONFIGURE)
+            diagnostics = camera.latest_diagnostics()
+            assert model.stem in diagnostics["message"] and "import_checkpoint.py" in diagnostics["message"]
+            assert diagnostics["level"] == "2"
+            assert camera.state() == "unconfigured"
+        assert camera.set_parameter("model", "").successful
+        assert camera.change_state(Transition.TRANSITION_CONFIGURE)
+        assert camera.change_state(Transition.TRANSITION_ACTIVATE)
+        camera.wait_until_listening()
+        camera.publish(FRAME, 1000)
+        camera.publish_and_wait(FRAME, 1100)
+
+
+def test_reloading_swaps_the_model_or_keeps_the_old_one(camera: Client, tmp_path: Path) -> None:
+    camera.publish(FRAME, 1000)
+    camera.publish_and_wait(FRAME, 1100)
+    assert camera.set_parameter("model", str(broken_models(tmp_path)["corrupt"])).successful
+    answer = camera.call(Trigger, "reload_model", Trigger.Request())
+    assert not answer.success and "kept the old model" in answer.message
+    camera.publish_and_wait(FRAME, 1200)
+    assert camera.set_parameter("model", "").successful
+    assert camera.call(Trigger, "reload_model", Trigger.Request()).success
+    camera.publish_and_wait(FRAME, 1300)
+
+
+def test_compressed_images() -> None:
+    first, second = shifted_pair(256, 320, right=7, down=-3)
+    with running_node(DOMAIN + 1, "-p", "image_transport:=compressed"), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening(camera.compressed)
+        for stamp, image in ((1000, first), (1100, second)):
+            message = CompressedImage(header=image_message(image, stamp).header, format="rgb8; jpeg compressed bgr8")
+            message.data = cv2.imencode(".jpg", image[..., ::-1])[1].tobytes()
+            camera.compressed.publish(message)
+        camera.spin_until(lambda: camera.received["flow"], "flow")
+        flow = field(camera.received["flow"][0])
+    np.testing.assert_allclose(np.median(flow, axis=(0, 1)), [7, -3], atol=0.5)
+
+
+def test_a_value_out_of_range_on_the_command_line_is_named() -> None:
+    command = [sys.executable, "-m", "mdflow_ros.node.flow_node", "--ros-args", "-p", "output_scale:=7.0"]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert finished.returncode == 2
+    assert "output_scale" in finished.stderr and "Traceback" not in finished.stderr
