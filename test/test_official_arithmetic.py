@@ -67,7 +67,7 @@ def warp(image, flow):
     result = np.zeros_like(image)
     for row in (top, top + 1):
         for column in (left, left + 1):
-            inside = (0 <= row) & (row < height) & (0 <= column) & (column < width)
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             share = (1 - abs(x - column)) * (1 - abs(y - row)) * inside
             result += share * image[:, row.clip(0, height - 1), column.clip(0, width - 1)]
     return result
@@ -130,7 +130,7 @@ class OfficialArithmetic:
     def flow(self, first, second):
         """Return the flow (2, H, W) in pixels between two centred images (3, H, W)."""
         first_levels, second_levels = self.pyramid(first), self.pyramid(second)
-        upsampled = np.zeros((2, *first_levels[6].shape[1:]))
+        flow = upsampled = np.zeros((2, *first_levels[6].shape[1:]))
         for level in (6, 5, 4, 3, 2):
             features, other = first_levels[level], second_levels[level]
             if level < 6:
