@@ -94,6 +94,8 @@ make_venv() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python lacks the venv module. Run: sudo apt install python$python_version-venv"
     [[ $ros == wheels ]] || options=(--system-site-packages)
+    rm -rf "${venv:?}/bin" # first, so that an interruption here is noticed
+    rm -rf "$venv"
     say "making .venv with Python $python_version ($python)"
     mkdir -p "$venv"
     touch "$unfinished"
@@ -138,8 +140,9 @@ esac
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# One at a time. The lock belongs to this open file, and goes with this process and its children.
-exec 9<>"${BASH_SOURCE[0]}"
+# One at a time. The lock goes with this process and its children.
+mkdir -p "$root/build"
+exec 9>"$root/build/setup.lock"
 if ! flock --nonblock 9; then
     say "waiting for another setup to finish"
     flock 9
@@ -154,15 +157,12 @@ key=$(cd "$root" && { pwd && cat setup.py pyproject.toml; } | sha256sum | cut -d
 found=$(find_python)
 python_version=${found%% *}
 python=${found#* }
-if [[ -e $venv ]]; then
-    reason=$(reason_to_rebuild)
-    if [[ -n $reason ]]; then
-        say "making .venv anew: $reason"
-        rm -rf "${venv:?}/bin" # first, so that an interruption here is noticed
-        rm -rf "$venv"
-    fi
+if [[ ! -e $venv ]]; then
+    make_venv
+elif reason=$(reason_to_rebuild) && [[ -n $reason ]]; then
+    say "making .venv anew: $reason"
+    make_venv
 fi
-[[ -e $venv ]] || make_venv
 if [[ ! -e $stamp || $(sed -n 1p "$stamp") != "$key" ]] || { $training && [[ $(sed -n 3p "$stamp") != training ]]; }; then
     install
 fi

@@ -211,7 +211,7 @@ def test_player_publishes_what_is_asked_for(processes, clip, monkeypatch):
 
 def test_player_says_what_is_wrong(processes, clip):
     code, text = finish(processes.player(clip / "nothing"))
-    assert code == 1 and "no such file" in text
+    assert code == 1 and "does not exist" in text
     code, text = finish(processes.player(clip, "--wait-for-subscribers", 1, "--wait-timeout", 0.5))
     assert code == 1 and "0 of 1 subscribers" in text
 

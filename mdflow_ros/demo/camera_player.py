@@ -28,7 +28,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from mdflow_ros.demo.frame_sources import Frame, SourceError, is_camera, read_frames
+from mdflow_ros.demo.frame_sources import SourceError, SourceFrame, is_camera, read_frames
 from mdflow_ros.demo.stop_signal import StopSignal
 
 QUEUE_DEPTH = 10
@@ -51,6 +51,7 @@ class CameraPlayer(Node):
         self.frames_published = 0
         self._options = options
         self._stop = stop
+        self._losses: list[str] = []
         reliability = ReliabilityPolicy[options.reliability.upper()]
         qos = QoSProfile(depth=QUEUE_DEPTH, reliability=reliability)
         self._images = self.create_publisher(Image, "camera/image_raw", qos)
@@ -65,7 +66,7 @@ class CameraPlayer(Node):
             SourceError: the source cannot be read.
             PlayerError: nobody subscribes in time.
         """
-        frames = read_frames(self._options.source)
+        frames = read_frames(self._options.source, self._losses)
         first = next(frames, None)  # a bad source is reported before waiting for anybody
         if first is None:
             raise SourceError(f"{self._options.source} holds no images.")
@@ -79,8 +80,10 @@ class CameraPlayer(Node):
             self._publish(rgb)
             self._report()
         self._report(final=True)
+        for loss in dict.fromkeys(self._losses):
+            self.get_logger().warning(loss)
 
-    def _schedule(self, frame: Frame, frames: Iterator[Frame]) -> Iterator[tuple[Frame, float]]:
+    def _schedule(self, frame: SourceFrame, frames: Iterator[SourceFrame]) -> Iterator[tuple[SourceFrame, float]]:
         """Pair each frame with the time (of the monotonic clock) at which it is due: a camera's frames at once."""
         live = is_camera(self._options.source)
         due = time.monotonic()
@@ -96,16 +99,14 @@ class CameraPlayer(Node):
                 yield frame, due
             if not self._options.loop:
                 return
-            frames = read_frames(self._options.source)
+            frames = read_frames(self._options.source, self._losses)
 
-    def _interval(self, previous: Frame, frame: Frame, last: float) -> float:
+    def _interval(self, previous: SourceFrame, frame: SourceFrame, last: float) -> float:
         """Return the seconds between two frames of a recording; from its end to its start, the last ones again."""
         if self._options.rate is not None:
             return 1.0 / self._options.rate
-        if frame.seconds is None or previous.seconds is None:
-            raise SourceError(f"{self._options.source} does not tell its frame rate. Give one, such as --rate 10.")
-        gap = frame.seconds - previous.seconds
-        return gap if gap > 0 else last
+        gap = frame.stamp - previous.stamp
+        return gap / 1e9 if gap > 0 else last
 
     def _wait_for_subscribers(self) -> None:
         wanted = self._options.wait_for_subscribers
@@ -183,7 +184,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="camera_player", description="Publish a recording or a camera as sensor_msgs/Image on camera/image_raw."
     )
-    parser.add_argument("source", help="video file, camera index, folder of images, or bag (folder, .mcap or .db3)")
+    parser.add_argument("source", help="camera index, video file, folder of images, or bag")
     parser.add_argument("--rate", type=_positive, help="frames a second (default: as recorded; a camera ignores it)")
     parser.add_argument("--loop", action="store_true", help="start again at the end")
     parser.add_argument("--max-width", type=int, help="scale wider images down to this many pixels")
