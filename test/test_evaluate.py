@@ -6,9 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mdflow_ros.core.estimator import FlowEstimate, FlowEstimator
 from mdflow_training.evaluate import main, mdflow_inference_size
+from mdflow_training.fastflownet import FastFlowNet
 from mdflow_training.flow_benchmarks import find_benchmarks
 from mdflow_training.flow_evaluation import evaluate_methods, without_confidence
 from mdflow_training.flow_io import read_image, write_flow, write_image
@@ -118,6 +120,19 @@ def test_nothing_measurable_is_an_error_of_its_own(evaluate, data, tmp_path, cap
     (data / "sintel/frame_0002.png").write_bytes(b"broken")
     code, report = evaluate(data / "sintel")
     assert (code, report["sets"]) == (2, {})
+
+
+def test_an_official_checkpoint_is_imported_and_measured(evaluate, data, tmp_path, capsys):
+    torch.manual_seed(0)
+    torch.save(FastFlowNet().state_dict(), tmp_path / "official.pth")
+    code, report = evaluate(data / "sintel", "--model", str(tmp_path / "official.pth"))
+    assert code == 0
+    assert report["model"]["name"] == "official"
+    assert report["sets"]["sintel"]["epe"] > 0
+    assert [path.name for path in tmp_path.glob("*.onnx")] == []
+    torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "foreign.pth")
+    assert evaluate(data / "sintel", "--model", str(tmp_path / "foreign.pth"))[0] == 2
+    assert "foreign.pth" in capsys.readouterr().err
 
 
 def test_pictures_show_images_flow_truth_error_and_confidence(evaluate, data, tmp_path):

@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     problems = [str(problem) for problem in benchmarks.problems] + evaluation.problems
     about = {
-        "command": shlex.join(["python", "training/evaluate.py", *(arguments or sys.argv[1:])]),
+        "command": shlex.join(["python", "training/evaluate.py", *(sys.argv[1:] if arguments is None else arguments)]),
         "model": {"path": str(options.model), **about_model},
         "data": str(options.data),
         "protocol": options.protocol,
