@@ -48,7 +48,7 @@ def load_state(path: Path) -> dict[str, Any]:
 def capture_random_state() -> dict[str, Any]:
     """Return the state of Python's, numpy's and torch's global random generators, CUDA's too."""
     version, numbers, gauss = random.getstate()
-    legacy: dict[str, Any] = np.random.get_state(legacy=False)  # type: ignore[assignment]
+    legacy: dict[str, Any] = np.random.get_state(legacy=False)
     return {
         "python": [version, list(numbers), gauss],
         "numpy": {

@@ -1,0 +1,92 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting of pretraining; `configs/pretrain.yaml` lists them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
+
+
+def _network_side(side: int) -> int:
+    if side < SIZE_MULTIPLE or side % SIZE_MULTIPLE:
+        raise ValueError(f"must be a multiple of {SIZE_MULTIPLE}")
+    return side
+
+
+Side = Annotated[int, AfterValidator(_network_side)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """A section of the configuration: unknown names are errors, and nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Phase(Settings):
+    """A stretch of training with one image size and one rise and fall of the learning rate."""
+
+    samples: Count
+    """Flow fields learnt from; a pair gives two, one each way."""
+    size: tuple[Side, Side]
+    """Height and width of the images, pixels."""
+    batch: Count
+    """Pairs a step and process."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    """Its highest value."""
+    final_share: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """What is left of the learning rate at the phase's end."""
+    exponent: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Of the robust loss; 1 is the plain endpoint error."""
+    world_share: Annotated[float, Field(ge=0, le=1)] = 0.35
+    """Of the pairs, those that show planes in space, seen by a moving camera."""
+
+
+class PretrainConfig(Settings):
+    """All settings of `pretrain.py`."""
+
+    textures: Path | None = None
+    """Folder that fetch_textures.py filled; default its own default, or ``procedural`` to need no download."""
+    initial_weights: Path | None = None
+    """A ``.pth`` to start from; without it, weights are drawn at random."""
+    seed: int = 1
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    scale_weights: Annotated[list[float], Field(min_length=5, max_length=5)] = [0.1, 0.1, 0.1, 0.2, 1.0]
+    """Of the losses at strides 64, 32, 16, 8 and of the full-resolution flow."""
+    warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """Share of a phase in which the learning rate rises."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Of the moving average of the weights, which is what is validated and kept."""
+    bfloat16: bool = True
+    """Mixed precision; on CPUs with AMX and on GPUs it is much faster."""
+    threads: Count = 1
+    """Of torch, per process."""
+    workers: Annotated[int, Field(ge=0)] = 1
+    """Processes that make pairs."""
+    validation_pairs: Count = 48
+    validation_size: tuple[Side, Side] = (256, 384)
+    validation_every: Count = 1000
+    """Steps."""
+    save_every: Count = 200
+    """Steps between writings of the resumable state."""
+
+
+def load_config(path: Path) -> PretrainConfig:
+    """Read a YAML file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not YAML, or a setting is unknown or out of range; the message names each.
+    """
+    try:
+        return PretrainConfig.model_validate(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ValueError(f"{path}: {error}") from error

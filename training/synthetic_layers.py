@@ -1,0 +1,248 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Render a stack of textured, moving layers into two images with exact flow and occlusion.
+
+Every layer is a texture with two projective maps, one into each image, and may bend in the second image. Flat scenes
+and scenes of planes in space are both such stacks: a plane seen by a moving pinhole camera moves by a homography
+(Hartley and Zisserman, Multiple View Geometry, section 13.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+OPAQUE = 127
+BEND_ITERATIONS = 12
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A texture and where its two images lie.
+
+    Attributes:
+        texture: ``(H, W, 3)`` uint8 BGR.
+        alpha: ``(H, W)`` uint8, or None for a layer without borders, which goes on mirrored outside its texture.
+        to_first: ``(3, 3)`` map from texture to first-image pixels.
+        to_second: ``(3, 3)`` map from texture to second-image pixels, before bending.
+        bend: ``(H, W, 2)`` float32 over the second image, pixels: its point ``q`` shows what the projective map puts at
+            ``q + bend(q)``. Its gradient is below one. None for no bending.
+        bounds: left, top, right, bottom of the part of the (endlessly mirrored) texture that exists, in texture pixels;
+            for layers without alpha. What lies behind the camera is never painted.
+        continues: whether this is more of the surface of the layer before, so that neither can hide the other.
+    """
+
+    texture: np.ndarray
+    alpha: np.ndarray | None
+    to_first: np.ndarray
+    to_second: np.ndarray
+    bend: np.ndarray | None = None
+    bounds: tuple[float, float, float, float] | None = None
+    continues: bool = False
+
+
+@dataclass(frozen=True)
+class FlowPair:
+    """Two images with their flow in both directions.
+
+    Attributes:
+        first, second: ``(H, W, 3)`` uint8 BGR.
+        forward: ``(H, W, 2)`` float32, pixels, from first to second, on the first image's grid.
+        backward: likewise from second to first, on the second image's grid.
+        occluded_forward: ``(H, W)`` bool, first-image pixels that are hidden or outside in the second.
+        occluded_backward: second-image pixels that are hidden or outside in the first.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    forward: np.ndarray
+    backward: np.ndarray
+    occluded_forward: np.ndarray
+    occluded_backward: np.ndarray
+
+
+@dataclass
+class _View:
+    """One image while it is painted."""
+
+    image: np.ndarray
+    flow: np.ndarray
+    owner: np.ndarray
+
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom of a part of an image, in pixels; right and bottom are outside."""
+
+Sampler = Callable[[np.ndarray, int], np.ndarray]
+"""Looks a texture up, with one of OpenCV's border modes."""
+
+
+def render(layers: list[Layer], size: tuple[int, int]) -> FlowPair:
+    """Paint ``layers``, the farthest first, into both images.
+
+    Args:
+        layers: the first must cover both images.
+        size: height and width of the images, pixels.
+    """
+    views = [
+        _View(np.zeros((*size, 3), np.uint8), np.zeros((*size, 2), np.float32), np.zeros(size, np.uint8))
+        for _ in range(2)
+    ]
+    number = -1
+    for layer in layers:
+        number += not layer.continues
+        for view, is_second in zip(views, (False, True), strict=True):
+            _paint(view, layer, number, is_second)
+    first, second = views
+    return FlowPair(
+        first.image,
+        second.image,
+        first.flow,
+        second.flow,
+        occluded(first.flow, first.owner, second.owner, number + 1),
+        occluded(second.flow, second.owner, first.owner, number + 1),
+    )
+
+
+def occluded(flow: np.ndarray, owner: np.ndarray, other_owner: np.ndarray, surfaces: int) -> np.ndarray:
+    """Return where the target of ``flow`` lies outside the other image or under a nearer surface.
+
+    Args:
+        flow: ``(H, W, 2)`` float32, pixels.
+        owner: ``(H, W)`` number of the surface seen in this image, nearer ones have higher numbers.
+        other_owner: likewise in the other image.
+        surfaces: how many there are.
+    """
+    height, width = owner.shape
+    target_x = flow[..., 0] + np.arange(width, dtype=np.float32)
+    target_y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    hidden = (target_x < 0) | (target_x > width - 1) | (target_y < 0) | (target_y > height - 1)
+    for number in range(surfaces - 1):
+        here = owner == number
+        left, top, boxed_width, boxed_height = cv2.boundingRect(here.view(np.uint8))
+        if not boxed_width:
+            continue
+        part = (slice(top, top + boxed_height), slice(left, left + boxed_width))
+        nearer = (other_owner > number).astype(np.float32)
+        cover = cv2.remap(nearer, target_x[part], target_y[part], cv2.INTER_LINEAR)
+        hidden[part] |= here[part] & (cover > 0.5)
+    return hidden
+
+
+def _paint(view: _View, layer: Layer, number: int, second: bool) -> None:
+    """Paint ``layer`` over ``view``, the second image or the first."""
+    size = (view.owner.shape[0], view.owner.shape[1])
+    place = layer.to_second if second else layer.to_first
+    other = layer.to_first if second else layer.to_second
+    margin = 0.0 if layer.bend is None else float(np.abs(layer.bend).max())
+    box = (0, 0, size[1], size[0]) if layer.alpha is None else _bounding_box(layer, place, size, margin)
+    left, top, right, bottom = box
+    if right <= left or bottom <= top:
+        return
+    from_image = np.linalg.inv(place)
+    seen: np.ndarray | None = None
+    if layer.bounds is not None:
+        seen, box = _within(layer.bounds, from_image, size)
+        left, top, right, bottom = box
+        if right <= left:
+            return
+    part = (slice(top, bottom), slice(left, right))
+    x = np.arange(left, right, dtype=np.float32)[None, :]
+    y = np.arange(top, bottom, dtype=np.float32)[:, None]
+    if layer.bend is not None and second:
+        bent_x, bent_y = x + layer.bend[part][..., 0], y + layer.bend[part][..., 1]
+        texture_x, texture_y = project(from_image, bent_x, bent_y)
+        flow = np.stack(project(other @ from_image, bent_x, bent_y), axis=-1)
+        sample = _remap_sampler(texture_x, texture_y)
+    else:
+        flow_x, flow_y = project(other @ from_image, x, y)
+        if layer.bend is not None:
+            flow_x, flow_y = _unbend(layer.bend, flow_x, flow_y)
+        flow = np.stack((flow_x, flow_y), axis=-1)
+        sample = _projective_sampler(from_image, box)
+    flow[..., 0] -= x
+    flow[..., 1] -= y
+    colour = sample(layer.texture, cv2.BORDER_REFLECT_101)
+    if layer.alpha is not None:
+        alpha = sample(layer.alpha, cv2.BORDER_CONSTANT)
+        weight = alpha * np.float32(1 / 255)
+        view.image[part] = cv2.blendLinear(colour, np.ascontiguousarray(view.image[part]), weight, 1 - weight)
+        seen = alpha > OPAQUE
+    elif seen is not None:
+        view.image[part][seen] = colour[seen]
+    else:
+        view.image[part], view.flow[part], view.owner[part] = colour, flow, number
+        return
+    view.flow[part][seen] = flow[seen]
+    view.owner[part][seen] = number
+
+
+def project(homography: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Map points, of any shapes that broadcast, by a ``(3, 3)`` homography."""
+    rows = homography.astype(np.float32)
+    mapped_x = rows[0, 0] * x + (rows[0, 1] * y + rows[0, 2])
+    mapped_y = rows[1, 0] * x + (rows[1, 1] * y + rows[1, 2])
+    if rows[2, 0] == 0 and rows[2, 1] == 0:
+        return mapped_x / rows[2, 2], mapped_y / rows[2, 2]
+    depth = rows[2, 0] * x + (rows[2, 1] * y + rows[2, 2])
+    return mapped_x / depth, mapped_y / depth
+
+
+def _within(
+    bounds: tuple[float, float, float, float], from_image: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, Box]:
+    """Return which pixels show texture inside ``bounds`` and before the camera, within a box around them, and it."""
+    left, top, right, bottom = bounds
+    x = np.arange(size[1], dtype=np.float32)[None, :]
+    y = np.arange(size[0], dtype=np.float32)[:, None]
+    texture_x, texture_y = project(from_image, x, y)
+    inverse_depth = from_image[2, 0] * x + (from_image[2, 1] * y + from_image[2, 2])
+    inside = (texture_x >= left) & (texture_x <= right) & (texture_y >= top) & (texture_y <= bottom)
+    inside &= inverse_depth > 0
+    x0, y0, width, height = cv2.boundingRect(inside.view(np.uint8))
+    return inside[y0 : y0 + height, x0 : x0 + width], (x0, y0, x0 + width, y0 + height)
+
+
+def _unbend(bend: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the points ``q`` with ``q + bend(q) = (x, y)``, by fixed-point iteration."""
+    bent_x, bent_y = x, y
+    for _ in range(BEND_ITERATIONS):
+        shift = cv2.remap(bend, bent_x, bent_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        bent_x, bent_y = x - shift[..., 0], y - shift[..., 1]
+    return bent_x, bent_y
+
+
+def _bounding_box(layer: Layer, place: np.ndarray, size: tuple[int, int], margin: float) -> Box:
+    """Return the part of an image that ``layer`` can touch; the whole image where it reaches behind the camera."""
+    height, width = layer.texture.shape[:2]
+    corners = np.array([[-1, -1, 1], [width, -1, 1], [-1, height, 1], [width, height, 1]]) @ place.T
+    if (corners[:, 2] * corners[0, 2] <= 0).any():
+        return (0, 0, size[1], size[0])
+    points = corners[:, :2] / corners[:, 2:]
+    low = np.clip(np.floor(points.min(axis=0) - margin), 0, (size[1], size[0])).astype(int)
+    high = np.clip(np.ceil(points.max(axis=0) + margin) + 1, 0, (size[1], size[0])).astype(int)
+    return (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+
+def _projective_sampler(from_image: np.ndarray, box: Box) -> Sampler:
+    """Return what looks textures up by a homography from the pixels of ``box``."""
+    left, top, right, bottom = box
+    shifted = from_image @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+
+    def sample(texture: np.ndarray, border: int) -> np.ndarray:
+        return cv2.warpPerspective(texture, shifted, (right - left, bottom - top), flags=flags, borderMode=border)
+
+    return sample
+
+
+def _remap_sampler(texture_x: np.ndarray, texture_y: np.ndarray) -> Sampler:
+    """Return what looks textures up at given points."""
+
+    def sample(texture: np.ndarray, border: int) -> np.ndarray:
+        return cv2.remap(texture, texture_x, texture_y, cv2.INTER_LINEAR, borderMode=border)
+
+    return sample
