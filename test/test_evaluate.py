@@ -16,6 +16,7 @@ from mdflow_training.flow_evaluation import evaluate_methods, without_confidence
 from mdflow_training.flow_io import read_image, write_flow, write_image
 from mdflow_training.flow_pairs import LoadedPair
 from mdflow_training.flow_peers import create_peers
+from mdflow_training.synthetic_benchmark import synthetic_sets
 
 SIZE = (72, 100)
 EVAL = Path(__file__).resolve().parents[1].parent / "shared" / "eval"
@@ -141,6 +142,30 @@ def test_pictures_show_images_flow_truth_error_and_confidence(evaluate, data, tm
     height, width = SIZE
     assert picture.shape == (3 * (height + 24), 2 * width, 3)
     assert (picture[24 : 24 + height, :width] == read_image(data / "kitti2012/000001/000001_10.png")).all()
+
+
+def test_generated_sets_are_measured_without_any_file(evaluate, monkeypatch):
+    monkeypatch.setattr("mdflow_training.synthetic_benchmark.SIZE", (64, 128))
+    code, report = evaluate("synthetic:2")
+    assert code == 0
+    assert {name: metrics["images"] for name, metrics in report["sets"].items()} == {
+        "synthetic_planar": 2,
+        "synthetic_world": 2,
+    }
+    for spec in ("synthetic:0", "synthetic:many"):
+        assert evaluate(spec)[0] == 2
+
+
+def test_generated_truth_explains_the_images():
+    for pair, *_ in synthetic_sets(1).values():
+        loaded = pair.load()
+        again = pair.load()
+        assert (loaded.first == again.first).all() and (loaded.truth == again.truth).all()
+        rows, columns = np.mgrid[: loaded.first.shape[0], : loaded.first.shape[1]].astype(np.float32)
+        warped = cv2.remap(loaded.second, columns + loaded.truth[..., 0], rows + loaded.truth[..., 1], cv2.INTER_LINEAR)
+        difference = abs(warped.astype(float) - loaded.first).mean(axis=2)[loaded.visible].mean()
+        unmoved = abs(loaded.second.astype(float) - loaded.first).mean(axis=2)[loaded.visible].mean()
+        assert difference < 0.6 * unmoved
 
 
 def test_mdflow_s_protocol_has_its_own_sizes():

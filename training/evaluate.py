@@ -26,7 +26,7 @@ from mdflow_ros.core.flow_resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing, replace_file
 from mdflow_training.evaluation_pictures import draw_evaluation
 from mdflow_training.evaluation_table import format_table
-from mdflow_training.flow_benchmarks import find_benchmarks
+from mdflow_training.flow_benchmarks import Benchmarks, find_benchmarks
 from mdflow_training.flow_evaluation import (
     Confidence,
     Estimate,
@@ -43,6 +43,7 @@ from mdflow_training.flow_peers import create_peers
 MODEL = "model"
 """The model's name among the methods."""
 
+SYNTHETIC = "synthetic"
 NATIVE, MDFLOW = "native", "mdflow"
 
 EXIT_OK, EXIT_INCOMPLETE, EXIT_UNUSABLE = 0, 1, 2
@@ -96,6 +97,23 @@ def import_to(folder: Path, checkpoint: Path, preprocessing: Preprocessing) -> P
     return model
 
 
+def find_data(spec: str) -> Benchmarks:
+    """Return the data sets of a folder, or the generated ones for ``synthetic`` and ``synthetic:COUNT``.
+
+    Raises:
+        OSError: there is no such folder.
+        ValueError: there are no pairs in the folder, or the count is no number above 0.
+    """
+    kind, _, count = spec.partition(":")
+    if kind != SYNTHETIC:
+        return find_benchmarks(Path(spec))
+    if count and not (count.isdecimal() and int(count) > 0):
+        raise ValueError(f"{spec}: how many pairs of each generated set? Write {SYNTHETIC}:20.")
+    from mdflow_training.synthetic_benchmark import DEFAULT_COUNT, synthetic_sets
+
+    return Benchmarks(synthetic_sets(int(count or DEFAULT_COUNT)))
+
+
 def report_of(evaluation: Evaluation, problems: Sequence[str], about: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON report: the model's metrics are ``sets.NAME``, a peer's ``sets.NAME.peers.PEER``."""
     sets = {}
@@ -134,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     cv2.setNumThreads(options.threads)
     try:
-        benchmarks = find_benchmarks(options.data)
+        benchmarks = find_data(options.data)
         with tempfile.TemporaryDirectory() as folder:
             model = options.model
             if model.suffix in (".pth", ".pt"):
@@ -152,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     about = {
         "command": shlex.join(["python", "training/evaluate.py", *(sys.argv[1:] if arguments is None else arguments)]),
         "model": {"path": str(options.model), **about_model},
-        "data": str(options.data),
+        "data": options.data,
         "protocol": options.protocol,
         "machine": {"processor": platform.processor() or platform.machine(), "threads": options.threads},
         "versions": {"opencv": cv2.__version__, "numpy": np.__version__},
@@ -181,10 +199,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--data",
-        type=Path,
+        metavar="DATASET_SPEC",
         required=True,
         help="folder of one data set, or with a subfolder for each: MPI Sintel, KITTI 2012 or 2015 or FlyingChairs "
-        "as they are distributed, or image pairs beside their flow (.flo, .pfm, KITTI .png)",
+        "as they are distributed, or image pairs beside their flow (.flo, .pfm, KITTI .png). Or "
+        f"{SYNTHETIC}:COUNT, pairs that are generated (./{SYNTHETIC} is a folder of that name)",
     )
     parser.add_argument("--out", type=Path, required=True, help="JSON report to write")
     parser.add_argument("--peers", action="store_true", help="measure zero flow, OpenCV's DIS and Farneback too")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mdflow_training.flow_io import BadFile
-from mdflow_training.flow_pairs import PairFiles
+from mdflow_training.flow_pairs import PairFiles, TruePair
 from mdflow_training.pair_discovery import discover_pairs
 
 SINTEL_PASSES = ("clean", "final")
@@ -23,7 +23,7 @@ CHAIRS_SPLIT = "FlyingChairs_train_val.txt"
 class Benchmarks:
     """Data sets by name, and what is wrong with their files."""
 
-    sets: dict[str, list[PairFiles]] = field(default_factory=dict)
+    sets: dict[str, Sequence[TruePair]] = field(default_factory=dict)
     problems: list[BadFile] = field(default_factory=list)
 
     def add(self, name: str, pairs: list[PairFiles], problems: Sequence[BadFile] = ()) -> None:

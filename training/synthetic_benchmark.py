@@ -7,13 +7,14 @@ They need no download and are the same everywhere: their textures are procedural
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from mdflow_training.flow_io import Image
-from mdflow_training.flow_pairs import LoadedPair
+from mdflow_training.flow_pairs import LoadedPair, TruePair
 from mdflow_training.synthetic import synthetic_pair
 from mdflow_training.synthetic_textures import TextureLibrary, procedural_library
 
@@ -46,12 +47,11 @@ class SyntheticPair:
         return LoadedPair(_rgb(pair.first), _rgb(pair.second), pair.forward, ~pair.occluded_forward)
 
 
-def synthetic_sets(count: int = DEFAULT_COUNT) -> dict[str, list[SyntheticPair]]:
+def synthetic_sets(count: int = DEFAULT_COUNT) -> dict[str, Sequence[TruePair]]:
     """Return the generated sets, each of ``count`` pairs."""
     library = procedural_library(SEED)
     return {
-        name: [SyntheticPair(library, number, share) for number in range(count)]
-        for name, share in WORLD_SHARES.items()
+        name: [SyntheticPair(library, number, share) for number in range(count)] for name, share in WORLD_SHARES.items()
     }
 
 
