@@ -34,8 +34,7 @@ class StageLog:
     def __init__(
         self, name: str, folder: Path, events: Path, context: Context, start: int, steps: int, batch_size: int
     ) -> None:
-        self.sums: dict[str, float] = {}
-        self.count = 0
+        self.values: dict[str, list[float]] = {}
         self.batch_size = batch_size
         self.path = folder / "metrics.jsonl"
         self.writer: SummaryWriter | None = None
@@ -54,16 +53,15 @@ class StageLog:
 
     def step(self, values: Mapping[str, float]) -> None:
         """Take note of a step's figures."""
-        self.count += 1
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.values.setdefault(name, []).append(value)
         self.bar.update(self.batch_size)
         self.bar.set_postfix(loss=f"{values['loss']:.3f}", visible=f"{values['visible']:.0%}", refresh=False)
 
     def write(self, step: int) -> None:
         """Write the means since the last call; ``step`` steps are done."""
-        means = {name: total / self.count for name, total in self.sums.items()} if self.count else {}
-        self.sums, self.count = {}, 0
+        means = {name: sum(values) / len(values) for name, values in self.values.items()}
+        self.values = {}
         if self.writer is None:
             return
         for name, value in means.items():
@@ -80,11 +78,11 @@ class StageLog:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what an exact resume needs."""
-        return {"sums": dict(self.sums), "count": self.count}
+        return {"values": self.values}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self.sums, self.count = dict(state["sums"]), state["count"]
+        self.values = state["values"]
 
     def __enter__(self) -> StageLog:
         return self

@@ -1,0 +1,226 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_adaptation
+import torch
+from textured_pairs import AffinePair, pairs
+
+from mdflow_training.adaptation_config import ConfigError, ValidationSettings, load_config
+from mdflow_training.distributed import Context
+from mdflow_training.flow_network import FastFlowNetwork, FlowNetwork, full_resolution
+from mdflow_training.label_free_validation import RANDOM_MATCH, LabelFreeScore, validate
+from mdflow_training.mutual_distillation import AdaptationResult, adapt
+
+SCRIPT = Path(tiny_adaptation.__file__)
+ALONE = Context(0, 1, torch.device("cpu"))
+
+
+def endpoint_error(state: dict[str, torch.Tensor], data: list[AffinePair]) -> float:
+    network = FastFlowNetwork().eval()
+    network.core.load_state_dict(state)
+    errors = []
+    with torch.no_grad():
+        for pair in data:
+            flow = full_resolution(network(pair.first, pair.second)[-1], pair.first.shape[-2:])
+            errors.append(float((flow[:1] - pair.forward).norm(dim=1).mean()))
+    return float(np.mean(errors))
+
+
+def test_a_teacher_from_scratch_learns_to_see_motion(tmp_path: Path):
+    torch.set_num_threads(1)
+    data = pairs(2, (128, 128), largest=4)
+    frames = [pair.arrays() for pair in data]
+    config = load_config(
+        None,
+        [
+            "initial_teacher=scratch",
+            "rounds=0",
+            "stage1.optimization.steps=40",
+            "stage1.optimization.batch_size=2",
+            "stage1.optimization.learning_rate=6e-4",
+            "stage1.optimization.final_learning_rate=0.5",
+            "stage1.unsupervised.level_weights=[1, 0.5, 0.25, 0.12]",
+            "stage1.occlusion.start=0.6",
+            "stage1.distillation.start=0.9",
+        ],
+    )
+    result = adapt({}, frames, frames, config, tmp_path, ALONE)
+    zero = float(np.mean([float(pair.forward.norm(dim=1).mean()) for pair in data]))
+    assert endpoint_error(result.teacher_state, data) < 0.5 * zero
+    assert result.chosen == "stage1" and result.stopped is None
+    assert result.scores["stage1"].error < 0.5 * result.scores["initial"].error
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[AdaptationResult, Path]:
+    """An uninterrupted tiny adaptation and its folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    return tiny_adaptation.run(folder), folder
+
+
+def test_all_stages_run_and_leave_what_they_made(whole: tuple[AdaptationResult, Path]):
+    result, folder = whole
+    assert set(result.teachers) == {"initial", "stage1", "round1/stage3"}
+    assert set(result.scores) == set(result.teachers) | {"round1/stage2"}
+    assert result.chosen == "round1/stage3" and result.stopped is None and result.student_state is not None
+    states = list(result.teachers.values())
+    assert len({tuple(state["pconv1_1.0.weight"].flatten().tolist()) for state in states}) == len(states)
+    assert json.loads((folder / "adaptation.json").read_text())["chosen"] == "round1/stage3"
+    deployed = torch.load(folder / "teacher.pt", weights_only=True)
+    assert deployed["cost_volume_normalization"] is True
+    assert all(torch.equal(deployed["state_dict"][name], value) for name, value in result.teacher_state.items())
+    assert not list(folder.glob("**/labels")) and not list(folder.glob("**/checkpoint.pt"))
+    events = [path.parent.relative_to(folder / "tensorboard") for path in folder.glob("tensorboard/**/events*")]
+    assert {str(path) for path in events} >= {"stage1", "round1/stage2", "round1/stage3"}
+
+
+def same(one: AdaptationResult, other: AdaptationResult) -> bool:
+    return one.scores == other.scores and all(
+        torch.equal(value, other.teachers[name][key])
+        for name, state in one.teachers.items()
+        for key, value in state.items()
+    )
+
+
+def start(folder: Path, *changes: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, str(SCRIPT), str(folder), *changes], env=environment)
+
+
+def kill_once_there(process: subprocess.Popen[bytes], path: Path, delay: float) -> None:
+    """Kill -9 a while after a file has appeared."""
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline, f"{path} never appeared"
+        time.sleep(0.01)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_run_killed_in_every_stage_ends_like_an_uninterrupted_one(
+    whole: tuple[AdaptationResult, Path], tmp_path: Path
+):
+    """Random moments, and fixed ones: just after a checkpoint, amid labels, after a result."""
+    delays = iter(np.random.default_rng().uniform(0, 0.3, 3))
+    for path in ("stage1/checkpoint.pt", "round1/stage2/labels", "round1/stage3/checkpoint.pt"):
+        kill_once_there(start(tmp_path), tmp_path / path, next(delays))
+    assert not (tmp_path / "adaptation.json").exists()
+    assert same(tiny_adaptation.run(tmp_path), whole[0])
+    for name in ("stage1", "round1/stage2", "round1/stage3"):
+        logs = [(folder / name / "metrics.jsonl").read_text() for folder in (tmp_path, whole[1])]
+        assert logs[0] == logs[1]
+
+
+def test_a_finished_run_returns_at_once_what_it_made(whole: tuple[AdaptationResult, Path]):
+    assert same(tiny_adaptation.run(whole[1]), whole[0])
+
+
+def test_labels_that_do_not_fit_on_disk_change_nothing(whole: tuple[AdaptationResult, Path], tmp_path: Path):
+    assert same(tiny_adaptation.run(tmp_path, "execution.label_cache_gigabytes=0"), whole[0])
+
+
+def test_two_processes_give_the_result_of_one(whole: tuple[AdaptationResult, Path], tmp_path: Path):
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT), str(tmp_path)]
+    subprocess.run([sys.executable, *command], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120)
+    summary = json.loads((tmp_path / "adaptation.json").read_text())
+    assert summary["chosen"] == whole[0].chosen
+    for name, score in whole[0].scores.items():
+        assert summary["scores"][name]["error"] == pytest.approx(score.error, abs=1e-3)
+    for stage in ("stage1", "round1/stage2", "round1/stage3"):
+        one, two = (
+            [json.loads(line) for line in (folder / stage / "metrics.jsonl").read_text().splitlines()]
+            for folder in (whole[1], tmp_path)
+        )
+        assert len(one) == len(two) == 3
+        if stage == "stage1":  # before Adam has magnified rounding: the gradients themselves
+            assert two[0] == pytest.approx(one[0], rel=1e-4)
+        assert two[2]["loss"] == pytest.approx(one[2]["loss"], rel=3e-3), stage
+    state = torch.load(tmp_path / "teacher.pt", weights_only=True)["state_dict"]
+    moved, apart = (
+        sum(float((value - other[name]).square().sum()) for name, value in state.items()) ** 0.5
+        for other in (whole[0].teachers["initial"], whole[0].teacher_state)
+    )
+    assert apart < 0.15 * moved
+
+
+def test_two_rounds_and_the_control_that_has_no_student(tmp_path: Path):
+    result = tiny_adaptation.run(
+        tmp_path, "rounds=2", "control=true", *(f"stage{n}.optimization.steps=1" for n in (1, 2, 3))
+    )
+    assert {"round1/stage2", "round2/stage2", "round1/stage3", "round2/stage3", "control"} <= set(result.scores)
+    assert result.chosen == "round2/stage3"
+    first = torch.load(tmp_path / "round1/stage2/result.pt", weights_only=True)["state"]
+    assert result.student_state is not None
+    apart = max(float((value - first[name]).abs().max()) for name, value in result.student_state.items())
+    assert 0 < apart < 2 * 4e-4, "round 2 goes on with the student of round 1"
+    states = [result.teachers[name] for name in ("stage1", "round2/stage3", "control")]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not torch.equal(states[one]["pconv1_1.0.weight"], states[other]["pconv1_1.0.weight"])
+
+
+def test_a_folder_with_another_run_is_refused(whole: tuple[AdaptationResult, Path]):
+    with pytest.raises(ConfigError, match=r"stage1\.optimization\.steps was 3, now 5"):
+        tiny_adaptation.run(whole[1], "stage1.optimization.steps=5")
+    tiny_adaptation.run(whole[1], "execution.log_every=7")
+
+
+def test_a_student_that_is_no_better_does_not_teach(tmp_path: Path):
+    result = tiny_adaptation.run(tmp_path, "validation.gate=true", "validation.minimum_gain=0.9")
+    assert set(result.teachers) == {"initial", "stage1"} and result.chosen == "initial"
+    assert any("is no better than its teacher" in note for note in result.notes)
+    assert any("initial stays" in note for note in result.notes)
+
+
+def test_a_stage_that_collapses_keeps_the_last_good_teacher(tmp_path: Path):
+    changes = ("guards.window=1", "guards.minimum_visible=0.99", "stage1.occlusion.start=0")
+    result = tiny_adaptation.run(tmp_path, *changes)
+    assert result.stopped is not None and "of the pixels pass as visible" in result.stopped
+    assert result.chosen == "initial" and "round1/stage2" not in result.scores
+
+
+def test_no_pairs_are_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="needs pairs"):
+        adapt({}, [], [], load_config(), tmp_path, ALONE)
+
+
+class Fixed(FlowNetwork):
+    """Predicts flows that a test chose."""
+
+    def __init__(self, flow: torch.Tensor) -> None:
+        super().__init__(torch.nn.Identity(), "none")
+        self.flow = flow
+
+    def flows(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
+        return [self.flow]
+
+
+def test_the_label_free_score_ranks_flows_as_truth_does():
+    pair = AffinePair((128, 128), (5.0, -3.0), 0.03)
+    truth = torch.cat((pair.forward, pair.backward))
+    torch.manual_seed(0)
+    rough = torch.nn.functional.interpolate(torch.randn(2, 2, 16, 16), (128, 128), mode="bilinear")
+    candidates = {
+        "truth": truth,
+        "nearly": truth + 0.2 * rough,
+        "smooth": truth.mean(dim=(2, 3), keepdim=True).expand_as(truth).contiguous(),
+        "still": torch.zeros_like(truth),
+        "random": 20 * torch.randn_like(truth),
+    }
+    scores: dict[str, LabelFreeScore] = {}
+    for name, flow in candidates.items():
+        scores[name] = validate(Fixed(flow), [pair.arrays()], (128, 128), ValidationSettings(), ALONE)
+    errors = [score.error for score in scores.values()]
+    assert errors == sorted(errors) and errors[-1] <= RANDOM_MATCH
+    assert scores["still"].visible == 1, "consistency alone would prefer no motion"
+    assert scores["truth"].is_better_than(scores["nearly"])
+    assert not scores["truth"].is_better_than(scores["nearly"], minimum_gain=0.99)
