@@ -42,13 +42,13 @@ class BagFrames:
         self._losses = losses
         self._name = ", ".join(str(bag) for bag in bags)
         files = dict.fromkeys(part for bag in bags for part in find_parts(bag, losses))
-        self._parts = [BagPart(file, losses) for file in files]
+        self._parts = [BagPart(file) for file in files]
         self.topic = self._choose(self._topics(), topic)
 
     def __iter__(self) -> Iterator[Frame]:
         without_stamp = 0
         for part in self._parts:
-            for message in part.messages(self.topic):
+            for message in part.messages(self.topic, self._losses):
                 frame = _frame(message, ros1=part.is_ros1)
                 if frame.stamp == 0:
                     without_stamp += 1
@@ -78,7 +78,7 @@ class BagFrames:
             reason = f"carries {topics[wanted].type_name}, not images" if wanted in topics else "does not exist"
             raise FrameSourceError(f"{self._name}: topic {wanted} {reason}. {_list_topics(images, topics)}")
         if not images:
-            reasons = "".join(f"\n{loss}" for loss in self._losses)
+            reasons = "".join(f"\n{part.path} is damaged: {part.damage}" for part in self._parts if part.damage)
             raise FrameSourceError(f"{self._name} holds no images. {_list_topics(images, topics)}{reasons}")
         cameras = self._cameras(images) if len(images) > 1 else list(images)
         if len(cameras) == 1:
@@ -99,7 +99,7 @@ class BagFrames:
 
     def _looks_like_a_camera(self, topic: str) -> bool:
         for part in self._parts:
-            for message in part.messages(topic):
+            for message in part.messages(topic, []):
                 try:
                     image = _deserialize(message, part.is_ros1)
                 except ValueError:

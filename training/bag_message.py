@@ -51,6 +51,6 @@ def decompress_message(data: bytes) -> bytes:
 
 
 def decompress_file(source: Path, target: Path) -> None:
-    """Undo rosbag2's compression mode ``file``, as far as the file goes where it is truncated."""
-    with zstd.open(source, "rb") as compressed, target.open("wb") as plain, suppress(EOFError):
+    """Undo rosbag2's compression mode ``file``, as far as a truncated or damaged file goes."""
+    with zstd.open(source, "rb") as compressed, target.open("wb") as plain, suppress(EOFError, zstd.ZstdError):
         shutil.copyfileobj(compressed, plain)

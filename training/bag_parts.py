@@ -21,6 +21,8 @@ from mdflow_training.frames import FrameSourceError
 from mdflow_training.salvage_sqlite import unfinished_companions
 
 BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd", ".bag.active")
+# Damaged stretches of a file that are named.
+MOST_DETAILS = 3
 
 
 def is_bag_file(path: Path) -> bool:
@@ -83,13 +85,16 @@ class BagPart:
     """One file of a bag: ROS 1, or ROS 2 in MCAP or SQLite, compressed or not, whole or damaged.
 
     Whole files are read through rosbags by their index. What rosbags refuses, or fails on half-way, is read once
-    more from its first byte to the last that makes sense, and ``losses`` gets a line on what that left out.
+    more from its first byte to the last that makes sense.
+
+    Attributes:
+        damage: what rosbags has against the file, once it was tried.
     """
 
-    def __init__(self, path: Path, losses: list[str]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.is_ros1 = path.name.endswith((".bag", ".bag.active"))
-        self._losses = losses
+        self.damage: str | None = None
 
     def topics(self) -> dict[str, Topic]:
         """Return the topics of this file by name."""
@@ -101,27 +106,34 @@ class BagPart:
                     count = connection.msgcount + (before.count or 0 if before else 0)
                     found[connection.topic] = Topic(canonical_type(connection.msgtype), count)
             return found
-        except Exception:  # rosbags raises anything from KeyError to apsw's own errors on damaged files
-            for message in salvage_messages(self.path, []):
-                found.setdefault(message.topic, Topic(message.type_name, None))
-            return found
+        except Exception as error:  # rosbags raises anything from KeyError to apsw's own errors on damaged files
+            self.damage = str(error)
+            return {message.topic: Topic(message.type_name, None) for message in salvage_messages(self.path, [])}
 
-    def messages(self, topic: str) -> Iterator[RawMessage]:
-        """Yield the messages of one topic in the order of recording, each as compressed as it lies in the file."""
-        last_time: int | None = None
+    def messages(self, topic: str, losses: list[str]) -> Iterator[RawMessage]:
+        """Yield the messages of one topic in the order of recording, each as compressed as it lies in the file.
+
+        ``losses`` gets a line where the file is damaged.
+        """
+        count, last_time = 0, -1
         try:
             with self._reader() as reader:
                 connections = [connection for connection in reader.connections if connection.topic == topic]
                 for connection, time, data in reader.messages(connections) if connections else ():
-                    last_time = time
-                    type_name = canonical_type(connection.msgtype)
-                    yield RawMessage(topic, type_name, time, data)
+                    count, last_time = count + 1, time
+                    yield RawMessage(topic, canonical_type(connection.msgtype), time, data)
             return
         except Exception as error:  # as above
-            self._losses.append(f"{self.path} is damaged ({error}); what is whole of it was read")
-        for message in salvage_messages(self.path, self._losses):
-            if message.topic == topic and (last_time is None or message.time > last_time):
+            self.damage = str(error)
+        details: list[str] = []
+        for message in salvage_messages(self.path, details):
+            if message.topic == topic and message.time > last_time:
+                count += 1
                 yield message
+        shown = "".join(f"; {detail}" for detail in details[:MOST_DETAILS])
+        losses.append(
+            f"{self.path} is damaged or was never closed ({self.damage}): {count} messages of {topic} were read{shown}"
+        )
 
     @contextmanager
     def _reader(self) -> Iterator[Ros1Reader | Ros2Reader]:

@@ -19,7 +19,7 @@ def salvage_messages(path: Path, losses: list[str]) -> Iterator[RawMessage]:
 
     Args:
         path: ``.mcap``, ``.db3``, ``.bag``, ``.bag.active``, or one of the first two as ``.zstd``.
-        losses: gets a line for each stretch that could not be read.
+        losses: gets a note on each stretch that could not be read.
     """
     if path.suffix == ".zstd":
         with tempfile.TemporaryDirectory() as folder:

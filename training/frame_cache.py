@@ -14,6 +14,8 @@ from mdflow_training.frames import FrameSourceError
 
 # Frames are thinned out by bursts of this many: pairs need neighbours, and all of the drive should remain.
 BURST = 16
+# Of a million bursts one is left, so it must be the first one that is too large.
+MOST_THINNING = 20
 
 
 class FrameCache:
@@ -38,7 +40,7 @@ class FrameCache:
         """Store an HxWx3 RGB image, unless its burst is thinned out.
 
         Raises:
-            FrameSourceError: a single burst exceeds the limit.
+            FrameSourceError: even the first burst exceeds the limit.
         """
         if thinned_out(np.array(number), self.thinning):
             return
@@ -55,13 +57,12 @@ class FrameCache:
 
     def _thin_out(self) -> None:
         self.thinning += 1
-        surplus = [number for number in self._sizes if thinned_out(np.array(number), self.thinning)]
-        if len(surplus) == len(self._sizes):
+        if self.thinning > MOST_THINNING:
             raise FrameSourceError(
                 f"the frame cache is limited to {self._limit / 1e9:.3f} GB, which is too little for "
                 f"{len(self._sizes)} frames; raise cache_gigabytes or lower longest_side"
             )
-        for number in surplus:
+        for number in [number for number in self._sizes if thinned_out(np.array(number), self.thinning)]:
             image_path(self._folder, number).unlink(missing_ok=True)
             self._bytes -= self._sizes.pop(number)
 

@@ -24,6 +24,8 @@ from mdflow_training.source_names import Source
 
 # Bytes left free on the disk of the cache.
 DISK_RESERVE = 10**9
+# Different reasons not to decode a frame that are named.
+MOST_REASONS = 3
 
 
 def index_path(cache: Path) -> Path:
@@ -57,7 +59,8 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
     frame_filter = FrameFilter(*(name in settings.filters for name in ("exposure", "duplicate", "static")))
     examples = _Examples(example_folder(cache))
     seen: set[tuple[str, int]] = set()
-    done = len(index)
+    undecodable: set[str] = set()
+    done, shot = len(index), index.cameras[-1].shot if index.cameras else 0
 
     frames = tqdm(_in_order_of_time(sources, losses), desc="decode", unit=" frames", disable=None if progress else True)
     for number, (stream, frame) in enumerate(frames):
@@ -65,26 +68,30 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
         seen.add((stream, frame.stamp))
         if number < done - 1:
             continue
-        try:
-            image = _limit_size(frame.decode(), settings.longest_side) if new else None
-        except ValueError:
-            index.append(frame.stamp, Verdict.UNDECODABLE)
-            continue
-        if image is None:
+        if not new:
             index.append(frame.stamp, Verdict.STAMP_SEEN_BEFORE)
+            continue
+        try:
+            image = _limit_size(frame.decode(), settings.longest_side)
+        except ValueError as error:
+            index.append(frame.stamp, Verdict.UNDECODABLE)
+            if len(undecodable) < MOST_REASONS:
+                undecodable.add(f"undecodable: {error}")
             continue
         verdict = frame_filter.judge(image)
         if number == done - 1:
             continue  # the last frame kept before the kill: judged only for the filter to know it again
         sharpness = 0.0
         if verdict is Verdict.KEPT:
+            shot += frame_filter.view_changed
             sharpness = measure_sharpness(image)
             images.add(number, image)
             index.note_thinning(images.thinning)
         else:
             examples.add(verdict, image)
-        index.append(frame.stamp, verdict, Camera(stream, frame.frame_id, *image.shape[:2]), sharpness)
-    return list(dict.fromkeys(losses))
+        height, width = image.shape[:2]
+        index.append(frame.stamp, verdict, Camera(stream, frame.frame_id, height, width, shot), sharpness)
+    return list(dict.fromkeys([*losses, *sorted(undecodable)]))
 
 
 def _in_order_of_time(sources: Sequence[Source], losses: list[str]) -> Iterator[tuple[str, Frame]]:

@@ -20,13 +20,18 @@ _VERDICTS = {verdict.label: verdict for verdict in Verdict}
 class Camera(NamedTuple):
     """What two frames must have in common to make a pair.
 
-    ``stream`` is the topic, or the path of a video or folder; ``frame_id`` the coordinate frame; sizes in pixels.
+    ``stream`` is the topic, or the path of a video or folder; ``frame_id`` the coordinate frame; sizes in pixels;
+    ``shot`` counts the places where the view changed at once, as between the shots of an edited video.
     """
 
     stream: str
     frame_id: str
     height: int
     width: int
+    shot: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.frame_id or '(no frame_id)'} {self.width}x{self.height}"
 
 
 NO_CAMERA = -1
@@ -47,7 +52,7 @@ class FrameIndex:
     def __init__(self, path: Path, resume: bool = False) -> None:
         self.cameras: list[Camera] = []
         self.thinning = 0
-        self._columns = (array("q"), array("b"), array("h"), array("f"))
+        self._columns = (array("q"), array("b"), array("i"), array("f"))
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         if resume:
             lines = _until_last_kept(lines)
@@ -66,7 +71,7 @@ class FrameIndex:
         if camera is not None and camera not in self.cameras:
             self._write({"camera": list(camera)})
         number = NO_CAMERA if camera is None else self.cameras.index(camera)
-        self._write([stamp, verdict.label, number, round(sharpness, 3)])
+        self._write([stamp, verdict.label, number, float(f"{sharpness:.4g}")])
 
     def note_thinning(self, thinning: int) -> None:
         """Remember that only every 2**thinning-th burst of frames is still in the cache."""
@@ -84,9 +89,9 @@ class FrameIndex:
         return np.array(self._columns[0], np.int64)
 
     @property
-    def camera_numbers(self) -> NDArray[np.int16]:
+    def camera_numbers(self) -> NDArray[np.int32]:
         """Indices into `cameras`, or NO_CAMERA."""
-        return np.array(self._columns[2], np.int16)
+        return np.array(self._columns[2], np.int32)
 
     @property
     def sharpness(self) -> NDArray[np.float32]:

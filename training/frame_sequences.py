@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mdflow_training.frame_cache import read_image
 from mdflow_training.frame_filters import Verdict
-from mdflow_training.frame_index import NO_CAMERA
+from mdflow_training.frame_index import NO_CAMERA, Camera
 
 # Without a given limit, a gap is where more than two frames in a row are missing.
 GAP_IN_INTERVALS = 3.0
@@ -23,7 +23,8 @@ LONGEST_PAIR = 1.0
 
 def find_sequences(
     stamps: NDArray[np.int64],
-    cameras: NDArray[np.int16],
+    camera_numbers: NDArray[np.int32],
+    cameras: Sequence[Camera],
     verdicts: NDArray[np.int8],
     longest_gap: float | None,
 ) -> tuple[list[NDArray[np.int64]], Counter[str]]:
@@ -31,7 +32,8 @@ def find_sequences(
 
     Args:
         stamps: in ns, of all N frames of the recording.
-        cameras: which camera took each, as in `FrameIndex`.
+        camera_numbers: which of the cameras took each.
+        cameras: all cameras of the recording.
         verdicts: what became of each; KEPT ones are used.
         longest_gap: in seconds; None takes three times the camera's usual interval.
 
@@ -41,7 +43,7 @@ def find_sequences(
     usable = verdicts == Verdict.KEPT
     # The camera delivered these; a gap is where it did not, or where what it delivered is of no use.
     present = usable | (verdicts == Verdict.DUPLICATE) | (verdicts == Verdict.STATIC)
-    gap = longest_gap * 1e9 if longest_gap else GAP_IN_INTERVALS * usual_interval(stamps[cameras != NO_CAMERA])
+    gap = longest_gap * 1e9 if longest_gap else GAP_IN_INTERVALS * usual_interval(stamps[camera_numbers != NO_CAMERA])
     longest_pair = max(LONGEST_PAIR * 1e9, gap)
 
     sequences: list[list[int]] = []
@@ -50,8 +52,11 @@ def find_sequences(
     previous = last_usable = -1
     for number in np.flatnonzero(present).tolist():
         if previous >= 0:
-            if cameras[number] != cameras[previous]:
+            camera, camera_before = cameras[camera_numbers[number]], cameras[camera_numbers[previous]]
+            if camera._replace(shot=0) != camera_before._replace(shot=0):
                 cut = "another camera or image size"
+            elif camera.shot != camera_before.shot:
+                cut = "the view changes at once"
             elif stamps[number] <= stamps[previous]:
                 cut = "time jumps back"
             elif stamps[number] - stamps[previous] > gap:

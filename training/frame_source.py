@@ -103,7 +103,9 @@ def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
 def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses: list[str]) -> PreparedPairs:
     index = FrameIndex(index_path(cache))
     verdicts = _final_verdicts(index, settings)
-    sequences, cuts = find_sequences(index.stamps, index.camera_numbers, verdicts, settings.longest_gap_seconds)
+    sequences, cuts = find_sequences(
+        index.stamps, index.camera_numbers, index.cameras, verdicts, settings.longest_gap_seconds
+    )
     training, held_out = split_by_time(sequences, settings.held_out_share)
     training_pairs, held_out_pairs = (
         FramePairs(image_folder(cache), index.stamps, pair_up(part, settings.strides)) for part in (training, held_out)
@@ -112,7 +114,7 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses
     interval = usual_interval(index.stamps[with_camera])
     summary = FrameSummary(
         sources=sources,
-        cameras=[f"{camera.stream} {camera.frame_id} {camera.width}x{camera.height}" for camera in index.cameras],
+        cameras=list(dict.fromkeys(str(camera) for camera in index.cameras)),
         verdicts=dict(Counter(Verdict(verdict).label for verdict in verdicts.tolist())),
         duration_seconds=float(sum(np.clip(np.diff(index.stamps), 0, 3 * interval))) / 1e9,
         rate_hz=1e9 / interval if interval else 0.0,
@@ -134,7 +136,10 @@ def _final_verdicts(index: FrameIndex, settings: FrameSettings) -> NDArray[np.in
     verdicts = index.verdicts
     kept = np.flatnonzero(verdicts == Verdict.KEPT)
     if "blurred" in settings.filters:
-        verdicts[kept[find_blurred(index.sharpness[kept])]] = Verdict.BLURRED
+        camera_of, sharpness = index.camera_numbers[kept], index.sharpness[kept]
+        for camera in np.unique(camera_of):
+            of_camera = camera_of == camera
+            verdicts[kept[of_camera][find_blurred(sharpness[of_camera])]] = Verdict.BLURRED
     verdicts[kept[thinned_out(kept, index.thinning)]] = Verdict.THINNED_OUT
     return verdicts
 
@@ -200,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
             cache_gigabytes=options.cache_gigabytes,
         )
         prepared = prepare_pairs(options.sources, options.out, settings)
-    except ValueError as error:  # a FrameSourceError, or a setting out of range
+    except (ValueError, OSError) as error:  # a FrameSourceError, a setting out of range, a full disk
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(prepared.summary)

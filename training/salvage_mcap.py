@@ -7,6 +7,7 @@ Format: https://mcap.dev/spec
 
 from __future__ import annotations
 
+import os
 import struct
 from binascii import crc32
 from collections.abc import Iterator
@@ -20,45 +21,47 @@ from mdflow_training.bag_message import RawMessage, canonical_type, zstd
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 LAST_OPCODE = 0x0F
+# Chunks are decompressed by so many bytes at a time, to keep what comes before an error.
+STEP = 4096
 
 
 def salvage_mcap(path: Path, losses: list[str]) -> Iterator[RawMessage]:
-    """Yield the messages in file order; ``losses`` gets a line for each stretch that could not be read."""
+    """Yield the messages in file order; ``losses`` gets a note on each stretch that could not be read."""
     schemas: dict[int, str] = {}
     channels: dict[int, tuple[str, str]] = {}
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            losses.append(f"{path} does not begin like an MCAP file: nothing was read from it")
+            losses.append("it does not begin like an MCAP file")
             return
-        for opcode, content in _records(file, path, losses):
+        for opcode, content in _records(file, losses):
             if opcode == DATA_END:
                 return
-            inner = _chunk_records(content, path, losses) if opcode == CHUNK else [(opcode, content)]
+            inner = _chunk_records(content, losses) if opcode == CHUNK else [(opcode, content)]
             for inner_opcode, record in inner:
                 message = _interpret(inner_opcode, record, schemas, channels)
                 if message is not None:
                     yield message
 
 
-def _records(file: BinaryIO, path: Path, losses: list[str]) -> Iterator[tuple[int, bytes]]:
+def _records(file: BinaryIO, losses: list[str]) -> Iterator[tuple[int, bytes]]:
     """Yield (opcode, content) of the top-level records; the last one may be cut off."""
-    size = path.stat().st_size
+    size = os.fstat(file.fileno()).st_size
     while (position := file.tell()) < size:
         head = file.read(9)
         opcode, length = struct.unpack("<BQ", head) if len(head) == 9 else (0, 0)
         if not 1 <= opcode <= LAST_OPCODE and not opcode >= 0x80:  # 0x80 and above are private records
             if head != MAGIC:
-                losses.append(f"{path}: nothing makes sense after byte {position}; {size - position} bytes lost")
+                losses.append(f"nothing makes sense after byte {position}; {size - position} bytes lost")
             return
         missing = position + 9 + length - size
         if missing > 0:
-            losses.append(f"{path}: cut off after byte {position}, in a record of {length} bytes")
+            losses.append(f"cut off after byte {position}, in a record of {length} bytes")
             if opcode != CHUNK:
                 return
         yield opcode, file.read(length)
 
 
-def _chunk_records(chunk: bytes, path: Path, losses: list[str]) -> Iterator[tuple[int, bytes]]:
+def _chunk_records(chunk: bytes, losses: list[str]) -> Iterator[tuple[int, bytes]]:
     """Yield (opcode, content) of the whole records of a chunk that may be cut off at its end."""
     if len(chunk) < 32:
         return
@@ -66,10 +69,10 @@ def _chunk_records(chunk: bytes, path: Path, losses: list[str]) -> Iterator[tupl
     compression = chunk[32 : 32 + name_length].decode("ascii", "replace")
     body = _decompress(chunk[40 + name_length :], compression)
     if len(body) == uncompressed_size and checksum and crc32(body) != checksum:
-        losses.append(f"{path}: a chunk of {len(body)} bytes fails its checksum and was left out")
+        losses.append(f"a chunk of {len(body)} bytes fails its checksum and was left out")
         return
     if len(body) < uncompressed_size:
-        losses.append(f"{path}: {uncompressed_size - len(body)} of {uncompressed_size} bytes of a chunk are lost")
+        losses.append(f"{uncompressed_size - len(body)} of {uncompressed_size} bytes of a chunk are lost")
     position = 0
     while position + 9 <= len(body):
         opcode, length = struct.unpack_from("<BQ", body, position)
@@ -87,8 +90,8 @@ def _decompress(data: bytes, compression: str) -> bytes:
         return b""
     stream, plain = decompressor(), bytearray()
     try:
-        for start in range(0, len(data), 65536):  # in steps, to keep what comes before an error
-            plain += stream.decompress(data[start : start + 65536])
+        for start in range(0, len(data), STEP):
+            plain += stream.decompress(data[start : start + STEP])
     except (zstd.ZstdError, RuntimeError, EOFError):  # RuntimeError is lz4's
         pass
     return bytes(plain)

@@ -20,41 +20,43 @@ from mdflow_training.bag_message import RawMessage, canonical_type
 
 MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE, CHUNK, CONNECTION = 2, 5, 7
+# Chunks are decompressed by so many bytes at a time, to keep what comes before an error.
+STEP = 4096
 
 
 def salvage_ros1(path: Path, losses: list[str]) -> Iterator[RawMessage]:
-    """Yield the messages in file order; ``losses`` gets a line for each stretch that could not be read."""
+    """Yield the messages in file order; ``losses`` gets a note on each stretch that could not be read."""
     connections: dict[int, tuple[str, str]] = {}
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            losses.append(f"{path} does not begin like a ROS 1 bag: nothing was read from it")
+            losses.append("it does not begin like a ROS 1 bag")
             return
-        for header, data in _records(file, f"{path}", losses):
+        for header, data in _records(file, losses):
             if header.get("op") != bytes([CHUNK]):
                 continue
             body = _decompress(data, header.get("compression", b"").decode("ascii", "replace"))
             size = _number(header, "size")
             if len(body) < size:
-                losses.append(f"{path}: {size - len(body)} of {size} bytes of a chunk are lost")
-            for inner_header, inner in _records(BytesIO(body), f"{path}, in a chunk", losses):
+                losses.append(f"{size - len(body)} of {size} bytes of a chunk are lost")
+            for inner_header, inner in _records(BytesIO(body), []):
                 message = _interpret(inner_header, inner, connections)
                 if message is not None:
                     yield message
 
 
-def _records(file: BinaryIO, where: str, losses: list[str]) -> Iterator[tuple[dict[str, bytes], bytes]]:
+def _records(file: BinaryIO, losses: list[str]) -> Iterator[tuple[dict[str, bytes], bytes]]:
     """Yield (header fields, data) of each record; the data of the last one may be cut off."""
     while len(head := file.read(4)) == 4:
         position = file.tell() - 4
         header = _header(file.read(struct.unpack("<I", head)[0]))
         length = file.read(4)
         if "op" not in header or len(length) < 4:
-            losses.append(f"{where}: nothing makes sense after byte {position}")
+            losses.append(f"nothing makes sense after byte {position}")
             return
         (size,) = struct.unpack("<I", length)
         data = file.read(size)
         if len(data) < size:
-            losses.append(f"{where}: cut off after byte {position}, in a record of {size} bytes")
+            losses.append(f"cut off after byte {position}, in a record of {size} bytes")
             if header["op"] != bytes([CHUNK]):
                 return
         yield header, data
@@ -82,8 +84,8 @@ def _decompress(data: bytes, compression: str) -> bytes:
         return b""
     stream, plain = decompressor(), bytearray()
     try:
-        for start in range(0, len(data), 65536):  # in steps, to keep what comes before an error
-            plain += stream.decompress(data[start : start + 65536])
+        for start in range(0, len(data), STEP):
+            plain += stream.decompress(data[start : start + STEP])
     except (OSError, RuntimeError, EOFError):  # OSError is bz2's, RuntimeError lz4's
         pass
     return bytes(plain)
