@@ -34,7 +34,9 @@ FONT = cv2.FONT_HERSHEY_DUPLEX
 COLUMNS = ("image", "optical flow", "confidence")
 
 FASTEST_PERCENT = 99
-"""Full saturation is this percentile of the lengths, as single wild vectors would pale all others."""
+"""Full colour is this percentile of the lengths, as single wild vectors would pale all others."""
+SLOWEST_FULL_COLOR = 3.0
+"""Full colour in pixels where nothing moves faster, so that noise stays pale."""
 SCALE_DECAY = 0.98
 """How slowly the video's colours adapt, per pair, when the motion gets slower."""
 RATE_PAIRS = 10
@@ -102,7 +104,7 @@ class FlowVideo:
         self._early: list[Moment] = []
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
-        self._max_flow = 0.0
+        self._full_color = 0.0
 
     def add(self, moment: Moment) -> None:
         """Append a moment."""
@@ -124,7 +126,7 @@ class FlowVideo:
     def _open(self) -> None:
         duration = self._early[-1].seconds - self._early[0].seconds
         rate = (len(self._early) - 1) / duration if duration > 0 else RATE_PAIRS
-        height, width = _moment_row(self._early[0], 1.0, "").shape[:2]
+        height, width = _moment_row(self._early[0], 1.0, "", "").shape[:2]
         self._size = (width, height)
         self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), rate, self._size)
         if not self._writer.isOpened():
@@ -135,20 +137,23 @@ class FlowVideo:
 
     def _write(self, moment: Moment) -> None:
         assert self._writer is not None
-        self._max_flow = max(_fastest([moment]), SCALE_DECAY * self._max_flow)
-        caption = f"{moment.seconds:6.1f} s    full colour: {self._max_flow:.1f} px"
-        row = _moment_row(moment, self._max_flow, caption)
+        self._full_color = max(_full_color(moment), SCALE_DECAY * self._full_color)
+        row = _moment_row(moment, self._full_color, f"{moment.seconds:.1f} s", f"full colour {self._full_color:.1f} px")
         if row.shape[1::-1] != self._size:  # the camera changed its resolution
             row = np.asarray(cv2.resize(row, self._size, interpolation=cv2.INTER_AREA), np.uint8)
         self._writer.write(cv2.cvtColor(row, cv2.COLOR_RGB2BGR))
 
 
 def write_contact_sheet(path: Path, moments: Sequence[Moment], title: str, lines: Sequence[str]) -> None:
-    """Draw moments below each other, all in the same flow colours, with two lines of text and a legend, as PNG."""
-    max_flow = _fastest(moments)
+    """Draw moments below each other, with two lines of text and a legend, and write them as PNG."""
     rows = [
-        _moment_row(moment, max_flow, f"{moment.seconds:.1f} s    median motion {_median_length(moment.flow):.1f} px")
-        for moment in moments
+        _moment_row(
+            moment,
+            full,
+            f"{moment.seconds:.1f} s",
+            f"median {_median_length(moment.flow):.1f} px   full colour {full:.1f} px",
+        )
+        for moment, full in ((moment, _full_color(moment)) for moment in moments)
     ]
     width = max(row.shape[1] for row in rows)
     sheet = _canvas(HEADER_HEIGHT + sum(row.shape[0] for row in rows), width)
@@ -157,7 +162,7 @@ def write_contact_sheet(path: Path, moments: Sequence[Moment], title: str, lines
         _text(sheet, line, (GAP, 54 + 20 * number), 0.45, MUTED)
     for column, name in enumerate(COLUMNS):
         _text(sheet, name, (GAP + column * (TILE_WIDTH + GAP), HEADER_HEIGHT - 8), 0.5)
-    _draw_legend(sheet, max_flow)
+    _draw_legend(sheet)
     top = HEADER_HEIGHT
     for row in rows:
         sheet[top : top + row.shape[0], : row.shape[1]] = row
@@ -178,26 +183,23 @@ def written_aside(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _moment_row(moment: Moment, max_flow: float, caption: str) -> Picture:
-    """Return the three tiles with a caption below, both sides even as video encoders want it."""
+def _moment_row(moment: Moment, full_color: float, image_caption: str, flow_caption: str) -> Picture:
+    """Return the three tiles with captions below, both sides even as video encoders want it."""
     height, width = moment.flow.shape[:2]
     tile_height = max(1, round(height * TILE_WIDTH / width))
     row = _canvas(tile_height + CAPTION_HEIGHT + tile_height % 2, 3 * TILE_WIDTH + 4 * GAP)
-    tiles = (moment.image, flow_to_color(moment.flow, max_flow), _confidence_to_color(moment.confidence))
-    for column, tile in enumerate(tiles):
+    tiles = (moment.image, flow_to_color(moment.flow, full_color), _confidence_to_color(moment.confidence))
+    captions = (image_caption, flow_caption, f"mean {np.nanmean(moment.confidence):.2f}")
+    for column, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         left = GAP + column * (TILE_WIDTH + GAP)
         interpolation = cv2.INTER_AREA if tile.shape[1] > TILE_WIDTH else cv2.INTER_LINEAR
-        row[:tile_height, left : left + TILE_WIDTH] = cv2.resize(
-            tile, (TILE_WIDTH, tile_height), interpolation=interpolation
-        )
-    if caption:
-        _text(row, caption, (GAP, tile_height + 20), 0.45, MUTED)
-        mean = f"mean {np.mean(moment.confidence):.2f}"
-        _text(row, mean, (GAP + 2 * (TILE_WIDTH + GAP), tile_height + 20), 0.45, MUTED)
+        size = (TILE_WIDTH, tile_height)
+        row[:tile_height, left : left + TILE_WIDTH] = cv2.resize(tile, size, interpolation=interpolation)
+        _text(row, caption, (left, tile_height + 20), 0.45, MUTED)
     return row
 
 
-def _draw_legend(sheet: Picture, max_flow: float) -> None:
+def _draw_legend(sheet: Picture) -> None:
     """Draw the colour wheel and the confidence bar into the sheet's upper right corner."""
     reach = np.linspace(-1, 1, LEGEND_SIDE, dtype=np.float32)
     wheel = np.stack(np.meshgrid(reach, reach), axis=2)
@@ -206,9 +208,8 @@ def _draw_legend(sheet: Picture, max_flow: float) -> None:
     left = GAP + 2 * (TILE_WIDTH + GAP) - LEGEND_SIDE - GAP
     corner = sheet[GAP : GAP + LEGEND_SIDE, left : left + LEGEND_SIDE]
     corner[inside] = colors[inside]
-    _text(sheet, "direction of", (left - 104, 36), 0.45, MUTED)
-    _text(sheet, "motion, rim:", (left - 104, 54), 0.45, MUTED)
-    _text(sheet, f"{max_flow:.1f} px", (left - 104, 72), 0.45, FOREGROUND)
+    _text(sheet, "direction", (left - 96, 44), 0.45, MUTED)
+    _text(sheet, "of motion", (left - 96, 62), 0.45, MUTED)
     bar_left = GAP + 2 * (TILE_WIDTH + GAP) + 60
     bar = np.tile(np.linspace(0, 1, TILE_WIDTH - 120, dtype=np.float32), (14, 1))
     sheet[50:64, bar_left : bar_left + bar.shape[1]] = _confidence_to_color(bar)
@@ -233,10 +234,10 @@ def _median_length(flow: NDArray[np.float32]) -> float:
     return float(np.median(lengths)) if lengths.size else float("nan")
 
 
-def _fastest(moments: Sequence[Moment]) -> float:
-    """Return the length in pixels to draw fully saturated, above 0."""
-    lengths = np.concatenate([_lengths(moment.flow) for moment in moments])
-    return max(0.1, float(np.percentile(lengths, FASTEST_PERCENT))) if lengths.size else 1.0
+def _full_color(moment: Moment) -> float:
+    """Return the length in pixels to draw in full colour."""
+    lengths = _lengths(moment.flow)
+    return max(SLOWEST_FULL_COLOR, float(np.percentile(lengths, FASTEST_PERCENT)) if lengths.size else 0.0)
 
 
 def _canvas(height: int, width: int) -> Picture:
