@@ -68,6 +68,7 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
+            "adapt_from_bag = mdflow_training.adapt_from_bag:main",
             "camera_player = mdflow_ros.demo.camera_player:main",
             "evaluate = mdflow_training.evaluate:main",
             "flow_node = mdflow_ros.node.flow_node:main",

@@ -9,7 +9,7 @@ import torch
 from mdflow_training.adaptation_config import AdaptationConfig
 from mdflow_training.distributed import Context
 from mdflow_training.label_cache import LabelCache, Labels
-from mdflow_training.pair_batches import Batch, PairBatches, resize_image, training_size
+from mdflow_training.pair_batches import Batch, PairBatches, training_size
 
 SIZE = (128, 128)
 ALONE = Context(0, 1, torch.device("cpu"))
@@ -69,11 +69,10 @@ def test_training_size_follows_the_frames(frame: tuple[int, int], expected: tupl
     assert training_size(frame, AdaptationConfig(image_size=(128, 192))) == (128, 192)
 
 
-def test_frames_are_resized_and_averaged():
-    checkerboard = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, -1)
-    small = resize_image(checkerboard, SIZE)
-    assert small.shape == (128, 128, 3) and 126 <= small.min() <= small.max() <= 129
-    assert resize_image(small, SIZE) is small
+def test_frames_are_brought_to_the_size_of_training():
+    [batch] = PairBatches(numbered_pairs(1, (200, 300)), SIZE, 1, 0, ALONE).steps(0, 1)
+    assert batch.first.shape == batch.second.shape == (1, 3, *SIZE)
+    assert torch.allclose(batch.second * 255, torch.ones(1), atol=1e-4)
 
 
 class CountingLabeller:

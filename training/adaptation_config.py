@@ -16,6 +16,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_training.frame_settings import FrameSettings
 
 SMALLEST_SIDE = 128
 """RAFT's correlation pyramid needs images of at least this many pixels a side (torchvision)."""
@@ -272,11 +273,12 @@ class AdaptationConfig(Settings):
     stage3: Stage3Settings = Stage3Settings()
     validation: ValidationSettings = ValidationSettings()
     guards: GuardSettings = GuardSettings()
+    frames: FrameSettings = FrameSettings()
     execution: ExecutionSettings = ExecutionSettings()
 
     def learned(self) -> dict[str, Any]:
-        """Return the settings on which the result depends, as plain values."""
-        return self.model_dump(mode="json", exclude={"execution"})
+        """Return the settings on which the result of learning from given pairs depends, as plain values."""
+        return self.model_dump(mode="json", exclude={"execution", "frames"})
 
 
 class ConfigError(ValueError):

@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = timedelta(hours=12)
+"""How long a process waits for the others: one may have a long recording to decode first."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def setup() -> Context:
         torch.cuda.set_device(device)
     if world_size == 1:
         return Context(0, 1, device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     return Context(torch.distributed.get_rank(), world_size, device)
 
 

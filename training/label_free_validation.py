@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from mdflow_ros.core.flow_resizing import resize_image
 from mdflow_training.adaptation_config import ValidationSettings, VisibilityMethod
 from mdflow_training.census import census_distance, inside_window
 from mdflow_training.directions import stack_directions, swap_directions
@@ -15,7 +16,7 @@ from mdflow_training.distributed import Context, reduce_mean
 from mdflow_training.fastflownet import warp
 from mdflow_training.flow_network import FlowNetwork, full_resolution
 from mdflow_training.occlusion import VISIBILITY
-from mdflow_training.pair_batches import FramePairs, resize_image, to_tensor
+from mdflow_training.pair_batches import FramePairs, to_tensor
 
 RANDOM_MATCH = 0.56
 """Median census distance of random matches: the worst that a pixel can count."""
@@ -64,7 +65,7 @@ def validate(
     total = torch.zeros(4, dtype=torch.float64)
     for index in chosen[context.rank :: context.world_size]:
         first, second = (
-            to_tensor(torch.from_numpy(resize_image(image, size))[None], context.device) for image in pairs[index]
+            to_tensor(torch.from_numpy(resize_image(image, size[::-1]))[None], context.device) for image in pairs[index]
         )
         source = stack_directions(first, second)
         flow = full_resolution(network(first, second)[-1], source.shape[-2:])

@@ -8,13 +8,13 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mdflow_ros.core.flow_resizing import resize_image
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.adaptation_config import SMALLEST_SIDE, AdaptationConfig
 from mdflow_training.distributed import Context
@@ -57,15 +57,6 @@ def training_size(frame: tuple[int, int], config: AdaptationConfig) -> tuple[int
     return height, width
 
 
-def resize_image(image: Image, size: tuple[int, int]) -> Image:
-    """Resize (H, W, 3) uint8 to this height and width: averaged where it shrinks, bilinear where it grows."""
-    if image.shape[:2] == size:
-        return image
-    shrinks = image.shape[0] >= size[0] and image.shape[1] >= size[1]
-    resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
-
-
 def to_tensor(images: Tensor, device: torch.device) -> Tensor:
     """Turn uint8 images (N, H, W, 3) into (N, 3, H, W) float32 in [0, 1]."""
     return images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
@@ -78,7 +69,7 @@ class _ResizedPairs(Dataset[tuple[int, Tensor, Tensor]]):
         self.pairs, self.size = pairs, size
 
     def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
-        first, second = (torch.from_numpy(resize_image(image, self.size)) for image in self.pairs[index])
+        first, second = (torch.from_numpy(resize_image(image, self.size[::-1])) for image in self.pairs[index])
         return index, first, second
 
 
