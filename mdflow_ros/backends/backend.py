@@ -32,12 +32,15 @@ class BackendOptions:
         threads: CPU threads; 0 takes all cores.
         precision: ``fp32`` or ``fp16``, for backends that can choose.
         force_engine_update: build a new engine even if a fitting one is cached.
+        may_build_engine: whether there is time to build an engine, which takes minutes; otherwise only a cached one
+            will do.
     """
 
     inference_size: Size | None = None
     threads: int = 0
     precision: str = "fp16"
     force_engine_update: bool = False
+    may_build_engine: bool = True
 
 
 class Backend(Protocol):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,24 @@ PROVIDERS = {
     "onnxruntime-cuda": "CUDAExecutionProvider",
     "onnxruntime-tensorrt": "TensorrtExecutionProvider",
 }
+
+
+def load_onnxruntime(name: str) -> ModuleType:
+    """Return the ONNX Runtime module, if it has the execution provider of the backend called ``name``.
+
+    Raises:
+        BackendUnavailable: ONNX Runtime or the provider is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendUnavailable(f"{error}; install it with `pip install onnxruntime`") from error
+    provider = PROVIDERS[name]
+    if provider not in onnxruntime.get_available_providers():
+        raise BackendUnavailable(
+            f"this ONNX Runtime has no {provider}; `pip install onnxruntime-gpu` in place of onnxruntime brings it"
+        )
+    return onnxruntime
 
 
 class OnnxRuntimeBackend:
@@ -32,15 +51,8 @@ class OnnxRuntimeBackend:
     """
 
     def __init__(self, model: Path, options: BackendOptions, name: str = "onnxruntime") -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise BackendUnavailable(f"{error}; install it with `pip install onnxruntime`") from error
+        onnxruntime = load_onnxruntime(name)
         provider = PROVIDERS[name]
-        if provider not in onnxruntime.get_available_providers():
-            raise BackendUnavailable(
-                f"this ONNX Runtime has no {provider}; `pip install onnxruntime-gpu` in place of onnxruntime brings it"
-            )
         session_options = onnxruntime.SessionOptions()
         session_options.intra_op_num_threads = options.threads
         # Spinning threads would take the cores from the executor between two frames.

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from mdflow_ros.backends.backend import Backend, BackendFactory, BackendOptions, BackendUnavailable
-from mdflow_ros.backends.onnxruntime_backend import PROVIDERS, OnnxRuntimeBackend
+from mdflow_ros.backends.onnxruntime_backend import PROVIDERS, OnnxRuntimeBackend, load_onnxruntime
+from mdflow_ros.backends.tensorrt_library import load_tensorrt
 
 AUTO = "auto"
 
@@ -28,6 +32,11 @@ def _torch(model: Path, options: BackendOptions) -> Backend:
     return TorchBackend(model, options)
 
 
+def _find_torch() -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise BackendUnavailable("there is no torch; install it with `pip install torch`")
+
+
 BACKENDS: dict[str, BackendFactory] = {
     "tensorrt": _tensorrt,
     **{name: partial(OnnxRuntimeBackend, name=name) for name in PROVIDERS},
@@ -35,8 +44,25 @@ BACKENDS: dict[str, BackendFactory] = {
 }
 """Every backend by name. Modules are imported when they are asked for: torch and tensorrt may be absent."""
 
+CHECKS: dict[str, Callable[[], object]] = {
+    "tensorrt": load_tensorrt,
+    **{name: partial(load_onnxruntime, name) for name in PROVIDERS},
+    "torch": _find_torch,
+}
+"""What finds out, without loading a model, whether a backend can run here; it raises BackendUnavailable if not."""
+
 PREFERENCE = ("tensorrt", "onnxruntime")
 """What ``auto`` tries, best first."""
+
+
+def working_backends() -> list[str]:
+    """Return the names of the backends that can run here."""
+    working = []
+    for name, check in CHECKS.items():
+        with suppress(BackendUnavailable):
+            check()
+            working.append(name)
+    return working
 
 
 def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
@@ -55,7 +81,10 @@ def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
         try:
             return BACKENDS[name](model, options)
         except BackendUnavailable as error:
-            raise BackendUnavailable(f"backend '{name}' cannot run here: {error}") from error
+            others = ", ".join(other for other in working_backends() if other != name)
+            raise BackendUnavailable(
+                f"backend '{name}' cannot run here: {error}. Those that can: {others or 'none'}"
+            ) from error
     reasons = []
     for candidate in PREFERENCE:
         try:
