@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,9 @@ PHOTOGRAPH_SIDE = 1280
 CUTOUT_SIDE = 320
 SMALLEST_PHOTOGRAPH = 480
 SMALLEST_CUTOUT = 64
+NO_PICTURE = re.compile("normal|_nm?$|gloss|mask|blend")
+"""Names of files that hold surface normals and other numbers instead of colours."""
+
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
@@ -39,12 +43,14 @@ class Package:
         name: of the Debian package.
         licences: of its pictures; each must be named in the package's copyright file.
         folder: where its pictures lie, below ``/usr/share``.
+        files: which files there are pictures of the world, and not normal maps, icons and the like (a glob).
         cutouts: whether the pictures are objects on a transparent ground, not photographs.
     """
 
     name: str
     licences: tuple[str, ...]
     folder: str
+    files: str = "**/*"
     cutouts: bool = False
 
 
@@ -55,6 +61,7 @@ PACKAGES = (
     Package("plasma-workspace-wallpapers", ("GPL-2+",), "wallpapers"),
     Package("gnome-backgrounds", ("Creative Commons Attribution-ShareAlike 3.0",), "backgrounds"),
     Package("ukui-wallpapers", ("CC-BY-SA-3.0",), "backgrounds"),
+    Package("supertuxkart-data", ("CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC0"), "games/supertuxkart/data", "t[er]*/**/*.jpg"),
     Package("tuxpaint-stamps-default", ("GPL-2",), "tuxpaint/stamps", cutouts=True),
 )
 """opencv-doc is left out on purpose: it carries RubberWhale, an evaluation pair, and pictures of unclear origin."""
@@ -106,14 +113,18 @@ def collect(package: Package, pictures: Path, out: Path, seen: list[np.ndarray])
     """Write the usable pictures below ``pictures`` into ``out``, shrunk, each once; return how many."""
     kind = out / ("cutouts" if package.cutouts else "photographs")
     kind.mkdir(parents=True, exist_ok=True)
-    files = [file for file in pictures.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_symlink()]
+    files = [
+        file
+        for file in pictures.glob(package.files)
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_symlink() and not NO_PICTURE.search(file.stem.lower())
+    ]
     count = 0
     for file in tqdm(sorted(files, key=lambda file: (-file.stat().st_size, file)), desc=package.name, unit="file"):
         image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED if package.cutouts else cv2.IMREAD_COLOR)
         if image is None or not usable(image, package.cutouts):
             continue
         small = thumbnail(image).astype(np.int16)
-        if any(np.abs(small - other).mean() < 4 for other in seen):
+        if any(np.abs(small - other).mean() < 3 for other in seen):
             continue
         seen.append(small)
         image = shrink(image, CUTOUT_SIDE if package.cutouts else PHOTOGRAPH_SIDE)

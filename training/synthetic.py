@@ -20,6 +20,10 @@ from mdflow_training.synthetic_planar import planar_scene
 from mdflow_training.synthetic_textures import TextureLibrary, load_library, procedural_library
 from mdflow_training.synthetic_world import world_scene
 
+LARGEST_SHIFT = 0.25
+"""Of the image's width: scenes of which a twentieth moves farther are drawn again."""
+
+MOST_TRIES = 5
 SHEET_ROWS = 12
 
 
@@ -46,7 +50,10 @@ def synthetic_pair(
     """
     random = np.random.default_rng([seed, number])
     scene = world_scene if random.random() < world_share else planar_scene
-    pair = render(scene(random, library, size), size)
+    for _ in range(MOST_TRIES):
+        pair = render(scene(random, library, size), size)
+        if np.percentile(np.abs(pair.forward[::4, ::4]), 95) < LARGEST_SHIFT * size[1]:
+            break
     if not effects:
         return pair
     first, second = photograph_pair(random, pair)

@@ -188,7 +188,8 @@ def project(homography: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.nd
     if rows[2, 0] == 0 and rows[2, 1] == 0:
         return mapped_x / rows[2, 2], mapped_y / rows[2, 2]
     depth = rows[2, 0] * x + (rows[2, 1] * y + rows[2, 2])
-    return mapped_x / depth, mapped_y / depth
+    with np.errstate(divide="ignore", invalid="ignore"):  # on the horizon, which nothing reaches
+        return mapped_x / depth, mapped_y / depth
 
 
 def _within(

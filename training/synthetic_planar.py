@@ -47,12 +47,14 @@ def motion(
     random: np.random.Generator, width: int, centre: np.ndarray, largest: float = LARGEST_DISPLACEMENT
 ) -> np.ndarray:
     """Draw a ``(3, 3)`` projective motion around ``centre``, first-image to second-image pixels."""
-    strength = random.choice([0.25, 1.0, 1.0, 2.0])
+    strength = random.choice([0.05, 0.3, 1.0, 2.0])
     deform = similarity(np.exp(random.normal(0, 0.04 * strength)), random.normal(0, 0.04 * strength))
     if random.random() < 0.3:
-        deform = deform @ np.array([[1, random.normal(0, 0.04), 0], [random.normal(0, 0.04), 1, 0], [0, 0, 1.0]])
+        deform = deform @ np.array(
+            [[1, random.normal(0, 0.04 * strength), 0], [random.normal(0, 0.04 * strength), 1, 0], [0, 0, 1.0]]
+        )
     if random.random() < 0.3:
-        deform[2, :2] = np.clip(random.normal(0, 0.06, 2), -0.15, 0.15) / width
+        deform[2, :2] = np.clip(random.normal(0, 0.06 * strength, 2), -0.15, 0.15) / width
     return translation(*(centre + displacement(random, width, largest))) @ deform @ translation(*-centre)
 
 

@@ -23,6 +23,9 @@ BANDS = ((0.0, 5.0), (5.0, 12.0), (12.0, 28.0), (28.0, 90.0))
 BAND_SIDE = 384
 """Largest side of the texture of a band, pixels; it goes on mirrored."""
 
+TURNING = (0.05, 0.3, 1.0)
+"""How strongly the camera turns, against its usual turning."""
+
 SKY_DISTANCE = 1000.0
 
 
@@ -78,10 +81,21 @@ def rotation_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 def intrinsics(random: np.random.Generator, size: tuple[int, int], horizon: float) -> np.ndarray:
-    """Draw a focal length of 0.5 to 1.1 image widths, and put the principal point at ``horizon`` heights."""
+    """Draw a camera of which the image is a part, up to 2.5 times smaller.
+
+    Args:
+        random: decides.
+        size: height and width of the part, pixels.
+        horizon: height of the principal point in the whole image, 0 at the top and 1 at the bottom.
+
+    Returns:
+        ``(3, 3)``, pixels of the part; the focal length is 0.5 to 1.1 widths of the whole.
+    """
     height, width = size
-    focal = float(random.uniform(0.5, 1.1)) * width
-    return np.array([[focal, 0, width * random.uniform(0.45, 0.55)], [0, focal, height * horizon], [0, 0, 1]])
+    larger = float(np.exp(random.uniform(0, np.log(2.5))))
+    focal = float(random.uniform(0.5, 1.1)) * width * larger
+    x, y = random.uniform(-0.5, 0.5, 2) * (larger - 1)
+    return np.array([[focal, 0, width * (0.5 + x)], [0, focal, height * (horizon + y)], [0, 0, 1]])
 
 
 def world_scene(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
@@ -94,7 +108,7 @@ def road(random: np.random.Generator, library: TextureLibrary, size: tuple[int, 
     speed = float(np.exp(random.uniform(np.log(0.03), np.log(1.4)))) * random.choice([1, 1, 1, -1])
     camera = Camera(
         intrinsics(random, size, float(random.uniform(0.35, 0.6))),
-        rotation_matrix(*random.normal(0, (0.02, 0.006, 0.006))),
+        rotation_matrix(*random.choice(TURNING) * random.normal(0, (0.02, 0.006, 0.006))),
         np.array([random.normal(0, 0.06), random.normal(0, 0.03), 0]) * abs(speed) - [0, 0, speed],
     )
     ground = float(random.uniform(1.2, 2.2))
@@ -119,7 +133,7 @@ def room(random: np.random.Generator, library: TextureLibrary, size: tuple[int, 
     direction = random.normal(0, 1, 3)
     camera = Camera(
         intrinsics(random, size, float(random.uniform(0.3, 0.7))),
-        rotation_matrix(*random.normal(0, 0.02, 3)),
+        rotation_matrix(*random.choice(TURNING) * random.normal(0, 0.02, 3)),
         step * direction / np.linalg.norm(direction),
     )
     half_width, depth = float(random.uniform(1.5, 4)), float(random.uniform(3, 9))
