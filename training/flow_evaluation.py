@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mdflow_ros.backends.backend import BackendError
-from mdflow_ros.model.confidence_graph import TAU
 from mdflow_training.confidence_metrics import ConfidenceMetrics
 from mdflow_training.flow_io import Flow, Image
 from mdflow_training.flow_metrics import FlowMetrics, OcclusionScore, endpoint_error
@@ -25,8 +23,8 @@ Confidence = NDArray[np.float32]
 Method = Callable[[Image, Image], tuple[Flow, Confidence | None]]
 """Estimates flow ``(H, W, 2)`` in pixels, and confidence ``(H, W)`` in [0, 1] if it has one, of two RGB images."""
 
-HIDDEN_BELOW = 0.5 * math.exp(-1 / TAU)
-"""A hidden pixel's confidence is 0, a visible one's ``exp(-1 / TAU)`` at least; resizing mixes them at the border."""
+HIDDEN_BELOW = 0.1
+"""A pixel of less confidence counts as hidden: what the node's `mask_invalid` removes by default."""
 
 LATENCY_PERCENTILES = (50, 95)
 
