@@ -14,6 +14,7 @@ import copy
 import csv
 import logging
 import math
+import random
 import sys
 import time
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 import yaml
 from torch import Tensor, nn
@@ -99,6 +101,8 @@ class Training:
     def __init__(self, config: PretrainConfig, context: Context) -> None:
         self.config = config
         self.context = context
+        random.seed(config.seed)
+        np.random.seed(config.seed)
         torch.manual_seed(config.seed)
         self.network = FastFlowNetwork(torch.bfloat16 if config.bfloat16 else None)
         if config.initial_weights:
