@@ -18,9 +18,10 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 from lifecycle_msgs.msg import Transition
-from node_harness import Client, client, image_message, running_node, shifted_pair, textured_image
+from node_harness import Client, client, image_message, running_node
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from shifted_images import shifted_pair, textured_image
 from std_srvs.srv import Trigger
 
 DOMAIN = 20

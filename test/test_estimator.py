@@ -1,0 +1,170 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shifted_images import shifted_pair
+
+from mdflow_ros.backends import selection
+from mdflow_ros.backends.backend import Backend, BackendOptions, BackendUnavailable
+from mdflow_ros.core.estimator import FlowEstimator
+from mdflow_ros.core.flow_resizing import resize_flow
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, Preprocessing, card_path, load_card, save_model
+
+
+@pytest.fixture(scope="module")
+def estimator() -> FlowEstimator:
+    return FlowEstimator(backend="onnxruntime")
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 130), (240, 320), (201, 333)])
+def test_any_size_gives_flow_and_confidence_of_that_size(estimator: FlowEstimator, size: tuple[int, int]) -> None:
+    estimate = estimator.estimate(*shifted_pair(*size, right=2, down=1))
+    assert estimate.flow.shape == (*size, 2) and estimate.flow.dtype == np.float32
+    assert estimate.confidence is not None
+    assert estimate.confidence.shape == size and estimate.confidence.dtype == np.float32
+    assert estimate.confidence.min() >= 0 and estimate.confidence.max() <= 1
+    assert estimate.inference_seconds > 0
+
+
+def test_u_is_right_and_v_is_down(estimator: FlowEstimator) -> None:
+    first, second = shifted_pair(256, 320, right=7, down=-3)
+    np.testing.assert_allclose(np.median(estimator.estimate(first, second).flow, (0, 1)), [7, -3], atol=0.5)
+    np.testing.assert_allclose(np.median(estimator.estimate(second, first).flow, (0, 1)), [-7, 3], atol=0.5)
+
+
+@pytest.mark.parametrize(("inference_size", "output_scale"), [((320, 192), 1.0), (None, 0.5), ((192, 256), 0.25)])
+def test_vectors_are_pixels_of_the_published_size(inference_size: tuple[int, int] | None, output_scale: float) -> None:
+    scaled = FlowEstimator(backend="onnxruntime", inference_size=inference_size, output_scale=output_scale)
+    flow = scaled.estimate(*shifted_pair(256, 320, right=8, down=-4)).flow
+    assert flow.shape == (round(256 * output_scale), round(320 * output_scale), 2)
+    np.testing.assert_allclose(np.median(flow, (0, 1)), [8 * output_scale, -4 * output_scale], atol=0.7 * output_scale)
+
+
+def test_flow_without_confidence_is_the_same_flow(estimator: FlowEstimator) -> None:
+    pair = shifted_pair(128, 192, right=3, down=1)
+    both, alone = estimator.estimate(*pair), estimator.estimate(*pair, with_confidence=False)
+    assert alone.confidence is None
+    np.testing.assert_allclose(alone.flow, both.flow, atol=1e-4)
+
+
+def test_resizing_flow_scales_each_axis_by_its_own_factor() -> None:
+    flow = np.ones((10, 20, 2), np.float32)
+    resized = resize_flow(flow, (40, 5))
+    assert resized.shape == (5, 40, 2)
+    np.testing.assert_allclose(resized, np.broadcast_to([2.0, 0.5], (5, 40, 2)))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "complaint"),
+    [
+        (np.zeros((64, 64, 3), np.uint8), np.zeros((64, 65, 3), np.uint8), "differ in size"),
+        (np.zeros((63, 64, 3), np.uint8), np.zeros((63, 64, 3), np.uint8), "64x64"),
+        (np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8), "uint8"),
+        (np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 3), np.float32), "float32"),
+    ],
+)
+def test_bad_images_are_refused(
+    estimator: FlowEstimator, first: np.ndarray, second: np.ndarray, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        estimator.estimate(first, second)
+
+
+@pytest.mark.parametrize("arguments", [{"output_scale": 0.0}, {"output_scale": 1.5}, {"inference_size": (0, 64)}])
+def test_bad_arguments_are_refused(arguments: dict) -> None:
+    with pytest.raises(ValueError, match=r"output_scale|inference_size"):
+        FlowEstimator(**arguments)
+
+
+def test_an_unknown_backend_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"abacus.*onnxruntime"):
+        FlowEstimator(backend="abacus")
+
+
+def test_a_backend_that_was_asked_for_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(selection.BACKENDS, "tensorrt", unavailable)
+    with pytest.raises(BackendUnavailable, match="'tensorrt' cannot run here: no driver"):
+        FlowEstimator(backend="tensorrt")
+
+
+def test_auto_says_which_and_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setitem(selection.BACKENDS, "tensorrt", unavailable)
+    with caplog.at_level(logging.INFO, "mdflow_ros"):
+        assert FlowEstimator(backend="auto").backend == "onnxruntime"
+    assert "chose onnxruntime" in caplog.text and "no driver" in caplog.text
+
+
+def test_auto_fails_if_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in selection.PREFERENCE:
+        monkeypatch.setitem(selection.BACKENDS, name, unavailable)
+    with pytest.raises(BackendUnavailable, match="no backend can run here"):
+        FlowEstimator(backend="auto")
+
+
+def unavailable(model: Path, options: BackendOptions) -> Backend:
+    raise BackendUnavailable("no driver")
+
+
+def test_runtime_needs_neither_torch_nor_ros() -> None:
+    program = """
+import sys
+for absent in ("torch", "rclpy", "tensorrt", "onnx", "sensor_msgs"):
+    sys.modules[absent] = None
+import numpy as np
+from mdflow_ros.core.estimator import FlowEstimator
+import mdflow_ros.core.image_decoding, mdflow_ros.core.frame_pairing, mdflow_ros.core.flow_color
+black = np.zeros((64, 64, 3), np.uint8)
+assert FlowEstimator(backend="auto").estimate(black, black).flow.shape == (64, 64, 2)
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+
+
+CARD = ModelCard("n", "", Preprocessing.RGB_SCALAR_MEAN, False, "MIT", metrics={"epe": 1.0})
+
+
+def test_cards_survive_the_round_trip(tmp_path: Path) -> None:
+    written = save_model(b"graph", CARD, tmp_path / "new" / "model.onnx")
+    assert load_card(tmp_path / "new" / "model.onnx") == written
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["model.json", "model.onnx"]
+
+
+@pytest.mark.parametrize("damage", ["model", "card", "missing model", "missing card", "unknown field"])
+def test_damaged_models_are_refused_with_path_and_remedy(tmp_path: Path, damage: str) -> None:
+    model = tmp_path / "model.onnx"
+    save_model(b"graph", CARD, model)
+    if damage == "model":
+        model.write_bytes(b"graphs")
+    elif damage == "card":
+        card_path(model).write_text("[]")
+    elif damage == "unknown field":
+        card_path(model).write_text(json.dumps({**json.loads(card_path(model).read_text()), "colour": "red"}))
+    else:
+        (model if damage == "missing model" else card_path(model)).unlink()
+    with pytest.raises(ModelError, match=r"model\.(onnx|json).*import_checkpoint\.py"):
+        FlowEstimator(model)
+
+
+def test_a_failed_write_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_model(b"old", CARD, tmp_path / "model.onnx")
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save_model(b"new", CARD, tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_bundled_model_matches_its_card() -> None:
+    assert load_card(BUNDLED_MODEL).licence == "Apache-2.0"

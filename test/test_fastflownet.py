@@ -1,0 +1,143 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The torch network, its ONNX graph and the confidence in it, against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from shifted_images import shifted_pair
+
+torch = pytest.importorskip("torch", reason="needs torch: scripts/setup.sh --training")
+
+from mdflow_ros.model.architecture import kept_displacements, parameter_shapes
+from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
+from mdflow_ros.model.confidence_graph import TAU
+from mdflow_ros.model.fastflownet_graph import build_graph
+from mdflow_ros.model.weights import load_weights
+from mdflow_training.census import RADIUS, census_distance
+from mdflow_training.fastflownet import FastFlowNet, cost_volume, full_resolution, warp
+
+SIZES = [(64, 64), (128, 192), (192, 64), (256, 320)]
+
+
+@pytest.fixture(scope="module")
+def teacher() -> FastFlowNet:
+    weights, card = load_weights(BUNDLED_MODEL)
+    network = FastFlowNet(card.cost_volume_normalization)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    return network.eval()
+
+
+def run(graph: bytes, images: np.ndarray, directions: int | None = None) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    inputs = {"images": images}
+    if directions is not None:
+        inputs["directions"] = np.array([directions])
+    return session.run(None, inputs)
+
+
+def torch_flows(network: FastFlowNet, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    centred = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    centred = centred - centred.double().mean().float()
+    with torch.no_grad():
+        forward, backward = network.forward_both(centred[:1], centred[1:])
+    return full_resolution(forward[0]), full_resolution(backward[0])
+
+
+def test_official_parameters() -> None:
+    network = FastFlowNet()
+    assert {name: tuple(value.shape) for name, value in network.state_dict().items()} == parameter_shapes()
+    assert len(parameter_shapes()) == 104
+    assert sum(parameter.numel() for parameter in network.parameters()) == 1_366_114
+
+
+def test_official_displacements() -> None:
+    official = [
+        *(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 21, 22, 23, 24, 26, 28, 29, 30, 31, 32, 33, 34, 36, 38, 39, 40, 41),
+        *(42, 44, 46, 47, 48, 49, 50, 51, 52, 54, 56, 57, 58, 59, 60, 62, 64, 66, 68, 70, 72, 74, 76, 78, 80),
+    ]
+    assert [(dy + 4) * 9 + dx + 4 for dx, dy in kept_displacements()] == official
+
+
+def test_cost_volume_finds_a_displacement() -> None:
+    first = torch.randn(1, 64, 12, 20)
+    second = torch.roll(first, shifts=(2, -1), dims=(2, 3))
+    best = cost_volume(first, second)[0, :, 4:8, 4:16].flatten(1).mean(1).argmax()
+    assert kept_displacements()[int(best)] == (-1, 2)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_graph_equals_torch_at_every_size(teacher: FastFlowNet, size: tuple[int, int]) -> None:
+    images = np.stack(shifted_pair(*size, right=5, down=2))
+    expected = torch_flows(teacher, images)[0][0].permute(1, 2, 0).numpy()
+    flow, confidence = run(BUNDLED_MODEL.read_bytes(), images, directions=2)
+    np.testing.assert_allclose(flow, expected, atol=1e-3)
+    assert confidence.shape == (1, *size)
+    flow, confidence = run(BUNDLED_MODEL.read_bytes(), images, directions=1)
+    np.testing.assert_allclose(flow, expected, atol=1e-3)
+    assert confidence.shape == (0, *size)
+
+
+@pytest.mark.parametrize("normalization", [False, True])
+@pytest.mark.parametrize("preprocessing", list(Preprocessing))
+def test_graph_variants_equal_torch(preprocessing: Preprocessing, normalization: bool) -> None:
+    torch.manual_seed(3)
+    network = FastFlowNet(normalization).eval()
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    images = np.stack(shifted_pair(128, 192, right=5, down=2))
+    graph = build_graph(weights, preprocessing, normalization, directions=1, size=(192, 128))
+    (flow,) = run(graph.SerializeToString(), images)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
+    if preprocessing is Preprocessing.BGR_CHANNEL_MEAN:
+        pixels = pixels.flip(1)
+        pixels = pixels - pixels.mean(dim=(0, 2, 3), keepdim=True)
+    else:
+        pixels = pixels - pixels.mean()
+    with torch.no_grad():
+        expected = full_resolution(network(*pixels.float()[:, None])[0])[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(flow, expected, atol=1e-3)
+
+
+def test_confidence_is_visibility_times_census_reliability(teacher: FastFlowNet) -> None:
+    images = np.stack(shifted_pair(128, 192, right=9, down=0))
+    forward, backward = torch_flows(teacher, images)
+    returned = warp(backward, forward)
+    tolerance = 0.01 * (forward.square() + returned.square()).sum(1) + 0.5
+    visibility = tolerance / (tolerance + (forward + returned).square().sum(1))
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    distance = census_distance(pixels[:1], warp(pixels[1:], forward))[:, 0]
+    expected = (visibility * torch.exp(-distance / TAU))[0]
+    _, confidence = run(BUNDLED_MODEL.read_bytes(), images, directions=2)
+    inside = (slice(RADIUS, -RADIUS),) * 2
+    np.testing.assert_allclose(confidence[0][inside], expected[inside].numpy(), atol=1e-3)
+    # What leaves the image on the right cannot be seen any more.
+    assert confidence[0, :, -6:].mean() < 0.3 * confidence[0, :, 40:-40].mean()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda weights: weights.pop("up3.bias"), "1 missing, for example up3.bias"),
+        (lambda weights: weights.update(extra=np.zeros(1)), "1 superfluous, for example extra"),
+        (lambda weights: weights.update({"up3.bias": np.zeros(3)}), "1 of another shape, for example up3.bias"),
+    ],
+)
+def test_wrong_parameters_are_named(teacher: FastFlowNet, change: object, problem: str) -> None:
+    weights = {name: value.numpy() for name, value in teacher.state_dict().items()}
+    change(weights)  # type: ignore[operator]
+    with pytest.raises(ValueError, match=problem):
+        build_graph(weights, Preprocessing.RGB_SCALAR_MEAN, True)
+
+
+def test_graph_is_the_same_every_time(teacher: FastFlowNet) -> None:
+    weights = {name: value.numpy() for name, value in teacher.state_dict().items()}
+    graphs = [build_graph(weights, Preprocessing.RGB_SCALAR_MEAN, True).SerializeToString() for _ in range(2)]
+    assert graphs[0] == graphs[1]
+
+
+def test_bundled_model_is_small() -> None:
+    assert Path(BUNDLED_MODEL).stat().st_size < 6e6

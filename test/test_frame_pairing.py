@@ -1,0 +1,80 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mdflow_ros.core.frame_pairing import NANOSECONDS, Frame, FramePairer, ResetReason
+from mdflow_ros.core.rolling_statistics import RollingStatistics
+
+FIRST = Frame(np.zeros((4, 6, 3), np.uint8), 10 * NANOSECONDS, "camera", "rgb8")
+SECOND = replace(FIRST, stamp=FIRST.stamp + NANOSECONDS // 10)
+SMALLER = np.zeros((3, 6, 3), np.uint8)
+
+
+def test_consecutive_frames_pair() -> None:
+    pairer = FramePairer(max_frame_gap=0.5)
+    assert pairer.push(FIRST) is None
+    assert pairer.push(SECOND) is FIRST
+    assert pairer.push(replace(SECOND, stamp=SECOND.stamp + 1)) is SECOND
+    assert pairer.resets == {ResetReason.FIRST_FRAME: 1}
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (replace(SECOND, stamp=0), ResetReason.ZERO_STAMP),
+        (replace(SECOND, stamp=FIRST.stamp), ResetReason.EQUAL_STAMP),
+        (replace(SECOND, stamp=FIRST.stamp - 1), ResetReason.STAMP_WENT_BACK),
+        (replace(SECOND, stamp=FIRST.stamp + NANOSECONDS // 2 + 1), ResetReason.GAP),
+        (replace(SECOND, image=SMALLER), ResetReason.SIZE_CHANGED),
+        (replace(SECOND, encoding="bgr8"), ResetReason.ENCODING_CHANGED),
+        (replace(SECOND, frame_id="other"), ResetReason.FRAME_ID_CHANGED),
+    ],
+)
+def test_pairs_start_over_for_a_counted_reason(frame: Frame, reason: ResetReason) -> None:
+    pairer = FramePairer(max_frame_gap=0.5)
+    pairer.push(FIRST)
+    assert pairer.push(frame) is None
+    assert pairer.resets == {ResetReason.FIRST_FRAME: 1, reason: 1}
+
+
+def test_the_longest_allowed_gap_still_pairs() -> None:
+    pairer = FramePairer(max_frame_gap=0.5)
+    pairer.push(FIRST)
+    assert pairer.push(replace(FIRST, stamp=FIRST.stamp + NANOSECONDS // 2)) is FIRST
+
+
+def test_after_a_bag_loop_pairs_go_on_from_the_new_start() -> None:
+    pairer = FramePairer(max_frame_gap=0.5)
+    for frame in (FIRST, SECOND, FIRST):
+        pairer.push(frame)
+    assert pairer.push(SECOND) is FIRST
+
+
+def test_a_frame_without_a_stamp_pairs_with_none() -> None:
+    pairer = FramePairer(max_frame_gap=0.5)
+    pairer.push(replace(FIRST, stamp=0))
+    assert pairer.push(FIRST) is None
+    assert pairer.push(SECOND) is FIRST
+
+
+def test_starting_over_forgets_the_last_frame() -> None:
+    pairer = FramePairer(max_frame_gap=0.5)
+    pairer.push(FIRST)
+    pairer.start_over()
+    assert pairer.push(SECOND) is None
+
+
+def test_statistics_of_the_last_seconds() -> None:
+    statistics = RollingStatistics(window=2.0)
+    assert statistics.summary(now=0.0) is None
+    for second in range(5):
+        statistics.add(float(second), now=float(second))
+    summary = statistics.summary(now=4.0)
+    assert summary is not None
+    assert (summary.rate, summary.mean, summary.p95) == (1.0, 3.0, pytest.approx(3.9))
+    assert statistics.summary(now=10.0) is None
