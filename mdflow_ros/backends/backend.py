@@ -15,6 +15,10 @@ Size = tuple[int, int]
 """Width and height, in pixels."""
 
 
+FIXED_SIZE = "a TensorRT engine has one fixed size; set the parameter inference_size, for example to [640, 384]"
+"""Why a backend on TensorRT cannot do without a size."""
+
+
 class BackendUnavailable(RuntimeError):
     """A backend cannot run here; the text says what is missing."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.backends.backend import BackendOptions, BackendUnavailable
+from mdflow_ros.backends.backend import FIXED_SIZE, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.engine_cache import EngineCache
 from mdflow_ros.backends.tensorrt_library import load_tensorrt, make_logger
 
@@ -37,9 +37,7 @@ class TensorRtBackend:
     def __init__(self, model: Path, options: BackendOptions) -> None:
         trt, gpu = load_tensorrt()
         if options.inference_size is None:
-            raise BackendUnavailable(
-                "a TensorRT engine has one fixed size; set the parameter inference_size, for example to [640, 384]"
-            )
+            raise BackendUnavailable(FIXED_SIZE)
         # These import onnx and cuda.bindings, which only now are known to be here.
         from mdflow_ros.backends.tensorrt_engine import EngineSpecification, find_or_build_engine
         from mdflow_ros.backends.tensorrt_runner import TensorRtRunner
