@@ -35,11 +35,21 @@ ENVIRONMENT = {
 OUTPUTS = {"flow": Image, "confidence": Image, "camera_info": CameraInfo, "previous_stamp": TimeReference}
 
 
+LOSE_NOTHING = [
+    argument
+    for topic in ("/image", "/image/compressed", "/left/image", "/right/image")
+    for setting in ("depth:=10", "history:=keep_last", "reliability:=reliable")
+    for argument in ("-p", f"qos_overrides.{topic}.subscription.{setting}")
+]
+"""By default the node listens to the newest image only; on a busy machine a test's image could be overtaken."""
+
+
 @contextmanager
-def running_node(domain: int, *ros_arguments: str) -> Iterator[subprocess.Popen[str]]:
+def running_node(domain: int, *ros_arguments: str, lose_nothing: bool = True) -> Iterator[subprocess.Popen[str]]:
     """Run the flow node with ``--ros-args`` and end it by Ctrl-C; it must exit cleanly."""
     environment = {**os.environ, **ENVIRONMENT, "ROS_DOMAIN_ID": str(domain)}
     command = [sys.executable, "-m", "mdflow_ros.node.flow_node", "--ros-args", "-p", "backend:=onnxruntime"]
+    command += LOSE_NOTHING if lose_nothing else []
     process = subprocess.Popen(
         [*command, *ros_arguments], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
@@ -112,8 +122,11 @@ class Client:
             self.executor.spin_once(timeout_sec=0.02)
 
     def wait_until_listening(self, publisher: Any = None) -> None:
-        """Wait until the node subscribes to the camera."""
+        """Wait until the node subscribes to the camera and knows all of this client's subscriptions."""
         self.spin_until((publisher or self.image).get_subscription_count, "the node to subscribe to the camera")
+        self.spin_until(lambda: all(s.get_publisher_count() for s in self.node.subscriptions), "the node's topics")
+        # The node hears of a subscription a moment after the client has heard of the publisher.
+        self.spin_for(0.3)
 
     def publish(self, image: np.ndarray, stamp_ms: int, **overrides: Any) -> None:
         """Publish an rgb8 image stamped ``stamp_ms``; overrides are fields of the message."""
