@@ -54,11 +54,16 @@ def setup() -> Context:
     return Context(torch.distributed.get_rank(), world_size, device)
 
 
-def wrap(module: nn.Module) -> nn.Module:
-    """Let the gradients of ``module`` be averaged over the processes; alone, return it as it is."""
+def wrap(module: nn.Module, find_unused_parameters: bool = False) -> nn.Module:
+    """Let the gradients of ``module`` be averaged over the processes; alone, return it as it is.
+
+    Args:
+        module: what trains.
+        find_unused_parameters: whether some steps leave some parameters without gradient.
+    """
     if not torch.distributed.is_initialized():
         return module
-    return DistributedDataParallel(module)
+    return DistributedDataParallel(module, find_unused_parameters=find_unused_parameters)
 
 
 def unwrap(module: nn.Module) -> nn.Module:

@@ -29,10 +29,12 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from mdflow_ros.model.architecture import FINEST_LEVEL
 from mdflow_training import distributed
 from mdflow_training.checkpointing import capture_random_state, load_state, restore_random_state, save_state
 from mdflow_training.directions import stack_directions
 from mdflow_training.distributed import Context
+from mdflow_training.fastflownet import FastFlowNet
 from mdflow_training.fetch_textures import CACHE
 from mdflow_training.flow_network import FastFlowNetwork, full_resolution, initialize_for_scratch
 from mdflow_training.pretrain_config import Phase, PretrainConfig, load_config
@@ -105,13 +107,16 @@ class Training:
         np.random.seed(config.seed)
         torch.manual_seed(config.seed)
         self.network = FastFlowNetwork(torch.bfloat16 if config.bfloat16 else None)
+        assert isinstance(self.network.core, FastFlowNet)
+        self.core = self.network.core
         if config.initial_weights:
-            self.network.core.load_state_dict(load_weights(config.initial_weights))
+            self.core.load_state_dict(load_weights(config.initial_weights))
         else:
             initialize_for_scratch(self.network)
         self.network.to(context.device)
-        self.parallel = distributed.wrap(self.network)
-        self.average: nn.Module = copy.deepcopy(self.network.core).requires_grad_(False)
+        partly = any(phase.finest_level != FINEST_LEVEL for phase in config.phases)
+        self.parallel = distributed.wrap(self.network, find_unused_parameters=partly)
+        self.average: nn.Module = copy.deepcopy(self.core).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), weight_decay=config.weight_decay)
         self.steps = 0
         self.samples = 0
@@ -122,8 +127,11 @@ class Training:
         """Learn from one batch; return the loss and the endpoint error in pixels, detached."""
         first, second, forward, backward = (tensor.to(self.context.device, non_blocking=True) for tensor in batch)
         truth = stack_directions(forward, backward)
+        self.core.finest_level = step.phase.finest_level
         flows = self.parallel(first / 255, second / 255)
-        loss = multi_scale_loss(flows, truth, self.config.scale_weights, step.phase.exponent)
+        *coarse, finest = self.config.scale_weights
+        weights = [*coarse[: len(flows) - 1], finest]
+        loss = multi_scale_loss(flows, truth, weights, step.phase.exponent)
         with torch.no_grad():
             error = endpoint_error(full_resolution(flows[-1], truth.shape[-2:]), truth).mean()
         for group in self.optimizer.param_groups:
@@ -147,7 +155,7 @@ class Training:
     def _update_average(self) -> None:
         """Move the average towards the weights, faster at first (as torch_ema and TensorFlow do)."""
         decay = min(self.config.average_decay, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.core.parameters()), 1 - decay)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.core.parameters()), 1 - decay)
 
     @torch.no_grad()
     def validate(self, pairs: SyntheticPairs) -> dict[str, float]:
@@ -169,7 +177,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Return all that resuming needs."""
         return {
-            "network": self.network.core.state_dict(),
+            "network": self.core.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": capture_random_state(),
@@ -180,7 +188,7 @@ class Training:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put back what `state` returned."""
-        self.network.core.load_state_dict(state["network"])
+        self.core.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         restore_random_state(state["random"])
