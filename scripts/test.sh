@@ -14,8 +14,9 @@ scripts/setup.sh --training || exit
 mkdir -p build/typing
 ln -sfn ../../training build/typing/mdflow_training
 
-# Tests with ROS 2 processes stay on this machine.
-export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST
+# ROS 2 processes of tests stay on this machine: shared memory alone. A discovery range of LOCALHOST would make Fast DDS
+# ignore the choice of transport, and lose large images.
+export FASTDDS_BUILTIN_TRANSPORTS='SHM?max_msg_size=16MB&sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
 
 failed=()
 check() {

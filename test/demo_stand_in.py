@@ -21,7 +21,6 @@ SHA256 = "0123456789abcdef" * 4
 class StandIn(Node):
     def __init__(self) -> None:
         super().__init__("mdflow")
-        self.withhold = self.declare_parameter("withhold", 0).value  # leave out the confidence of so many pairs
         self.older = None
         self.pairs = 0
         self.flow = self.create_publisher(Image, "mdflow/flow", 10)
@@ -38,8 +37,7 @@ class StandIn(Node):
         time.sleep(0.01)
         size = (image.height, image.width)
         self.publish(self.flow, image, "32FC2", np.broadcast_to(np.float32([7, -3]), (*size, 2)))
-        if self.pairs >= self.withhold:
-            self.publish(self.confidence, image, "32FC1", np.full(size, 0.75, np.float32))
+        self.publish(self.confidence, image, "32FC1", np.full(size, 0.75, np.float32))
         self.previous_stamp.publish(TimeReference(header=image.header, time_ref=older))
         self.pairs += 1
 

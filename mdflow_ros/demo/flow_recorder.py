@@ -89,6 +89,7 @@ class FlowRecorder(Node):
         self._parts: dict[Stamp, Parts] = {}
         self._last_pair = time.monotonic()
         self._last_node_report = 0.0
+        self._camera_seen = False
         self._camera_gone_since: float | None = None
         images = self.create_subscription(Image, "image", self._on_image, qos_profile_sensor_data)
         self._image_topic = images.topic_name
@@ -105,7 +106,9 @@ class FlowRecorder(Node):
             silence_timeout: seconds without a pair after which the recorder gives up on a camera that is still there.
         """
         now = time.monotonic()
-        if self.measurements.images_received == 0 or self.count_publishers(self._image_topic) > 0:
+        is_there = self.count_publishers(self._image_topic) > 0
+        self._camera_seen = self._camera_seen or is_there
+        if is_there or not self._camera_seen:
             self._camera_gone_since = None
             return now - self._last_pair > silence_timeout
         if self._camera_gone_since is None:
@@ -244,8 +247,9 @@ def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
         return "The node's diagnostics never arrived, so nobody knows how many pairs it computed."
     if received < minimum_share * (computed or 0):
         return (
-            f"Only {received} of {computed} computed pairs arrived. Large images need "
-            "FASTDDS_BUILTIN_TRANSPORTS='LARGE_DATA?max_msg_size=4MB&sockets_size=4MB' in every process."
+            f"Only {received} of {computed} computed pairs arrived. Large images need FASTDDS_BUILTIN_TRANSPORTS="
+            "'LARGE_DATA?max_msg_size=4MB&sockets_size=4MB' in every process, and no "
+            "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST, which makes Fast DDS ignore it."
         )
     return None
 
