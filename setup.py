@@ -71,8 +71,11 @@ setup(
             "adapt_from_bag = mdflow_training.adapt_from_bag:main",
             "camera_player = mdflow_ros.demo.camera_player:main",
             "evaluate = mdflow_training.evaluate:main",
+            "fetch_textures = mdflow_training.fetch_textures:main",
             "flow_node = mdflow_ros.node.flow_node:main",
             "flow_recorder = mdflow_ros.demo.flow_recorder:main",
+            "pretrain = mdflow_training.pretrain:main",
+            "synthetic = mdflow_training.synthetic:main",
         ]
     },
 )
