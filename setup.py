@@ -74,6 +74,8 @@ setup(
             "fetch_textures = mdflow_training.fetch_textures:main",
             "flow_node = mdflow_ros.node.flow_node:main",
             "flow_recorder = mdflow_ros.demo.flow_recorder:main",
+            "frame_source = mdflow_training.frame_source:main",
+            "record_bag = mdflow_training.record_bag:main",
             "pretrain = mdflow_training.pretrain:main",
             "synthetic = mdflow_training.synthetic:main",
         ]

@@ -1,0 +1,72 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import yaml
+from bag_files import INTERVAL, START, image_message, panning_images, regular_stamps
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from mdflow_training.bag_writer import STORAGES, BagWriter
+from mdflow_training.source_names import parse_source
+
+TOPIC, IMAGE = "/camera/image_raw", "sensor_msgs/msg/Image"
+
+
+def serialised(count):
+    store = get_typestore(Stores.LATEST)
+    messages = zip(regular_stamps(count), panning_images(count), strict=True)
+    return [bytes(store.serialize_cdr(image_message(store, stamp, image), IMAGE)) for stamp, image in messages]
+
+
+def write(writer, messages, topic=TOPIC):
+    for number, message in enumerate(messages):
+        writer.write(topic, START + number * INTERVAL, message)
+
+
+def read(folder):
+    with Reader(folder) as reader:
+        return [(connection.topic, time, bytes(data)) for connection, time, data in reader.messages()]
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_reads_back_byte_for_byte_in_parts(tmp_path, storage):
+    messages = serialised(20)
+    writer = BagWriter(tmp_path / "drive", storage, part_size=6 * len(messages[0]))
+    writer.add_topic(TOPIC, IMAGE)
+    writer.add_topic("/idle", IMAGE)
+    write(writer, messages)
+    writer.close()
+    assert read(tmp_path / "drive") == [(TOPIC, START + n * INTERVAL, message) for n, message in enumerate(messages)]
+    information = yaml.safe_load((tmp_path / "drive" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert [part["message_count"] for part in information["files"]] == [6, 6, 6, 2]
+    assert [topic["message_count"] for topic in information["topics_with_message_count"]] == [20, 0]
+    assert information["starting_time"]["nanoseconds_since_epoch"] == START
+    assert information["duration"]["nanoseconds"] == 19 * INTERVAL
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_what_was_flushed_survives(tmp_path, storage):
+    messages = serialised(8)
+    writer = BagWriter(tmp_path / "drive", storage, part_size=5 * len(messages[0]))
+    writer.add_topic(TOPIC, IMAGE)
+    write(writer, messages)
+    writer.flush()
+    assert len(read(tmp_path / "drive")) == 5  # the finished part
+    losses = []
+    frames = parse_source(str(tmp_path / "drive")).frames(losses)
+    assert [frame.stamp for _, frame in frames] == regular_stamps(8)
+    writer.close()
+    assert len(read(tmp_path / "drive")) == 8
+
+
+def test_no_message_no_bag(tmp_path):
+    writer = BagWriter(tmp_path / "drive")
+    writer.add_topic(TOPIC, IMAGE)
+    writer.flush()
+    writer.close()
+    assert not (tmp_path / "drive").exists()
+
+
+def test_never_overwrites(tmp_path):
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        BagWriter(tmp_path)

@@ -1,0 +1,176 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write a rosbag2 bag in parts, such that neither a kill nor a full disk costs more than the last second.
+
+rosbags writes the parts, also where rosbag2_py is installed: one way that works everywhere, and recording serialised
+messages takes no more than appending them to a file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from rosbags.interfaces import Connection, Qos
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2.metadata import dump_qos_v8
+from rosbags.rosbag2.storage_mcap import McapWriter
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
+from rosbags.typesys import Stores, get_typestore
+
+Storage = Literal["mcap", "sqlite3"]
+STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
+# What Humble and Iron still read and Jazzy and later also do; 9 writes QoS in a way that older ones refuse.
+METADATA_VERSION: Literal[8] = 8
+
+
+@dataclass
+class _Part:
+    """A finished file of the bag; times in ns."""
+
+    name: str
+    start: int
+    end: int
+    counts: dict[str, int]
+
+
+class BagWriter:
+    """A bag folder that is complete after every part.
+
+    The part that is being written lies in a folder of its own name inside the bag. Once it is finished, it moves into
+    the bag and ``metadata.yaml`` names it: whatever lies directly in the bag is whole, and ``ros2 bag`` reads it. Of
+    an unfinished part all that was flushed is on disk, which `frame_source` reads.
+
+    Args:
+        folder: of the bag; its name names the files.
+        storage: ``mcap`` or ``sqlite3``.
+        part_size: bytes of messages after which a new part begins.
+
+    Raises:
+        FileExistsError: the folder exists; a recording is never overwritten.
+    """
+
+    def __init__(self, folder: Path, storage: Storage = "mcap", part_size: int = 2**30) -> None:
+        if folder.exists():
+            raise FileExistsError(f"{folder} exists already; choose another name, recordings are never overwritten")
+        self.folder, self._storage, self._part_size = folder, storage, part_size
+        self._types = get_typestore(Stores.LATEST)
+        self._topics: dict[str, tuple[str, Sequence[Qos]]] = {}
+        self._parts: list[_Part] = []
+        self._writer: Writer | None = None
+        self._connections: dict[str, Connection] = {}
+        self._written = 0
+
+    def add_topic(self, topic: str, type_name: str, offered_qos: Sequence[Qos] = ()) -> None:
+        """Announce a topic, with its type (``sensor_msgs/msg/Image``) and its publishers' QoS."""
+        self._topics[topic] = (type_name, offered_qos)
+
+    def write(self, topic: str, time: int, data: bytes) -> None:
+        """Append a serialised message of an announced topic, received at ``time`` in ns.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
+        if self._writer is None:
+            self._writer = self._open_part()
+        if topic not in self._connections:
+            type_name, qos = self._topics[topic]
+            self._connections[topic] = self._writer.add_connection(
+                topic, type_name, typestore=self._types, offered_qos_profiles=qos
+            )
+        self._writer.write(self._connections[topic], time, data)
+        self._written += len(data)
+        if self._written >= self._part_size:
+            self._finish_part()
+
+    def flush(self) -> None:
+        """Hand all messages to the operating system, where no kill of this process reaches them."""
+        storage = self._writer.storage if self._writer else None
+        # Left to itself, rosbags keeps up to 1 MiB (MCAP) or the whole part (SQLite) until it is closed.
+        if isinstance(storage, McapWriter):
+            if storage.chunk.msgs:
+                storage.close_chunk()
+            storage.bio.flush()
+        elif isinstance(storage, Sqlite3Writer):
+            storage.conn.commit()
+
+    def size(self) -> int:
+        """Return the bytes on disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def close(self) -> None:
+        """Finish the last part. A bag without messages leaves no folder."""
+        self._finish_part()
+
+    def _open_part(self) -> Writer:
+        plugin = StoragePlugin.MCAP if self._storage == "mcap" else StoragePlugin.SQLITE3
+        path = self.folder / f"{self.folder.name}_{len(self._parts)}"
+        writer = Writer(path, version=METADATA_VERSION, storage_plugin=plugin)
+        writer.open()
+        if isinstance(writer.storage, Sqlite3Writer):
+            # As rosbag2 does: waiting for the disk at every commit would cost frames.
+            writer.storage.conn.execute("PRAGMA synchronous=OFF")
+        self._connections, self._written = {}, 0
+        return writer
+
+    def _finish_part(self) -> None:
+        if self._writer is None:
+            return
+        writer, self._writer = self._writer, None
+        start, end = writer.min_timestamp, writer.max_timestamp
+        counts = {topic: writer.counts[connection.id] for topic, connection in self._connections.items()}
+        assert writer.storage is not None
+        file = writer.storage.path
+        writer.close()
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
+        file.replace(self.folder / file.name)
+        shutil.rmtree(writer.path)
+        self._parts.append(_Part(file.name, start, end, counts))
+        self._write_metadata()
+
+    def _write_metadata(self) -> None:
+        partial = self.folder / "metadata.yaml.partial"
+        partial.write_text(yaml.safe_dump({"rosbag2_bagfile_information": self._metadata()}, sort_keys=False))
+        partial.replace(self.folder / "metadata.yaml")
+
+    def _metadata(self) -> dict[str, Any]:
+        """Return what rosbag2's ``yaml.hpp`` reads."""
+        return {
+            "version": METADATA_VERSION,
+            "storage_identifier": self._storage,
+            **_time_span(self._parts),
+            "topics_with_message_count": [
+                {
+                    "topic_metadata": {
+                        "name": topic,
+                        "type": type_name,
+                        "serialization_format": "cdr",
+                        "offered_qos_profiles": dump_qos_v8(list(qos)),
+                        "type_description_hash": self._types.hash_rihs01(type_name),
+                    },
+                    "message_count": sum(part.counts.get(topic, 0) for part in self._parts),
+                }
+                for topic, (type_name, qos) in self._topics.items()
+            ],
+            "compression_format": "",
+            "compression_mode": "",
+            "relative_file_paths": [part.name for part in self._parts],
+            "files": [{"path": part.name, **_time_span([part])} for part in self._parts],
+            "custom_data": {},
+            "ros_distro": os.environ.get("ROS_DISTRO", "rosbags"),
+        }
+
+
+def _time_span(parts: Sequence[_Part]) -> dict[str, Any]:
+    start, end = min(part.start for part in parts), max(part.end for part in parts)
+    return {
+        "duration": {"nanoseconds": end - start},
+        "starting_time": {"nanoseconds_since_epoch": start},
+        "message_count": sum(count for part in parts for count in part.counts.values()),
+    }

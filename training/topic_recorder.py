@@ -1,0 +1,171 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribe to camera topics as their publishers offer them, and hand the serialised messages on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+# Messages that DDS holds for us while the disk is busy: 3 s of a 30 Hz camera.
+QUEUE_DEPTH = 100
+# DDS implementations that do not number their messages send the largest 64-bit number.
+UNNUMBERED = 2**63
+
+
+class TopicError(RuntimeError):
+    """A topic is not there or carries no images; the text lists those that do."""
+
+
+class MessageSink(Protocol):
+    """Where messages go: a `BagWriter`."""
+
+    def add_topic(self, topic: str, type_name: str, offered_qos: Sequence[Qos] = ()) -> None:
+        """Announce a topic."""
+
+    def write(self, topic: str, time: int, data: bytes) -> None:
+        """Append a message, received at ``time`` in ns."""
+
+
+@dataclass
+class TopicCount:
+    """Messages of a topic: those received, their size in bytes, and those that the publishers sent but that never came.
+
+    ``dropped`` is None where DDS does not number the messages.
+    """
+
+    received: int = 0
+    size: int = 0
+    dropped: int | None = None
+    _last_numbers: dict[bytes, int] = field(default_factory=dict)
+
+    def note(self, size: int, info: dict[str, Any]) -> None:
+        """Count a message by the number its publisher gave it."""
+        self.received += 1
+        self.size += size
+        number = info.get("publication_sequence_number")
+        if number is None or number >= UNNUMBERED:
+            return
+        publisher = bytes((info.get("publisher_gid") or {}).get("data", b""))
+        missed = number - self._last_numbers.get(publisher, number - 1) - 1
+        self._last_numbers[publisher] = number
+        self.dropped = (self.dropped or 0) + max(0, missed)
+
+
+class TopicRecorder:
+    """Records image topics, and the camera_info beside each from when it appears.
+
+    Args:
+        node: subscribes; the caller spins it.
+        sink: gets the messages.
+        on_error: called with an OSError of the sink; the disk is full or gone.
+    """
+
+    def __init__(self, node: Node, sink: MessageSink, on_error: Callable[[OSError], None]) -> None:
+        self._node, self._sink, self._on_error = node, sink, on_error
+        self.counts: dict[str, TopicCount] = {}
+
+    def find_missing(self, topics: Sequence[str]) -> list[str]:
+        """Return those of the topics that nobody publishes yet.
+
+        Raises:
+            TopicError: a topic carries something else than images.
+        """
+        missing = []
+        for topic in topics:
+            types = {publisher.topic_type for publisher in self._node.get_publishers_info_by_topic(topic)}
+            if types and not types <= set(IMAGE_TYPES):
+                raise TopicError(f"{topic} carries {', '.join(sorted(types))}, not images. {self._list_images()}")
+            if not types:
+                missing.append(topic)
+        return missing
+
+    def complain_about(self, missing: Sequence[str]) -> TopicError:
+        """Return the error for topics that did not appear."""
+        return TopicError(f"nobody publishes {', '.join(missing)}. {self._list_images()}")
+
+    def subscribe_images(self, topic: str) -> None:
+        """Record an image topic from now on."""
+        type_name = self._node.get_publishers_info_by_topic(topic)[0].topic_type
+        self._subscribe(topic, type_name, IMAGE_TYPES[type_name])
+
+    def subscribe_new_camera_infos(self) -> None:
+        """Record the camera_info beside each image topic, where there is one by now."""
+        for topic in {camera_info_topic(image_topic) for image_topic in self.counts} - set(self.counts):
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            if any(publisher.topic_type == CAMERA_INFO_TYPE for publisher in publishers):
+                self._subscribe(topic, CAMERA_INFO_TYPE, CameraInfo)
+
+    def _subscribe(self, topic: str, type_name: str, message_type: type) -> None:
+        offered = [publisher.qos_profile for publisher in self._node.get_publishers_info_by_topic(topic)]
+        self.counts[topic] = TopicCount()
+        self._sink.add_topic(topic, type_name, [_to_rosbags(qos) for qos in offered])
+        receive = partial(self._receive, topic)
+        self._node.create_subscription(message_type, topic, receive, matching_qos(offered), raw=True)
+
+    def _receive(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
+        try:
+            self._sink.write(topic, info.get("received_timestamp") or time.time_ns(), data)
+        except OSError as error:
+            self._on_error(error)
+        else:
+            self.counts[topic].note(len(data), info)
+
+    def _list_images(self) -> str:
+        topics = [
+            f"{name} ({types[0]})"
+            for name, types in sorted(self._node.get_topic_names_and_types())
+            if types[0] in IMAGE_TYPES and self._node.count_publishers(name)
+        ]
+        if topics:
+            return f"Image topics there are now: {', '.join(topics)}"
+        return (
+            "There is no image topic at all now: is the camera running, and are ROS_DOMAIN_ID and "
+            "RMW_IMPLEMENTATION the same here and there?"
+        )
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """Return where the camera_info of an image topic is by convention: beside it, or beside what it is a copy of."""
+    base = image_topic.removesuffix("/compressed")
+    return base.rpartition("/")[0] + "/camera_info"
+
+
+def matching_qos(offered: Sequence[QoSProfile]) -> QoSProfile:
+    """Return the strictest QoS that all publishers of a topic meet."""
+    reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
+    latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=QUEUE_DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def _to_rosbags(qos: QoSProfile) -> Qos:
+    deadline, lifespan, lease = (
+        QosTime(*divmod(duration.nanoseconds, 10**9))
+        for duration in (qos.deadline, qos.lifespan, qos.liveliness_lease_duration)
+    )
+    return Qos(
+        QosHistory(int(qos.history)),
+        qos.depth,
+        QosReliability(int(qos.reliability)),
+        QosDurability(int(qos.durability)),
+        deadline,
+        lifespan,
+        QosLiveliness(int(qos.liveliness)),
+        lease,
+        qos.avoid_ros_namespace_conventions,
+    )
