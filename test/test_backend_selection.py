@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,6 +38,21 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setattr(tensorrt_library, "find_gpu", lambda: cuda_driver.Gpu("Orin", "8.7"))
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(BackendUnavailable, match=r"cannot import tensorrt .*`pip install tensorrt`.*JetPack"):
+        create_backend("tensorrt", BUNDLED_MODEL, OPTIONS)
+
+
+def test_cuda_bindings_newer_than_the_driver_are_explained(monkeypatch):
+    from mdflow_ros.backends import cuda_memory, tensorrt_library
+
+    runtime = pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-bindings")
+    too_old = runtime.cudaError_t.cudaErrorInsufficientDriver
+    stand_in = SimpleNamespace(cudaError_t=runtime.cudaError_t, cudaGetDeviceCount=lambda: (too_old, 0))
+    monkeypatch.setattr(tensorrt_library, "find_gpu", lambda: cuda_driver.Gpu("Orin", "8.7"))
+    monkeypatch.setitem(sys.modules, "tensorrt", SimpleNamespace(__version__="10.3.0"))
+    monkeypatch.setattr(cuda_memory, "runtime", stand_in)
+    with pytest.raises(
+        BackendUnavailable, match=r"cudaErrorInsufficientDriver \(35\); .*`pip install 'cuda-bindings<13'`"
+    ):
         create_backend("tensorrt", BUNDLED_MODEL, OPTIONS)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from cuda.bindings import runtime
 from numpy.typing import DTypeLike, NDArray
 
-from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,24 @@ def cuda(call: str, *arguments: object) -> Any:
     error, *results = getattr(runtime, call)(*arguments)
     if error != runtime.cudaError_t.cudaSuccess:
         raise CudaError(call, int(error), error.name)
-    return results[0] if results else None
+    return results[0] if len(results) == 1 else results
+
+
+def check_driver() -> None:
+    """Raise BackendUnavailable unless cuda-bindings and the driver get along."""
+    try:
+        cuda("cudaGetDeviceCount")
+    except CudaError as error:
+        raise BackendUnavailable(
+            f"{error}; cuda-bindings must have the driver's major version: for a driver of CUDA 12, "
+            "`pip install 'cuda-bindings<13'`"
+        ) from error
+
+
+def free_memory() -> int:
+    """Return how many bytes of the GPU's memory are free."""
+    free, _ = cuda("cudaMemGetInfo")
+    return int(free)
 
 
 def _release(call: str, handle: object) -> None:

@@ -25,6 +25,9 @@ class TensorRtBackend:
         model: the ONNX file, whose card has been checked.
         options: the size is required; what they say of precision and engines counts, too.
 
+    Attributes:
+        runners: the engines, by whether they compute the confidence.
+
     Raises:
         BackendUnavailable: there is no GPU, a package is missing, or no size is given.
         ModelError: the model cannot be read.
@@ -44,7 +47,7 @@ class TensorRtBackend:
 
         trt_logger = make_logger(trt)
         with ExitStack() as resources:
-            self._runners: dict[bool, TensorRtRunner] = {}
+            self.runners: dict[bool, TensorRtRunner] = {}
             for with_confidence in (False, True):
                 engine, _ = find_or_build_engine(
                     trt,
@@ -56,7 +59,7 @@ class TensorRtBackend:
                 )
                 runner = TensorRtRunner(trt, trt_logger, engine)
                 resources.callback(runner.close)
-                self._runners[with_confidence] = runner
+                self.runners[with_confidence] = runner
             # Also when nobody calls close: the last reference gives the memory back.
             self._release = weakref.finalize(self, resources.pop_all().close)
 
@@ -64,7 +67,7 @@ class TensorRtBackend:
         self, images: NDArray[np.uint8], with_confidence: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Estimate the flow of one pair; see `Backend.run`."""
-        outputs = self._runners[with_confidence].run(images)
+        outputs = self.runners[with_confidence].run(images)
         return outputs["flow"], outputs["confidence"][0] if with_confidence else None
 
     def close(self) -> None:

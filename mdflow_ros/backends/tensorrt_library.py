@@ -38,6 +38,7 @@ def load_tensorrt() -> tuple[ModuleType, Gpu]:
             importlib.import_module(name)
         except (ImportError, OSError) as error:
             raise BackendUnavailable(f"cannot import {name} ({error}); {remedy}") from error
+    importlib.import_module("mdflow_ros.backends.cuda_memory").check_driver()
     return importlib.import_module("tensorrt"), gpu
 
 

@@ -1,0 +1,80 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""How long a backend takes for a pair, and how much of that is copying."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.backends.backend import Backend
+
+WARM_UP_RUNS = 10
+LEAST_RUNS = 20
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times in milliseconds from uint8 images in the host's memory to results there.
+
+    Attributes:
+        p50: median.
+        p95: what 95 of 100 pairs stay below.
+        frames_per_second: pairs one after the other, as a node does them.
+        runs: pairs measured.
+        copy_share: part of the median that the copies between host and GPU take alone; ``None`` if it cannot be told.
+    """
+
+    p50: float
+    p95: float
+    frames_per_second: float
+    runs: int
+    copy_share: float | None = None
+
+
+def measure_latency(
+    backend: Backend, images: NDArray[np.uint8], with_confidence: bool, seconds: float, warm_up_runs: int = WARM_UP_RUNS
+) -> Latency:
+    """Run ``backend`` on one pair for some ``seconds``, after a warm-up, and at least `LEAST_RUNS` times."""
+    times = _time(lambda: backend.run(images, with_confidence), seconds, warm_up_runs)
+    p50, p95 = np.percentile(times, (50, 95))
+    copies = _time_copies(backend, with_confidence, seconds / 4)
+    return Latency(
+        p50=round(p50, 3),
+        p95=round(p95, 3),
+        frames_per_second=round(1000 / float(np.mean(times)), 1),
+        runs=len(times),
+        copy_share=None if copies is None else round(copies / p50, 3),
+    )
+
+
+def _time(work: Callable[[], object], seconds: float, warm_up_runs: int) -> list[float]:
+    """Return the milliseconds that each of many runs took."""
+    for _ in range(warm_up_runs):
+        work()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < LEAST_RUNS or time.perf_counter() < end:
+        begin = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - begin))
+    return times
+
+
+def _time_copies(backend: Backend, with_confidence: bool, seconds: float) -> float | None:
+    """Return the median milliseconds of the copies without the network between them; only TensorRT's can be told."""
+    runners = getattr(backend, "runners", None)
+    if runners is None:
+        return None
+    runner = runners[with_confidence]
+
+    def copy() -> None:
+        runner.enqueue_upload()
+        runner.enqueue_download()
+        runner.stream.synchronize()
+
+    return float(np.median(_time(copy, seconds, WARM_UP_RUNS)))
