@@ -34,8 +34,11 @@ EXTRAS = {
         "ruff>=0.17,<0.18",
         "mypy>=2.4,<2.5",
         "types-PyYAML",
+        # What the tests of training need where they need no torch.
         "onnx>=1.15",
         "rosbags>=0.10",
+        "pydantic>=2",
+        "tqdm",
         "cuda-bindings>=12.8",
         # TensorRT's parser and builder for a machine without a GPU, 95 MB under NVIDIA's licence.
         "tensorrt-rtx>=1.6; platform_machine == 'x86_64'",
