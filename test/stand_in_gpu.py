@@ -184,8 +184,11 @@ def stand_in_tensorrt(cuda, refuse=()):
     return SimpleNamespace(__version__="10.3.0", ILogger=_Logger, DataType=DataType, Runtime=Runtime)
 
 
-def count_builds(monkeypatch, fail=None):
-    """Let ONNX graphs be engines, and return the list to which every build adds what TensorRT would have got."""
+def count_builds(monkeypatch, fail=None, change=lambda model: None):
+    """Let ONNX graphs be engines, and return the list to which every build adds what TensorRT would have got.
+
+    ``fail`` is an exception that every build raises, ``change`` does to the graph what a faulty TensorRT does.
+    """
     from mdflow_ros.backends import tensorrt_engine
 
     builds = []
@@ -194,6 +197,7 @@ def count_builds(monkeypatch, fail=None):
         builds.append((model, timing_cache))
         if fail:
             raise fail
+        change(model)
         return model.SerializeToString(), b"timings of build %d" % len(builds)
 
     monkeypatch.setattr(tensorrt_engine, "build_serialized_engine", build)

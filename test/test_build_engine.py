@@ -8,15 +8,16 @@ pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-bindings")
 
 from stand_in_gpu import GPU, StandInCuda, count_builds, stand_in_tensorrt
 
-from mdflow_ros.backends import build_engine, cuda_driver
+from mdflow_ros.backends import build_engine, cuda_driver, cuda_memory
 from mdflow_ros.backends.build_engine import main
 from mdflow_ros.backends.cuda_driver import Gpu
 
 
 @pytest.fixture
 def builds(monkeypatch, tmp_path):
-    trt = stand_in_tensorrt(StandInCuda())
-    monkeypatch.setattr(build_engine, "load_tensorrt", lambda: (trt, GPU))
+    cuda = StandInCuda()
+    monkeypatch.setattr(cuda_memory, "runtime", cuda)
+    monkeypatch.setattr(build_engine, "load_tensorrt", lambda: (stand_in_tensorrt(cuda), GPU))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return count_builds(monkeypatch)
 

@@ -4,17 +4,21 @@
 
 import gc
 import logging
+import re
 
 import numpy as np
 import pytest
+from onnx import helper
 
 pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-bindings")
 
+from half_precision import emulate_half_precision
 from stand_in_gpu import GPU, StandInCuda, count_builds, runtime, stand_in_tensorrt
 
 from mdflow_ros.backends import cuda_memory, tensorrt_backend
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.cuda_memory import CudaError
+from mdflow_ros.backends.engine_check import TOLERANCES
 from mdflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from mdflow_ros.backends.selection import create_backend
 from mdflow_ros.backends.tensorrt_backend import TensorRtBackend
@@ -76,6 +80,37 @@ def test_engines_are_built_once_and_kept(cuda, builds):
     assert len(builds) == 4
     # Each build starts from the timings of the one before.
     assert [timings for _, timings in builds] == [b"", *(b"timings of build %d" % number for number in (1, 2, 3))]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("mode", b"nearest"), ("padding_mode", b"border"), ("align_corners", 0)]
+)
+@pytest.mark.parametrize("output", ["flow", "confidence"])
+def test_an_engine_that_computes_something_else_is_thrown_away(cuda, monkeypatch, tmp_path, output, attribute, value):
+    def change(model):
+        samples = [node for node in model.graph.node if node.op_type == "GridSample"]
+        for node in samples[:4] if output == "flow" else samples[4:]:  # the fifth belongs to the confidence
+            for item in node.attribute:
+                if item.name == attribute:
+                    item.CopyFrom(helper.make_attribute(attribute, value))
+
+    count_builds(monkeypatch, change=change)
+    with pytest.raises(BackendError, match=f"computes something else: on a test pair its {output} differs"):
+        TensorRtBackend(BUNDLED_MODEL, OPTIONS)
+    assert len(list(tmp_path.rglob("*.engine"))) == (0 if output == "flow" else 1)
+    assert not cuda.live
+
+
+def test_half_precision_is_within_what_is_tolerated(cuda, monkeypatch, caplog):
+    def change(model):
+        model.CopyFrom(emulate_half_precision(model))
+
+    caplog.set_level(logging.INFO)
+    count_builds(monkeypatch, change=change)
+    TensorRtBackend(BUNDLED_MODEL, BackendOptions((128, 64), precision="fp16", threads=1)).close()
+    differences = re.findall(r"the engine's (\w+) differs from ONNX Runtime's by (\S+)", caplog.text)
+    assert [name for name, _ in differences] == ["flow", "flow", "confidence"]
+    assert all(0 < float(difference) < TOLERANCES[name] / 5 for name, difference in differences)
 
 
 def test_nothing_is_built_where_there_is_no_time(cuda, builds):

@@ -17,6 +17,7 @@ import onnx
 from mdflow_ros.backends.backend import BackendError, Size
 from mdflow_ros.backends.cuda_driver import Gpu
 from mdflow_ros.backends.engine_cache import EngineCache, EngineKey, EngineMissing
+from mdflow_ros.backends.engine_check import check_engine
 from mdflow_ros.backends.tensorrt_builder import build_serialized_engine
 from mdflow_ros.model.card import ModelError, sha256_of
 from mdflow_ros.model.fastflownet_graph import build_graph
@@ -89,6 +90,8 @@ def find_or_build_engine(
 ) -> tuple[bytes, Path | None]:
     """Return a serialised engine, from the cache if one fits, and where it lies, ``None`` if it cannot be kept.
 
+    A new engine is compared with ONNX Runtime before it is kept.
+
     Args:
         trt: the TensorRT module.
         gpu: what the engine is for.
@@ -99,7 +102,7 @@ def find_or_build_engine(
 
     Raises:
         ModelError: see `EngineSpecification.graph`.
-        BackendError: the engine cannot be built, or none fits and there is no time.
+        BackendError: the engine cannot be built or does not compute what it should, or none fits and there is no time.
     """
     graph = specification.graph()
     key = EngineKey(
@@ -135,6 +138,7 @@ def find_or_build_engine(
         seconds = time.monotonic() - begin
         logger.info("built the engine in %.0f s (%.1f MB)", seconds, len(engine) / 1e6)
         cache.store_timings(key.tensorrt, key.gpu, timings)
+        check_engine(trt, engine, specification.model, specification.size, specification.with_confidence)
         return engine, seconds
 
     return cache.load_or_build(key, build, force)
