@@ -93,6 +93,8 @@ class OnnxRuntimeBackend:
         provider = PROVIDERS[self.name]
         session_options = self._onnxruntime.SessionOptions()
         session_options.intra_op_num_threads = self._threads
+        # Planning one block for all tensors takes 127 MB more at 640x480, and is no faster.
+        session_options.enable_mem_pattern = False
         # Spinning threads would take the cores from the executor between two frames.
         session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

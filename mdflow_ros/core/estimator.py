@@ -34,7 +34,7 @@ class FlowEstimate:
             pixels of this size.
         confidence: float32 ``(H, W)`` in [0, 1], 1 = trust, see `mdflow_ros.model.confidence_graph`; ``None`` if it
             was not asked for.
-        inference_seconds: time that the backend took.
+        inference_seconds: time that the estimate took, resizing included.
     """
 
     flow: NDArray[np.float32]
@@ -107,16 +107,16 @@ class FlowEstimator:
             BackendError: the backend failed.
         """
         _check_pair(first, second)
+        start = time.perf_counter()
         size = (first.shape[1], first.shape[0])
         inference_size = self.inference_size(size)
         images = np.stack([resize_image(image, inference_size) for image in (first, second)])
-        start = time.perf_counter()
         flow, confidence = self._backend.run(images, with_confidence)
-        seconds = time.perf_counter() - start
         output_size = self.output_size(size)
+        flow = resize_flow(flow, output_size)
         if confidence is not None:
             confidence = resize_field(confidence, output_size)
-        return FlowEstimate(resize_flow(flow, output_size), confidence, seconds)
+        return FlowEstimate(flow, confidence, time.perf_counter() - start)
 
     def warm_up(self, size: Size) -> None:
         """Run once on black images, so that the first real pair does not pay for allocations."""

@@ -42,6 +42,9 @@ from mdflow_ros.node.parameters import Settings, declare_parameters, reason_to_r
 POLL_PERIOD = 0.1
 """How often the node looks whether anybody subscribes, in seconds."""
 
+OUTPUT_DEPTH = 5
+"""Messages kept for subscribers: with fewer, a big one is overtaken by the next before its lost fragments are resent."""
+
 DIAGNOSTICS_PERIOD = 1.0
 SILENCE = 5.0
 """Without an image for so long, in seconds, diagnostics warn."""
@@ -97,7 +100,7 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def _create_outputs(self) -> None:
         def output(message_type: type[Any], topic: str) -> LifecyclePublisher[Any]:
-            profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+            profile = QoSProfile(depth=OUTPUT_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
             return self.create_lifecycle_publisher(
                 message_type, topic, profile, qos_overriding_options=QoSOverridingOptions.with_default_policies()
             )

@@ -1,0 +1,129 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""How fast the live node is: start-up, rate, latency beyond the estimator's own time, and memory.
+
+A camera and a consumer in this process, the node in another, over DDS. Close everything else before you trust a figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from array import array
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float64
+
+
+class Benchmark:
+    """One node at one image size.
+
+    Args:
+        size: width and height of the camera's images, in pixels.
+        rate: images a second; ``None`` publishes the next image as soon as the last flow has come.
+        with_confidence: whether to subscribe to the confidence too.
+    """
+
+    def __init__(self, size: tuple[int, int], rate: float | None, with_confidence: bool) -> None:
+        self.rate = rate
+        self.node = rclpy.create_node("benchmark")
+        self.images = [self._image(size, shift) for shift in range(8)]
+        self.started = time.monotonic()
+        command = [sys.executable, "-m", "mdflow_ros.node.flow_node", "--ros-args", "--log-level", "warn"]
+        self.process = subprocess.Popen([*command, "-p", "max_frame_gap:=10.0"])
+        quality = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.camera = self.node.create_publisher(Image, "image", quality)
+        self.latencies: list[float] = []
+        self.inferences: list[float] = []
+        self.arrivals: list[float] = []
+        self.node.create_subscription(Image, "mdflow/flow", self._on_flow, 5)
+        self.node.create_subscription(Float64, "mdflow/inference_ms", lambda m: self.inferences.append(m.data), 5)
+        if with_confidence:
+            self.node.create_subscription(Image, "mdflow/confidence", lambda _: None, 5)
+
+    @staticmethod
+    def _image(size: tuple[int, int], shift: int) -> Image:
+        width, height = size
+        coarse = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+        pixels = np.roll(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC), 2 * shift, axis=1)
+        message = Image(height=height, width=width, encoding="rgb8", step=width * 3)
+        message.data = array("B", pixels.tobytes())
+        return message
+
+    def _on_flow(self, message: Image) -> None:
+        now = self.node.get_clock().now().nanoseconds
+        self.latencies.append((now - message.header.stamp.sec * 10**9 - message.header.stamp.nanosec) / 1e6)
+        self.arrivals.append(time.monotonic())
+
+    def run(self, pairs: int) -> dict[str, float]:
+        """Publish until ``pairs`` flows have come, and return the figures."""
+        published = 0
+        next_time = time.monotonic()
+        while len(self.arrivals) < pairs:
+            rclpy.spin_once(self.node, timeout_sec=0.001)
+            if self.rate is None and self.arrivals:
+                # An image that was lost on the way must not stop the benchmark.
+                due = published - len(self.arrivals) <= 1 or time.monotonic() - self.arrivals[-1] > 3
+            else:
+                due = time.monotonic() >= next_time
+            if due and self.camera.get_subscription_count():
+                message = self.images[published % len(self.images)]
+                message.header.stamp = self.node.get_clock().now().to_msg()
+                self.camera.publish(message)
+                published += 1
+                next_time = time.monotonic() + 1 / (self.rate or 10)
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        self.process.terminate()
+        self.process.wait()
+        self.node.destroy_node()
+        return self._figures(peak / 1024)
+
+    def _figures(self, peak: float) -> dict[str, float]:
+        # The first pairs pay for allocations and discovery.
+        latencies, inferences = np.array(self.latencies[5:]), np.array(self.inferences[5:])
+        return {
+            "first_flow_s": self.arrivals[0] - self.started,
+            "rate_hz": (len(self.arrivals) - 6) / (self.arrivals[-1] - self.arrivals[5]),
+            "estimator_ms_p50": float(np.median(inferences)),
+            "latency_ms_p50": float(np.median(latencies)),
+            "latency_ms_p95": float(np.percentile(latencies, 95)),
+            "overhead_ms_p50": float(np.median(latencies) - np.median(inferences)),
+            "peak_resident_mb": peak,
+        }
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=["320x256", "640x480"], help="image sizes, WIDTHxHEIGHT")
+    parser.add_argument("--pairs", type=int, default=50, help="pairs a measurement")
+    parser.add_argument("--rate", type=float, help="images a second (default: as fast as the node goes)")
+    parser.add_argument("--flow-only", action="store_true", help="do not subscribe to the confidence")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    options = parser.parse_args()
+    # Without this large images get lost on the default transport; the node inherits it.
+    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "SHM?max_msg_size=16MB&sockets_size=16MB")
+    rclpy.init()
+    figures = {}
+    for text in options.sizes:
+        width, height = map(int, text.split("x"))
+        figures[text] = Benchmark((width, height), options.rate, not options.flow_only).run(options.pairs)
+        print(text, "  ".join(f"{name} {value:.1f}" for name, value in figures[text].items()), flush=True)
+    rclpy.shutdown()
+    if options.out:
+        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
