@@ -487,12 +487,12 @@ def test_resumes_where_it_was_killed(tmp_path):
     whole = prepare(tmp_path, bag)
     cache = whole.contact_sheet.parent
     log = (cache / "index.jsonl").read_text().splitlines(keepends=True)
-    untouched = cache / "images" / "00000005.png"
+    untouched = cache / "images" / "00000005.bmp"
     time = untouched.stat().st_mtime_ns
     for line in (0, 1, 14, 20, 30):
         (cache / "finished.json").unlink()
         (cache / "index.jsonl").write_text("".join(log[:line]) + log[line][:9])  # cut off in the middle of a line
-        (cache / "images" / "00000029.png").unlink(missing_ok=True)
+        (cache / "images" / "00000029.bmp").unlink(missing_ok=True)
         resumed = prepare(tmp_path, bag)
         assert (cache / "index.jsonl").read_text().splitlines(keepends=True) == log
         np.testing.assert_array_equal(resumed.held_out.numbers, whole.held_out.numbers)
@@ -504,10 +504,10 @@ def test_resumes_where_it_was_killed(tmp_path):
 
 def test_a_full_cache_keeps_bursts_of_all_of_the_recording(tmp_path):
     bag = write_ros2(tmp_path / "bag", panning_images(160, step=1))
-    size = sum(path.stat().st_size for path in prepare(tmp_path, bag).contact_sheet.parent.glob("images/*.png"))
+    size = sum(path.stat().st_size for path in prepare(tmp_path, bag).contact_sheet.parent.glob("images/*.bmp"))
     prepared = prepare(tmp_path, bag, cache_gigabytes=size * 0.4 / 1e9)
     assert prepared.summary.verdicts == {"kept": 48, "thinned out": 112}
-    assert sum(path.stat().st_size for path in prepared.contact_sheet.parent.glob("images/*.png")) <= size * 0.4
+    assert sum(path.stat().st_size for path in prepared.contact_sheet.parent.glob("images/*.bmp")) <= size * 0.4
     numbers = np.unique(np.concatenate([prepared.training.numbers, prepared.held_out.numbers]))
     assert set(numbers // 16) == {0, 4, 8}
     assert np.all(np.diff(prepared.training.numbers, axis=1) == 1)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def draw_contact_sheet(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], 
             left = MARGIN + column * (CELL_WIDTH + MARGIN)
             strip[TITLE_HEIGHT : TITLE_HEIGHT + cell.shape[0], left : left + cell.shape[1]] = cell
         strips.append(strip)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # each process of a shared training draws it
     partial.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.concatenate(strips), cv2.COLOR_RGB2BGR))[1].tobytes())
     partial.replace(path)
 

@@ -14,12 +14,16 @@ from mdflow_training.frames import FrameSourceError
 
 # Frames are thinned out by bursts of this many: pairs need neighbours, and all of the drive should remain.
 BURST = 16
+SUFFIX = ".bmp"
 # Of a million bursts one is left, so it must be the first one that is too large.
 MOST_THINNING = 20
 
 
 class FrameCache:
-    """Images by their number in the recording, PNG: lossless, half the size of raw, and any viewer shows them.
+    """Images by their number in the recording, as BMP.
+
+    Any viewer shows it, and it takes 0.2 ms to write or read 640x480 pixels; PNG is half as large, but takes 20 ms to
+    write and 8 ms to read, each time it is trained on.
 
     Whenever the images exceed the limit, every second burst of frames is deleted, so that what remains is spread
     evenly over the recording, however long it gets.
@@ -33,7 +37,7 @@ class FrameCache:
     def __init__(self, folder: Path, limit: int, thinning: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._limit, self.thinning = folder, limit, thinning
-        self._sizes = {int(path.stem): path.stat().st_size for path in folder.glob("*.png")}
+        self._sizes = {int(path.stem): path.stat().st_size for path in folder.glob(f"*{SUFFIX}")}
         self._bytes = sum(self._sizes.values())
 
     def add(self, number: int, image: NDArray[np.uint8]) -> None:
@@ -45,8 +49,7 @@ class FrameCache:
         if thinned_out(np.array(number), self.thinning):
             return
         path = image_path(self._folder, number)
-        # Level 1 is five times as fast as the default and 10 % larger.
-        encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+        encoded = cv2.imencode(SUFFIX, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
         partial = path.with_suffix(".partial")
         partial.write_bytes(encoded.tobytes())
         partial.replace(path)
@@ -74,7 +77,7 @@ def thinned_out(numbers: NDArray[np.int64], thinning: int) -> NDArray[np.bool_]:
 
 def image_path(folder: Path, number: int) -> Path:
     """Return where the frame of this number lies."""
-    return folder / f"{number:08d}.png"
+    return folder / f"{number:08d}{SUFFIX}"
 
 
 def read_image(folder: Path, number: int) -> NDArray[np.uint8]:

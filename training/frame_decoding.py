@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mdflow_training.contact_sheet import CELL_HEIGHT, CELL_WIDTH, shrink
-from mdflow_training.frame_cache import FrameCache
+from mdflow_training.frame_cache import SUFFIX, FrameCache
 from mdflow_training.frame_filters import FrameFilter, Verdict, measure_sharpness
 from mdflow_training.frame_index import Camera, FrameIndex
 from mdflow_training.frame_settings import FrameSettings
@@ -110,7 +110,7 @@ def _limit_size(image: NDArray[np.uint8], longest_side: int | None) -> NDArray[n
 
 def _cache_limit(cache: Path, settings: FrameSettings) -> int:
     """Return how many bytes the stored frames may take."""
-    stored = sum(path.stat().st_size for path in image_folder(cache).glob("*.png"))
+    stored = sum(path.stat().st_size for path in image_folder(cache).glob(f"*{SUFFIX}"))
     room = shutil.disk_usage(cache).free + stored - DISK_RESERVE
     if room <= 0:
         raise FrameSourceError(f"the disk of {cache} has less than {DISK_RESERVE / 1e9:.0f} GB free; make room there")

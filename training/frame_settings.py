@@ -28,5 +28,5 @@ class FrameSettings(BaseModel):
     longest_side: Annotated[int, Field(ge=64)] | None = None
     """Larger frames are scaled down to this many pixels before they are cached."""
     cache_gigabytes: Annotated[float, Field(gt=0)] = 10.0
-    """Limit for the decoded frames on disk (640x480 takes about 0.4 MB a frame). Longer recordings are thinned out
+    """Limit for the decoded frames on disk (a frame of 640x480 takes 0.9 MB). Longer recordings are thinned out
     evenly."""

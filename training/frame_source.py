@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -183,7 +184,7 @@ def _draw(
 
 
 def _write_json(path: Path, content: object) -> None:
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # each process of a shared training writes it
     partial.write_text(json.dumps(content, indent=2))
     partial.replace(path)
 
