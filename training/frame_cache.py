@@ -15,6 +15,7 @@ from mdflow_training.frames import FrameSourceError
 # Frames are thinned out by bursts of this many: pairs need neighbours, and all of the drive should remain.
 BURST = 16
 SUFFIX = ".bmp"
+THINNING = "thinning.txt"
 # Of a million bursts one is left, so it must be the first one that is too large.
 MOST_THINNING = 20
 
@@ -31,14 +32,14 @@ class FrameCache:
     Args:
         folder: where they lie; continued if it holds some.
         limit: bytes on disk.
-        thinning: only every 2**thinning-th burst is kept; as it was when the folder was left.
     """
 
-    def __init__(self, folder: Path, limit: int, thinning: int = 0) -> None:
+    def __init__(self, folder: Path, limit: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._limit, self.thinning = folder, limit, thinning
+        self._folder, self._limit, self._thinning = folder, limit, read_thinning(folder)
         self._sizes = {int(path.stem): path.stat().st_size for path in folder.glob(f"*{SUFFIX}")}
         self._bytes = sum(self._sizes.values())
+        self._delete_surplus()  # in case a kill came in between
 
     def add(self, number: int, image: NDArray[np.uint8]) -> None:
         """Store an HxWx3 RGB image, unless its burst is thinned out.
@@ -46,7 +47,7 @@ class FrameCache:
         Raises:
             FrameSourceError: even the first burst exceeds the limit.
         """
-        if thinned_out(np.array(number), self.thinning):
+        if thinned_out(np.array(number), self._thinning):
             return
         path = image_path(self._folder, number)
         encoded = cv2.imencode(SUFFIX, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
@@ -59,15 +60,28 @@ class FrameCache:
             self._thin_out()
 
     def _thin_out(self) -> None:
-        self.thinning += 1
-        if self.thinning > MOST_THINNING:
+        self._thinning += 1
+        if self._thinning > MOST_THINNING:
             raise FrameSourceError(
                 f"the frame cache is limited to {self._limit / 1e9:.3f} GB, which is too little for "
                 f"{len(self._sizes)} frames; raise cache_gigabytes or lower longest_side"
             )
-        for number in [number for number in self._sizes if thinned_out(np.array(number), self.thinning)]:
+        # Noted before the first deletion: a killed run must not miss frames that it takes for kept.
+        partial = self._folder / f"{THINNING}.partial"
+        partial.write_text(str(self._thinning))
+        partial.replace(self._folder / THINNING)
+        self._delete_surplus()
+
+    def _delete_surplus(self) -> None:
+        for number in [number for number in self._sizes if thinned_out(np.array(number), self._thinning)]:
             image_path(self._folder, number).unlink(missing_ok=True)
             self._bytes -= self._sizes.pop(number)
+
+
+def read_thinning(folder: Path) -> int:
+    """Return how often the cache was thinned out: only every 2**thinning-th burst of frames is left."""
+    path = folder / THINNING
+    return int(path.read_text()) if path.exists() else 0
 
 
 def thinned_out(numbers: NDArray[np.int64], thinning: int) -> NDArray[np.bool_]:

@@ -55,7 +55,7 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
     cache.mkdir(parents=True, exist_ok=True)
     losses: list[str] = []
     index = FrameIndex(index_path(cache), resume=True)
-    images = FrameCache(image_folder(cache), _cache_limit(cache, settings), index.thinning)
+    images = FrameCache(image_folder(cache), _cache_limit(cache, settings))
     frame_filter = FrameFilter(*(name in settings.filters for name in ("exposure", "duplicate", "static")))
     examples = _Examples(example_folder(cache))
     seen: set[tuple[str, int]] = set()
@@ -86,7 +86,6 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
             shot += frame_filter.view_changed
             sharpness = measure_sharpness(image)
             images.add(number, image)
-            index.note_thinning(images.thinning)
         else:
             examples.add(verdict, image)
         height, width = image.shape[:2]

@@ -40,8 +40,8 @@ NO_CAMERA = -1
 class FrameIndex:
     """Columns over all frames in the order of the recording, written through to a file of JSON lines.
 
-    A line is ``[stamp, verdict, camera, sharpness]`` for a frame, ``{"camera": [...]}`` before a camera's first
-    frame, or ``{"thinning": n}`` when the cache was thinned out.
+    A line is ``[stamp, verdict, camera, sharpness]`` for a frame, or ``{"camera": [...]}`` before a camera's first
+    frame.
 
     Args:
         path: the log; read if it exists.
@@ -51,7 +51,6 @@ class FrameIndex:
 
     def __init__(self, path: Path, resume: bool = False) -> None:
         self.cameras: list[Camera] = []
-        self.thinning = 0
         self._columns = (array("q"), array("b"), array("i"), array("f"))
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         if resume:
@@ -72,11 +71,6 @@ class FrameIndex:
             self._write({"camera": list(camera)})
         number = NO_CAMERA if camera is None else self.cameras.index(camera)
         self._write([stamp, verdict.label, number, float(f"{sharpness:.4g}")])
-
-    def note_thinning(self, thinning: int) -> None:
-        """Remember that only every 2**thinning-th burst of frames is still in the cache."""
-        if thinning != self.thinning:
-            self._write({"thinning": thinning})
 
     @property
     def verdicts(self) -> NDArray[np.int8]:
@@ -106,9 +100,7 @@ class FrameIndex:
 
     def _remember(self, entry: Any) -> None:
         if isinstance(entry, dict):
-            if "camera" in entry:
-                self.cameras.append(Camera(*entry["camera"]))
-            self.thinning = entry.get("thinning", self.thinning)
+            self.cameras.append(Camera(*entry["camera"]))
             return
         stamp, verdict, camera, sharpness = entry
         values = (stamp, _VERDICTS[verdict], camera, sharpness)

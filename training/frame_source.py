@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_training.contact_sheet import COLUMNS, draw_contact_sheet
-from mdflow_training.frame_cache import read_image, thinned_out
+from mdflow_training.frame_cache import read_image, read_thinning, thinned_out
 from mdflow_training.frame_decoding import decode_frames, example_folder, image_folder, index_path
 from mdflow_training.frame_filters import Verdict, find_blurred
 from mdflow_training.frame_index import NO_CAMERA, FrameIndex
@@ -103,7 +103,7 @@ def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
 
 def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses: list[str]) -> PreparedPairs:
     index = FrameIndex(index_path(cache))
-    verdicts = _final_verdicts(index, settings)
+    verdicts = _final_verdicts(index, read_thinning(image_folder(cache)), settings)
     sequences, cuts = find_sequences(
         index.stamps, index.camera_numbers, index.cameras, verdicts, settings.longest_gap_seconds
     )
@@ -132,7 +132,7 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses
     return PreparedPairs(training_pairs, held_out_pairs, summary, contact_sheet)
 
 
-def _final_verdicts(index: FrameIndex, settings: FrameSettings) -> NDArray[np.int8]:
+def _final_verdicts(index: FrameIndex, thinning: int, settings: FrameSettings) -> NDArray[np.int8]:
     """Return the verdict on each frame, with those that need to know the whole recording."""
     verdicts = index.verdicts
     kept = np.flatnonzero(verdicts == Verdict.KEPT)
@@ -141,7 +141,7 @@ def _final_verdicts(index: FrameIndex, settings: FrameSettings) -> NDArray[np.in
         for camera in np.unique(camera_of):
             of_camera = camera_of == camera
             verdicts[kept[of_camera][find_blurred(sharpness[of_camera])]] = Verdict.BLURRED
-    verdicts[kept[thinned_out(kept, index.thinning)]] = Verdict.THINNED_OUT
+    verdicts[kept[thinned_out(kept, thinning)]] = Verdict.THINNED_OUT
     return verdicts
 
 
