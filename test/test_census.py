@@ -4,7 +4,8 @@ import pytest
 import torch
 from textured_pairs import AffinePair
 
-from mdflow_training.census import OUTSIDE, RADIUS, TAPS, census_distance, inside_window, luma
+from mdflow_training.census import OUTSIDE, RADIUS, TAPS, Census, census_distance, estimate_noise, inside_window, luma
+from mdflow_training.fastflownet import warp
 from mdflow_training.unsupervised_losses import masked_mean, photometric_loss, smoothness_loss
 
 
@@ -97,3 +98,35 @@ def test_smoothness_excuses_changes_at_edges():
     for order in (1, 2):
         excused = smoothness_loss(edge, flow, order)
         assert excused < 0.2 * smoothness_loss(torch.zeros_like(edge), flow, order)
+
+
+def test_noise_is_measured_whatever_the_picture():
+    torch.manual_seed(0)
+    for pair in (AffinePair((96, 128), (0.0, 0.0)), AffinePair((96, 128), (0.0, 0.0), shortest_wave=20)):
+        for deviation in (0.0, 1.0, 4.0):
+            noise = torch.randn(3, 3, 96, 128) * deviation / 255
+            noise = noise / (0.2989**2 + 0.5870**2 + 0.1140**2) ** 0.5
+            assert estimate_noise(pair.first * 0.5 + 0.2 + noise) == pytest.approx(deviation, abs=0.35)
+
+
+def test_without_noise_the_census_is_the_original():
+    assert Census.for_noise(0.0) == Census() == Census(0.0, 0.81)
+    first, second = torch.rand(2, 1, 3, 32, 32)
+    census = Census()
+    assert torch.equal(census.prepare(first), first)
+    assert torch.equal(census.distance(first, second), census_distance(first, second))
+
+
+def test_in_dark_noisy_images_the_adapted_census_still_tells_right_from_wrong():
+    torch.manual_seed(0)
+    pair = AffinePair((96, 128), (2.0, -1.0), shortest_wave=16)
+    first, second = (image * 0.1 + 5 / 255 * torch.randn_like(image) for image in (pair.first, pair.second))
+
+    def contrast(census: Census) -> float:
+        a, b = census.prepare(first), census.prepare(second)
+        right, wrong = (
+            interior(census.distance(a, warp(b, flow, "border"))) for flow in (pair.forward, pair.forward + 3)
+        )
+        return float((right.mean() - wrong.mean()).abs() / wrong.std())
+
+    assert contrast(Census.for_noise(estimate_noise(first))) > 3 * contrast(Census())

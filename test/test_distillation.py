@@ -5,6 +5,7 @@ import torch
 from textured_pairs import AffinePair
 
 from mdflow_training.adaptation_config import SelectionSettings
+from mdflow_training.census import Census
 from mdflow_training.directions import stack_directions
 from mdflow_training.distillation_losses import masked_error, sequence_loss
 from mdflow_training.match_selection import SELECTIONS, confidence, select_matches
@@ -50,7 +51,9 @@ def wrong_on_the_right(pair: AffinePair) -> torch.Tensor:
 def test_reliable_matches_are_visible_ones_that_look_alike(rule: str):
     pair = AffinePair((64, 96), (3.0, 1.0), 0.01)
     source = stack_directions(pair.first, pair.second)
-    matches = select_matches(source, wrong_on_the_right(pair), SelectionSettings(rule=rule), "forward_backward")
+    matches = select_matches(
+        source, wrong_on_the_right(pair), SelectionSettings(rule=rule), "forward_backward", Census()
+    )
     assert matches.reliable.shape == (2, 1, 64, 96)
     assert set(matches.reliable.unique().tolist()) <= {0.0, 1.0}
     if rule in ("threshold", "quantile", "visible"):
@@ -75,7 +78,11 @@ def test_a_smaller_tau_keeps_fewer_and_better_matches():
     kept, errors = [], []
     for threshold in (0.05, 0.15, 0.3):
         matches = select_matches(
-            stack_directions(pair.first, pair.second), truth + noise, SelectionSettings(threshold=threshold), "none"
+            stack_directions(pair.first, pair.second),
+            truth + noise,
+            SelectionSettings(threshold=threshold),
+            "none",
+            Census(),
         )
         kept.append(float(matches.reliable.mean()))
         errors.append(float(error[matches.reliable.bool()].mean()))
@@ -87,7 +94,11 @@ def test_a_pair_without_any_visible_pixel_has_no_reliable_match():
     pair = AffinePair((64, 96), (3.0, 1.0))
     flow = torch.full((2, 2, 64, 96), 40.0)
     matches = select_matches(
-        stack_directions(pair.first, pair.second), flow, SelectionSettings(rule="quantile"), "forward_backward"
+        stack_directions(pair.first, pair.second),
+        flow,
+        SelectionSettings(rule="quantile"),
+        "forward_backward",
+        Census(),
     )
     assert not matches.reliable.any()
 
@@ -95,7 +106,11 @@ def test_a_pair_without_any_visible_pixel_has_no_reliable_match():
 def test_confidence_is_zero_where_hidden_and_falls_with_distance():
     pair = AffinePair((64, 96), (3.0, 1.0), 0.01)
     matches = select_matches(
-        stack_directions(pair.first, pair.second), wrong_on_the_right(pair), SelectionSettings(), "forward_backward"
+        stack_directions(pair.first, pair.second),
+        wrong_on_the_right(pair),
+        SelectionSettings(),
+        "forward_backward",
+        Census(),
     )
     values = confidence(matches, 0.3)
     assert values.min() == 0 and values.max() <= 1

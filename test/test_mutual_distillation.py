@@ -15,6 +15,7 @@ import torch
 from textured_pairs import AffinePair, pairs
 
 from mdflow_training.adaptation_config import ConfigError, ValidationSettings, load_config
+from mdflow_training.census import Census
 from mdflow_training.distributed import Context
 from mdflow_training.flow_network import FastFlowNetwork, FlowNetwork, full_resolution
 from mdflow_training.label_free_validation import RANDOM_MATCH, LabelFreeScore, validate
@@ -218,7 +219,7 @@ def test_the_label_free_score_ranks_flows_as_truth_does():
     }
     scores: dict[str, LabelFreeScore] = {}
     for name, flow in candidates.items():
-        scores[name] = validate(Fixed(flow), [pair.arrays()], (128, 128), ValidationSettings(), ALONE)
+        scores[name] = validate(Fixed(flow), [pair.arrays()], (128, 128), ValidationSettings(), ALONE, Census())
     errors = [score.error for score in scores.values()]
     assert errors == sorted(errors) and errors[-1] <= RANDOM_MATCH
     assert scores["still"].visible == 1, "consistency alone would prefer no motion"

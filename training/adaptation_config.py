@@ -261,6 +261,8 @@ class AdaptationConfig(Settings):
     maximum_pixels: Count = 256 * 384
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Mixed precision; auto is float16 on CUDA and float32 elsewhere."""
+    census_noise: Literal["auto"] | Weight = "auto"
+    """Camera noise in grey levels of 255, to which the census adapts; auto measures it, 0 is the papers' census."""
     initial_teacher: Literal["given", "scratch"] = "given"
     """Start stage 1 from the given weights or from random ones."""
     rounds: Annotated[int, Field(ge=0)] = 2

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mdflow_training.adaptation_config import AppearanceSettings
 from mdflow_training.directions import stack_directions
+from mdflow_training.gaussian_blur import blur_images
 
 
 class AppearanceChange(NamedTuple):
@@ -70,23 +70,3 @@ def _draw_frame(settings: AppearanceSettings, generator: torch.Generator) -> Ten
 
 def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
     return other + (images - other) * share
-
-
-def blur_images(images: Tensor, deviations: Tensor) -> Tensor:
-    """Blur each image with its own Gaussian.
-
-    Args:
-        images: ``(N, C, H, W)``.
-        deviations: ``(N,)``, standard deviations in pixels; 0 leaves the image as it is.
-    """
-    radius = int(torch.ceil(2 * deviations.max()))
-    if radius == 0:
-        return images
-    count, channels, height, width = images.shape
-    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    kernels = torch.exp(-offsets.square() / (2 * deviations.clamp(min=1e-3)[:, None].square()))
-    kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)[:, None]
-    planes = F.pad(images.reshape(1, count * channels, height, width), [radius] * 4, mode="replicate")
-    planes = F.conv2d(planes, kernels[..., None, :], groups=count * channels)
-    planes = F.conv2d(planes, kernels[..., None], groups=count * channels)
-    return planes.view(count, channels, height, width)

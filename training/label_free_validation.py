@@ -10,7 +10,7 @@ import torch
 
 from mdflow_ros.core.flow_resizing import resize_image
 from mdflow_training.adaptation_config import ValidationSettings, VisibilityMethod
-from mdflow_training.census import census_distance, inside_window
+from mdflow_training.census import Census, inside_window
 from mdflow_training.directions import stack_directions, swap_directions
 from mdflow_training.distributed import Context, reduce_mean
 from mdflow_training.fastflownet import warp
@@ -47,6 +47,7 @@ def validate(
     size: tuple[int, int],
     settings: ValidationSettings,
     context: Context,
+    census: Census,
     occlusion: VisibilityMethod = "forward_backward",
 ) -> LabelFreeScore:
     """Score a network; processes share the work and get the same score.
@@ -57,6 +58,7 @@ def validate(
         size: height and width at which to predict.
         settings: how many of the pairs to use.
         context: which process this is.
+        census: how to compare; scores with different ones cannot be compared.
         occlusion: the consistency check.
     """
     network.eval()
@@ -70,12 +72,13 @@ def validate(
         source = stack_directions(first, second)
         flow = full_resolution(network(first, second)[-1], source.shape[-2:])
         visible = VISIBILITY[occlusion](flow, swap_directions(flow))
-        distance = census_distance(source, warp(swap_directions(source), flow, padding_mode="border"))
+        prepared = census.prepare(source)
+        distance = census.distance(prepared, warp(swap_directions(prepared), flow, padding_mode="border"))
         inside = inside_window(source).expand_as(distance).bool()
         seen = inside & visible.bool()
         penalized = torch.where(seen, distance.clamp(max=RANDOM_MATCH), RANDOM_MATCH)[inside].mean()
-        census = (distance * seen).sum() / seen.sum().clamp(min=1)
-        total += torch.stack((penalized, census, visible.mean(), torch.ones_like(census))).double().cpu()
+        matched = (distance * seen).sum() / seen.sum().clamp(min=1)
+        total += torch.stack((penalized, matched, visible.mean(), torch.ones_like(matched))).double().cpu()
     means = reduce_mean(total.to(context.device, torch.float32)).cpu()
-    error, census_mean, share = (means[:3] / means[3]).tolist()
-    return LabelFreeScore(error, census_mean, share)
+    error, matched_mean, share = (means[:3] / means[3]).tolist()
+    return LabelFreeScore(error, matched_mean, share)

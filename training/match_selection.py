@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mdflow_training.adaptation_config import SelectionSettings
-from mdflow_training.census import OUTSIDE, census_distance
+from mdflow_training.census import OUTSIDE, Census
 from mdflow_training.directions import swap_directions
 from mdflow_training.fastflownet import warp
 from mdflow_training.occlusion import VISIBILITY
@@ -72,7 +72,9 @@ SELECTIONS = {
 
 
 @torch.no_grad()
-def select_matches(source: Tensor, flow: Tensor, settings: SelectionSettings, occlusion: str) -> Matches:
+def select_matches(
+    source: Tensor, flow: Tensor, settings: SelectionSettings, occlusion: str, census: Census
+) -> Matches:
     """Judge the flow of both directions by the clean images.
 
     Args:
@@ -80,8 +82,10 @@ def select_matches(source: Tensor, flow: Tensor, settings: SelectionSettings, oc
         flow: ``(2N, 2, H, W)``, stacked, full-resolution pixels.
         settings: the rule, one of `SELECTIONS`, and its parameters.
         occlusion: one of `mdflow_training.occlusion.VISIBILITY`.
+        census: how to compare.
     """
-    distance = census_distance(source, warp(swap_directions(source), flow, padding_mode="border"))
+    prepared = census.prepare(source)
+    distance = census.distance(prepared, warp(swap_directions(prepared), flow, padding_mode="border"))
     visible = VISIBILITY[occlusion](flow, swap_directions(flow))
     return Matches(distance, visible, SELECTIONS[settings.rule](distance, visible, settings))
 

@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdflow_ros.core.flow_resizing import resize_image
 from mdflow_training.adaptation_config import AdaptationConfig, ConfigError
+from mdflow_training.census import Census, estimate_noise
 from mdflow_training.checkpointing import save_state
 from mdflow_training.distributed import Context
 from mdflow_training.flow_network import FastFlowNetwork, FlowNetwork, freeze, initialize_for_scratch
 from mdflow_training.label_cache import LabelCache
 from mdflow_training.label_free_validation import LabelFreeScore, validate
-from mdflow_training.pair_batches import FramePairs, training_size
+from mdflow_training.pair_batches import FramePairs, to_tensor, training_size
 from mdflow_training.random_seeds import derive_seed
 from mdflow_training.stage_loop import Run, StageResult, State, run_stage
 from mdflow_training.stage_student_to_teacher import StudentToTeacherObjective
@@ -100,6 +102,9 @@ class _Adaptation:
         self.known_scores = json.loads(self.score_file.read_text()) if self.score_file.exists() else {}
         state = self._initial_teacher(teacher_state)
         self.result = AdaptationResult(state, "initial", {"initial": state}, size=run.size)
+        noise = measure_noise(run.pairs, run.size) if run.config.census_noise == "auto" else run.config.census_noise
+        self.census = Census.for_noise(noise)
+        self.result.notes.append(f"camera noise: {noise:.1f} grey levels; {self.census}")
 
     def run_all(self) -> AdaptationResult:
         """Run stage 1, then rounds of stages 2 and 3 while they help, then the control."""
@@ -119,7 +124,7 @@ class _Adaptation:
 
     def _stage1(self) -> None:
         seed = derive_seed(self.config.seed, "stage1")
-        objective = UnsupervisedObjective(self.config.stage1, self.config.stage2.selection, seed)
+        objective = UnsupervisedObjective(self.config.stage1, self.config.stage2.selection, seed, self.census)
         network = self._teacher(self.result.teacher_state)
         self._consider(
             "stage1", run_stage("stage1", network, objective, self.config.stage1.optimization, seed, self.run)
@@ -133,7 +138,7 @@ class _Adaptation:
         seed = derive_seed(self.config.seed, name)
         student = self._new_student(self.result.teacher_state) if student is None else student.requires_grad_(True)
         labels = self._labels(name, self._teacher(self.result.teacher_state))
-        objective = TeacherToStudentObjective(settings, labels, seed)
+        objective = TeacherToStudentObjective(settings, labels, seed, self.census)
         stage = run_stage(name, student, objective, settings.optimization, seed, self.run)
         self._discard(labels)
         self.result.student_state = stage.state
@@ -155,7 +160,7 @@ class _Adaptation:
         name, settings = f"round{number}/stage3", self.config.stage3
         seed = derive_seed(self.config.seed, name)
         labels = self._labels(name, student)
-        objective = StudentToTeacherObjective(settings, self.config.stage2.selection, labels, seed)
+        objective = StudentToTeacherObjective(settings, self.config.stage2.selection, labels, seed, self.census)
         network = self._teacher(self.result.teacher_state)
         stage = run_stage(name, network, objective, settings.optimization, seed, self.run)
         self._discard(labels)
@@ -166,7 +171,7 @@ class _Adaptation:
         settings, state = self.config.stage3, base
         for number in range(1, rounds + 1):
             seed = derive_seed(self.config.seed, f"round{number}/stage3")
-            objective = UnsupervisedObjective(settings, self.config.stage2.selection, seed)
+            objective = UnsupervisedObjective(settings, self.config.stage2.selection, seed, self.census)
             network = self._teacher(state)
             stage = run_stage(f"control/round{number}", network, objective, settings.optimization, seed, self.run)
             state = stage.state
@@ -196,7 +201,7 @@ class _Adaptation:
     def _score(self, name: str, network: FlowNetwork) -> LabelFreeScore:
         if name not in self.known_scores:
             run = self.run
-            score = validate(network, self.validation_pairs, run.size, self.config.validation, run.context)
+            score = validate(network, self.validation_pairs, run.size, self.config.validation, run.context, self.census)
             self.known_scores[name] = score._asdict()
             if run.context.is_main:
                 write_text(self.score_file, json.dumps(self.known_scores, indent=2))
@@ -206,7 +211,7 @@ class _Adaptation:
     def _labels(self, name: str, network: FlowNetwork) -> LabelCache:
         settings, budget = self.config.stage2, self.config.execution.label_cache_gigabytes * 1e9
         freeze(network)
-        labeller = matches_labeller(network, settings.selection, settings.occlusion)
+        labeller = matches_labeller(network, settings.selection, settings.occlusion, self.census)
         return LabelCache(labeller, self.run.folder / name / "labels", budget, self.run.size[0] * self.run.size[1])
 
     def _discard(self, labels: LabelCache) -> None:
@@ -232,6 +237,14 @@ class _Adaptation:
             torch.manual_seed(derive_seed(self.config.seed, "student"))
             student = build_student(self.config.student, teacher_state, self.run.autocast)
         return student.to(self.run.context.device)
+
+
+def measure_noise(pairs: FramePairs, size: tuple[int, int], samples: int = 16) -> float:
+    """Estimate the camera's noise from frames all over a recording, at the size of training (see `estimate_noise`)."""
+    count = min(len(pairs), samples)
+    frames = [pairs[index * len(pairs) // count][0] for index in range(count)]
+    images = torch.stack([torch.from_numpy(resize_image(frame, size[::-1])) for frame in frames])
+    return estimate_noise(to_tensor(images, torch.device("cpu")))
 
 
 def write_text(path: Path, text: str) -> None:

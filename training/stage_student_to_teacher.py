@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mdflow_training.adaptation_config import SelectionSettings, Stage3Settings
+from mdflow_training.census import Census
 from mdflow_training.label_cache import LabelCache
 from mdflow_training.pair_batches import Batch
 from mdflow_training.stage_unsupervised import UnsupervisedObjective
@@ -21,10 +22,13 @@ class StudentToTeacherObjective(UnsupervisedObjective):
         selection: with which ``student_reliable`` masks were made, and for the panels.
         labels: the frozen student's, of the clean pairs.
         seed: of the augmentation.
+        census: how to compare images.
     """
 
-    def __init__(self, settings: Stage3Settings, selection: SelectionSettings, labels: LabelCache, seed: int) -> None:
-        super().__init__(settings, selection, seed)
+    def __init__(
+        self, settings: Stage3Settings, selection: SelectionSettings, labels: LabelCache, seed: int, census: Census
+    ) -> None:
+        super().__init__(settings, selection, seed, census)
         self.label_mask, self.student_labels = settings.label_mask, labels
 
     def labels(self, batch: Batch, flow: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mdflow_training.adaptation_config import SelectionSettings, Stage2Settings, VisibilityMethod
 from mdflow_training.augmentation import augmentation_of
+from mdflow_training.census import Census
 from mdflow_training.directions import stack_directions
 from mdflow_training.distillation_losses import sequence_loss
 from mdflow_training.distributed import unwrap
@@ -24,14 +25,16 @@ from mdflow_training.panels import draw_panel
 from mdflow_training.stage_loop import Outcome
 
 
-def matches_labeller(network: FlowNetwork, selection: SelectionSettings, occlusion: VisibilityMethod) -> Labeller:
+def matches_labeller(
+    network: FlowNetwork, selection: SelectionSettings, occlusion: VisibilityMethod, census: Census
+) -> Labeller:
     """Return a labeller: the flow of a frozen network, masked by its reliable matches."""
 
     @torch.no_grad()
     def label(first: Tensor, second: Tensor) -> Labels:
         source = stack_directions(first, second)
         flow = full_resolution(network(first, second)[-1], source.shape[-2:])
-        matches = select_matches(source, flow, selection, occlusion)
+        matches = select_matches(source, flow, selection, occlusion, census)
         return Labels(flow, matches.reliable, matches.visible.mean().view(1))
 
     return label
@@ -44,10 +47,11 @@ class TeacherToStudentObjective:
         settings: of the stage.
         labels: the frozen teacher's, of the clean pairs.
         seed: of the augmentation.
+        census: how to compare images, for the panels.
     """
 
-    def __init__(self, settings: Stage2Settings, labels: LabelCache, seed: int) -> None:
-        self.settings, self.labels, self.seed = settings, labels, seed
+    def __init__(self, settings: Stage2Settings, labels: LabelCache, seed: int, census: Census) -> None:
+        self.settings, self.labels, self.seed, self.census = settings, labels, seed, census
 
     def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
         """See `Objective`."""
@@ -61,10 +65,11 @@ class TeacherToStudentObjective:
         figures = {"visible": labels.visible.mean(), "reliable": labels.mask.mean()}
 
         def draw() -> NDArray[np.uint8]:
-            matches = select_matches(clean, labels.flow, self.settings.selection, self.settings.occlusion)
+            rule, occlusion = self.settings.selection, self.settings.occlusion
+            matches = select_matches(clean, labels.flow, rule, occlusion, self.census)
             with torch.no_grad():
                 student_flow = full_resolution(unwrap(network)(batch.first, batch.second)[-1], clean.shape[-2:])
-            return draw_panel(clean, labels.flow, student_flow, matches, self.settings.selection.threshold)
+            return draw_panel(clean, labels.flow, student_flow, matches, rule.threshold)
 
         return Outcome(loss, figures, draw)
 

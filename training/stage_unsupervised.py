@@ -19,6 +19,7 @@ from mdflow_training.adaptation_config import (
     UnsupervisedSettings,
 )
 from mdflow_training.augmentation import augmentation_of
+from mdflow_training.census import Census
 from mdflow_training.directions import stack_directions, swap_directions
 from mdflow_training.distillation_losses import masked_error
 from mdflow_training.flow_network import full_resolution
@@ -40,7 +41,7 @@ def ramp(settings: DistillationSettings, progress: float) -> float:
 
 
 def unsupervised_loss(
-    source: Tensor, flows: list[Tensor], visible: Tensor, settings: UnsupervisedSettings
+    source: Tensor, flows: list[Tensor], visible: Tensor, settings: UnsupervisedSettings, census: Census
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return L_ph + lambda_sm L_sm of both directions, and both terms.
 
@@ -49,11 +50,14 @@ def unsupervised_loss(
         flows: of the network, stacked, best last.
         visible: ``(2N, 1, H, W)``.
         settings: the weights.
+        census: how to compare.
     """
-    target, size = swap_directions(source), source.shape[-2:]
+    prepared = census.prepare(source)
+    target = swap_directions(prepared)
     photometric = source.new_zeros(())
     for flow, weight in zip(reversed(flows), settings.level_weights, strict=False):
-        photometric = photometric + weight * photometric_loss(source, target, full_resolution(flow, size), visible)
+        flow = full_resolution(flow, source.shape[-2:])
+        photometric = photometric + weight * photometric_loss(prepared, target, flow, visible, census)
     smoothness = smoothness_loss(source, flows[-1], settings.smoothness_order, settings.edge_sensitivity)
     return photometric + settings.smoothness * smoothness, {"photometric": photometric, "smoothness": smoothness}
 
@@ -67,10 +71,11 @@ class UnsupervisedObjective:
         settings: of the stage.
         selection: only for the panels, which show what would be reliable.
         seed: of the augmentation.
+        census: how to compare images.
     """
 
-    def __init__(self, settings: TeacherStageSettings, selection: SelectionSettings, seed: int) -> None:
-        self.settings, self.selection, self.seed = settings, selection, seed
+    def __init__(self, settings: TeacherStageSettings, selection: SelectionSettings, seed: int, census: Census) -> None:
+        self.settings, self.selection, self.seed, self.census = settings, selection, seed, census
         self.occlusion = OcclusionMask(settings.occlusion)
 
     def labels(self, batch: Batch, flow: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +101,7 @@ class UnsupervisedObjective:
             flows = network(batch.first, batch.second)
         flow = full_resolution(flows[-1], source.shape[-2:]).detach()
         visible, share = self.occlusion(flow)
-        loss, figures = unsupervised_loss(source, flows, visible, terms)
+        loss, figures = unsupervised_loss(source, flows, visible, terms, self.census)
         loss = terms.weight * loss
         label, mask = self.labels(batch, flow, visible)
         if weight > 0:
@@ -107,7 +112,7 @@ class UnsupervisedObjective:
         figures["checked_visible"] = share
 
         def draw() -> NDArray[np.uint8]:
-            matches = select_matches(source, flow, self.selection, self.settings.occlusion.method)
+            matches = select_matches(source, flow, self.selection, self.settings.occlusion.method, self.census)
             return draw_panel(source, flow, self.student_flow(label), matches, self.selection.threshold)
 
         return Outcome(loss, figures, draw)

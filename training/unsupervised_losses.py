@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mdflow_training.census import TAPS, census_distance, inside_window
+from mdflow_training.census import TAPS, Census, inside_window
 from mdflow_training.fastflownet import warp
+
+ORIGINAL_CENSUS = Census()
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -29,19 +31,22 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (weighted / (mask.mean(dim=(1, 2, 3)) + 1e-7)).mean()
 
 
-def photometric_loss(source: Tensor, target: Tensor, flow: Tensor, visible: Tensor) -> Tensor:
+def photometric_loss(
+    source: Tensor, target: Tensor, flow: Tensor, visible: Tensor, census: Census = ORIGINAL_CENSUS
+) -> Tensor:
     """Compare each visible pixel with the one that the flow leads to: robust census loss (UFlow, section 3.3).
 
     Args:
-        source: RGB ``(N, 3, H, W)`` in [0, 1], where the flow starts.
+        source: RGB ``(N, 3, H, W)`` in [0, 1], where the flow starts, prepared for the census.
         target: likewise, where it leads.
         flow: ``(N, 2, H, W)`` in full-resolution pixels; the only argument that gets a gradient.
         visible: ``(N, 1, H, W)``, 1 where the pixel is visible in ``target``.
+        census: how to compare.
 
     Returns:
         A scalar, about 1 for good flow and 4 for random flow.
     """
-    distance = census_distance(source, warp(target, flow, padding_mode="border")) * TAPS
+    distance = census.distance(source, warp(target, flow, padding_mode="border")) * TAPS
     return masked_mean((distance + 0.01) ** 0.4, visible.detach() * inside_window(source))
 
 
