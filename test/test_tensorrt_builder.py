@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engines built ahead of time by TensorRT-RTX, whose parser and builder need no GPU."""
 
+import logging
 from types import SimpleNamespace
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from mdflow_ros.backends import tensorrt_builder
 from mdflow_ros.backends.backend import BackendError
 from mdflow_ros.backends.tensorrt_builder import build_serialized_engine, check_grid_samples
 from mdflow_ros.backends.tensorrt_engine import EngineSpecification
@@ -220,3 +222,10 @@ def test_weights_beyond_half_precision_are_refused(tmp_path):
     EngineSpecification(path, (64, 64), "fp32", False).graph()
     with pytest.raises(ValueError, match="there is no precision 'int8'; there are fp16, fp32"):
         EngineSpecification(path, (64, 64), "int8", False)
+
+
+def test_a_long_build_reports_that_it_goes_on(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(tensorrt_builder, "REPORT_SECONDS", 0.01)
+    build_serialized_engine(for_target("SM86"), graph(), b"")
+    assert "still building the engine after 0 s" in caplog.text
