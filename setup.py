@@ -85,6 +85,7 @@ setup(
             "mdflow-build-engine = mdflow_ros.backends.build_engine:main",
             "frame_source = mdflow_training.frame_source:main",
             "record_bag = mdflow_training.record_bag:main",
+            "repair_bag = mdflow_training.repair_bag:main",
             "pretrain = mdflow_training.pretrain:main",
             "synthetic = mdflow_training.synthetic:main",
         ]

@@ -24,6 +24,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from mdflow_training import record_bag, repair_bag
 from mdflow_training.topic_recorder import TopicCount, camera_info_topic, matching_qos
 
 REPOSITORY = Path(__file__).parents[1]
@@ -159,6 +160,8 @@ def test_kill_9_costs_the_last_second(camera, tmp_path, storage):
     assert len(complete[0]) * (summary.verdicts["kept"] + 75) > written  # a second, and how late it may come here
     assert summary.verdicts["kept"] > len(complete)
     assert "never closed" in summary.losses[0]
+    assert repair_bag.main([str(bag), "--out", str(tmp_path / "repaired")]) == 0
+    assert len(read(tmp_path / "repaired")[RAW]) == summary.verdicts["kept"]
 
 
 def test_a_topic_that_nobody_publishes(camera, tmp_path):
@@ -182,8 +185,6 @@ def test_never_overwrites(tmp_path):
 
 
 def test_stops_at_the_disk_reserve(camera, tmp_path, monkeypatch, capsys):
-    from mdflow_training import record_bag
-
     for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
     free = iter([5e9, 5e9, 5e9, 5e9])

@@ -110,30 +110,29 @@ class BagPart:
             self.damage = str(error)
             return {message.topic: Topic(message.type_name, None) for message in salvage_messages(self.path, [])}
 
-    def messages(self, topic: str, losses: list[str]) -> Iterator[RawMessage]:
-        """Yield the messages of one topic in the order of recording, each as compressed as it lies in the file.
+    def messages(self, topic: str | None, losses: list[str]) -> Iterator[RawMessage]:
+        """Yield the messages of one topic, or of all, in the order of recording, as compressed as they are in the file.
 
         ``losses`` gets a line where the file is damaged.
         """
         count, last_time = 0, -1
         try:
             with self._reader() as reader:
-                connections = [connection for connection in reader.connections if connection.topic == topic]
+                connections = [connection for connection in reader.connections if topic in (None, connection.topic)]
                 for connection, time, data in reader.messages(connections) if connections else ():
                     count, last_time = count + 1, time
-                    yield RawMessage(topic, canonical_type(connection.msgtype), time, data)
+                    yield RawMessage(connection.topic, canonical_type(connection.msgtype), time, data)
             return
         except Exception as error:  # as above
             self.damage = str(error)
         details: list[str] = []
         for message in salvage_messages(self.path, details):
-            if message.topic == topic and message.time > last_time:
+            if topic in (None, message.topic) and message.time > last_time:
                 count += 1
                 yield message
         shown = "".join(f"; {detail}" for detail in details[:MOST_DETAILS])
-        losses.append(
-            f"{self.path} is damaged or was never closed ({self.damage}): {count} messages of {topic} were read{shown}"
-        )
+        messages = f"{count} messages of {topic or 'all topics'}"
+        losses.append(f"{self.path} is damaged or was never closed ({self.damage}): {messages} were read{shown}")
 
     @contextmanager
     def _reader(self) -> Iterator[Ros1Reader | Ros2Reader]:

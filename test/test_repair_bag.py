@@ -1,0 +1,48 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+from bag_files import INTERVAL, START, image_message, panning_images, write_ros1, write_ros2
+from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin
+from rosbags.typesys import Stores, get_typestore
+
+from mdflow_training.repair_bag import main
+
+STORE = get_typestore(Stores.ROS2_HUMBLE)
+IMAGE = "sensor_msgs/msg/Image"
+CHATTER = ("/chatter", "std_msgs/msg/String", STORE.types["std_msgs/msg/String"]("hello"))
+
+
+def read(folder):
+    with Reader(folder) as reader:
+        return [(connection.topic, time, bytes(data)) for connection, time, data in reader.messages()]
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+@pytest.mark.parametrize("compression", [CompressionMode.NONE, CompressionMode.MESSAGE])
+def test_a_truncated_bag_becomes_whole(tmp_path, storage, compression, capsys):
+    images = panning_images(40)
+    bag = write_ros2(tmp_path / "drive", images, storage=storage, compression=compression, more=[CHATTER])
+    file = next(path for path in bag.iterdir() if path.name != "metadata.yaml")
+    damaged = file.read_bytes()[: round(0.7 * file.stat().st_size)]
+    file.write_bytes(damaged)
+    assert main([str(bag), "--out", str(tmp_path / "repaired")]) == 0
+    assert "damaged" in capsys.readouterr().out
+    assert file.read_bytes() == damaged
+    chatter, *frames = read(tmp_path / "repaired")
+    assert chatter[0] == "/chatter"
+    assert 24 <= len(frames) < 40
+    for number, (_, time, data) in enumerate(frames):
+        assert time == START + number * INTERVAL
+        assert data == bytes(STORE.serialize_cdr(image_message(STORE, time, images[number]), IMAGE))
+
+
+def test_what_cannot_be_repaired(tmp_path, capsys):
+    write_ros1(tmp_path / "old.bag", panning_images(2))
+    (tmp_path / "noise.mcap").write_bytes(bytes(1000))
+    for name in ("old.bag", "noise.mcap", "nowhere"):
+        assert main([str(tmp_path / name), "--out", str(tmp_path / "repaired")]) == 1
+    assert not (tmp_path / "repaired").exists()
+    printed = capsys.readouterr().err
+    assert "rosbag reindex" in printed
+    assert "nothing of" in printed
+    assert "nowhere does not exist" in printed
