@@ -117,7 +117,7 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses
         sources=sources,
         cameras=list(dict.fromkeys(str(camera) for camera in index.cameras)),
         verdicts=dict(Counter(Verdict(verdict).label for verdict in verdicts.tolist())),
-        duration_seconds=float(sum(np.clip(np.diff(index.stamps), 0, 3 * interval))) / 1e9,
+        duration_seconds=float(np.clip(np.diff(index.stamps), 0, 3 * interval).sum()) / 1e9,
         rate_hz=1e9 / interval if interval else 0.0,
         sequences=len(sequences),
         cuts=dict(cuts),
