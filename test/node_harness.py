@@ -28,8 +28,10 @@ PATIENCE = 20.0
 """How long anything may take before a test gives up, in seconds; generous, as CI machines are busy."""
 
 ENVIRONMENT = {
-    "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA?max_msg_size=4MB&sockets_size=4MB",
+    # Shared memory alone: nothing leaves this machine, and large best-effort images arrive. A discovery range of
+    # LOCALHOST would make Fast DDS ignore the choice of transport.
+    "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
+    "FASTDDS_BUILTIN_TRANSPORTS": "SHM?max_msg_size=16MB&sockets_size=16MB",
 }
 
 OUTPUTS = {"flow": Image, "confidence": Image, "camera_info": CameraInfo, "previous_stamp": TimeReference}

@@ -43,7 +43,7 @@ POLL_PERIOD = 0.1
 """How often the node looks whether anybody subscribes, in seconds."""
 
 OUTPUT_DEPTH = 5
-"""Messages kept for subscribers: with fewer, a big one is overtaken by the next before its lost fragments are resent."""
+"""Messages kept for subscribers: with one, a big one is overtaken by the next before its lost parts are resent."""
 
 DIAGNOSTICS_PERIOD = 1.0
 SILENCE = 5.0
@@ -404,6 +404,10 @@ def main(arguments: list[str] | None = None) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        # A signal in the wrong moment makes rclpy stumble over its own shutdown.
+        if rclpy.ok():
+            raise
     finally:
         node.close()
         executor.shutdown()
