@@ -175,3 +175,15 @@ def test_mixed_precision_gives_flows_in_float32():
         flow, reference = network(first, second)[-1], exact(first, second)[-1]
     assert flow.dtype == torch.float32 and not torch.equal(flow, reference)
     assert (flow - reference).abs().mean() < 0.1 * reference.abs().mean()
+
+
+def test_a_ptlflow_model_predicts_both_directions():
+    pytest.importorskip("ptlflow", reason="ptlflow is not installed")
+    student = build_student(StudentSettings(name="ptlflow:raft_small"), {}).train()
+    first, second = torch.rand(2, 1, 3, 128, 128)
+    flows = student(first, second)
+    assert len(flows) > 1 and all(flow.shape == (2, 2, 128, 128) for flow in flows)
+    flows[-1].mean().backward()
+    assert any(parameter.grad is not None for parameter in student.parameters())
+    with torch.no_grad():
+        assert len(student.eval()(first, second)) == 1
