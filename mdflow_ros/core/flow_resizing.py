@@ -29,16 +29,14 @@ def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     if (width, height) == size:
         return image
     shrinks = size[0] < width and size[1] < height
-    resized: NDArray[np.uint8] = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return resized
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8)
 
 
 def resize_field(field: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
     """Resize a field ``(H, W)`` or ``(H, W, C)`` bilinearly, half pixels aligned; values stay as they are."""
     if (field.shape[1], field.shape[0]) == size:
         return field
-    resized: NDArray[np.float32] = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)
-    return resized
+    return np.asarray(cv2.resize(field, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def resize_flow(flow: NDArray[np.float32], size: Size) -> NDArray[np.float32]:

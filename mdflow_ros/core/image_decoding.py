@@ -109,8 +109,7 @@ def decode_image(
     samples = _samples(layout, encoding, height, width, step, is_bigendian, data)
     if layout.conversion is None:
         return samples
-    rgb: NDArray[np.uint8] = cv2.cvtColor(samples, layout.conversion)  # type: ignore[assignment]
-    return rgb
+    return np.asarray(cv2.cvtColor(samples, layout.conversion), np.uint8)
 
 
 def _samples(

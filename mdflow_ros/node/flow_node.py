@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,8 @@ class FlowNode(LifecycleNodeMixin, Node):
             return response
         try:
             settings = Settings.of(self)
+            # Building an engine takes minutes, in which the robot would have no flow.
+            settings = replace(settings, options=replace(settings.options, may_build_engine=False))
             estimator = self._load(settings)
         except Exception as error:  # whatever is wrong with the new model, the old one goes on
             response.message = f"kept the old model: {describe(error)}"
@@ -380,7 +383,8 @@ class FlowNode(LifecycleNodeMixin, Node):
         quality = ", ".join(f"{p.node_name} ({p.topic_type}, {p.qos_profile.reliability.name})" for p in publishers)
         return (
             f"no image on {topic} for {SILENCE:.0f} s although it is published by {quality}; large best-effort images "
-            "get lost on the default transport: set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA on both sides"
+            "get lost on the default transport: on both sides set FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA and unset "
+            "ROS_AUTOMATIC_DISCOVERY_RANGE"
         )
 
     def close(self) -> None:

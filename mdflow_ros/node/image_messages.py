@@ -57,8 +57,7 @@ def _decompress(message: CompressedImage) -> NDArray[np.uint8]:
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if decoded is None:
         raise CorruptImage(f"{data.size} bytes that are no '{message.format}' image")
-    rgb: NDArray[np.uint8] = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-    return rgb
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def image_message(header: Header, field: NDArray[np.float32]) -> Image:
