@@ -1,0 +1,71 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fetching textures: licences are checked, each picture is kept once, and what is no picture is left."""
+
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("tqdm")
+
+from mdflow_training import fetch_textures
+from mdflow_training.fetch_textures import Package, collect, table, unpack
+
+PACKAGE = Package("some-pictures", ("CC0",), "pictures")
+
+
+def picture(seed: int, side: int = 600) -> np.ndarray:
+    return cv2.resize(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8), (side, side))
+
+
+def apt_that_gives(monkeypatch: pytest.MonkeyPatch, copyright_text: str) -> None:
+    def run(command: list[str], cwd: str, **_: object) -> subprocess.CompletedProcess[str]:
+        if command[0] == "apt-get":
+            (Path(cwd) / "some-pictures_1.deb").touch()
+        else:
+            folder = Path(command[3]) / "usr/share/doc/some-pictures"
+            folder.mkdir(parents=True)
+            (folder / "copyright").write_text(copyright_text)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(fetch_textures.subprocess, "run", run)
+
+
+def test_a_package_with_the_expected_licence_is_unpacked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    apt_that_gives(monkeypatch, "License: CC0")
+    assert unpack(PACKAGE, tmp_path) == tmp_path / "usr/share/pictures"
+
+
+def test_a_package_with_another_licence_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    apt_that_gives(monkeypatch, "License: CC-BY-NC-4.0")
+    with pytest.raises(RuntimeError, match="CC0"):
+        unpack(PACKAGE, tmp_path)
+
+
+def test_each_picture_is_kept_once_and_shrunk(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    cv2.imwrite(str(source / "small.png"), picture(1))
+    cv2.imwrite(str(source / "large.png"), picture(1, 2000))
+    cv2.imwrite(str(source / "other.png"), picture(2))
+    cv2.imwrite(str(source / "other_normal.png"), picture(3))
+    cv2.imwrite(str(source / "icon.png"), picture(4, 32))
+    (source / "broken.png").write_bytes(b"no picture")
+    assert collect(PACKAGE, source, tmp_path / "out", []) == 2
+    kept = sorted((tmp_path / "out" / "photographs").iterdir())
+    assert [max(cv2.imread(str(file)).shape) for file in kept] == [fetch_textures.PHOTOGRAPH_SIDE, 600]
+
+
+def test_cutouts_need_a_transparent_ground(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    cutout = np.dstack((picture(1, 100), np.zeros((100, 100), np.uint8)))
+    cutout[20:80, 20:80, 3] = 255
+    cv2.imwrite(str(source / "cutout.png"), cutout)
+    cv2.imwrite(str(source / "opaque.png"), picture(2, 100))
+    stamps = Package("stamps", ("GPL-2",), "stamps", cutouts=True)
+    assert collect(stamps, source, tmp_path / "out", []) == 1
+    assert "| tuxpaint-stamps-default | GPL-2 | 3 cut-outs |" in table({"tuxpaint-stamps-default": 3})
