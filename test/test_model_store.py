@@ -1,0 +1,106 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import os
+from pathlib import Path
+
+import pytest
+
+from mdflow_ros.model.card import ModelCard, ModelError, Preprocessing, card_path, load_card, save_model
+from mdflow_training import model_store
+from mdflow_training.model_store import ModelStore, default_store_folder
+
+
+def make_model(folder: Path, name: str) -> Path:
+    card = ModelCard(name, "", Preprocessing.RGB_SCALAR_MEAN, True, "Apache-2.0")
+    save_model(f"graph of {name}".encode(), card, folder / f"{name}.onnx")
+    return folder / f"{name}.onnx"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "store")
+
+
+def deploy(store: ModelStore, model: Path) -> str:
+    version = store.add(model)
+    store.make_current(version)
+    return version.name
+
+
+def test_an_empty_store_has_the_bundled_model(store: ModelStore):
+    assert store.versions() == [] and store.current() is None and not store.folder.exists()
+    with pytest.raises(ModelError, match="nothing to roll back"):
+        store.previous()
+
+
+def test_versions_are_kept_and_the_pointer_leads_to_a_whole_model(store: ModelStore, tmp_path: Path):
+    names = [deploy(store, make_model(tmp_path, name)) for name in ("first", "second")]
+    assert [version.name for version in store.versions()] == names
+    assert [version.card().name for version in store.versions()] == ["first", "second"]
+    assert names[0].startswith("0001-") and names[1] == f"0002-{store.versions()[1].card().sha256[:12]}"
+    assert load_card(store.pointer / "teacher.onnx").name == "second"
+    assert sorted(path.name for path in store.folder.iterdir()) == [*names, "current"]
+
+
+def test_adding_does_not_switch(store: ModelStore, tmp_path: Path):
+    first = deploy(store, make_model(tmp_path, "first"))
+    second = store.add(make_model(tmp_path, "second"))
+    current = store.current()
+    assert current is not None and current.name == first and second.replaced == first
+    store.remove(second)
+    assert [version.name for version in store.versions()] == [first]
+    with pytest.raises(ModelError, match="roll back before"):
+        store.remove(current)
+
+
+def test_rolling_back_goes_to_what_was_replaced_not_to_the_number_before(store: ModelStore, tmp_path: Path):
+    first, bad = (deploy(store, make_model(tmp_path, name)) for name in ("first", "bad"))
+    store.make_current(store.previous())
+    deploy(store, make_model(tmp_path, "third"))
+    previous = store.previous()
+    assert previous is not None and previous.name == first != bad
+    store.make_current(previous)
+    store.make_current(store.previous())
+    assert store.current() is None and len(store.versions()) == 3 and not os.path.lexists(store.pointer)
+
+
+def test_the_current_model_is_not_stored_twice(store: ModelStore, tmp_path: Path):
+    model = make_model(tmp_path, "only")
+    assert deploy(store, model) == deploy(store, model)
+    assert len(store.versions()) == 1
+
+
+def test_a_damaged_model_is_refused_and_leaves_nothing(store: ModelStore, tmp_path: Path):
+    model = make_model(tmp_path, "good")
+    name = deploy(store, model)
+    model.write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="is not the file"):
+        store.add(model)
+    card_path(model).unlink()
+    with pytest.raises(ModelError, match="there is no file"):
+        store.add(model)
+    assert sorted(path.name for path in store.folder.iterdir()) == [name, "current"]
+
+
+def test_a_switch_that_is_cut_off_leaves_the_old_model(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = deploy(store, make_model(tmp_path, "first"))
+    second = store.add(make_model(tmp_path, "second"))
+
+    def cut(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model_store.Path, "replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        store.make_current(second)
+    current = store.current()
+    assert current is not None and current.name == first and load_card(store.pointer / "teacher.onnx").name == "first"
+
+
+def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert default_store_folder() == tmp_path / "mdflow_ros" / "models"
+    for ignored in ("", "relative"):
+        monkeypatch.setenv("XDG_DATA_HOME", ignored)
+        assert default_store_folder() == Path.home() / ".local/share/mdflow_ros/models"

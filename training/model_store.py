@@ -1,0 +1,181 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every model that was deployed, and which one is current.
+
+    ~/.local/share/mdflow_ros/models/
+        0001-3fd0c4a1b2e9/teacher.onnx, teacher.json, deployment.json
+        0002-81b7e66f0a53/...
+        current -> 0002-81b7e66f0a53
+
+A version never changes once it is there. `current` is switched by one rename, so that whoever follows it (a node's
+``model`` parameter may name ``current/teacher.onnx``) sees the old or the new model, whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mdflow_ros.model.card import ModelCard, ModelError, card_path, load_card
+
+CURRENT = "current"
+MODEL_NAME = "teacher.onnx"
+DEPLOYMENT_NAME = "deployment.json"
+VERSION_NAME = re.compile(r"(\d{4,})-[0-9a-f]{12}")
+
+
+def default_store_folder() -> Path:
+    """Return the user's store, as the XDG Base Directory Specification has it."""
+    data = os.environ.get("XDG_DATA_HOME", "")
+    # The specification tells to ignore a relative path.
+    return (Path(data) if os.path.isabs(data) else Path.home() / ".local" / "share") / "mdflow_ros" / "models"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model in the store.
+
+    Attributes:
+        folder: of this version.
+        deployed: when it came, ISO 8601, UTC.
+        replaced: name of the version that was current before it; ``None`` if that was the bundled model.
+    """
+
+    folder: Path
+    deployed: str
+    replaced: str | None
+
+    @property
+    def name(self) -> str:
+        """Number and first digits of the SHA-256."""
+        return self.folder.name
+
+    @property
+    def model(self) -> Path:
+        """The ONNX file; its card is beside it."""
+        return self.folder / MODEL_NAME
+
+    def card(self) -> ModelCard:
+        """Read the card and check the file against it.
+
+        Raises:
+            ModelError: the version is damaged.
+        """
+        return load_card(self.model)
+
+
+class ModelStore:
+    """Versions of deployed models in a folder.
+
+    Args:
+        folder: made when the first model comes; None takes the user's.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or default_store_folder()
+
+    @property
+    def pointer(self) -> Path:
+        """The link to the current version."""
+        return self.folder / CURRENT
+
+    def versions(self) -> list[Version]:
+        """List all versions, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        names = [path.name for path in self.folder.iterdir() if VERSION_NAME.fullmatch(path.name)]
+        return [self.version(name) for name in sorted(names, key=_number)]
+
+    def version(self, name: str) -> Version:
+        """Return a version by its name.
+
+        Raises:
+            ModelError: there is none of this name, or its notes are damaged.
+        """
+        path = self.folder / name / DEPLOYMENT_NAME
+        try:
+            notes = json.loads(path.read_text(encoding="utf-8"))
+            return Version(self.folder / name, notes["deployed"], notes["replaced"])
+        except FileNotFoundError:
+            raise ModelError(f"there is no model {name} in {self.folder}; --list shows those there are") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"cannot read {path}: {error}; delete its folder") from error
+
+    def current(self) -> Version | None:
+        """Return the current version; ``None`` is the bundled model."""
+        return self.version(os.readlink(self.pointer)) if self.pointer.is_symlink() else None
+
+    def previous(self) -> Version | None:
+        """Return what the current version has replaced; ``None`` is the bundled model.
+
+        Raises:
+            ModelError: the bundled model is current, so there is nothing to go back to.
+        """
+        current = self.current()
+        if current is None:
+            raise ModelError(f"nothing of {self.folder} is deployed, so there is nothing to roll back")
+        return None if current.replaced is None else self.version(current.replaced)
+
+    def add(self, model: Path) -> Version:
+        """Copy a model and its card into the store, as a new version that is not current yet.
+
+        The copy is checked against its card. If this very model is current already, that version is returned.
+
+        Raises:
+            ModelError: the model or its card is missing or damaged.
+            OSError: the store cannot be written.
+        """
+        card, current = load_card(model), self.current()
+        if current is not None and current.name.endswith(f"-{card.sha256[:12]}"):
+            return current
+        self.folder.mkdir(parents=True, exist_ok=True)
+        notes = {
+            "deployed": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "replaced": None if current is None else current.name,
+        }
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".incoming-") as incoming:
+            aside = Path(incoming) / "version"
+            aside.mkdir()
+            shutil.copyfile(model, aside / MODEL_NAME)
+            shutil.copyfile(card_path(model), card_path(aside / MODEL_NAME))
+            load_card(aside / MODEL_NAME)
+            (aside / DEPLOYMENT_NAME).write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
+            _flush(aside)
+            numbers = [_number(version.name) for version in self.versions()]
+            name = f"{max(numbers, default=0) + 1:04d}-{card.sha256[:12]}"
+            aside.rename(self.folder / name)
+        return self.version(name)
+
+    def make_current(self, version: Version | None) -> None:
+        """Switch the pointer; ``None`` takes it away, which makes the bundled model current."""
+        if version is None:
+            self.pointer.unlink(missing_ok=True)
+            return
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".pointer-") as aside:
+            link = Path(aside) / CURRENT
+            link.symlink_to(version.name)
+            link.replace(self.pointer)
+
+    def remove(self, version: Version) -> None:
+        """Delete a version that is not current."""
+        current = self.current()
+        if current is not None and current.name == version.name:
+            raise ModelError(f"{version.name} is the current model; roll back before you remove it")
+        shutil.rmtree(version.folder)
+
+
+def _number(name: str) -> int:
+    return int(name.partition("-")[0])
+
+
+def _flush(folder: Path) -> None:
+    """Have the files on the disk before their folder gets its name: a robot's power may go at any moment."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
