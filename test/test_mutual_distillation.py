@@ -214,14 +214,26 @@ def test_the_label_free_score_ranks_flows_as_truth_does():
         "truth": truth,
         "nearly": truth + 0.2 * rough,
         "smooth": truth.mean(dim=(2, 3), keepdim=True).expand_as(truth).contiguous(),
+        "half": 0.5 * truth,
         "still": torch.zeros_like(truth),
-        "random": 20 * torch.randn_like(truth),
     }
     scores: dict[str, LabelFreeScore] = {}
     for name, flow in candidates.items():
         scores[name] = validate(Fixed(flow), [pair.arrays()], (128, 128), ValidationSettings(), ALONE, Census())
     errors = [score.error for score in scores.values()]
     assert errors == sorted(errors) and errors[-1] <= RANDOM_MATCH
-    assert scores["still"].visible == 1, "consistency alone would prefer no motion"
+    assert scores["still"].visible == 1 and scores["still"].disagreement == 0, "consistency alone prefers no motion"
     assert scores["truth"].is_better_than(scores["nearly"])
     assert not scores["truth"].is_better_than(scores["nearly"], minimum_gain=0.99)
+
+
+def test_matches_that_are_picked_at_random_or_lie_outside_win_nothing():
+    pair = AffinePair((128, 128), (5.0, -3.0), 0.03)
+    truth = torch.cat((pair.forward, pair.backward))
+    outside, random = torch.full_like(truth, 500.0), 20 * torch.randn_like(truth)
+    good, *bad = (
+        validate(Fixed(flow), [pair.arrays()], (128, 128), ValidationSettings(), ALONE, Census())
+        for flow in (truth, random, outside)
+    )
+    assert all(score.error > 4 * good.error for score in bad)
+    assert bad[1].census == pytest.approx(RANDOM_MATCH, abs=1e-4) and bad[0].disagreement > 0.5
