@@ -78,6 +78,7 @@ setup(
             "adapt_from_bag = mdflow_training.adapt_from_bag:main",
             "build_engine = mdflow_ros.backends.build_engine:main",
             "camera_player = mdflow_ros.demo.camera_player:main",
+            "deploy_model = mdflow_training.deploy_model:main",
             "evaluate = mdflow_training.evaluate:main",
             "fetch_textures = mdflow_training.fetch_textures:main",
             "import_checkpoint = mdflow_training.import_checkpoint:main",

@@ -1,0 +1,140 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Deploying to a live node, over the real rclpy and DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
+
+from node_harness import ENVIRONMENT, Client, client, running_node
+from rcl_interfaces.srv import GetParameters
+from shifted_images import textured_image
+
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, Preprocessing, load_card, save_model
+from mdflow_ros.model.fastflownet_graph import build_graph
+from mdflow_ros.model.weights import load_weights
+from mdflow_training import running_node as running_node_module
+from mdflow_training.deploy_model import main
+from mdflow_training.model_store import ModelStore
+
+DOMAIN = 80
+FRAME = textured_image(128, 192)
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[None]:
+    with running_node(DOMAIN):
+        yield
+
+
+@pytest.fixture
+def camera(node: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    use_domain(monkeypatch)
+    with client(DOMAIN) as instance:
+        instance.wait_until_listening()
+        yield instance
+
+
+def use_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**ENVIRONMENT, "ROS_DOMAIN_ID": str(DOMAIN)}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="module")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled teacher with another last layer: a model that runs and says something else."""
+    weights, card = load_weights(BUNDLED_MODEL)
+    weights["decoder2.conv7.weight"] = np.zeros_like(weights["decoder2.conv7.weight"])
+    weights["decoder2.conv7.bias"] = np.full(2, 0.5, np.float32)
+    path = tmp_path_factory.mktemp("models") / "other.onnx"
+    graph = build_graph(weights, card.preprocessing, card.cost_volume_normalization)
+    save_model(graph.SerializeToString(deterministic=True), card, path)
+    return path
+
+
+def broken(folder: Path) -> Path:
+    """A file that matches its card and is no network."""
+    path = folder / "broken.onnx"
+    save_model(b"no graph", ModelCard("broken", "", Preprocessing.RGB_SCALAR_MEAN, True, "unknown"), path)
+    return path
+
+
+def flow_at(camera: Client, stamp_ms: int) -> np.ndarray:
+    camera.publish(FRAME, stamp_ms)
+    camera.publish_and_wait(FRAME, stamp_ms + 100)
+    message = camera.received["flow"][-1]
+    return np.frombuffer(message.data, np.float32).reshape(message.height, message.width, 2)
+
+
+def model_of(camera: Client) -> str:
+    answer = camera.call(GetParameters, "get_parameters", GetParameters.Request(names=["model"]))
+    return str(answer.values[0].string_value)
+
+
+def test_a_live_node_takes_a_model_over_and_goes_back(
+    camera: Client, other_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = ModelStore(tmp_path / "store")
+    before = flow_at(camera, 1000)
+
+    assert main([str(other_model), "--store", str(store.folder)]) == 0
+    current = store.current()
+    assert current is not None and model_of(camera) == str(current.model)
+    assert load_card(other_model).sha256[:12] in capsys.readouterr().out
+    assert np.abs(flow_at(camera, 2000) - before).max() > 1
+
+    assert main([str(broken(tmp_path)), "--store", str(store.folder)]) == 1
+    assert "kept the old model" in capsys.readouterr().err
+    assert store.current() == current and store.versions() == [current] and model_of(camera) == str(current.model)
+
+    assert main(["--list", "--store", str(store.folder)]) == 0
+    assert f"* {current.name}" in capsys.readouterr().out
+    assert main(["--roll-back", "--store", str(store.folder)]) == 0
+    assert store.current() is None and model_of(camera) == ""
+    np.testing.assert_array_equal(flow_at(camera, 3000), before)
+    assert main(["--roll-back", "--store", str(store.folder)]) == 1
+    assert "nothing to roll back" in capsys.readouterr().err
+
+
+def test_a_wrong_name_is_answered_with_the_right_one(
+    camera: Client,
+    other_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running_node_module, "DISCOVERY_SECONDS", 2.0)
+    assert main([str(other_model), "--node", "/left/mdflow", "--store", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "no node answers at /left/mdflow" in error and "there is /mdflow: choose with --node" in error
+    assert ModelStore(tmp_path).versions() == []
+
+
+def test_without_a_node_nothing_changes_unless_offline(
+    other_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_domain(monkeypatch)
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN + 1))
+    monkeypatch.setattr(running_node_module, "DISCOVERY_SECONDS", 0.5)
+    store = ModelStore(tmp_path)
+    assert main([str(other_model), "--store", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "no node answers at /mdflow" in error and f"in ROS_DOMAIN_ID {DOMAIN + 1}" in error
+    assert store.versions() == [] and store.current() is None
+
+    assert main([str(other_model), "--store", str(tmp_path), "--offline"]) == 0
+    assert f"model:={tmp_path}/current/teacher.onnx" in capsys.readouterr().out
+    assert load_card(store.pointer / "teacher.onnx") == load_card(other_model)
+
+
+def test_a_missing_model_is_named_before_any_node_is_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "absent.onnx"), "--store", str(tmp_path / "store")]) == 1
+    assert "there is no file" in capsys.readouterr().err and not (tmp_path / "store").exists()

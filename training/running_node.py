@@ -1,0 +1,129 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Give a running flow node another model, over ROS."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+DEFAULT_NODE = "/mdflow"
+DISCOVERY_SECONDS = 10.0
+RELOAD_SECONDS = 120.0
+"""Longer than a model takes to load and warm up; engines are not built while the node runs."""
+
+
+class NodeError(RuntimeError):
+    """No node answers, or it refused the model; the text names the fix."""
+
+
+class RunningNode:
+    """A flow node in another process; made by `connect`.
+
+    Args:
+        client: this process's own ROS node.
+        executor: that spins it.
+        name: full name of the flow node.
+    """
+
+    def __init__(self, client: Any, executor: Any, name: str) -> None:
+        self._client, self._executor, self.name = client, executor, name
+
+    def model(self) -> str:
+        """Return the node's ``model`` parameter; empty is the bundled model."""
+        from rcl_interfaces.srv import GetParameters
+
+        answer = self._call(GetParameters, "get_parameters", GetParameters.Request(names=["model"]))
+        return str(answer.values[0].string_value)
+
+    def load(self, model: str) -> str:
+        """Set the ``model`` parameter and let the node take the model over between two frames.
+
+        Returns:
+            What the node says of it.
+
+        Raises:
+            NodeError: it refused; it goes on with its old model, and the parameter is again what it was.
+        """
+        before = self.model()
+        self._set_model(model)
+        try:
+            return self._reload()
+        except NodeError:
+            self._set_model(before)
+            raise
+
+    def _set_model(self, model: str) -> None:
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        message = Parameter("model", value=model).to_parameter_msg()
+        result = self._call(SetParameters, "set_parameters", SetParameters.Request(parameters=[message])).results[0]
+        if not result.successful:
+            raise NodeError(f"{self.name} refused the parameter model: {result.reason}")
+
+    def _reload(self) -> str:
+        from std_srvs.srv import Trigger
+
+        answer = self._call(Trigger, "reload_model", Trigger.Request(), RELOAD_SECONDS)
+        if not answer.success:
+            raise NodeError(f"{self.name} refused the model: {answer.message}")
+        return str(answer.message)
+
+    def _call(self, service_type: type[Any], name: str, request: Any, patience: float = DISCOVERY_SECONDS) -> Any:
+        service = self._client.create_client(service_type, f"{self.name}/{name}")
+        try:
+            self._spin_until(service.service_is_ready, DISCOVERY_SECONDS, f"no node answers at {self.name}/{name}")
+            future = service.call_async(request)
+            self._spin_until(future.done, patience, f"{self.name}/{name} was called, but never answered")
+            return future.result()
+        finally:
+            self._client.destroy_client(service)
+
+    def _spin_until(self, condition: Any, patience: float, complaint: str) -> None:
+        deadline = time.monotonic() + patience
+        while not condition():
+            if time.monotonic() > deadline:
+                raise NodeError(f"{complaint} (waited {patience:.0f} s){self._advice()}")
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def _advice(self) -> str:
+        others = sorted(
+            name.removesuffix("/reload_model")
+            for name, kinds in self._client.get_service_names_and_types()
+            if name.endswith("/reload_model") and "std_srvs/srv/Trigger" in kinds
+        )
+        domain = self._client.context.get_domain_id()
+        if others and self.name not in others:
+            return f"; there is {', '.join(others)}: choose with --node"
+        return f"; start one with `ros2 run mdflow_ros flow_node`, in ROS_DOMAIN_ID {domain} as here"
+
+
+@contextmanager
+def connect(name: str = DEFAULT_NODE) -> Iterator[RunningNode]:
+    """Join ROS to talk to the node of this full name, in the domain of the environment.
+
+    Raises:
+        NodeError: there is no ROS here.
+    """
+    try:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+    except ImportError as error:
+        raise NodeError(
+            f"rclpy cannot be imported ({error}): source /opt/ros/DISTRO/setup.bash, or install mdflow_ros[ros]"
+        ) from error
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context)
+    client = rclpy.create_node(f"deploy_model_{os.getpid()}", context=context, start_parameter_services=False)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(client)
+    try:
+        yield RunningNode(client, executor, "/" + name.strip("/"))
+    finally:
+        executor.shutdown()
+        client.destroy_node()
+        rclpy.shutdown(context=context)
