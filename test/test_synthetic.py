@@ -149,7 +149,7 @@ def test_approaching_a_wall_expands_the_image(library: TextureLibrary) -> None:
 
 
 def test_camera_effects_leave_the_scene_where_it_is(smooth: TextureLibrary) -> None:
-    """Brightness-free structure must still line up, or the labels would be wrong."""
+    """Structure must still line up to a tenth of a pixel, as far as phase correlation tells, or labels would be wrong."""
     shifts = []
     for number in range(20):
         pair = synthetic_pair(smooth, 6, number, SIZE, 0.0, effects=False)
@@ -161,7 +161,7 @@ def test_camera_effects_leave_the_scene_where_it_is(smooth: TextureLibrary) -> N
         if response > 0.3:
             shifts.append(np.hypot(x, y))
     assert len(shifts) > 10
-    assert np.median(shifts) < 0.05
+    assert np.median(shifts) < 0.1
 
 
 def test_the_tool_writes_what_evaluation_reads(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -34,18 +34,17 @@ def similarity(scale: float, angle: float) -> np.ndarray:
     return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]])
 
 
-def displacement(random: np.random.Generator, width: int, largest: float = LARGEST_DISPLACEMENT) -> np.ndarray:
-    """Draw a shift ``(x, y)`` in pixels: any direction, log-uniform length, one in ten not moving."""
-    if random.random() < 0.1:
+def displacement(random: np.random.Generator, width: int, fast: bool = False) -> np.ndarray:
+    """Draw a shift ``(x, y)`` in pixels: any direction, log-uniform length, one in ten not moving unless ``fast``."""
+    if random.random() < 0.1 and not fast:
         return np.zeros(2)
-    length = np.exp(random.uniform(np.log(SMALLEST_DISPLACEMENT), np.log(largest * width)))
+    smallest = 0.02 * width if fast else SMALLEST_DISPLACEMENT
+    length = np.exp(random.uniform(np.log(smallest), np.log(LARGEST_DISPLACEMENT * width)))
     angle = random.uniform(0, 2 * np.pi)
     return length * np.array([np.cos(angle), np.sin(angle)])
 
 
-def motion(
-    random: np.random.Generator, width: int, centre: np.ndarray, largest: float = LARGEST_DISPLACEMENT
-) -> np.ndarray:
+def motion(random: np.random.Generator, width: int, centre: np.ndarray, fast: bool = False) -> np.ndarray:
     """Draw a ``(3, 3)`` projective motion around ``centre``, first-image to second-image pixels."""
     strength = random.choice([0.05, 0.3, 1.0, 2.0])
     deform = similarity(np.exp(random.normal(0, 0.04 * strength)), random.normal(0, 0.04 * strength))
@@ -55,7 +54,12 @@ def motion(
         )
     if random.random() < 0.3:
         deform[2, :2] = np.clip(random.normal(0, 0.06 * strength, 2), -0.15, 0.15) / width
-    return translation(*(centre + displacement(random, width, largest))) @ deform @ translation(*-centre)
+    return translation(*(centre + displacement(random, width, fast))) @ deform @ translation(*-centre)
+
+
+def nearly_still(random: np.random.Generator) -> np.ndarray:
+    """Draw the ``(3, 3)`` motion of a resting camera: less than two pixels."""
+    return translation(*random.uniform(-1.4, 1.4, 2) * random.random())
 
 
 def bending(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
@@ -193,7 +197,7 @@ def planar_scene(random: np.random.Generator, library: TextureLibrary, size: tup
         @ similarity(float(random.uniform(0.7, 1.4)), random.normal(0, 0.15))
         @ translation(-texture.shape[1] / 2, -texture.shape[0] / 2)
     )
-    background = motion(random, width, centre)
+    background = motion(random, width, centre) if random.random() < 0.65 else nearly_still(random)
     bend = bending(random, size) if random.random() < 0.2 else None
     layers = [Layer(texture, None, place, background @ place, bend)]
     for _ in range(int(random.integers(2, 11))):
@@ -206,8 +210,8 @@ def moving_object(
 ) -> Layer:
     """Draw one object, mostly moving on top of the ``background``'s motion."""
     height, width = size
-    small = random.random() < 0.25
-    side = int(np.exp(random.uniform(*np.log((0.03, 0.1) if small else (0.15, 0.9)))) * height) + 4
+    small = random.random() < 0.2
+    side = int(np.exp(random.uniform(*np.log((0.03, 0.1) if small else (0.2, 0.9)))) * height) + 4
     texture, alpha = object_texture(random, library, side, small)
     centre = random.uniform(0, 1, 2) * (width, height)
     place = (
@@ -215,7 +219,7 @@ def moving_object(
         @ similarity(float(random.uniform(0.8, 1.25)), random.uniform(-np.pi, np.pi))
         @ translation(-alpha.shape[1] / 2, -alpha.shape[0] / 2)
     )
-    own = motion(random, width, centre)
+    own = motion(random, width, centre, fast=random.random() < 0.6)
     bend = bending(random, size) if not small and random.random() < 0.2 else None
     moved = own @ place if random.random() < 0.25 else background @ own @ place
     return Layer(texture, alpha, place, moved, bend)

@@ -105,7 +105,7 @@ def world_scene(random: np.random.Generator, library: TextureLibrary, size: tupl
 
 def road(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
     """Draw a street: sky or far view, ground, walls at both sides, boxes and boards, some moving by themselves."""
-    speed = float(np.exp(random.uniform(np.log(0.03), np.log(1.4)))) * random.choice([1, 1, 1, -1])
+    speed = float(np.exp(random.uniform(np.log(0.01), np.log(1.4)))) * random.choice([1, 1, 1, -1])
     camera = Camera(
         intrinsics(random, size, float(random.uniform(0.35, 0.6))),
         rotation_matrix(*random.choice(TURNING) * random.normal(0, (0.02, 0.006, 0.006))),
@@ -121,7 +121,7 @@ def road(random: np.random.Generator, library: TextureLibrary, size: tuple[int, 
     distances = np.sort(np.exp(random.uniform(np.log(4.5), np.log(45), int(random.integers(2, 9)))))[::-1]
     for distance in distances:
         place = np.array([random.uniform(-0.9, 0.9) * half_width, ground, distance])
-        own = np.array([random.normal(0, 0.1), 0, random.normal(0, 0.7)]) if random.random() < 0.35 else None
+        own = np.array([random.normal(0, 0.6), 0, random.normal(0, 0.7)]) if random.random() < 0.5 else None
         layers += box(random, library, camera, place, own) if random.random() < 0.6 else []
         layers += [board(random, library, camera, place, own)] if random.random() < 0.4 else []
     return layers
@@ -151,7 +151,7 @@ def room(random: np.random.Generator, library: TextureLibrary, size: tuple[int, 
             layers += box(random, library, camera, place, None, 0.5)
         else:
             place[1] = random.uniform(ceiling, floor)
-            own = random.normal(0, 0.03, 3) if random.random() < 0.4 else None
+            own = random.normal(0, 0.1, 3) if random.random() < 0.5 else None
             layers.append(board(random, library, camera, place, own, 0.5))
     return layers
 
