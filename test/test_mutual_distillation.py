@@ -189,6 +189,12 @@ def test_a_stage_that_collapses_keeps_the_last_good_teacher(tmp_path: Path):
     assert result.chosen == "initial" and "round1/stage2" not in result.scores
 
 
+def test_a_student_that_cannot_be_built_is_refused_before_anything_is_trained(tmp_path: Path):
+    with pytest.raises(ValueError, match="there is no student raft_medium"):
+        tiny_adaptation.run(tmp_path, "student.name=raft_medium")
+    assert not (tmp_path / "stage1").exists()
+
+
 def test_no_pairs_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="needs pairs"):
         adapt({}, [], [], load_config(), tmp_path, ALONE)

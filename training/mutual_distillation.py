@@ -108,6 +108,8 @@ class _Adaptation:
 
     def run_all(self) -> AdaptationResult:
         """Run stage 1, then rounds of stages 2 and 3 while they help, then the control."""
+        if self.config.rounds:
+            self._new_student(self.result.teacher_state)  # a student that cannot be built fails now, not hours later
         self._score("initial", self._teacher(self.result.teacher_state))
         self._stage1()
         base, student, stage3_runs = self.result.teacher_state, None, 0

@@ -1,0 +1,92 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from textured_pairs import AffinePair
+
+from mdflow_ros.model.card import BUNDLED_MODEL, load_card
+from mdflow_ros.model.weights import load_weights
+from mdflow_training.adapt_from_bag import default_name, load_teacher, main
+
+QUICK = [
+    argument
+    for setting in (
+        "rounds=0",
+        "control=false",
+        "stage1.optimization.steps=1",
+        "stage1.optimization.batch_size=1",
+        "frames.held_out_share=0.3",
+    )
+    for argument in ("--set", setting)
+]
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """A folder of twelve frames of a texture that moves by 3 px each."""
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    for number in range(12):
+        _, image = AffinePair((128, 128), (3.0 * number, 0.0)).arrays()
+        cv2.imwrite(str(folder / f"{number:04d}.png"), image[..., ::-1])
+    return folder
+
+
+def test_a_recording_becomes_a_deployable_teacher(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    arguments = [f"images:{drive}", "--out", str(out), "--set", "validation.gate=false", *QUICK]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert str(out / "teacher.onnx") in printed and "label-free error" in printed
+    adapted, card = load_weights(out / "teacher.onnx")
+    assert card.cost_volume_normalization and "drive" in card.training_data
+    bundled = load_teacher(BUNDLED_MODEL)
+    changes = [float((torch.from_numpy(adapted[name].copy()) - value).abs().max()) for name, value in bundled.items()]
+    assert 0 < max(changes) < 1e-3
+    assert json.loads((out / "adaptation.json").read_text())["chosen"] == "stage1"
+    assert main(arguments) == 0, "a second call finds everything done"
+    assert load_card(out / "teacher.onnx").sha256 == card.sha256
+
+
+def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    assert main([f"images:{drive}", "--out", str(out), "--set", "validation.minimum_gain=0.99", *QUICK]) == 0
+    assert "keep that one" in capsys.readouterr().out and not (out / "teacher.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["/no/such.mcap"], "does not exist"),
+        (["images:DRIVE", "--set", "round=1"], "did you mean rounds?"),
+        (["images:DRIVE", "--config", "/no/such.yaml"], "cannot read the configuration"),
+        (["images:DRIVE", "--model", "/no/such.onnx"], "there is no file /no/such.onnx"),
+        (["images:DRIVE", "--set", "student.name=raft_medium", "--set", "rounds=1"], "there is no student raft_medium"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    arguments: list[str], message: str, drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = [argument.replace("DRIVE", str(drive)) for argument in arguments]
+    quick = QUICK[2:] if "rounds=1" in arguments else QUICK
+    assert main([*arguments, "--out", str(tmp_path / "run"), *quick]) == 1
+    error = capsys.readouterr().err
+    assert "error: " in error and message in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("robot.mcap", "robot"),
+        ("bag:/data/robot_1/#/camera/image_raw", "robot_1"),
+        ("video:walk.v2.mp4", "walk"),
+        ("bag:drive_*/", "drive__"),
+        ("/", "run"),
+    ],
+)
+def test_runs_are_named_by_their_recording(source: str, name: str):
+    assert default_name(source) == name
