@@ -121,6 +121,20 @@ def test_a_guard_stops_with_a_reason_and_the_last_good_state(
     assert stored.stopped == result.stopped, "a resumed run does not go round the guard"
 
 
+def test_a_resumed_stage_meets_the_same_guard(tmp_path: Path):
+    def jump(step: int) -> float:
+        return 1.0 if step < 4 else 4.0
+
+    def stage(folder: str, interrupt_at: int | None = None) -> str | None:
+        run = a_run(tmp_path / folder, "guards.explosion=3.7", "guards.window=2")
+        return run_stage("stage", a_network(), Scripted(jump, interrupt_at=interrupt_at), SETTINGS, 0, run).stopped
+
+    with pytest.raises(KeyboardInterrupt):
+        stage("cut", interrupt_at=6)
+    assert stage("cut") == stage("whole")
+    assert "stage stopped at step 7: the loss rose from 1 to" in str(stage("whole"))
+
+
 def test_guards_let_healthy_training_pass_and_resume_exactly():
     random = np.random.default_rng(0)
     guards, settings = Guards(GuardSettings()), GuardSettings()
