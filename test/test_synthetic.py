@@ -149,7 +149,7 @@ def test_approaching_a_wall_expands_the_image(library: TextureLibrary) -> None:
 
 
 def test_camera_effects_leave_the_scene_where_it_is(smooth: TextureLibrary) -> None:
-    """Structure must still line up to a tenth of a pixel, as far as phase correlation tells, or labels would be wrong."""
+    """Structure must still line up, to the tenth of a pixel that phase correlation tells, or labels would be wrong."""
     shifts = []
     for number in range(20):
         pair = synthetic_pair(smooth, 6, number, SIZE, 0.0, effects=False)
