@@ -18,33 +18,30 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
-from rclpy.lifecycle import LifecycleNodeMixin, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, TimeReference
-from std_msgs.msg import Float64, Header
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.core.estimator import FlowEstimate, FlowEstimator
-from mdflow_ros.core.frame_pairing import NANOSECONDS, Frame, FramePairer
+from mdflow_ros.core.frame_pairing import Frame, FramePairer
 from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding
 from mdflow_ros.model.card import ModelError
-from mdflow_ros.node.camera_info import scaled_camera_info
 from mdflow_ros.node.diagnostics import FlowCounters, diagnostic_array
-from mdflow_ros.node.image_messages import frame_from, image_message, stamp_of
+from mdflow_ros.node.flow_outputs import FlowOutputs
+from mdflow_ros.node.image_messages import frame_from, stamp_of
 from mdflow_ros.node.log_bridge import LogBridge
 from mdflow_ros.node.newest_only_worker import NewestOnlyWorker
 from mdflow_ros.node.parameters import Settings, declare_parameters, reason_to_refuse
 
 POLL_PERIOD = 0.1
 """How often the node looks whether anybody subscribes, in seconds."""
-
-OUTPUT_DEPTH = 5
-"""Messages kept for subscribers: with one, a big one is overtaken by the next before its lost parts are resent."""
 
 DIAGNOSTICS_PERIOD = 1.0
 SILENCE = 5.0
@@ -89,7 +86,8 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._counters = FlowCounters()
         self._pairer = FramePairer(self.get_parameter("max_frame_gap").value)
         self._worker: NewestOnlyWorker[Image | CompressedImage] = NewestOnlyWorker(self._process)
-        self._create_outputs()
+        self._outputs = FlowOutputs(self)
+        self._diagnostics_output = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_service(
             Trigger, "~/reload_model", self._reload_model, callback_group=MutuallyExclusiveCallbackGroup()
         )
@@ -98,29 +96,6 @@ class FlowNode(LifecycleNodeMixin, Node):
         if self.get_parameter("autostart").value or self.get_parameter("build_only").value:
             # Not before the executor spins: the process shall answer while a model is being loaded.
             self._start_timer = self.create_timer(0.0, self._start, callback_group=self._transitions)
-
-    def _create_outputs(self) -> None:
-        def output(message_type: type[Any], topic: str) -> LifecyclePublisher[Any]:
-            profile = QoSProfile(depth=OUTPUT_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-            return self.create_lifecycle_publisher(
-                message_type, topic, profile, qos_overriding_options=QoSOverridingOptions.with_default_policies()
-            )
-
-        self._flow_output = output(Image, "~/flow")
-        self._confidence_output = output(Image, "~/confidence")
-        self._camera_info_output = output(CameraInfo, "~/camera_info")
-        self._previous_stamp_output = output(TimeReference, "~/previous_stamp")
-        self._latency_output = output(Float64, "~/latency_ms")
-        self._inference_output = output(Float64, "~/inference_ms")
-        self._outputs = (
-            self._flow_output,
-            self._confidence_output,
-            self._camera_info_output,
-            self._previous_stamp_output,
-            self._latency_output,
-            self._inference_output,
-        )
-        self._diagnostics_output = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     # Lifecycle
 
@@ -193,13 +168,15 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def _reload_model(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Load the model that the parameters name and swap it in between two frames; keep the old one on failure."""
-        if self._estimator is None:
+        if self._estimator is None or self._settings is None:
             response.message = "the node is not configured; configure it and it loads the model"
             return response
         try:
-            settings = Settings.of(self)
+            wanted = Settings.of(self)
             # Building an engine takes minutes, in which the robot would have no flow.
-            settings = replace(settings, options=replace(settings.options, may_build_engine=False))
+            options = replace(wanted.options, may_build_engine=False)
+            # Nothing but the model changes: the rest waits for the node to be configured.
+            settings = replace(self._settings, model=wanted.model, backend=wanted.backend, options=options)
             estimator = self._load(settings)
         except Exception as error:  # whatever is wrong with the new model, the old one goes on
             response.message = f"kept the old model: {describe(error)}"
@@ -228,15 +205,11 @@ class FlowNode(LifecycleNodeMixin, Node):
             self.get_logger().error(f"{self._failure}; deactivating, configure again to go on")
             self.trigger_deactivate()
             self.trigger_cleanup()
-        wanted = self._active and any(self._has_subscribers(output) for output in self._outputs)
+        wanted = self._active and self._outputs.wanted()
         if wanted and not self._inputs:
             self._subscribe()
         elif not wanted and self._inputs:
             self._unsubscribe()
-
-    @staticmethod
-    def _has_subscribers(output: LifecyclePublisher[Any]) -> bool:
-        return bool(output.get_subscription_count())
 
     def _subscribe(self) -> None:
         profile = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -302,7 +275,7 @@ class FlowNode(LifecycleNodeMixin, Node):
                 self._refuse("an image without a stamp cannot be paired; the camera driver must fill header.stamp")
             return
         mask_invalid = self.get_parameter("mask_invalid").value
-        with_confidence = mask_invalid or self._has_subscribers(self._confidence_output)
+        with_confidence = mask_invalid or self._outputs.confidence_wanted()
         first, second = (frame, previous) if settings.backward else (previous, frame)
         estimate = estimator.estimate(first.image, second.image, with_confidence)
         self._counters.pairs_computed += 1
@@ -316,22 +289,10 @@ class FlowNode(LifecycleNodeMixin, Node):
         return np.where((estimate.confidence < threshold)[..., None], np.float32(np.nan), estimate.flow)
 
     def _publish(self, header: Header, previous: Frame, flow: NDArray[np.float32], estimate: FlowEstimate) -> None:
-        height, width = flow.shape[:2]
-        if self._has_subscribers(self._camera_info_output) and self._camera_info is not None:
-            self._camera_info_output.publish(scaled_camera_info(self._camera_info, header, width, height))
-        if self._has_subscribers(self._previous_stamp_output):
-            reference = TimeReference(header=header, source="previous image")
-            reference.time_ref.sec, reference.time_ref.nanosec = divmod(previous.stamp, NANOSECONDS)
-            self._previous_stamp_output.publish(reference)
-        if estimate.confidence is not None and self._has_subscribers(self._confidence_output):
-            self._confidence_output.publish(image_message(header, estimate.confidence))
-        if self._has_subscribers(self._flow_output):
-            self._flow_output.publish(image_message(header, flow))
-
+        self._outputs.publish_pair(header, previous.stamp, flow, estimate.confidence, self._camera_info)
         latency_ms = (self.get_clock().now().nanoseconds - stamp_of(header)) / 1e6
         inference_ms = estimate.inference_seconds * 1e3
-        self._latency_output.publish(Float64(data=latency_ms))
-        self._inference_output.publish(Float64(data=inference_ms))
+        self._outputs.publish_times(latency_ms, inference_ms)
         mean_confidence = None if estimate.confidence is None else float(estimate.confidence.mean())
         self._counters.pair_published(inference_ms, latency_ms, mean_confidence)
 
