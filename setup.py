@@ -76,6 +76,7 @@ setup(
     entry_points={
         "console_scripts": [
             "adapt_from_bag = mdflow_training.adapt_from_bag:main",
+            "adaptation_report = mdflow_training.adaptation_report:main",
             "build_engine = mdflow_ros.backends.build_engine:main",
             "camera_player = mdflow_ros.demo.camera_player:main",
             "deploy_model = mdflow_training.deploy_model:main",

@@ -8,13 +8,16 @@
     torchrun --nproc-per-node 4 training/adapt_from_bag.py robot.mcap
 
 Run the same command again to go on after an interruption. The folder gets the adapted ``teacher.onnx`` with its card,
-what was decided and why (``adaptation.json``), loss curves (``tensorboard --logdir``) and a contact sheet of frames.
+``report.html`` and ``report.json`` with the verdict, what was decided on the way and why (``adaptation.json``), loss
+curves (``tensorboard --logdir``) and a contact sheet of frames. ``--deploy`` gives an improved teacher to the running
+node. Exit status: 0 improved, 3 no change, 4 worse, 1 error, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -22,10 +25,15 @@ import torch
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation_config import AdaptationConfig, load_config
+from mdflow_training.adaptation_outcome import conclude, conclude_without_pairs, split_held_out
+from mdflow_training.adaptation_report import Report
+from mdflow_training.adaptation_verdict import Verdict
+from mdflow_training.deploy_model import deploy
 from mdflow_training.distributed import Context, reduce_mean, setup, teardown
-from mdflow_training.frame_source import PreparedPairs, prepare_pairs
-from mdflow_training.import_checkpoint import import_checkpoint
+from mdflow_training.frame_source import NotEnoughFrames, PreparedPairs, prepare_pairs
+from mdflow_training.model_store import ModelStore
 from mdflow_training.mutual_distillation import AdaptationResult, adapt
+from mdflow_training.running_node import DEFAULT_NODE, NodeError
 from mdflow_training.stage_loop import State
 
 INTERRUPTED = 130
@@ -58,41 +66,49 @@ def prepare_together(sources: list[str], folder: Path, config: AdaptationConfig,
 
 
 def adapt_from_recordings(
-    sources: list[str], out: Path, config: AdaptationConfig, model: Path, context: Context
-) -> AdaptationResult:
-    """Go from recordings to an adapted teacher in ``out``, and export it if it is another one.
+    sources: list[str], out: Path, config: AdaptationConfig, model: Path, context: Context, truth: Path | None = None
+) -> Report | None:
+    """Go from recordings to an adapted teacher in ``out`` and the report on it, which the main process returns.
 
     Raises:
         ValueError: recordings, settings or model cannot be used; the text names the fix.
         OSError: a file cannot be read or written.
     """
+    start = time.monotonic()
     teacher = load_teacher(model)
-    prepared = prepare_together(sources, out / "frames", config, context)
+    try:
+        prepared = prepare_together(sources, out / "frames", config, context)
+    except NotEnoughFrames as error:
+        return conclude_without_pairs(error, sources, out) if context.is_main else None
     if context.is_main:
         print(prepared.summary)
         print(f"  see {prepared.contact_sheet}", flush=True)
-    result = adapt(teacher, prepared.training, prepared.held_out, config, out, context)
-    if context.is_main and result.chosen != "initial":
-        import_checkpoint(
-            out / "teacher.pt",
-            out / "teacher.onnx",
-            name=out.name,
-            licence="unknown",
-            training_data=f"adapted from {model.name} to {', '.join(sources)}",
-        )
-    return result
+    to_choose_by, to_report_on = split_held_out(prepared.held_out)
+    result = adapt(teacher, prepared.training, to_choose_by, config, out, context)
+    if not context.is_main:
+        return None
+    print_decisions(result)
+    return conclude(result, to_report_on, sources, config, model, out, time.monotonic() - start, truth)
 
 
-def print_result(result: AdaptationResult, out: Path) -> None:
-    """Say what was decided."""
+def print_decisions(result: AdaptationResult) -> None:
+    """Say what was decided on the way."""
     for note in result.notes:
         print(note)
     if result.stopped is not None:
         print(f"stopped early: {result.stopped}")
-    if result.chosen == "initial":
-        print("no teacher was better than the one it began with on the held-out frames: keep that one")
-    else:
-        print(f"the adapted teacher ({result.chosen}) is {out / 'teacher.onnx'}")
+
+
+def finish(report: Report, out: Path, node: str | None) -> int:
+    """Say the verdict, and give an improved teacher to ``node``; returns the exit status."""
+    print(f"{report.verdict.value}: {report.reason}\nsee {out / 'report.html'}")
+    if report.verdict is Verdict.IMPROVED:
+        print(f"the adapted teacher is {out / 'teacher.onnx'}")
+        if node is not None:
+            print(deploy(out / "teacher.onnx", ModelStore(), node))
+    elif node is not None:
+        print("not deployed: the old model stays")
+    return report.verdict.exit_status
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -103,24 +119,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="YAML with the settings to change; training/configs has them all")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
+    parser.add_argument("--truth", type=Path, help="folder of true flows to report on, FIRST_SECOND.flo by the stamps")
+    parser.add_argument(
+        "--deploy", nargs="?", const=DEFAULT_NODE, metavar="NODE", help="give an improved teacher to the running node"
+    )
     options = parser.parse_args(arguments)
     out = options.out or Path("adaptations") / default_name(options.sources[0])
     try:
         config = load_config(options.config, options.set)
         context = setup()
         try:
-            result = adapt_from_recordings(options.sources, out, config, options.model, context)
+            report = adapt_from_recordings(options.sources, out, config, options.model, context, options.truth)
         finally:
             teardown()
-    except (ValueError, OSError) as error:
+        return 0 if report is None else finish(report, out, options.deploy)
+    except (ValueError, OSError, NodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command goes on from where {out} is", file=sys.stderr)
         return INTERRUPTED
-    if context.is_main:
-        print_result(result, out)
-    return 0
 
 
 def default_name(source: str) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +107,12 @@ class FramePairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
     def __getitem__(self, position: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:  # type: ignore[override]
         first, second = self.numbers[position]
         return read_image(self._folder, first), read_image(self._folder, second)
+
+    def part(self, start: int, stop: int) -> FramePairs:
+        """Return the pairs from ``start`` to before ``stop``."""
+        part = copy.copy(self)
+        part.numbers, part.stamps = self.numbers[start:stop], self.stamps[start:stop]
+        return part
 
 
 def pair_up(sequences: list[NDArray[np.int64]], strides: Sequence[int]) -> NDArray[np.int64]:

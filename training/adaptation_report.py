@@ -1,0 +1,233 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compare two models on recordings without labels: better, the same, or worse.
+
+    python training/adaptation_report.py robot.mcap --after adaptations/robot/teacher.onnx --out report
+    python training/adaptation_report.py robot.mcap --before A.onnx --after B.onnx --truth flows --out report
+
+Adaptation ends with such a report of its own. Writes ``report.html``, which holds its pictures, and ``report.json``.
+Exit status: 0 improved, 3 no change, 4 worse, 1 error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import torch
+
+from mdflow_ros.model.card import BUNDLED_MODEL, load_card, replace_file
+from mdflow_training.adaptation_verdict import LEVEL, RULE, Difference, Verdict, compare, decide
+from mdflow_training.census import Census
+from mdflow_training.evaluate import without_nan
+from mdflow_training.flow_peers import dis_flow
+from mdflow_training.frame_source import prepare_pairs
+from mdflow_training.held_out_measures import (
+    MATCH_ERROR,
+    MEASURES,
+    Figures,
+    Truth,
+    TwoWayMethod,
+    mean_figures,
+    measure_methods,
+    model_method,
+    peer_method,
+    truth_in,
+)
+from mdflow_training.mutual_distillation import measure_noise
+from mdflow_training.pair_batches import FramePairs
+from mdflow_training.report_page import Frame, Page, write_page
+
+BEFORE, AFTER, CONTROL, DIS = "before", "after", "control", "OpenCV DIS"
+MAXIMUM_PAIRS = 48
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the held-out pairs say.
+
+    Attributes:
+        verdict: see `mdflow_training.adaptation_verdict.RULE`.
+        reason: of the verdict, in words.
+        indices: of the pairs that were measured.
+        figures: each measure of each method, pair by pair.
+        differences: ``after - before`` and ``after - control``, by measure.
+        about: settings, recordings, models, time: whatever the reader has to know.
+    """
+
+    verdict: Verdict
+    reason: str
+    indices: list[int] = field(default_factory=list)
+    figures: dict[str, Figures] = field(default_factory=dict)
+    differences: dict[str, dict[str, Difference]] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """Return the mean of each measure of each method."""
+        return {name: mean_figures(figures) for name, figures in self.figures.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain types, as JSON has them."""
+        pairs = [
+            {"pair": index}
+            | {name: {measure: values[row] for measure, values in figures.items()} for name, figures in self._rows()}
+            for row, index in enumerate(self.indices)
+        ]
+        return {
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "rule": RULE,
+            "means": self.means(),
+            "differences": {
+                name: {measure: dataclasses.asdict(difference) for measure, difference in of_pair.items()}
+                for name, of_pair in self.differences.items()
+            },
+            "interval": LEVEL,
+            **self.about,
+            "pairs": pairs,
+        }
+
+    def _rows(self) -> list[tuple[str, dict[str, list[float]]]]:
+        return [
+            (name, {measure: values.tolist() for measure, values in figures.items()})
+            for name, figures in self.figures.items()
+        ]
+
+
+def compare_models(
+    models: Mapping[str, Path],
+    pairs: FramePairs,
+    truth: Truth | None = None,
+    chosen: bool = True,
+    maximum_pairs: int = MAXIMUM_PAIRS,
+) -> tuple[Report, list[Frame]]:
+    """Measure models and OpenCV's DIS on held-out pairs and decide.
+
+    Args:
+        models: ``before``, ``after`` and perhaps ``control``.
+        pairs: that no model was trained on, in the order of time.
+        truth: gives the true flow of some of the pairs, if there is any.
+        chosen: whether the training itself preferred ``after``.
+        maximum_pairs: so many are measured at most, evenly spread.
+
+    Returns:
+        The report, and the frames to show: those of the greatest gain, of the median, and of the greatest loss.
+
+    Raises:
+        ModelError: a model is missing or damaged.
+        ValueError: the truth does not fit the images.
+    """
+    if len(pairs) == 0:
+        return Report(*decide(None, chosen)), []
+    methods: dict[str, TwoWayMethod] = {name: model_method(model) for name, model in models.items()}
+    methods[DIS] = peer_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
+    height, width = pairs[0][0].shape[:2]
+    noise = measure_noise(pairs, (height, width))
+    count = min(len(pairs), maximum_pairs)
+    indices = [position * len(pairs) // count for position in range(count)]
+    figures = measure_methods(methods, pairs, indices, Census.for_noise(noise), truth)
+    differences = {
+        f"{AFTER} - {other}": {
+            measure: difference
+            for measure in MEASURES
+            if (difference := compare(figures[AFTER][measure], figures[other][measure])) is not None
+        }
+        for other in (BEFORE, CONTROL)
+        if other in figures
+    }
+    verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"].get(MATCH_ERROR), chosen)
+    about = {
+        "models": {name: _describe(model) for name, model in models.items()},
+        "images": {"width": width, "height": height, "held_out_pairs": len(pairs), "noise_grey_levels": noise},
+        "versions": _versions(),
+    }
+    report = Report(verdict, reason, indices, figures, differences, about)
+    return report, _frames_to_show(report, methods, pairs, truth)
+
+
+def _frames_to_show(
+    report: Report, methods: Mapping[str, TwoWayMethod], pairs: FramePairs, truth: Truth | None
+) -> list[Frame]:
+    """Estimate once more on three pairs, of which the worst is one."""
+    order = np.argsort(report.figures[AFTER][MATCH_ERROR] - report.figures[BEFORE][MATCH_ERROR], kind="stable")
+    rows = {"greatest gain": order[0], "median": order[len(order) // 2], "greatest loss": order[-1]}
+    frames = []
+    for title, row in rows.items():
+        index = report.indices[row]
+        first, second = pairs[index]
+        old, new = (report.figures[name][MATCH_ERROR][row] for name in (BEFORE, AFTER))
+        frames.append(
+            Frame(
+                f"{title}: pair {index}, match error {old:.4f} → {new:.4f}",
+                first,
+                methods[BEFORE](first, second),
+                methods[AFTER](first, second),
+                truth(index) if truth else None,
+            )
+        )
+    return frames
+
+
+def _describe(model: Path) -> dict[str, Any]:
+    card = load_card(model)
+    return {"path": str(model), "name": card.name, "sha256": card.sha256, "parent": card.parent}
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "opencv": cv2.__version__,
+        "processor": platform.processor() or platform.machine(),
+    }
+
+
+def write_report(report: Report, frames: list[Frame], folder: Path, run_folder: Path | None = None) -> None:
+    """Write ``report.json`` and ``report.html``; loss curves come from the run's folder, if there was a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = without_nan(report.as_dict())
+    replace_file(folder / "report.json", (json.dumps(content, indent=2) + "\n").encode())
+    about = {name: value for name, value in content.items() if name in report.about}
+    page = Page(report.verdict.value, report.reason, RULE, report.means(), report.differences, frames, about)
+    write_page(page, folder / "report.html", run_folder)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare from the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", nargs="+", help="recordings that no model was trained on; see frame_source.py")
+    parser.add_argument("--before", type=Path, default=BUNDLED_MODEL, help="the old model (default: bundled)")
+    parser.add_argument("--after", type=Path, required=True, help="the new model")
+    parser.add_argument("--control", type=Path, help="a model to compare the new one with, too")
+    parser.add_argument("--truth", type=Path, help="folder of true flows, FIRST_SECOND.flo by the stamps in ns")
+    parser.add_argument("--maximum-pairs", type=int, default=MAXIMUM_PAIRS, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
+    options = parser.parse_args(arguments)
+    models = {BEFORE: options.before, AFTER: options.after}
+    if options.control is not None:
+        models[CONTROL] = options.control
+    try:
+        pairs = prepare_pairs(options.sources, options.out / "frames").held_out
+        truth = truth_in(options.truth, pairs.stamps) if options.truth else None
+        report, frames = compare_models(models, pairs, truth, maximum_pairs=options.maximum_pairs)
+        write_report(report, frames, options.out)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{report.verdict.value}: {report.reason}\nsee {options.out / 'report.html'}")
+    return report.verdict.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

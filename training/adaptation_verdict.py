@@ -1,0 +1,117 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Decide, from measures on held-out pairs, whether an adapted teacher is better than the one it came from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL = 0.95
+DRAWS = 4000
+MINIMUM_GAIN = 0.01
+"""Share of the old error that the new one has to save: what is less is not worth a change."""
+
+MINIMUM_PAIRS = 8
+"""Fewer pairs prove nothing: an interval over them is too narrow."""
+
+RULE = (
+    f"The match error decides, on pairs that neither the training nor the choice of the teacher has seen. "
+    f"'improved': the {LEVEL:.0%} bootstrap interval of the difference after - before lies below 0 and its mean is at "
+    f"least {MINIMUM_GAIN:.0%} of the old error, over {MINIMUM_PAIRS} pairs or more, and the label-free check of the "
+    f"training chose the teacher. 'worse': the interval lies above 0. Everything else is 'no change'. "
+    f"Only an improved teacher replaces the old one."
+)
+
+
+class Verdict(Enum):
+    """What an adaptation came to."""
+
+    IMPROVED = "improved"
+    NO_CHANGE = "no change"
+    WORSE = "worse: keep the old model"
+
+    @property
+    def exit_status(self) -> int:
+        """What the command exits with; 1 and 2 are errors."""
+        return {Verdict.IMPROVED: 0, Verdict.NO_CHANGE: 3, Verdict.WORSE: 4}[self]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How one method differs from another in one measure.
+
+    Attributes:
+        mean: of the differences, pair by pair.
+        interval: its bootstrap interval.
+        relative: the mean as a share of the other method's mean; NaN if that is 0.
+        pairs: that have the measure with both methods.
+    """
+
+    mean: float
+    interval: tuple[float, float]
+    relative: float
+    pairs: int
+
+
+def compare(values: NDArray[np.float64], others: NDArray[np.float64]) -> Difference | None:
+    """Compare two methods by one measure on the same pairs, ``(pairs,)`` each; None if no pair has it with both."""
+    both = np.isfinite(values) & np.isfinite(others)
+    if not both.any():
+        return None
+    differences, base = (values - others)[both], float(others[both].mean())
+    mean = float(differences.mean())
+    return Difference(mean, bootstrap_interval(differences), mean / base if base else np.nan, len(differences))
+
+
+def bootstrap_interval(differences: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+    """Return the percentile interval of the mean, by the circular block bootstrap.
+
+    Frames that follow each other are alike, and drawn one by one they would pass as independent; so blocks of them are
+    drawn, of about n^(1/3). Source: Politis and Romano, A Circular Block-Resampling Procedure for Stationary Data,
+    1992.
+
+    Args:
+        differences: ``(n,)`` in the order of time.
+        seed: equal arguments give equal results.
+    """
+    count = len(differences)
+    block = max(1, round(count ** (1 / 3)))
+    starts = np.random.default_rng(seed).integers(0, count, (DRAWS, math.ceil(count / block), 1))
+    drawn = ((starts + np.arange(block)) % count).reshape(DRAWS, -1)[:, :count]
+    low, high = np.quantile(differences[drawn].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def decide(difference: Difference | None, chosen: bool) -> tuple[Verdict, str]:
+    """Apply `RULE`.
+
+    Args:
+        difference: of the match error, after - before; None if there are no pairs.
+        chosen: whether the training itself chose the teacher over the old one.
+
+    Returns:
+        The verdict and its reason.
+    """
+    if difference is None:
+        return Verdict.NO_CHANGE, "there are no held-out pairs to judge by"
+    low, high = difference.interval
+    shown = (
+        f"the match error changes by {difference.relative:+.1%} ({difference.mean:+.4f}, {LEVEL:.0%} interval "
+        f"{low:+.4f} to {high:+.4f}, {difference.pairs} pairs)"
+    )
+    if low > 0:
+        return Verdict.WORSE, shown
+    if not high < 0:
+        return Verdict.NO_CHANGE, f"{shown}, which may be chance"
+    if difference.pairs < MINIMUM_PAIRS:
+        return Verdict.NO_CHANGE, f"{shown}, but so few pairs prove nothing: {MINIMUM_PAIRS} are needed"
+    if -difference.relative < MINIMUM_GAIN:
+        return Verdict.NO_CHANGE, f"{shown}, which is too little"
+    if not chosen:
+        return Verdict.NO_CHANGE, f"{shown}, but the label-free check of the training chose no new teacher"
+    return Verdict.IMPROVED, shown
