@@ -3,8 +3,8 @@
 """Train the teacher from scratch on synthetic pairs with known flow.
 
 The run folder holds ``config.yaml``, ``last.pt`` (everything that resuming needs), ``best.pth`` and ``last.pth``
-(averaged weights, for import_checkpoint.py), ``curve.csv`` and TensorBoard's events. Start the same command again to
-resume.
+(averaged weights, for import_checkpoint.py), ``phaseN.pth`` (the same at the end of each phase), ``curve.csv`` and
+TensorBoard's events. Start the same command again to resume.
 """
 
 from __future__ import annotations
@@ -50,18 +50,26 @@ MOST_BAD_STEPS = 20
 
 @dataclass(frozen=True)
 class Step:
-    """What happens in one step: its phase, its pairs and its learning rate."""
+    """What happens in one step.
+
+    Attributes:
+        phase: its settings.
+        plan: its pairs.
+        learning_rate: of the optimizer.
+        ends_phase: number of the phase, from 1, whose last step this is; else None.
+    """
 
     phase: Phase
     plan: BatchPlan
     learning_rate: float
+    ends_phase: int | None
 
 
 def schedule(config: PretrainConfig, world_size: int) -> list[Step]:
     """Return every step of a run; in each phase the learning rate rises linearly and falls as a cosine (one cycle)."""
     steps: list[Step] = []
     first = 0
-    for phase in config.phases:
+    for phase_number, phase in enumerate(config.phases, 1):
         pairs = phase.batch * world_size
         count = math.ceil(phase.samples / (2 * pairs))
         for number in range(count):
@@ -73,7 +81,8 @@ def schedule(config: PretrainConfig, world_size: int) -> list[Step]:
                 floor = phase.final_share
                 factor = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall))
             plan = BatchPlan(first, phase.batch, phase.size, phase.world_share)
-            steps.append(Step(phase, plan, phase.learning_rate * factor))
+            ends_phase = phase_number if number + 1 == count else None
+            steps.append(Step(phase, plan, phase.learning_rate * factor, ends_phase))
             first += pairs
     return steps
 
@@ -235,12 +244,11 @@ def train(config: PretrainConfig, folder: Path, context: Context) -> None:
     validation_pairs = SyntheticPairs(held_out, VALIDATION_SEED)
     for step, batch in zip(steps, batches, strict=True):
         loss, error = training.step(step, batch)
-        last = step is steps[-1]
         if report:
             report.step(step, loss, error)
-            if training.steps % config.validation_every == 0 or last:
-                report.validation(training.validate(validation_pairs))
-            if training.steps % config.save_every == 0 or last:
+            if training.steps % config.validation_every == 0 or step.ends_phase:
+                report.validation(training.validate(validation_pairs), step.ends_phase)
+            if training.steps % config.save_every == 0 or step.ends_phase:
                 save_state(folder / "last.pt", training.state())
     if report:
         report.close()
@@ -274,23 +282,32 @@ class Report:
         self.writer.add_scalar("train/learning_rate", step.learning_rate, samples)
         self.writer.add_scalar("train/samples_per_second", rate, samples)
 
-    def validation(self, errors: dict[str, float]) -> None:
-        """Note a validation and export the weights, as best if they are."""
+    def validation(self, errors: dict[str, float], ended_phase: int | None) -> None:
+        """Note a validation and export the weights, as best if they are, and for good at the end of a phase."""
         samples = self.training.samples
         for name, value in errors.items():
             self.writer.add_scalar(f"validation/{name}", value, samples)
-        curve = self.folder / "curve.csv"
-        new = not curve.exists()
-        with curve.open("a", newline="") as stream:
-            rows = csv.writer(stream)
-            if new:
-                rows.writerow(["samples", *(f"{name}_epe" for name in errors)])
-            rows.writerow([samples, *(f"{value:.4f}" for value in errors.values())])
+        self._extend_curve(errors)
         self.training.export(self.folder / "last.pth", errors)
+        if ended_phase:
+            self.training.export(self.folder / f"phase{ended_phase}.pth", errors)
         if errors["mean"] < self.training.best:
             self.training.best = errors["mean"]
             self.training.export(self.folder / "best.pth", errors)
         self.bar.write(f"{samples} samples: validation EPE " + ", ".join(f"{k} {v:.3f}" for k, v in errors.items()))
+
+    def _extend_curve(self, errors: dict[str, float]) -> None:
+        """Add a row to ``curve.csv``, without rows that a killed run wrote after its last state."""
+        curve = self.folder / "curve.csv"
+        header = ["samples", *(f"{name}_epe" for name in errors)]
+        samples = self.training.samples
+        rows = list(csv.reader(curve.read_text().splitlines()))[1:] if curve.exists() else []
+        rows = [row for row in rows if int(row[0]) < samples]
+        rows.append([str(samples), *(f"{value:.4f}" for value in errors.values())])
+        aside = curve.with_suffix(".aside")
+        with aside.open("w", newline="") as stream:
+            csv.writer(stream).writerows([header, *rows])
+        aside.replace(curve)
 
     def close(self) -> None:
         """Finish the bar and the events."""
