@@ -230,12 +230,21 @@ def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:
     path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
-def train(config: PretrainConfig, folder: Path, context: Context) -> None:
-    """Train, from ``folder/last.pt`` if it is there, until every phase is over."""
+def train(config: PretrainConfig, folder: Path, context: Context, changed: bool = False) -> None:
+    """Train, from ``folder/last.pt`` if it is there, until every phase is over.
+
+    Args:
+        config: the settings.
+        folder: of the run.
+        context: which process this is.
+        changed: whether settings or pairs are others than before, so that earlier validations do not compare.
+    """
     train_textures, held_out = split(open_library(config))
     training = Training(config, context)
     if (folder / "last.pt").exists():
         training.restore(load_state(folder / "last.pt"))
+        if changed:
+            training.best = math.inf
         LOGGER.info("resumed at step %d, %d samples", training.steps, training.samples)
     steps = schedule(config, context.world_size)[training.steps :]
     requests = BatchRequests([step.plan for step in steps], context.rank)
@@ -320,7 +329,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=Path(__file__).parent / "configs" / "pretrain.yaml")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
-    parser.add_argument("--changed-config", action="store_true", help="resume with other settings than before")
+    parser.add_argument(
+        "--changed-config",
+        action="store_true",
+        help="resume with other settings or textures than before; the best weights are then sought anew",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -332,7 +345,7 @@ def main(arguments: list[str] | None = None) -> int:
             if context.is_main:
                 options.out.mkdir(parents=True, exist_ok=True)
                 keep_config(config, options.out, options.changed_config)
-            train(config, options.out, context)
+            train(config, options.out, context, options.changed_config)
         finally:
             distributed.teardown()
     except (OSError, ValueError, FloatingPointError) as error:
