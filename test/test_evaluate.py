@@ -157,15 +157,25 @@ def test_generated_sets_are_measured_without_any_file(evaluate, monkeypatch):
 
 
 def test_generated_truth_explains_the_images():
+    for pairs in synthetic_sets(6).values():
+        unmoved, explained = np.array([differences(pair.load()) for pair in pairs]).T
+        # Noise, blur and exposure differ from image to image and remain; in slow pairs little else does.
+        assert (explained < unmoved).all()
+        assert explained.sum() < 0.6 * unmoved.sum()
+
+
+def differences(pair: LoadedPair) -> tuple[float, float]:
+    """Return how much the images differ where both show the scene, as they are and after the true motion."""
+    rows, columns = np.mgrid[: pair.first.shape[0], : pair.first.shape[1]].astype(np.float32)
+    moved = cv2.remap(pair.second, columns + pair.truth[..., 0], rows + pair.truth[..., 1], cv2.INTER_LINEAR)
+    unmoved, explained = (abs(image.astype(float) - pair.first).mean(axis=2) for image in (pair.second, moved))
+    return unmoved[pair.visible].mean(), explained[pair.visible].mean()
+
+
+def test_generated_pairs_are_the_same_every_time():
     for pair, *_ in synthetic_sets(1).values():
-        loaded = pair.load()
-        again = pair.load()
-        assert (loaded.first == again.first).all() and (loaded.truth == again.truth).all()
-        rows, columns = np.mgrid[: loaded.first.shape[0], : loaded.first.shape[1]].astype(np.float32)
-        warped = cv2.remap(loaded.second, columns + loaded.truth[..., 0], rows + loaded.truth[..., 1], cv2.INTER_LINEAR)
-        difference = abs(warped.astype(float) - loaded.first).mean(axis=2)[loaded.visible].mean()
-        unmoved = abs(loaded.second.astype(float) - loaded.first).mean(axis=2)[loaded.visible].mean()
-        assert difference < 0.6 * unmoved
+        once, again = pair.load(), pair.load()
+        assert (once.first == again.first).all() and (once.truth == again.truth).all()
 
 
 def test_mdflow_s_protocol_has_its_own_sizes():
