@@ -27,7 +27,7 @@ import onnxruntime
 import torch
 
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card, replace_file
-from mdflow_training.adaptation_verdict import LEVEL, RULE, Difference, Verdict, compare, decide
+from mdflow_training.adaptation_verdict import LEVEL, RULE, Difference, Verdict, compare, decide, describe_control
 from mdflow_training.census import Census
 from mdflow_training.evaluate import without_nan
 from mdflow_training.flow_peers import dis_flow
@@ -146,6 +146,9 @@ def compare_models(
         if other in figures
     }
     verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"].get(MATCH_ERROR), chosen)
+    against_control = differences.get(f"{AFTER} - {CONTROL}", {}).get(MATCH_ERROR)
+    if against_control is not None:
+        reason += f"; {describe_control(against_control)}"
     about = {
         "models": {name: _describe(model) for name, model in models.items()},
         "images": {"width": width, "height": height, "held_out_pairs": len(pairs), "noise_grey_levels": noise},

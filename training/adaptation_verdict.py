@@ -115,3 +115,13 @@ def decide(difference: Difference | None, chosen: bool) -> tuple[Verdict, str]:
     if not chosen:
         return Verdict.NO_CHANGE, f"{shown}, but the label-free check of the training chose no new teacher"
     return Verdict.IMPROVED, shown
+
+
+def describe_control(difference: Difference) -> str:
+    """Say what the student was good for, by the difference of the match error, after - control."""
+    low, high = difference.interval
+    relation = "better than" if high < 0 else "worse than" if low > 0 else "no different from"
+    return (
+        f"the teacher is {relation} the control, its plain unsupervised training for as many updates without a student "
+        f"({difference.relative:+.1%}, {LEVEL:.0%} interval {low:+.4f} to {high:+.4f})"
+    )
