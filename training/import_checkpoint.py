@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,7 @@ def import_checkpoint(
     name: str | None = None,
     licence: str = "unknown",
     training_data: str = "unknown",
+    metrics: dict[str, Any] | None = None,
 ) -> ModelCard:
     """Write ``out`` and its card from ``checkpoint``.
 
@@ -81,6 +83,7 @@ def import_checkpoint(
         name: the model's name; the checkpoint's file name by default.
         licence: of the weights.
         training_data: what it learnt from.
+        metrics: measured figures, by data set.
 
     Raises:
         ModelError: see `load_checkpoint`.
@@ -99,9 +102,23 @@ def import_checkpoint(
         licence=licence,
         parent=f"sha256:{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}",
         training_data=training_data,
+        metrics=metrics or {},
         training=content.training,
     )
     return save_model(graph.SerializeToString(deterministic=True), card, out)
+
+
+def metrics_of(report: Path) -> dict[str, Any]:
+    """Return what a card keeps of a report of ``evaluate``: endpoint error in pixels and AUSE, by data set.
+
+    Raises:
+        ModelError: the file is no such report.
+    """
+    try:
+        sets = json.loads(report.read_text(encoding="utf-8"))["sets"]
+        return {name: {key: round(figures[key], 3) for key in ("epe", "ause")} for name, figures in sets.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{report} is no report of training/evaluate.py: {error!r}") from error
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -124,6 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--name", help="name of the model (default: the checkpoint's file name)")
     parser.add_argument("--licence", default="unknown", help="licence of the weights")
     parser.add_argument("--training-data", default="unknown", help="what the weights learnt from")
+    parser.add_argument("--metrics", type=Path, help="report of training/evaluate.py, for the card")
     options = parser.parse_args(arguments)
     try:
         card = import_checkpoint(
@@ -135,6 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
             name=options.name,
             licence=options.licence,
             training_data=options.training_data,
+            metrics=metrics_of(options.metrics) if options.metrics else None,
         )
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
