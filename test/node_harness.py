@@ -47,10 +47,16 @@ LOSE_NOTHING = [
 
 
 @contextmanager
-def running_node(domain: int, *ros_arguments: str, lose_nothing: bool = True) -> Iterator[subprocess.Popen[str]]:
-    """Run the flow node with ``--ros-args`` and end it by Ctrl-C; it must exit cleanly."""
+def running_node(
+    domain: int, *ros_arguments: str, lose_nothing: bool = True, before: str = ""
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the flow node with ``--ros-args`` and end it by Ctrl-C; it must exit cleanly.
+
+    ``before`` is Python to run in its process first.
+    """
     environment = {**os.environ, **ENVIRONMENT, "ROS_DOMAIN_ID": str(domain)}
-    command = [sys.executable, "-m", "mdflow_ros.node.flow_node", "--ros-args", "-p", "backend:=onnxruntime"]
+    program = f"{before}\nimport sys\nfrom mdflow_ros.node.flow_node import main\nsys.exit(main())"
+    command = [sys.executable, "-c", program, "--ros-args", "-p", "backend:=onnxruntime"]
     command += LOSE_NOTHING if lose_nothing else []
     process = subprocess.Popen(
         [*command, *ros_arguments], env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True

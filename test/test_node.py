@@ -327,6 +327,41 @@ def test_reloading_swaps_the_model_or_keeps_the_old_one(camera: Client, tmp_path
     camera.publish_and_wait(FRAME, 1300)
 
 
+LOSE_THE_DEVICE = """
+from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.core.estimator import FlowEstimator
+
+estimate, calls = FlowEstimator.estimate, []
+
+
+def fail_at_the_second_pair(*arguments):
+    calls.append(arguments)
+    if len(calls) == 2:
+        raise BackendError("cudaStreamSynchronize: device lost (46)")
+    return estimate(*arguments)
+
+
+FlowEstimator.estimate = fail_at_the_second_pair
+"""
+
+
+def test_a_lost_device_leaves_an_unconfigured_node_that_can_start_again() -> None:
+    with running_node(DOMAIN + 1, before=LOSE_THE_DEVICE), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        camera.publish(FRAME, 1000)
+        camera.publish_and_wait(FRAME, 1100)
+        camera.publish(FRAME, 1200)
+        camera.spin_until(lambda: camera.image.get_subscription_count() == 0, "the node to stop listening")
+        diagnostics = camera.latest_diagnostics()
+        assert diagnostics["level"] == "2" and "device lost (46)" in diagnostics["message"]
+        assert camera.state() == "unconfigured"
+        assert camera.change_state(Transition.TRANSITION_CONFIGURE)
+        assert camera.change_state(Transition.TRANSITION_ACTIVATE)
+        camera.wait_until_listening()
+        camera.publish(FRAME, 2000)
+        camera.publish_and_wait(FRAME, 2100)
+
+
 def test_compressed_images() -> None:
     first, second = shifted_pair(256, 320, right=7, down=-3)
     with running_node(DOMAIN + 1, "-p", "image_transport:=compressed"), client(DOMAIN + 1) as camera:
