@@ -163,6 +163,7 @@ def test_two_rounds_and_the_control_that_has_no_student(tmp_path: Path):
     first = torch.load(tmp_path / "round1/stage2/result.pt", weights_only=True)["state"]
     assert result.student_state is not None
     apart = max(float((value - first[name]).abs().max()) for name, value in result.student_state.items())
+    assert any(note.startswith("control: ") for note in result.notes)
     assert 0 < apart < 2 * 4e-4, "round 2 goes on with the student of round 1"
     states = [result.teachers[name] for name in ("stage1", "round2/stage3", "control")]
     for one, other in ((0, 1), (0, 2), (1, 2)):

@@ -182,7 +182,9 @@ class _Adaptation:
                 break
         if rounds:
             self.result.teachers["control"] = state
-            self._score("control", self._teacher(state))
+            control, chosen = self._score("control", self._teacher(state)), self.result.scores[self.result.chosen]
+            merit = "did as well without a student" if control.error <= chosen.error else "did worse without a student"
+            self.result.notes.append(f"control: label-free error {control.error:.4f}: as many updates {merit}")
 
     def _consider(self, name: str, stage: StageResult) -> bool:
         """Score a new teacher and keep it if it earns its place."""
