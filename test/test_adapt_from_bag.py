@@ -11,6 +11,7 @@ from textured_pairs import AffinePair
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adapt_from_bag import default_name, load_teacher, main
+from mdflow_training.adaptation_verdict import Verdict
 
 QUICK = [
     argument
@@ -23,6 +24,9 @@ QUICK = [
     )
     for argument in ("--set", setting)
 ]
+
+NOT_IMPROVED = {Verdict.NO_CHANGE.exit_status, Verdict.WORSE.exit_status}
+"""So few frames never prove that a teacher is better."""
 
 
 @pytest.fixture
@@ -39,23 +43,24 @@ def drive(tmp_path: Path) -> Path:
 def test_a_recording_becomes_a_deployable_teacher(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "run"
     arguments = [f"images:{drive}", "--out", str(out), "--set", "validation.gate=false", *QUICK]
-    assert main(arguments) == 0
+    assert main(arguments) in NOT_IMPROVED
     printed = capsys.readouterr().out
-    assert str(out / "teacher.onnx") in printed and "label-free error" in printed
+    assert str(out / "report.html") in printed and "label-free error" in printed
     adapted, card = load_weights(out / "teacher.onnx")
     assert card.cost_volume_normalization and "drive" in card.training_data
     bundled = load_teacher(BUNDLED_MODEL)
     changes = [float((torch.from_numpy(adapted[name].copy()) - value).abs().max()) for name, value in bundled.items()]
     assert 0 < max(changes) < 1e-3
     assert json.loads((out / "adaptation.json").read_text())["chosen"] == "stage1"
-    assert main(arguments) == 0, "a second call finds everything done"
+    assert main(arguments) in NOT_IMPROVED, "a second call finds everything done"
     assert load_card(out / "teacher.onnx").sha256 == card.sha256
 
 
-def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path):
     out = tmp_path / "run"
-    assert main([f"images:{drive}", "--out", str(out), "--set", "validation.minimum_gain=0.99", *QUICK]) == 0
-    assert "keep that one" in capsys.readouterr().out and not (out / "teacher.onnx").exists()
+    assert main([f"images:{drive}", "--out", str(out), "--set", "validation.minimum_gain=0.99", *QUICK]) in NOT_IMPROVED
+    assert json.loads((out / "adaptation.json").read_text())["chosen"] == "initial"
+    assert (out / "rejected.onnx").exists() and not (out / "teacher.onnx").exists()
 
 
 @pytest.mark.parametrize(
