@@ -155,7 +155,7 @@ class OptimizationSettings(Settings):
     steps: Annotated[int, Field(ge=0)] = 400
     batch_size: Count = 4
     """Pairs per step, over all processes."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-4
     warm_up: Share = 0.05
     """Share of the steps over which the learning rate rises from 0."""
     final_learning_rate: Share = 0.1
@@ -188,7 +188,7 @@ class Stage1Settings(TeacherStageSettings):
 class Stage2Settings(Settings):
     """Teacher to student: pseudo-labels alone."""
 
-    optimization: OptimizationSettings = OptimizationSettings(steps=600, learning_rate=4e-4, weight_decay=1e-4)
+    optimization: OptimizationSettings = OptimizationSettings(steps=600, weight_decay=1e-4)
     selection: SelectionSettings = SelectionSettings()
     occlusion: VisibilityMethod = "forward_backward"
     sequence_decay: Share = 0.8
