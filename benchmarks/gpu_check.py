@@ -18,12 +18,12 @@ import numpy as np
 from gpu_agreement import Agreement, Pair, measure_agreement, real_pairs
 from gpu_latency import Latency, measure_latency
 
-from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable, Size
+from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.engine_cache import EngineCache
 from mdflow_ros.backends.selection import BACKENDS, create_backend
 from mdflow_ros.backends.tensorrt_library import load_tensorrt
 from mdflow_ros.core.estimator import FlowEstimator
-from mdflow_ros.core.flow_resizing import resize_image
+from mdflow_ros.core.flow_resizing import Size, resize_image
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card, replace_file
 
 TENSORRT = "tensorrt"

@@ -14,15 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import lz4.frame
-
-from mdflow_training.bag_message import RawMessage, canonical_type, zstd
+from mdflow_training.bag_message import RawMessage, canonical_type
+from mdflow_training.salvage_compression import decompress_intact
 
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 LAST_OPCODE = 0x0F
-# Chunks are decompressed by so many bytes at a time, to keep what comes before an error.
-STEP = 4096
 
 
 def salvage_mcap(path: Path, losses: list[str]) -> Iterator[RawMessage]:
@@ -67,7 +64,7 @@ def _chunk_records(chunk: bytes, losses: list[str]) -> Iterator[tuple[int, bytes
         return
     uncompressed_size, checksum, name_length = struct.unpack_from("<QII", chunk, 16)
     compression = chunk[32 : 32 + name_length].decode("ascii", "replace")
-    body = _decompress(chunk[40 + name_length :], compression)
+    body = decompress_intact(chunk[40 + name_length :], compression)
     if len(body) == uncompressed_size and checksum and crc32(body) != checksum:
         losses.append(f"a chunk of {len(body)} bytes fails its checksum and was left out")
         return
@@ -79,22 +76,6 @@ def _chunk_records(chunk: bytes, losses: list[str]) -> Iterator[tuple[int, bytes
         position += 9 + length
         if position <= len(body):
             yield opcode, body[position - length : position]
-
-
-def _decompress(data: bytes, compression: str) -> bytes:
-    """Decompress as many bytes as are intact."""
-    if compression == "":
-        return data
-    decompressor = {"zstd": zstd.ZstdDecompressor, "lz4": lz4.frame.LZ4FrameDecompressor}.get(compression)
-    if decompressor is None:
-        return b""
-    stream, plain = decompressor(), bytearray()
-    try:
-        for start in range(0, len(data), STEP):
-            plain += stream.decompress(data[start : start + STEP])
-    except (zstd.ZstdError, RuntimeError, EOFError):  # RuntimeError is lz4's
-        pass
-    return bytes(plain)
 
 
 def _interpret(

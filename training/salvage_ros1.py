@@ -7,21 +7,17 @@ A ROS 1 recording that was killed (``.bag.active``) never has an index. Format: 
 
 from __future__ import annotations
 
-import bz2
 import struct
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import lz4.frame
-
 from mdflow_training.bag_message import RawMessage, canonical_type
+from mdflow_training.salvage_compression import decompress_intact
 
 MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE, CHUNK, CONNECTION = 2, 5, 7
-# Chunks are decompressed by so many bytes at a time, to keep what comes before an error.
-STEP = 4096
 
 
 def salvage_ros1(path: Path, losses: list[str]) -> Iterator[RawMessage]:
@@ -34,7 +30,7 @@ def salvage_ros1(path: Path, losses: list[str]) -> Iterator[RawMessage]:
         for header, data in _records(file, losses):
             if header.get("op") != bytes([CHUNK]):
                 continue
-            body = _decompress(data, header.get("compression", b"").decode("ascii", "replace"))
+            body = decompress_intact(data, header.get("compression", b"").decode("ascii", "replace"))
             size = _number(header, "size")
             if len(body) < size:
                 losses.append(f"{size - len(body)} of {size} bytes of a chunk are lost")
@@ -73,22 +69,6 @@ def _header(fields: bytes) -> dict[str, bytes]:
             header[name.decode("ascii", "replace")] = value
         position += 4 + length
     return header
-
-
-def _decompress(data: bytes, compression: str) -> bytes:
-    """Decompress as many bytes as are intact."""
-    if compression == "none":
-        return data
-    decompressor = {"bz2": bz2.BZ2Decompressor, "lz4": lz4.frame.LZ4FrameDecompressor}.get(compression)
-    if decompressor is None:
-        return b""
-    stream, plain = decompressor(), bytearray()
-    try:
-        for start in range(0, len(data), STEP):
-            plain += stream.decompress(data[start : start + STEP])
-    except (OSError, RuntimeError, EOFError):  # OSError is bz2's, RuntimeError lz4's
-        pass
-    return bytes(plain)
 
 
 def _interpret(header: dict[str, bytes], data: bytes, connections: dict[int, tuple[str, str]]) -> RawMessage | None:

@@ -11,10 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mdflow_ros.backends.backend import BackendError, BackendUnavailable, Size
+from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.backends.engine_cache import EngineCache
 from mdflow_ros.backends.tensorrt_library import load_tensorrt
-from mdflow_ros.core.flow_resizing import network_size
+from mdflow_ros.core.flow_resizing import Size, network_size
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
 

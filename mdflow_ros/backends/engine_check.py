@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.backends.backend import BackendError, BackendOptions, Size
+from mdflow_ros.backends.backend import BackendError, BackendOptions
 from mdflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from mdflow_ros.backends.tensorrt_library import make_logger
 from mdflow_ros.backends.tensorrt_runner import TensorRtRunner
+from mdflow_ros.core.flow_resizing import Size
 
 TOLERANCES = {"flow": 0.05, "confidence": 0.01}
 """Largest mean absolute difference, of flow in pixels. Half precision alone makes up to 0.003 and 0.0014; wrong

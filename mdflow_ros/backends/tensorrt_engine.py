@@ -14,11 +14,12 @@ from types import ModuleType
 import numpy as np
 import onnx
 
-from mdflow_ros.backends.backend import BackendError, Size
+from mdflow_ros.backends.backend import BackendError
 from mdflow_ros.backends.cuda_driver import Gpu
 from mdflow_ros.backends.engine_cache import EngineCache, EngineKey, EngineMissing
 from mdflow_ros.backends.engine_check import check_engine
 from mdflow_ros.backends.tensorrt_builder import build_serialized_engine
+from mdflow_ros.core.flow_resizing import Size
 from mdflow_ros.model.card import ModelError, sha256_of
 from mdflow_ros.model.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights

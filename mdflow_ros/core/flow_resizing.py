@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes, and what a change of size does to images and to flow. Every size is ``(width, height)`` in pixels."""
+"""Sizes, and what a change of size does to images and to flow."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Size = tuple[int, int]
+"""Width and height, in pixels."""
 
 
 def network_size(size: Size, multiple: int) -> Size:

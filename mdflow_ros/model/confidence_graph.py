@@ -9,8 +9,7 @@ point is hidden or has left the image.
 
 - ``visibility = t / (t + |f + b'|^2)`` with ``t = 0.01 (|f|^2 + |b'|^2) + 0.5`` and ``b'`` the backward flow at the
   matched point: 1/2 exactly where UnFlow (Meister et al., AAAI 2018) and MDFlow's repository draw the line,
-  ``|f + b'|^2 = t``. Against the yes or no, this took the AUSE of the first bundled weights' flow from 0.37 to 0.15 on
-  a KITTI pair (``training/evaluate.py``).
+  ``|f + b'|^2 = t``.
 - ``d``: soft Hamming distance in [0, 0.98] of the 7x7 census transforms of the image and of the other one warped to it,
   mean of 49 taps, luma in [0, 255] (UnFlow; constants as in DDFlow and UFlow).
 """
@@ -23,8 +22,8 @@ from mdflow_ros.model.graph_builder import LAST, GraphBuilder
 from mdflow_ros.model.warp_graph import warp
 
 TAU = 0.30
-"""Census distance at which reliability has fallen to 1/e. Of matches wrong by over 2 px, 15 % lie below it, of those
-right within 0.5 px 75 %."""
+"""Census distance at which reliability has fallen to 1/e: between that of exact matches in noisy images and that of
+random ones. MDFlow's own tau is not published."""
 
 RELATIVE_TOLERANCE = 0.01
 ABSOLUTE_TOLERANCE = 0.5

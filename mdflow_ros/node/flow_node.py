@@ -31,7 +31,7 @@ from std_srvs.srv import Trigger
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.core.estimator import FlowEstimate, FlowEstimator
 from mdflow_ros.core.frame_pairing import Frame, FramePairer
-from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding
+from mdflow_ros.core.image_decoding import UnsupportedEncoding
 from mdflow_ros.model.card import ModelError
 from mdflow_ros.node.diagnostics import FlowCounters, diagnostic_array
 from mdflow_ros.node.flow_outputs import FlowOutputs
@@ -251,7 +251,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         except UnsupportedEncoding as error:
             self._counters.frames_unsupported += 1
             self._refuse(str(error))
-        except (CorruptImage, ValueError) as error:
+        except ValueError as error:  # CorruptImage, or a size that the estimator refuses
             self._counters.frames_corrupt += 1
             self._refuse(f"dropped an image: {error}")
         except BackendError as error:

@@ -12,8 +12,9 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from mdflow_ros.backends.backend import BackendOptions, Size
+from mdflow_ros.backends.backend import BackendOptions
 from mdflow_ros.backends.selection import AUTO, BACKENDS
+from mdflow_ros.core.flow_resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
 
 
@@ -156,7 +157,9 @@ class Settings:
 
         width, height = value("inference_size")
         inference_size = (width, height) if width else None
-        options = BackendOptions(inference_size, value("threads"), value("precision"), value("force_engine_update"))
+        options = BackendOptions(
+            threads=value("threads"), precision=value("precision"), force_engine_update=value("force_engine_update")
+        )
         return cls(
             model=Path(value("model")).expanduser() if value("model") else BUNDLED_MODEL,
             backend=value("backend"),
