@@ -30,6 +30,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from mdflow_ros.model.architecture import FINEST_LEVEL
+from mdflow_ros.model.weights import load_weights as deployed_weights
 from mdflow_training import distributed
 from mdflow_training.checkpointing import capture_random_state, load_state, restore_random_state, save_state
 from mdflow_training.directions import stack_directions
@@ -211,7 +212,9 @@ class Training:
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a ``.pth``, plain or under the key ``state_dict``."""
+    """Read the weights of a deployable model, or of a ``.pth``, plain or under the key ``state_dict``."""
+    if path.suffix == ".onnx":
+        return {name: torch.from_numpy(value.copy()) for name, value in deployed_weights(path)[0].items()}
     content = load_state(path)
     return content.get("state_dict", content)
 

@@ -56,7 +56,7 @@ class PretrainConfig(Settings):
     textures: Path | None = None
     """Folder that fetch_textures.py filled; default its own default, or ``procedural`` to need no download."""
     initial_weights: Path | None = None
-    """A ``.pth`` to start from; without it, weights are drawn at random."""
+    """A ``.pth`` or a deployable ``.onnx`` to start from; without it, weights are drawn at random."""
     seed: int = 1
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     scale_weights: Annotated[list[float], Field(min_length=5, max_length=5)] = [0.1, 0.1, 0.1, 0.2, 1.0]
