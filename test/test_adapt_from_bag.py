@@ -25,8 +25,8 @@ QUICK = [
     for argument in ("--set", setting)
 ]
 
-NOT_IMPROVED = {Verdict.NO_CHANGE.exit_status, Verdict.WORSE.exit_status}
-"""So few frames never prove that a teacher is better."""
+NO_CHANGE = Verdict.NO_CHANGE.exit_status
+"""What so few frames come to: they prove nothing, for better or worse."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def drive(tmp_path: Path) -> Path:
 def test_a_recording_becomes_a_deployable_teacher(drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "run"
     arguments = [f"images:{drive}", "--out", str(out), "--set", "validation.gate=false", *QUICK]
-    assert main(arguments) in NOT_IMPROVED
+    assert main(arguments) == NO_CHANGE
     printed = capsys.readouterr().out
     assert str(out / "report.html") in printed and "label-free error" in printed
     adapted, card = load_weights(out / "teacher.onnx")
@@ -52,13 +52,13 @@ def test_a_recording_becomes_a_deployable_teacher(drive: Path, tmp_path: Path, c
     changes = [float((torch.from_numpy(adapted[name].copy()) - value).abs().max()) for name, value in bundled.items()]
     assert 0 < max(changes) < 1e-3
     assert json.loads((out / "adaptation.json").read_text())["chosen"] == "stage1"
-    assert main(arguments) in NOT_IMPROVED, "a second call finds everything done"
+    assert main(arguments) == NO_CHANGE, "a second call finds everything done"
     assert load_card(out / "teacher.onnx").sha256 == card.sha256
 
 
 def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path):
     out = tmp_path / "run"
-    assert main([f"images:{drive}", "--out", str(out), "--set", "validation.minimum_gain=0.99", *QUICK]) in NOT_IMPROVED
+    assert main([f"images:{drive}", "--out", str(out), "--set", "validation.minimum_gain=0.99", *QUICK]) == NO_CHANGE
     assert json.loads((out / "adaptation.json").read_text())["chosen"] == "initial"
     assert (out / "rejected.onnx").exists() and not (out / "teacher.onnx").exists()
 

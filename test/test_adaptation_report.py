@@ -61,6 +61,9 @@ def difference(relative: float, half_width: float, pairs: int = 20) -> Differenc
         (difference(0.0, 0.0), True, Verdict.NO_CHANGE),
         (difference(0.10, 0.11), True, Verdict.NO_CHANGE),
         (difference(0.10, 0.05), True, Verdict.WORSE),
+        (difference(0.10, 0.05), False, Verdict.WORSE),
+        (difference(0.10, 0.05, pairs=7), True, Verdict.NO_CHANGE),
+        (difference(0.10, 0.0, pairs=1), True, Verdict.NO_CHANGE),
         (None, True, Verdict.NO_CHANGE),
     ],
 )
@@ -148,7 +151,7 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
         models = {BEFORE: before, AFTER: after, CONTROL: bad}
         return compare_models(models, pairs[:count], lambda index: true_flow(scenes, index))[0]
 
-    better, worse, same = judge(bad, BUNDLED_MODEL, 8), judge(BUNDLED_MODEL, bad, 4), judge(bad, bad, 2)
+    better, worse, same = judge(bad, BUNDLED_MODEL, 8), judge(BUNDLED_MODEL, bad, 8), judge(bad, bad, 2)
     assert [report.verdict for report in (better, worse, same)] == [
         Verdict.IMPROVED,
         Verdict.WORSE,

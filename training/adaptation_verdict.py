@@ -22,9 +22,9 @@ MINIMUM_PAIRS = 8
 RULE = (
     f"The match error decides, on pairs that neither the training nor the choice of the teacher has seen. "
     f"'improved': the {LEVEL:.0%} bootstrap interval of the difference after - before lies below 0 and its mean is at "
-    f"least {MINIMUM_GAIN:.0%} of the old error, over {MINIMUM_PAIRS} pairs or more, and the label-free check of the "
-    f"training chose the teacher. 'worse': the interval lies above 0. Everything else is 'no change'. "
-    f"Only an improved teacher replaces the old one."
+    f"least {MINIMUM_GAIN:.0%} of the old error, and the label-free check of the training chose the teacher. 'worse': "
+    f"the interval lies above 0. Everything else is 'no change', and so is whatever fewer than {MINIMUM_PAIRS} pairs "
+    f"say. Only an improved teacher replaces the old one."
 )
 
 
@@ -104,12 +104,12 @@ def decide(difference: Difference | None, chosen: bool) -> tuple[Verdict, str]:
         f"the match error changes by {difference.relative:+.1%} ({difference.mean:+.4f}, {LEVEL:.0%} interval "
         f"{low:+.4f} to {high:+.4f}, {difference.pairs} pairs)"
     )
-    if low > 0:
-        return Verdict.WORSE, shown
-    if not high < 0:
+    if not (low > 0 or high < 0):
         return Verdict.NO_CHANGE, f"{shown}, which may be chance"
     if difference.pairs < MINIMUM_PAIRS:
         return Verdict.NO_CHANGE, f"{shown}, but so few pairs prove nothing: {MINIMUM_PAIRS} are needed"
+    if low > 0:
+        return Verdict.WORSE, shown
     if -difference.relative < MINIMUM_GAIN:
         return Verdict.NO_CHANGE, f"{shown}, which is too little"
     if not chosen:
