@@ -12,14 +12,13 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch")
 
 import torch
+from model_files import disturbed_teacher
 from textured_pairs import AffinePair
 
-from mdflow_ros.model.card import BUNDLED_MODEL, load_card
-from mdflow_ros.model.weights import load_weights
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
 from mdflow_training import adapt_from_bag, adaptation_report
 from mdflow_training.adaptation_report import AFTER, BEFORE, CONTROL, DIS, Report, compare_models, write_report
 from mdflow_training.adaptation_verdict import Difference, Verdict, bootstrap_interval, compare, decide
-from mdflow_training.adapted_model import export_adapted
 from mdflow_training.census import Census
 from mdflow_training.flow_io import Flow, write_flow
 from mdflow_training.flow_peers import create_peers
@@ -30,6 +29,7 @@ from mdflow_training.held_out_measures import (
     peer_method,
     truth_in,
 )
+from mdflow_training.running_node import NodeError
 
 RANKING = Path(__file__).parents[1] / "benchmarks" / "label_free_ranking.py"
 specification = importlib.util.spec_from_file_location("label_free_ranking", RANKING)
@@ -72,8 +72,8 @@ def test_the_rule(change: Difference | None, chosen: bool, verdict: Verdict):
 
 
 def test_every_verdict_exits_differently_and_none_like_an_error():
-    statuses = [verdict.exit_status for verdict in Verdict]
-    assert Verdict.IMPROVED.exit_status == 0 and len(set(statuses)) == 3 and not {1, 2, 130} & set(statuses)
+    statuses = [*(verdict.exit_status for verdict in Verdict), adapt_from_bag.NOT_DEPLOYED]
+    assert Verdict.IMPROVED.exit_status == 0 and len(set(statuses)) == 4 and not {1, 2, 130} & set(statuses)
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
@@ -118,19 +118,6 @@ def test_the_measure_that_decides_ranks_as_the_true_error_and_no_trivial_flow_wi
     for name in ("zero_flow", *trivial):
         assert means[name][MATCH_ERROR] > 1.2 * means["dis_medium"][MATCH_ERROR], means
     assert means["zero_flow"]["consistency"] == 1, "which is why consistency alone would not do"
-
-
-def disturbed_teacher(folder: Path, strength: float) -> Path:
-    """The bundled teacher with noise on its finest layers."""
-    weights, card = load_weights(BUNDLED_MODEL)
-    generator = torch.Generator().manual_seed(0)
-    state = {name: torch.from_numpy(value) for name, value in weights.items()}
-    for name, value in state.items():
-        if name.startswith("decoder2") and name.endswith("weight"):
-            state[name] = value + strength * value.std() * torch.randn(value.shape, generator=generator)
-    path = folder / f"disturbed_{strength}.onnx"
-    export_adapted(state, card, path, name="disturbed", training={})
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -257,13 +244,37 @@ def test_what_cannot_be_learned_from_keeps_the_old_model(kind: str, tmp_path: Pa
 def test_only_an_improved_teacher_is_deployed(
     verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    deployed: list[tuple[Path, str]] = []
+    deployed: list[tuple[Path, Path, str]] = []
     monkeypatch.setattr(
-        adapt_from_bag, "deploy", lambda model, store, node: deployed.append((model, node)) or "deployed"
+        adapt_from_bag, "deploy", lambda model, store, node: deployed.append((model, store.folder, node)) or "deployed"
     )
-    assert adapt_from_bag.finish(Report(verdict, "why"), tmp_path, "/mdflow") == verdict.exit_status
-    assert deployed == ([(tmp_path / "teacher.onnx", "/mdflow")] if verdict is Verdict.IMPROVED else [])
+    store = tmp_path / "store"
+    assert adapt_from_bag.finish(Report(verdict, "why"), tmp_path, "/mdflow", store) == verdict.exit_status
+    assert deployed == ([(tmp_path / "teacher.onnx", store, "/mdflow")] if verdict is Verdict.IMPROVED else [])
     assert ("not deployed" in capsys.readouterr().out) == (verdict is not Verdict.IMPROVED)
+
+
+@pytest.mark.parametrize("error", [NodeError("no node answers"), ModelError("it is damaged"), OSError("disk full")])
+def test_a_failed_deployment_says_how_to_do_it_later(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr(adapt_from_bag, "deploy", fail)
+    model, store = tmp_path / "teacher.onnx", tmp_path / "the store"
+    status = adapt_from_bag.finish(Report(Verdict.IMPROVED, "why"), tmp_path, "/left/mdflow", store)
+    printed = capsys.readouterr()
+    assert status == adapt_from_bag.NOT_DEPLOYED
+    assert "improved: why" in printed.out and f"the adapted teacher is {model}" in printed.out
+    assert f"error: not deployed: {error}" in printed.err
+    assert f"deploy_model {model} --node /left/mdflow --store '{store}'" in printed.err
+
+
+def test_a_store_without_deployment_is_a_mistake(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        adapt_from_bag.main(["robot.mcap", "--store", "models"])
+    assert "add --deploy" in capsys.readouterr().err
 
 
 def test_two_models_can_be_compared_on_any_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -12,13 +12,12 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
+from model_files import Weights, broken_model, changed_teacher
 from node_harness import ENVIRONMENT, Client, client, running_node
 from rcl_interfaces.srv import GetParameters
 from shifted_images import textured_image
 
-from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, Preprocessing, load_card, save_model
-from mdflow_ros.model.fastflownet_graph import build_graph
-from mdflow_ros.model.weights import load_weights
+from mdflow_ros.model.card import load_card
 from mdflow_training import running_node as running_node_module
 from mdflow_training.deploy_model import main
 from mdflow_training.model_store import ModelStore
@@ -49,20 +48,12 @@ def use_domain(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled teacher with another last layer: a model that runs and says something else."""
-    weights, card = load_weights(BUNDLED_MODEL)
-    weights["decoder2.conv7.weight"] = np.zeros_like(weights["decoder2.conv7.weight"])
-    weights["decoder2.conv7.bias"] = np.full(2, 0.5, np.float32)
-    path = tmp_path_factory.mktemp("models") / "other.onnx"
-    graph = build_graph(weights, card.preprocessing, card.cost_volume_normalization)
-    save_model(graph.SerializeToString(deterministic=True), card, path)
-    return path
 
+    def change(weights: Weights) -> None:
+        weights["decoder2.conv7.weight"] = np.zeros_like(weights["decoder2.conv7.weight"])
+        weights["decoder2.conv7.bias"] = np.full(2, 0.5, np.float32)
 
-def broken(folder: Path) -> Path:
-    """A file that matches its card and is no network."""
-    path = folder / "broken.onnx"
-    save_model(b"no graph", ModelCard("broken", "", Preprocessing.RGB_SCALAR_MEAN, True, "unknown"), path)
-    return path
+    return changed_teacher(tmp_path_factory.mktemp("models") / "other.onnx", change)
 
 
 def flow_at(camera: Client, stamp_ms: int) -> np.ndarray:
@@ -89,7 +80,7 @@ def test_a_live_node_takes_a_model_over_and_goes_back(
     assert load_card(other_model).sha256[:12] in capsys.readouterr().out
     assert np.abs(flow_at(camera, 2000) - before).max() > 1
 
-    assert main([str(broken(tmp_path)), "--store", str(store.folder)]) == 1
+    assert main([str(broken_model(tmp_path)), "--store", str(store.folder)]) == 1
     assert "kept the old model" in capsys.readouterr().err
     assert store.current() == current and store.versions() == [current] and model_of(camera) == str(current.model)
 

@@ -10,12 +10,13 @@
 Run the same command again to go on after an interruption. The folder gets the adapted ``teacher.onnx`` with its card,
 ``report.html`` and ``report.json`` with the verdict, what was decided on the way and why (``adaptation.json``), loss
 curves (``tensorboard --logdir``) and a contact sheet of frames. ``--deploy`` gives an improved teacher to the running
-node. Exit status: 0 improved, 3 no change, 4 worse, 1 error, 130 interrupted.
+node. Exit status: 0 improved, 3 no change, 4 worse, 5 improved but not deployed as asked, 1 error, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ import torch
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation_config import AdaptationConfig, load_config
-from mdflow_training.adaptation_outcome import conclude, conclude_without_pairs, split_held_out
+from mdflow_training.adaptation_outcome import ADAPTED_NAME, conclude, conclude_without_pairs, split_held_out
 from mdflow_training.adaptation_report import Report
 from mdflow_training.adaptation_verdict import Verdict
 from mdflow_training.deploy_model import deploy
@@ -38,6 +39,9 @@ from mdflow_training.stage_loop import State
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
+
+NOT_DEPLOYED = 5
+"""Exit status when the teacher improved, but the node did not get it."""
 
 
 def load_teacher(model: Path) -> State:
@@ -99,16 +103,28 @@ def print_decisions(result: AdaptationResult) -> None:
         print(f"stopped early: {result.stopped}")
 
 
-def finish(report: Report, out: Path, node: str | None) -> int:
-    """Say the verdict, and give an improved teacher to ``node``; returns the exit status."""
-    print(f"{report.verdict.value}: {report.reason}\nsee {out / 'report.html'}")
-    if report.verdict is Verdict.IMPROVED:
-        print(f"the adapted teacher is {out / 'teacher.onnx'}")
+def finish(report: Report, out: Path, node: str | None = None, store: Path | None = None) -> int:
+    """Say the verdict, and give an improved teacher to ``node``, by ``store``; returns the exit status."""
+    print(f"{report.verdict.value}: {report.reason}\nsee {out / 'report.html'}", flush=True)
+    if report.verdict is not Verdict.IMPROVED:
         if node is not None:
-            print(deploy(out / "teacher.onnx", ModelStore(), node))
-    elif node is not None:
-        print("not deployed: the old model stays")
-    return report.verdict.exit_status
+            print("not deployed: the old model stays")
+        return report.verdict.exit_status
+    print(f"the adapted teacher is {out / ADAPTED_NAME}", flush=True)
+    if node is None or hand_over(out / ADAPTED_NAME, node, store):
+        return report.verdict.exit_status
+    return NOT_DEPLOYED
+
+
+def hand_over(model: Path, node: str, store: Path | None) -> bool:
+    """Deploy a model; if that fails, say why and how to do it later. Returns whether the node has it."""
+    try:
+        print(deploy(model, ModelStore(store), node))
+    except (ModelError, NodeError, OSError) as error:
+        later = ["deploy_model", str(model), "--node", node, *(["--store", str(store)] if store else [])]
+        print(f"error: not deployed: {error}\nto deploy it later: {shlex.join(later)}", file=sys.stderr)
+        return False
+    return True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -123,7 +139,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--deploy", nargs="?", const=DEFAULT_NODE, metavar="NODE", help="give an improved teacher to the running node"
     )
+    parser.add_argument(
+        "--store", type=Path, help="folder of the models for --deploy (default: the user's data folder)"
+    )
     options = parser.parse_args(arguments)
+    if options.store is not None and options.deploy is None:
+        parser.error("--store is for deploying: add --deploy")
     out = options.out or Path("adaptations") / default_name(options.sources[0])
     try:
         config = load_config(options.config, options.set)
@@ -132,8 +153,8 @@ def main(arguments: list[str] | None = None) -> int:
             report = adapt_from_recordings(options.sources, out, config, options.model, context, options.truth)
         finally:
             teardown()
-        return 0 if report is None else finish(report, out, options.deploy)
-    except (ValueError, OSError, NodeError) as error:
+        return 0 if report is None else finish(report, out, options.deploy, options.store)
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
