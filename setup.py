@@ -89,9 +89,10 @@ setup(
             "flow_recorder = mdflow_ros.demo.flow_recorder:main",
             "mdflow-build-engine = mdflow_ros.backends.build_engine:main",
             "frame_source = mdflow_training.frame_source:main",
+            "pretrain = mdflow_training.pretrain:main",
             "record_bag = mdflow_training.record_bag:main",
             "repair_bag = mdflow_training.repair_bag:main",
-            "pretrain = mdflow_training.pretrain:main",
+            "robot_world = mdflow_training.robot_world:main",
             "synthetic = mdflow_training.synthetic:main",
         ]
     },

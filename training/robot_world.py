@@ -1,0 +1,167 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Render what a robot sees in a warehouse, with true flow, to try the adaptation where the truth is known.
+
+    python training/robot_world.py --out world                   # world/frames/000000.png, world/truth/000000.flo, ...
+    python training/robot_world.py --out world --match drive     # world/truth_of_recording/FIRST_SECOND.flo
+
+It differs from the bundled model's training data: low light, noise, a soft lens, a floor and shelves that repeat, a
+camera that drives and turns. Play the frames with `camera_player`, record them with `record_bag`; then ``--match``
+names the truth by the stamps of the recording, as ``adapt_from_bag --truth`` wants it. ``--drive parked`` and
+``--drive covered`` are recordings from which nothing can be learned. Equal arguments give equal files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mdflow_training.camera_effects import add_noise, motion_blur, vignette
+from mdflow_training.flow_io import write_flow, write_image
+from mdflow_training.frames import FrameSourceError
+from mdflow_training.plane_renderer import render_flow, render_image
+from mdflow_training.robot_world_scene import Warehouse, drive
+from mdflow_training.source_names import parse_source
+
+SIZE = (192, 256)
+"""Height and width, pixels."""
+
+LIGHT = 0.38
+"""Of the light that would fill the range of grey levels."""
+
+NOISE = 4.5
+"""Standard deviation in grey levels."""
+
+LENS_BLUR = 0.8
+"""Standard deviation in pixels."""
+
+SHUTTER = 0.25
+"""Share of the time between frames in which the shutter is open."""
+
+DRIVES = ("warehouse", "parked", "covered")
+FRAMES, TRUTH, TRUTH_OF_RECORDING = "frames", "truth", "truth_of_recording"
+
+
+class DarkCamera:
+    """The robot's camera; it draws its noise from a seed."""
+
+    def __init__(self, seed: int, size: tuple[int, int]) -> None:
+        self._random = np.random.default_rng([seed, 3])
+        self._shade = vignette(self._random, size)
+
+    def photograph(self, image: NDArray[np.uint8], flow: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return ``image``, ``(H, W, 3)``, as the camera records it while it moves by ``flow``, pixels a frame."""
+        blurred = motion_blur(image, np.nan_to_num(flow), SHUTTER)
+        soft = cv2.GaussianBlur(blurred, (0, 0), LENS_BLUR).astype(np.float32)
+        exposed = soft * self._shade * np.float32(LIGHT * (1 + 0.03 * self._random.standard_normal()))
+        return np.asarray(add_noise(self._random, exposed, NOISE), np.uint8)
+
+
+def render_world(folder: Path, frames: int, seed: int, kind: str = "warehouse") -> None:
+    """Write ``frames`` images and, of each but the last, the flow to the next one.
+
+    Args:
+        folder: gets ``frames/`` and ``truth/``; what they held before is replaced.
+        frames: how many.
+        seed: of hall, drive and noise.
+        kind: one of `DRIVES`.
+    """
+    for name in (FRAMES, TRUTH, TRUTH_OF_RECORDING):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (FRAMES, TRUTH):
+        (folder / name).mkdir(parents=True)
+    hall, views, camera = Warehouse(seed), drive(frames, SIZE, seed), DarkCamera(seed, SIZE)
+    for number in tqdm(range(frames), desc="rendering", unit="frame", disable=None):
+        now, then = (0, 0) if kind == "parked" else (number, number + 1)
+        rectangles = [] if kind == "covered" else hall.rectangles(now)
+        flow = np.zeros((*SIZE, 2), np.float32)
+        if kind == "warehouse":
+            flow = render_flow(rectangles, views[now], views[then], SIZE)
+        image = camera.photograph(render_image(rectangles, views[now], SIZE), flow)
+        write_image(folder / FRAMES / f"{number:06d}.png", image)
+        if number + 1 < frames:
+            write_flow(folder / TRUTH / f"{number:06d}.flo", flow)
+
+
+def match_recording(folder: Path, recording: str) -> int:
+    """Name the true flows of a world by the stamps of a recording of it.
+
+    Args:
+        folder: of `render_world`; gets ``truth_of_recording/``.
+        recording: a bag of the frames, lossless and of their size, as `parse_source` names it.
+
+    Returns:
+        How many pairs of frames that follow each other were found.
+
+    Raises:
+        ValueError: the recording shows none of the frames, or cannot be read.
+        OSError: the folder holds no world, or cannot be written.
+    """
+    numbers = {
+        _digest(_read_rgb(path)): int(path.stem) for path in sorted((folder / FRAMES).glob("*.png"))
+    }  # fmt: skip
+    if not numbers:
+        raise FileNotFoundError(f"{folder} holds no world: render one first, with the same --out and without --match")
+    losses: list[str] = []
+    found = [
+        (numbers.get(_digest(frame.decode())), frame.stamp) for _, frame in parse_source(recording).frames(losses)
+    ]  # fmt: skip
+    out = folder / TRUTH_OF_RECORDING
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    count = 0
+    for (number, stamp), (next_number, next_stamp) in itertools.pairwise(found):
+        if number is not None and next_number == number + 1:
+            shutil.copyfile(folder / TRUTH / f"{number:06d}.flo", out / f"{stamp}_{next_stamp}.flo")
+            count += 1
+    if not count:
+        raise ValueError(f"{recording} shows no two frames of {folder} that follow each other: play them at full width")
+    return count
+
+
+def _read_rgb(path: Path) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{path} is no image: render the world anew")
+    return np.asarray(image[..., ::-1], np.uint8)
+
+
+def _digest(image: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(image.tobytes()).digest()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Render or match from the command line; returns 0, or 1 with the reason."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the world")
+    parser.add_argument("--frames", type=int, default=600, help="default %(default)s, meant for 10 a second")
+    parser.add_argument("--seed", type=int, default=0, help="another hall, drive and noise")
+    parser.add_argument("--drive", choices=DRIVES, default=DRIVES[0], help="default %(default)s")
+    parser.add_argument("--match", metavar="RECORDING", help="name the truth by the stamps of this recording")
+    options = parser.parse_args(arguments)
+    if options.frames < 2:
+        parser.error("--frames must be at least 2")
+    try:
+        if options.match is None:
+            render_world(options.out, options.frames, options.seed, options.drive)
+            print(f"{options.frames} frames in {options.out / FRAMES}, their flow in {options.out / TRUTH}")
+        else:
+            count = match_recording(options.out, options.match)
+            print(f"{count} pairs with true flow in {options.out / TRUTH_OF_RECORDING}")
+    except (OSError, ValueError, FrameSourceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
