@@ -2,16 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_adaptation
 import torch
+from process_helpers import kill_once_there
 from textured_pairs import AffinePair, pairs
 
 from mdflow_training.adaptation_config import ConfigError, ValidationSettings, load_config
@@ -95,17 +94,6 @@ def same(one: AdaptationResult, other: AdaptationResult) -> bool:
 def start(folder: Path, *changes: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, str(SCRIPT), str(folder), *changes], env=environment)
-
-
-def kill_once_there(process: subprocess.Popen[bytes], path: Path, delay: float) -> None:
-    """Kill -9 a while after a file has appeared."""
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < deadline, f"{path} never appeared"
-        time.sleep(0.01)
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
 
 
 def test_a_run_killed_in_every_stage_ends_like_an_uninterrupted_one(
