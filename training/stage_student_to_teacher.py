@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from mdflow_training.adaptation_config import SelectionSettings, Stage3Settings
 from mdflow_training.census import Census
-from mdflow_training.label_cache import LabelCache
+from mdflow_training.label_cache import Labels
 from mdflow_training.pair_batches import Batch
 from mdflow_training.stage_unsupervised import UnsupervisedObjective
 
@@ -26,7 +28,12 @@ class StudentToTeacherObjective(UnsupervisedObjective):
     """
 
     def __init__(
-        self, settings: Stage3Settings, selection: SelectionSettings, labels: LabelCache, seed: int, census: Census
+        self,
+        settings: Stage3Settings,
+        selection: SelectionSettings,
+        labels: Callable[[Batch], Labels],
+        seed: int,
+        census: Census,
     ) -> None:
         super().__init__(settings, selection, seed, census)
         self.label_mask, self.student_labels = settings.label_mask, labels

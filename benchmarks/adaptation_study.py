@@ -1,0 +1,244 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which part of the mutual distillation is good for what, on a recording whose true flow is known.
+
+    python benchmarks/adaptation_study.py drive --truth world/truth_of_recording --out study --seeds 2
+
+Make the recording and its truth with `training/robot_world.py`. Each row changes one thing of the first one. All rows
+of a seed share stage 1; the gate is off, so that every stage runs. The upper bound learns from the true flow of the
+same frames, in as many updates, without the terms that need no label. Errors are of the pairs that an adaptation's
+report judges by. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_training.adapt_from_bag import load_teacher
+from mdflow_training.adaptation_config import AdaptationConfig, load_config
+from mdflow_training.adaptation_outcome import split_held_out
+from mdflow_training.census import Census
+from mdflow_training.distributed import Context
+from mdflow_training.flow_metrics import endpoint_error
+from mdflow_training.flow_network import FastFlowNetwork, FlowNetwork, full_resolution
+from mdflow_training.flow_peers import dis_flow
+from mdflow_training.frame_sequences import FramePairs
+from mdflow_training.frame_source import prepare_pairs
+from mdflow_training.held_out_measures import Truth, truth_in
+from mdflow_training.label_cache import Labels
+from mdflow_training.mutual_distillation import adapt
+from mdflow_training.pair_batches import Batch, to_tensor, training_size
+from mdflow_training.stage_loop import Run, State, run_stage
+from mdflow_training.stage_student_to_teacher import StudentToTeacherObjective
+from mdflow_training.students import load_core
+
+BASE = (
+    "rounds=1",
+    "validation.gate=false",
+    "student.name=fastflownet",
+    "student.weights=teacher",
+    "execution.panel_every=100000",
+)
+"""MDFlow with the student that a CPU can train: it begins as a copy of the teacher."""
+
+UNSUPERVISED_OFF = "stage3.unsupervised.weight=0"
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "MDFlow (labels: reliable matches M)": (),
+    "labels: visible": ("stage2.selection.rule=visible",),
+    "labels: all": ("stage2.selection.rule=all",),
+    "no augmentation": ("stage2.augmentation=null", "stage3.augmentation=null"),
+    "stage 3 without unsupervised term": (UNSUPERVISED_OFF,),
+    "two rounds": ("rounds=2",),
+    "student raft_small, from scratch": ("student.name=raft_small", "student.weights=null"),
+}
+SUPERVISED = "upper bound: supervised by the truth"
+
+
+def true_labels(truth: Truth, size: tuple[int, int]) -> Callable[[Batch], Labels]:
+    """Return what labels batches by their true forward flow; the backward one is unknown.
+
+    Args:
+        truth: true flow by pair, of the size of training.
+        size: height and width of training.
+
+    Raises:
+        ValueError: the truth is of another size.
+    """
+
+    def label(batch: Batch) -> Labels:
+        count = len(batch.indices)
+        flow, mask = torch.zeros(2 * count, 2, *size), torch.zeros(2 * count, 1, *size)
+        for row, index in enumerate(batch.indices):
+            true_flow = truth(index)
+            if true_flow is None:
+                continue
+            if true_flow.shape[:2] != size:
+                raise ValueError(f"the true flow is of {true_flow.shape[:2]}, training of {size}: set image_size")
+            known = torch.from_numpy(true_flow).permute(2, 0, 1)
+            mask[row, 0] = known.isfinite().all(dim=0)
+            flow[row] = known.nan_to_num()
+        return Labels(flow, mask, flow.new_ones(count))
+
+    return label
+
+
+def teach_the_truth(
+    teacher: State, pairs: FramePairs, truth: Truth, config: AdaptationConfig, folder: Path, context: Context
+) -> State:
+    """Fine-tune a teacher on true flow, for the updates and with the augmentation of stages 1 and 3 together."""
+    settings = config.stage3.model_copy(
+        update={
+            "label_mask": "student_reliable",
+            "unsupervised": config.stage3.unsupervised.model_copy(update={"weight": 0.0}),
+            "distillation": config.stage3.distillation.model_copy(update={"weight": 1.0}),
+        }
+    )
+    steps = config.stage1.optimization.steps + config.stage3.optimization.steps
+    optimization = config.stage3.optimization.model_copy(update={"steps": steps})
+    run = Run(config, folder, context, pairs, training_size(pairs[0][0].shape[:2], config))
+    network = FastFlowNetwork(run.autocast)
+    load_core(network.core, teacher, "of the teacher")
+    labels = true_labels(truth, run.size)
+    objective = StudentToTeacherObjective(settings, config.stage2.selection, labels, config.seed, Census())
+    return run_stage("supervised", network.to(context.device), objective, optimization, config.seed, run).state
+
+
+@torch.no_grad()
+def true_error(network: FlowNetwork, pairs: FramePairs, truth: Truth, size: tuple[int, int]) -> float:
+    """Return the endpoint error in pixels, mean over the pairs with truth."""
+    network.eval()
+    errors = []
+    for index in range(len(pairs)):
+        true_flow = truth(index)
+        if true_flow is None:
+            continue
+        first, second = (to_tensor(torch.from_numpy(image)[None], torch.device("cpu")) for image in pairs[index])
+        flow = full_resolution(network(first, second)[-1], size)[0].permute(1, 2, 0).numpy()
+        errors.append(np.nanmean(endpoint_error(flow, true_flow)))
+    return float(np.mean(errors))
+
+
+def state_error(state: dict[str, Tensor], pairs: FramePairs, truth: Truth, size: tuple[int, int]) -> float:
+    """Return `true_error` of a teacher by its weights."""
+    network = FastFlowNetwork()
+    load_core(network.core, state, "of the teacher")
+    return true_error(network, pairs, truth, size)
+
+
+class Study:
+    """Runs variants and remembers their errors in ``errors.json``."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.folder: Path = options.out
+        self.overrides: list[str] = [*BASE, *options.set]
+        self.context = Context(0, 1, torch.device("cpu"))
+        prepared = prepare_pairs([options.recording], self.folder / "frames", load_config(None, self.overrides).frames)
+        self.training = prepared.training
+        self.to_choose_by, self.to_report_on = split_held_out(prepared.held_out)
+        self.training_truth = truth_in(options.truth, self.training.stamps)
+        self.report_truth = truth_in(options.truth, self.to_report_on.stamps)
+        self.size = self.training[0][0].shape[:2]
+        self.teacher = load_teacher(options.model)
+        self.file = self.folder / "errors.json"
+        self.errors: dict[str, dict[str, float]] = json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    def run(self, variant: str, seed: int) -> None:
+        """Run one variant, unless its errors are known."""
+        key = f"{variant}#{seed}"
+        if key in self.errors:
+            return
+        folder = self.folder / f"seed{seed}" / "".join(letter if letter.isalnum() else "_" for letter in variant)
+        changes = () if variant == SUPERVISED else VARIANTS[variant]
+        config = load_config(None, [*self.overrides, *changes, f"seed={seed}"])
+        if variant == SUPERVISED:
+            truth = self.training_truth
+            states = {"stage3": teach_the_truth(self.teacher, self.training, truth, config, folder, self.context)}
+        else:
+            states = self._adapt(config, folder, seed)
+        self.errors[key] = {
+            name: state_error(state, self.to_report_on, self.report_truth, self.size) for name, state in states.items()
+        }
+        self._save()
+        print(key, self.errors[key], flush=True)
+
+    def _adapt(self, config: AdaptationConfig, folder: Path, seed: int) -> dict[str, State]:
+        shared = self.folder / f"seed{seed}" / "stage1"
+        if shared.exists() and not folder.exists():
+            folder.mkdir(parents=True)
+            shutil.copytree(shared, folder / "stage1")
+        result = adapt(self.teacher, self.training, self.to_choose_by, config, folder, self.context)
+        if not shared.exists():
+            shutil.copytree(folder / "stage1", shared)
+        states = {name.rpartition("/")[2]: state for name, state in result.teachers.items()}
+        if config.student.name == "fastflownet" and result.student_state is not None:
+            states["student"] = result.student_state
+        return states
+
+    def run_references(self) -> None:
+        """Measure what there was before, and OpenCV's DIS."""
+        if "DIS#0" not in self.errors:
+            method, truth = dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), self.report_truth
+            errors = [
+                np.nanmean(endpoint_error(method(*self.to_report_on[index]), true_flow))
+                for index in range(len(self.to_report_on))
+                if (true_flow := truth(index)) is not None
+            ]
+            self.errors["DIS#0"] = {"stage3": float(np.mean(errors))}
+            self._save()
+
+    def table(self, seeds: int) -> str:
+        """Return the mean over seeds, and every seed, as a Markdown table."""
+        columns = ("initial", "stage1", "student", "stage3", "control")
+        rows = [f"| variant | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
+        for variant in ("DIS", *VARIANTS, SUPERVISED):
+            found = [self.errors[key] for seed in range(seeds) if (key := f"{variant}#{seed}") in self.errors]
+            cells = []
+            for column in columns:
+                values = [of_seed[column] for of_seed in found if column in of_seed]
+                each = f" ({', '.join(f'{value:.3f}' for value in values)})" if len(values) > 1 else ""
+                cells.append(f"{np.mean(values):.3f}{each}" if values else "")
+            if found:
+                rows.append(f"| {variant} | {' | '.join(cells)} |")
+        return "\n".join(rows)
+
+    def _save(self) -> None:
+        aside = self.file.with_suffix(".aside")
+        aside.write_text(json.dumps(self.errors, indent=2))
+        aside.replace(self.file)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recording", help="see training/frame_source.py")
+    parser.add_argument("--truth", type=Path, required=True, help="folder of true flows, FIRST_SECOND.flo by stamps")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
+    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
+    parser.add_argument("--seeds", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--only", nargs="*", metavar="VARIANT", help="of: " + "; ".join((*VARIANTS, SUPERVISED)))
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting of all rows")
+    options = parser.parse_args(arguments)
+    study = Study(options)
+    study.run_references()
+    wanted = [name for name in (*VARIANTS, SUPERVISED) if options.only is None or name in options.only]
+    for seed in range(options.seeds):
+        for variant in tqdm(wanted, desc=f"seed {seed}", unit="variant"):
+            study.run(variant, seed)
+    print(study.table(options.seeds))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
