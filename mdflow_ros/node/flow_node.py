@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -17,13 +18,13 @@ from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
-from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
-from rclpy.node import Node
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -59,18 +60,16 @@ def describe(error: Exception) -> str:
     return str(error) if isinstance(error, EXPECTED_ERRORS) else f"unexpected {type(error).__name__}: {error}"
 
 
-class FlowNode(LifecycleNodeMixin, Node):
+class FlowNode(LifecycleNode):
     """Estimates the flow between consecutive frames of a camera; topics and parameters are in the README.
 
-    Three threads share the work. The executor's threads receive messages and answer services; `NewestOnlyWorker`'s
-    thread decodes, estimates and publishes. So nothing that takes long ever blocks a service.
+    Two threads share the work. The executor's receives messages and answers services; `NewestOnlyWorker`'s decodes,
+    estimates and publishes. A reloaded model is loaded in a third. So nothing that takes long blocks a service while
+    frames flow; only configuring does, for as long as loading the model takes.
     """
 
     def __init__(self) -> None:
-        # Transitions have a group of their own: parameters and diagnostics go on while a model is being loaded.
-        self._transitions = MutuallyExclusiveCallbackGroup()
-        Node.__init__(self, "mdflow")
-        LifecycleNodeMixin.__init__(self, callback_group=self._transitions)
+        super().__init__("mdflow")
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         logging.getLogger("mdflow_ros").addHandler(LogBridge(self.get_logger()))
@@ -88,14 +87,14 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._worker: NewestOnlyWorker[Image | CompressedImage] = NewestOnlyWorker(self._process)
         self._outputs = FlowOutputs(self)
         self._diagnostics_output = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_service(
-            Trigger, "~/reload_model", self._reload_model, callback_group=MutuallyExclusiveCallbackGroup()
-        )
-        self.create_timer(POLL_PERIOD, self._poll, callback_group=self._transitions)
+        # In a group of its own, as it holds its group while it awaits the model.
+        reload_group = MutuallyExclusiveCallbackGroup()
+        self.create_service(Trigger, "~/reload_model", self._reload_model, callback_group=reload_group)
+        self.create_timer(POLL_PERIOD, self._poll)
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics)
         if self.get_parameter("autostart").value or self.get_parameter("build_only").value:
-            # Not before the executor spins: the process shall answer while a model is being loaded.
-            self._start_timer = self.create_timer(0.0, self._start, callback_group=self._transitions)
+            # Not before the executor spins, as a signal ends the process only then.
+            self._start_timer = self.create_timer(0.0, self._start)
 
     # Lifecycle
 
@@ -166,9 +165,10 @@ class FlowNode(LifecycleNodeMixin, Node):
         # The worker may still hold it for the pair in work; the last reference gives its memory back.
         self._estimator = None
 
-    def _reload_model(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    async def _reload_model(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Load the model that the parameters name and swap it in between two frames; keep the old one on failure."""
-        if self._estimator is None or self._settings is None:
+        old = self._estimator
+        if old is None or self._settings is None:
             response.message = "the node is not configured; configure it and it loads the model"
             return response
         try:
@@ -177,15 +177,39 @@ class FlowNode(LifecycleNodeMixin, Node):
             options = replace(wanted.options, may_build_engine=False)
             # Nothing but the model changes: the rest waits for the node to be configured.
             settings = replace(self._settings, model=wanted.model, backend=wanted.backend, options=options)
-            estimator = self._load(settings)
+            estimator = await self._load_in_background(settings)
         except Exception as error:  # whatever is wrong with the new model, the old one goes on
             response.message = f"kept the old model: {describe(error)}"
             self.get_logger().error(response.message)
+            return response
+        if self._estimator is not old:
+            response.message = "the node was cleaned up or configured anew while the model was being loaded"
             return response
         self._settings, self._estimator = settings, estimator
         response.success = True
         response.message = f"model {estimator.card.name} ({estimator.card.sha256[:12]}) on {estimator.backend}"
         return response
+
+    async def _load_in_background(self, settings: Settings) -> FlowEstimator:
+        """Load the model in a thread of its own; the executor goes on meanwhile.
+
+        A result does not wake rclpy's executor: it looks for one after every callback, that is at the next poll.
+        """
+        future: Future[FlowEstimator] = Future(executor=self.executor)
+
+        def load() -> None:
+            try:
+                estimator = self._load(settings)
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(estimator)
+
+        # No daemon: Python would end such a thread in the middle of native code, which aborts the process.
+        threading.Thread(target=load, name="reload").start()
+        estimator = await future
+        assert estimator is not None
+        return estimator
 
     # Parameters
 
@@ -363,7 +387,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
-    executor = MultiThreadedExecutor(num_threads=3)
+    # rclpy's MultiThreadedExecutor submits a callback that waits again and again, which delays it (rclpy#1452).
+    executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         executor.spin()
@@ -375,7 +400,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise
     finally:
         node.close()
-        executor.shutdown()
+        # Without waiting: a reload that is under way would never end, as nothing goes on with it any more.
+        executor.shutdown(timeout_sec=0)
         node.destroy_node()
         rclpy.try_shutdown()
     return node.exit_code

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.lifecycle import LifecycleNodeMixin, LifecyclePublisher
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
@@ -29,7 +29,7 @@ class FlowOutputs:
         node: the node, whose lifecycle switches the publishers.
     """
 
-    def __init__(self, node: LifecycleNodeMixin) -> None:
+    def __init__(self, node: LifecycleNode) -> None:
         self._flow = self._publisher(node, Image, "~/flow")
         self._confidence = self._publisher(node, Image, "~/confidence")
         self._camera_info = self._publisher(node, CameraInfo, "~/camera_info")
@@ -46,7 +46,7 @@ class FlowOutputs:
         )
 
     @staticmethod
-    def _publisher(node: LifecycleNodeMixin, message_type: type[Any], topic: str) -> LifecyclePublisher[Any]:
+    def _publisher(node: LifecycleNode, message_type: type[Any], topic: str) -> LifecyclePublisher[Any]:
         profile = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         overridable = QoSOverridingOptions.with_default_policies()
         return node.create_lifecycle_publisher(message_type, topic, profile, qos_overriding_options=overridable)
