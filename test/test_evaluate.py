@@ -10,6 +10,7 @@ import torch
 
 from mdflow_ros.core.estimator import FlowEstimate, FlowEstimator
 from mdflow_training.evaluate import main, mdflow_inference_size
+from mdflow_training.evaluation_table import format_table
 from mdflow_training.fastflownet import FastFlowNet
 from mdflow_training.flow_benchmarks import find_benchmarks
 from mdflow_training.flow_evaluation import evaluate_methods, without_confidence
@@ -107,10 +108,33 @@ def test_problems_go_to_the_terminal_and_a_table_of_the_rest_too(evaluate, data,
     evaluate(data, "--peers")
     printed = capsys.readouterr()
     assert "0000001_flow.flo" in printed.err
-    rows = [line.split()[:2] for line in printed.out.splitlines()]
-    assert ["sintel", "model"] in rows
-    assert ["middlebury", "dis_medium"] in rows
-    assert not any(row[:1] == ["chairs"] for row in rows)
+    lines = printed.out.splitlines()
+    methods = [line.split()[0] for line in lines[lines.index("sintel") + 1 :][:5]]
+    assert methods == ["model", "zero_flow", "dis_fast", "dis_medium", "farneback"]
+    assert "middlebury" in lines and "chairs" not in lines
+
+
+def test_the_table_fits_into_100_columns():
+    figures = dict.fromkeys(("epe", "epe_pixels", "epe_noc", "epe_occ", "epe_top_70"), 123.456)
+    percents = dict.fromkeys(("accuracy_1px", "accuracy_3px", "fl_all"), 100.0)
+    metrics = {"images": 22872, **figures, **percents, "ause": 0.5, "latency_ms": {"p50": 12345.6}}
+    table = format_table({"MPI-Sintel-complete_clean": {**metrics, "peers": {"dis_medium": metrics}}})
+    assert max(map(len, table.splitlines())) <= 100
+    assert "\nMPI-Sintel-complete_clean\nmodel       22872  123.46" in table
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_measured(evaluate, data, tmp_path, capsys):
+    (tmp_path / "reports/report.json").mkdir(parents=True)
+    code = main(["--data", str(data / "sintel"), "--out", str(tmp_path / "reports/report.json")])
+    assert code == 2 and "report.json is a folder" in capsys.readouterr().err
+    in_the_way = data / "sintel/frame_0001.flo"
+    for arguments in (
+        ["--out", str(in_the_way / "r.json")],
+        ["--out", str(tmp_path / "r"), "--pictures", str(in_the_way)],
+    ):
+        assert main(["--data", str(data / "sintel"), *arguments]) == 2
+        printed = capsys.readouterr()
+        assert "frame_0001.flo" in printed.err and "EPE" not in printed.out
 
 
 def test_nothing_measurable_is_an_error_of_its_own(evaluate, data, tmp_path, capsys):
@@ -233,6 +257,18 @@ def test_a_pair_on_which_a_method_fails_counts_for_no_method():
         assert score.summary()["pairs"] == {"good": 2}
     assert evaluation.problems[0] == "set/large: too large"
     assert "set/small" in evaluation.problems[1] and "not finite" in evaluation.problems[1]
+
+
+def test_a_pair_whose_picture_fails_counts_for_every_method():
+    def steady(first, second):
+        return np.zeros((*first.shape[:2], 2), np.float32), None
+
+    def full_disk(*arguments):
+        raise OSError("no space left")
+
+    evaluation = evaluate_methods({"one": steady, "two": steady}, {"set": [Pair("p")]}, full_disk)
+    assert [score.summary()["epe"] for score in evaluation.scores["set"].values()] == [2, 2]
+    assert evaluation.problems == ["set/p: no space left"]
 
 
 def test_a_perfect_confidence_scores_perfectly():

@@ -1,9 +1,11 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from mdflow_training.flow_benchmarks import find_benchmarks
+from mdflow_training.flow_benchmarks import NOTHING_FOUND, find_benchmarks
 from mdflow_training.flow_io import BadFile, write_flow, write_image
 
 SIZE = (6, 8)
@@ -95,6 +97,7 @@ def test_each_subfolder_is_a_set_and_a_lone_set_is_named_after_its_folder(disk):
     (disk.root / "README.md").write_text("not a set")
     (disk.root / "empty").mkdir()
     assert set(disk.find().sets) == {"one", "two"}
+    assert [str(problem) for problem in disk.find().problems] == [f"{disk.root / 'empty'}: {NOTHING_FOUND}"]
     assert set(disk.find("one").sets) == {"one"}
     assert disk.find().sets["two"][0].name == "p/frame10"
 
@@ -173,6 +176,36 @@ def test_what_is_missing_is_named_and_the_rest_is_found(disk, images, flows, nam
     assert set(benchmarks.sets) == {"good"}
     (problem,) = benchmarks.problems
     assert named in str(problem)
+
+
+@pytest.mark.parametrize("unreadable", ["bad", "two/scene"])
+def test_an_unreadable_folder_is_named_and_the_rest_is_found(disk, monkeypatch, unreadable):
+    disk.images(
+        "one/frame10.png", "one/frame11.png", "two/frame10.png", "two/frame11.png", "bad/x.png", "two/scene/x.png"
+    )
+    disk.flows("one/flow10.flo", "two/flow10.flo")
+    entries = Path.iterdir
+
+    def refuse(folder):
+        if folder == disk.root / unreadable:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return entries(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    benchmarks = disk.find()
+    assert set(benchmarks.sets) == {"one", "two"}
+    assert any("Permission denied" in str(problem) and unreadable in str(problem) for problem in benchmarks.problems)
+
+
+def test_an_unreadable_file_is_named_on_reading(disk, monkeypatch):
+    disk.images("k/000010_10.png", "k/000010_11.png")
+    disk.flows("k/occ_000010_10.png")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("mdflow_training.pair_discovery.is_kitti_flow", refuse)
+    assert disk.pairs("k") == [("k/000010_10.png", "k/000010_11.png", "k/occ_000010_10.png")]
 
 
 def test_in_official_layouts_a_missing_file_is_named_on_reading(disk):

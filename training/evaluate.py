@@ -132,6 +132,21 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+def prepare_outputs(report: Path, pictures: Path | None) -> None:
+    """Make the folders of what will be written, before anything is measured.
+
+    Raises:
+        OSError: something is in the way, or a folder may not be written.
+    """
+    if report.is_dir():
+        raise IsADirectoryError(f"{report} is a folder; --out is the file to write")
+    for folder in (report.parent, pictures):
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+
+
 def _picture_writer(folder: Path | None) -> PairListener | None:
     """Return what draws every pair of the model into ``folder/SET/PAIR.png``."""
 
@@ -153,6 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     cv2.setNumThreads(options.threads)
     try:
         benchmarks = find_data(options.data)
+        prepare_outputs(options.out, options.pictures)
         with tempfile.TemporaryDirectory() as folder:
             model = options.model
             if model.suffix in (".pth", ".pt"):
@@ -176,14 +192,13 @@ def main(arguments: list[str] | None = None) -> int:
         "versions": {"opencv": cv2.__version__, "numpy": np.__version__},
     }
     report = report_of(evaluation, problems, about)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(options.out, (json.dumps(without_nan(report), indent=2) + "\n").encode())
     print(format_table(report["sets"]))
     print(f"\n{about_model['name']} ({about_model['backend']}), report in {options.out}")
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:
-        print(f"{len(problems)} problems: the figures are those of the rest", file=sys.stderr)
+        print(f"problems: {len(problems)}; the figures are those of the rest", file=sys.stderr)
     if not evaluation.scores:
         return EXIT_UNUSABLE
     return EXIT_INCOMPLETE if problems else EXIT_OK

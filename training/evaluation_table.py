@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 HEADINGS: tuple[str, ...] = (
-    "set",
     "method",
     "pairs",
     "EPE",
@@ -23,41 +22,45 @@ HEADINGS: tuple[str, ...] = (
     "top 70 %",
     "ms",
 )
-FIRST_FIGURE = 2
-NOTES = (
-    "EPE: mean of images, EPE px: of pixels, noc, occ: where visible, hidden in the second image, all in px. "
-    "<1px, <3px, Fl: % of pixels. AUSE: 0 is a perfect confidence. "
-    "top 70 %: EPE of the most confident 70 %, and its difference to all. ms: median of a pair."
-)
+NOTES = """\
+EPE: mean of images, EPE px: of pixels, noc, occ: where visible, hidden in the second image, in px.
+<1px, <3px, Fl: % of pixels. AUSE: 0 is a perfect confidence.
+top 70 %: EPE of the most confident 70 %, and its difference to all. ms: median of a pair."""
 
 
 def format_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a row for the model, and one for each peer, on each set.
+    """Return each set's name, below it a row for the model and one for each peer; it fits into 100 columns.
 
     Args:
         sets: the ``sets`` of a report, as `evaluate.report_of` makes it.
     """
-    rows = [HEADINGS]
-    for name, metrics in sets.items():
-        rows.append(_row(name, "model", metrics))
-        rows += [_row(name, peer, peer_metrics) for peer, peer_metrics in metrics.get("peers", {}).items()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(_aligned(cells, widths)) for cells in rows]
-    return "\n".join((lines[0], "-" * len(lines[0]), *lines[1:], "", NOTES))
+    rows = {name: list(_rows(metrics)) for name, metrics in sets.items()}
+    columns = zip(HEADINGS, *(row for group in rows.values() for row in group), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    heading = _aligned(HEADINGS, widths)
+    lines = [heading, "-" * len(heading)]
+    for name, group in rows.items():
+        lines += [name, *(_aligned(row, widths) for row in group)]
+    return "\n".join((*lines, "", NOTES))
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
-    """Align words left and figures right."""
-    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-        yield cell.ljust(width) if column < FIRST_FIGURE else cell.rjust(width)
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Align the method left and figures right."""
+    method, *figures = map(str.rjust, cells, widths)
+    return "  ".join((method.strip().ljust(widths[0]), *figures))
 
 
-def _row(name: str, method: str, metrics: Mapping[str, Any]) -> tuple[str, ...]:
+def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    yield _row("model", metrics)
+    for peer, peer_metrics in metrics.get("peers", {}).items():
+        yield _row(peer, peer_metrics)
+
+
+def _row(method: str, metrics: Mapping[str, Any]) -> tuple[str, ...]:
     kept = _figure(metrics, "epe_top_70", 2)
     if kept != "-" and metrics["epe"] > 0:
         kept += f" ({100 * (metrics['epe_top_70'] / metrics['epe'] - 1):+.0f} %)"
     return (
-        name,
         method,
         str(metrics["images"]),
         *(_figure(metrics, key, 2) for key in ("epe", "epe_pixels", "epe_noc", "epe_occ")),

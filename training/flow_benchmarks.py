@@ -18,6 +18,8 @@ KITTI_IMAGES = ("image_2", "colored_0", "image_0")
 CHAIRS_SPLIT = "FlyingChairs_train_val.txt"
 """A line for each pair of FlyingChairs, ``1`` for training and ``2`` for validation."""
 
+NOTHING_FOUND = "no images with their true flow (.flo, .pfm or KITTI's .png) in this folder."
+
 
 @dataclass
 class Benchmarks:
@@ -50,10 +52,16 @@ def find_benchmarks(root: Path) -> Benchmarks:
     benchmarks = Benchmarks()
     pairs, problems = discover_pairs(root, root)
     for folder in [root] if pairs or _is_official(root) else _subfolders(root):
-        _add_set(benchmarks, folder)
+        known = len(benchmarks.sets) + len(benchmarks.problems)
+        try:
+            _add_set(benchmarks, folder)
+        except OSError as error:
+            benchmarks.problems.append(_unreadable(folder, error))
+        if known == len(benchmarks.sets) + len(benchmarks.problems):
+            benchmarks.problems.append(BadFile(folder, NOTHING_FOUND))
     if not benchmarks.sets:
         reasons = "".join(f"\n  {problem}" for problem in problems + benchmarks.problems)
-        raise BadFile(root, f"no images with their true flow (.flo, .pfm or KITTI's .png) in this folder.{reasons}")
+        raise BadFile(root, f"{NOTHING_FOUND}{reasons}")
     return benchmarks
 
 
@@ -145,10 +153,17 @@ def _pairs_at_any_depth(folder: Path) -> tuple[list[PairFiles], list[BadFile]]:
     pairs: list[PairFiles] = []
     problems: list[BadFile] = []
     for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
-        found, wrong = discover_pairs(place, folder)
+        try:
+            found, wrong = discover_pairs(place, folder)
+        except OSError as error:
+            found, wrong = [], [_unreadable(place, error)]
         pairs += found
         problems += wrong
     return pairs, problems
+
+
+def _unreadable(folder: Path, error: OSError) -> BadFile:
+    return BadFile(folder, f"the folder cannot be read: {error}")
 
 
 def _validation_chairs(split: Path, pairs: list[PairFiles]) -> list[PairFiles]:

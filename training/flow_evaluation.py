@@ -128,7 +128,8 @@ def evaluate_methods(
                     estimates = {name: _estimate(method, loaded) for name, method in methods.items()}
                     for name, estimate in estimates.items():
                         scores[name].add(pair.name, loaded, estimate)
-                        if on_pair:
+                    if on_pair:
+                        for name, estimate in estimates.items():
                             on_pair(set_name, name, pair.name, loaded, estimate)
                 except (OSError, ValueError, BackendError) as problem:
                     evaluation.problems.append(f"{set_name}/{pair.name}: {problem}")

@@ -139,7 +139,7 @@ def _is_flow(path: Path, words: set[str]) -> bool:
         return path.suffix.lower() in FLOW_SUFFIXES
     try:
         return is_kitti_flow(path)
-    except BadFile:  # its name has to tell what it was; reading it will name it
+    except (BadFile, OSError):  # its name has to tell what it was; reading it will name it
         return bool(words & (FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS))
 
 
