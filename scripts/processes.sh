@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+#
+# Sourced by the demos: processes in groups of their own, which end with the script, and ROS 2 on this machine alone.
+# The script defines fail, which says its arguments and exits, finish, which stops what still runs, and the array logs.
+
+# Starts a process group of its own, which Ctrl-C in the terminal does not reach: the script ends them, in order.
+start() {
+    set -m
+    "$@" </dev/null &
+    set +m
+}
+
+alive() {
+    kill -0 "$1" 2>/dev/null
+}
+
+# Ends process group $1: politely, and after ten seconds for good. SIGTERM does what Ctrl-C does, but Python answers it
+# without a traceback while it still imports.
+stop() {
+    kill -TERM -- "-$1" 2>/dev/null || return 0
+    for _ in {1..100}; do
+        kill -0 -- "-$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL -- "-$1" 2>/dev/null || true
+}
+
+finish_however_this_ends() {
+    trap "trap '' INT TERM HUP; finish" EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+# Shows the end of the logs and fails, saying $1.
+fail_with_logs() {
+    local log
+    for log in "${logs[@]}"; do
+        echo "--- the end of $log:" >&2
+        tail -n 15 "$log" >&2
+    done
+    fail "$1"
+}
+
+# All by shared memory: nothing leaves this machine, and large best-effort images arrive, which the default transport
+# loses. A discovery range of LOCALHOST would make Fast DDS ignore the choice of transport. The domain is for two demos
+# on one machine.
+keep_ros_on_this_machine() {
+    export FASTDDS_BUILTIN_TRANSPORTS='SHM?max_msg_size=16MB&sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
+    export ROS_DOMAIN_ID=$((60 + $$ % 40))
+    [[ ${ROS_DISTRO-} != humble ]] || export ROS_LOCALHOST_ONLY=1 # its Fast DDS cannot be told
+}
