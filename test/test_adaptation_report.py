@@ -194,7 +194,10 @@ def test_adaptation_ends_with_report_and_full_card(tmp_path: Path, capsys: pytes
     status = adapt(source, "--out", str(out))
     report = json.loads((out / "report.json").read_text(), parse_constant=pytest.fail)
     assert status == {verdict.value: verdict.exit_status for verdict in Verdict}[report["verdict"]]
-    assert report["verdict"] in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    before, after = (report["means"][name]["match_error"] for name in (BEFORE, AFTER))
+    assert f"{report['verdict']}: {report['reason']}\n" in printed
+    assert f"{before:.4f} before, {after:.4f} after" in printed
     # 12 frames, 7 held out, 6 pairs: 3 to choose by, 3 to report on.
     assert len(report["pairs"]) == report["images"]["held_out_pairs"] == 3
     assert len(report["recordings"]) == 12 and len(report["recordings"][0]["sha256"]) == 64

@@ -105,7 +105,7 @@ def print_decisions(result: AdaptationResult) -> None:
 
 def finish(report: Report, out: Path, node: str | None = None, store: Path | None = None) -> int:
     """Say the verdict, and give an improved teacher to ``node``, by ``store``; returns the exit status."""
-    print(f"{report.verdict.value}: {report.reason}\nsee {out / 'report.html'}", flush=True)
+    print(f"{report}\nsee {out / 'report.html'}", flush=True)
     if report.verdict is not Verdict.IMPROVED:
         if node is not None:
             print("not deployed: the old model stays")

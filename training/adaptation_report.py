@@ -76,6 +76,16 @@ class Report:
         """Return the mean of each measure of each method."""
         return {name: mean_figures(figures) for name, figures in self.figures.items()}
 
+    def __str__(self) -> str:
+        means = self.means()
+        before, after = means.get(BEFORE, {}), means.get(AFTER, {})
+        lines = [
+            f"  {measure.label}: {measure.show(before[name])} before, {measure.show(after[name])} after"
+            for name, measure in MEASURES.items()
+            if name in before and name in after
+        ]
+        return "\n".join([f"{self.verdict.value}: {self.reason}", *lines])
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain types, as JSON has them."""
         pairs = [
@@ -228,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{report.verdict.value}: {report.reason}\nsee {options.out / 'report.html'}")
+    print(f"{report}\nsee {options.out / 'report.html'}")
     return report.verdict.exit_status
 
 

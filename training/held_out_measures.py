@@ -46,6 +46,12 @@ class Measure:
     unit: str
     lower_is_better: bool
 
+    def show(self, value: float | None, sign: str = "") -> str:
+        """Return a value, or ``-`` without one, as people read it; ``sign`` is ``+`` to have one always."""
+        if value is None:
+            return "-"
+        return f"{100 * value:{sign}.1f} %" if self.unit == "%" else f"{value:{sign}.4f} {self.unit}".rstrip()
+
 
 MATCH_ERROR = "match_error"
 

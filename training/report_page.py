@@ -23,7 +23,7 @@ from mdflow_ros.model.card import replace_file
 from mdflow_training.adaptation_verdict import LEVEL, Difference
 from mdflow_training.flow_evaluation import Confidence
 from mdflow_training.flow_io import Flow, Image
-from mdflow_training.held_out_measures import MEASURES, Measure, TwoWayFlow
+from mdflow_training.held_out_measures import MEASURES, TwoWayFlow
 
 PICTURE_WIDTH = 320
 COLORS = {"improved": "#1a7f37", "no change": "#6e7781"}
@@ -96,12 +96,6 @@ def write_page(page: Page, path: Path, run_folder: Path | None = None) -> None:
     replace_file(path, text.encode())
 
 
-def _show(value: float | None, measure: Measure, sign: str = "") -> str:
-    if value is None:
-        return "-"
-    return f"{100 * value:{sign}.1f} %" if measure.unit == "%" else f"{value:{sign}.4f} {measure.unit}".rstrip()
-
-
 def _means_table(means: Mapping[str, Mapping[str, float]]) -> str:
     lines = ["<table><tr><th>mean", *(f"<th>{escape(name)}" for name in means), "</tr>"]
     for name, measure in MEASURES.items():
@@ -112,7 +106,7 @@ def _means_table(means: Mapping[str, Mapping[str, float]]) -> str:
         lines.append(f"<tr><td>{escape(measure.label)}, {'lower' if measure.lower_is_better else 'higher'} is better")
         for method in means:
             mark = " class=best" if values.get(method) == best else ""
-            lines.append(f"<td{mark}>{_show(values.get(method), measure)}")
+            lines.append(f"<td{mark}>{measure.show(values.get(method))}")
         lines.append("</tr>")
     return "".join([*lines, "</table>"])
 
@@ -121,9 +115,9 @@ def _difference_table(differences: Mapping[str, Difference]) -> str:
     lines = [f"<table><tr><th>difference<th>mean<th>relative<th>{LEVEL:.0%} interval<th>pairs</tr>"]
     for name, difference in differences.items():
         measure = MEASURES[name]
-        low, high = (_show(end, measure, "+") for end in difference.interval)
+        low, high = (measure.show(end, "+") for end in difference.interval)
         lines.append(
-            f"<tr><td>{escape(measure.label)}<td>{_show(difference.mean, measure, '+')}"
+            f"<tr><td>{escape(measure.label)}<td>{measure.show(difference.mean, '+')}"
             f"<td>{difference.relative:+.1%}<td>{low} to {high}<td>{difference.pairs}</tr>"
         )
     return "".join([*lines, "</table>"])
