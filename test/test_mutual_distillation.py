@@ -164,11 +164,18 @@ def test_a_folder_with_another_run_is_refused(whole: tuple[AdaptationResult, Pat
     tiny_adaptation.run(whole[1], "execution.log_every=7")
 
 
-def test_a_student_that_is_no_better_does_not_teach(tmp_path: Path):
+def test_a_poor_student_does_not_teach(tmp_path: Path):
     result = tiny_adaptation.run(tmp_path, "validation.gate=true", "validation.minimum_gain=0.9")
     assert set(result.teachers) == {"initial", "stage1"} and result.chosen == "initial"
-    assert any("is no better than its teacher" in note for note in result.notes)
+    assert any("is too poor, so it does not teach" in note for note in result.notes)
     assert any("initial stays" in note for note in result.notes)
+
+
+def test_a_student_that_is_a_little_worse_may_teach(tmp_path: Path):
+    changes = ("validation.gate=true", "validation.minimum_gain=0.9", "validation.student_tolerance=1000")
+    result = tiny_adaptation.run(tmp_path, *changes)
+    assert "round1/stage3" in result.teachers and result.chosen == "initial"
+    assert any(note.endswith("teaches") for note in result.notes)
 
 
 def test_a_stage_that_collapses_keeps_the_last_good_teacher(tmp_path: Path):

@@ -165,8 +165,11 @@ def test_float16_training_scales_the_loss(tmp_path: Path):
     assert result.stopped is None and not torch.equal(before, result.state["pconv1_1.0.weight"])
 
 
-def test_mixed_precision_is_for_cuda_unless_asked_for(tmp_path: Path):
-    assert a_run(tmp_path).autocast is None
+def test_mixed_precision_is_for_hardware_that_has_it_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for has_matrix_unit, fastest in ((True, torch.bfloat16), (False, None)):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda found=has_matrix_unit: found)
+        assert a_run(tmp_path).autocast is fastest
+    assert a_run(tmp_path, "precision=float32").autocast is None
     assert a_run(tmp_path, "precision=bfloat16").autocast is torch.bfloat16
     cuda = Run(AdaptationConfig(), tmp_path, Context(0, 1, torch.device("cuda")), PAIRS, (128, 128))
     assert cuda.autocast is torch.float16

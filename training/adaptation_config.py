@@ -224,8 +224,11 @@ class ValidationSettings(Settings):
     """Evenly spread over the held-out pairs."""
     minimum_gain: Weight = 0.0
     """A network counts as better if its error is lower by this share at least."""
+    student_tolerance: Weight = 0.05
+    """A student may teach though its error is higher by this share at most: it learns from its labels how motion goes
+    on out of view, which the error cannot see."""
     gate: bool = True
-    """Let stage 3 start only from a better student, and keep only better teachers; false follows the plan blindly."""
+    """Let only good students teach, and keep only better teachers; false follows the plan blindly."""
 
 
 class GuardSettings(Settings):
@@ -260,7 +263,7 @@ class AdaptationConfig(Settings):
     """Height and width of training; null: the frames' own, scaled down to `maximum_pixels`, in multiples of 64."""
     maximum_pixels: Count = 256 * 384
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """Mixed precision; auto is float16 on CUDA and float32 elsewhere."""
+    """Mixed precision; auto is float16 on CUDA, bfloat16 on processors with AMX, and float32 elsewhere."""
     census_noise: Literal["auto"] | Weight = "auto"
     """Camera noise in grey levels of 255, to which the census adapts; auto measures it, 0 is the papers' census."""
     initial_teacher: Literal["given", "scratch"] = "given"

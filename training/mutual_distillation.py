@@ -148,13 +148,15 @@ class _Adaptation:
         if stage.stopped is not None:
             self.result.stopped = stage.stopped
             return None
-        teacher_score = self.result.scores[self.result.chosen]
-        if self.config.validation.gate and not score.is_better_than(teacher_score, self.config.validation.minimum_gain):
+        teacher_score, validation = self.result.scores[self.result.chosen], self.config.validation
+        compared = f"label-free error {score.error:.4f}, its teacher's {teacher_score.error:.4f}"
+        if validation.gate and not score.is_better_than(teacher_score, -validation.student_tolerance):
             self.result.notes.append(
-                f"round {number}: the student (label-free error {score.error:.4f}) is no better than its teacher"
-                f" ({teacher_score.error:.4f}), so it does not teach; more stage2.optimization.steps may help"
+                f"round {number}: the student ({compared}) is too poor, so it does not teach; more "
+                "stage2.optimization.steps may help"
             )
             return None
+        self.result.notes.append(f"round {number}: the student ({compared}) teaches")
         return student
 
     def _stage3(self, number: int, student: FlowNetwork) -> bool:

@@ -74,8 +74,8 @@ class Run:
     def autocast(self) -> torch.dtype | None:
         """The type of mixed precision, or None."""
         names = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
-        on_cuda = self.context.device.type == "cuda"
-        return names.get(self.config.precision, torch.float16 if on_cuda else None)
+        name = self.config.precision
+        return names[name] if name in names else fastest_precision(self.context.device)
 
 
 class StageResult(NamedTuple):
@@ -87,6 +87,15 @@ class StageResult(NamedTuple):
     """Why a guard stopped the stage before its end, or None."""
     steps: int
     """Updates that went into ``state``."""
+
+
+def fastest_precision(device: torch.device) -> torch.dtype | None:
+    """Return the type of mixed precision that is fastest on ``device``; None where single precision is."""
+    if device.type == "cuda":
+        return torch.float16
+    # Processors that multiply matrices in hardware train twice as fast in bfloat16; others lose by it.
+    has_matrix_unit = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return torch.bfloat16 if device.type == "cpu" and has_matrix_unit() else None
 
 
 def learning_rate(settings: OptimizationSettings, step: int) -> float:
