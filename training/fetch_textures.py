@@ -41,7 +41,7 @@ class Package:
 
     Attributes:
         name: of the Debian package.
-        licences: of its pictures; each must be named in the package's copyright file.
+        licences: every one that a picture of it has, as the package's copyright file names them.
         folder: where its pictures lie, below ``/usr/share``.
         files: which files there are pictures of the world, and not normal maps, icons and the like (a glob).
         cutouts: whether the pictures are objects on a transparent ground, not photographs.
@@ -54,17 +54,35 @@ class Package:
     cutouts: bool = False
 
 
+SUPERTUXKART_LICENCES = (
+    "CC-BY-SA-3.0",
+    "CC-BY-SA-4.0",
+    "CC-BY-3.0",
+    "CC-BY-4.0",
+    "CC0",
+    "public-domain",
+    "GPL-3+",
+    "GPL",
+    "MIT",
+)
+"""Half of its pictures have no entry of their own in the copyright file and are under the whole's GPL-3+."""
+
 PACKAGES = (
-    Package("lomiri-wallpapers-16.04", ("CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0"), "backgrounds"),
-    Package("lomiri-wallpapers-20.04", ("CC-BY-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0"), "backgrounds"),
+    Package("lomiri-wallpapers-16.04", ("CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0"), "backgrounds"),
+    Package("lomiri-wallpapers-20.04", ("CC-BY-SA-3.0",), "backgrounds"),
     Package("mate-backgrounds", ("GPL-2+", "CC-BY-SA-4.0"), "backgrounds"),
     Package("plasma-workspace-wallpapers", ("GPL-2+",), "wallpapers"),
     Package("gnome-backgrounds", ("Creative Commons Attribution-ShareAlike 3.0",), "backgrounds"),
     Package("ukui-wallpapers", ("CC-BY-SA-3.0",), "backgrounds"),
-    Package("supertuxkart-data", ("CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC0"), "games/supertuxkart/data", "t[er]*/**/*.jpg"),
+    Package("supertuxkart-data", SUPERTUXKART_LICENCES, "games/supertuxkart/data", "t[er]*/**/*.jpg"),
     Package("tuxpaint-stamps-default", ("GPL-2",), "tuxpaint/stamps", cutouts=True),
 )
-"""opencv-doc is left out on purpose: it carries RubberWhale, an evaluation pair, and pictures of unclear origin."""
+"""opencv-doc is left out on purpose: it carries RubberWhale, an evaluation pair, and pictures of unclear origin.
+
+The licences are those of Debian's copyright files. The authors name others for some pictures: each wallpaper of Plasma
+its own in a ``metadata.json``, LGPL-3 or CC-BY-SA-4.0; the source of Tux Paint's stamps, in ``docs/CONTRIBUTORS.txt``,
+GFDL, CC-BY, CC-BY-SA and public domain, and none for grapes, sliced orange and sliced lime, which come from sxc.hu.
+"""
 
 
 def unpack(package: Package, folder: Path) -> Path:
