@@ -106,14 +106,11 @@ run "$python" training/robot_world.py --out "$output/world" --match "$output/dri
     fail_with_logs "the recording does not show the drive, see above."
 end_part record
 
-# Half precision is faster only where the processor multiplies matrices in it.
-precision=float32
-! grep -qsw amx_bf16 /proc/cpuinfo || precision=bfloat16
-settings=(precision=$precision rounds=1 control=false student.name=fastflownet student.weights=teacher)
+settings=(rounds=1 control=false student.name=fastflownet student.weights=teacher)
 for stage in 1 2 3; do
     settings+=("stage$stage.optimization.steps=$steps")
 done
-say "adapting: three stages of $steps steps in $precision"
+say "adapting in three stages of $steps steps"
 status=0
 run "$python" training/adapt_from_bag.py "$output/drive" --out "$output/adaptation" \
     --truth "$output/world/truth_of_recording" --deploy --store "$output/models" "${settings[@]/#/--set=}" || status=$?

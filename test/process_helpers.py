@@ -55,3 +55,15 @@ def kill_once_there(process: subprocess.Popen[Any], path: Path, delay: float) ->
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+
+
+def processes_with(mark: str) -> list[str]:
+    """Return the command lines of all processes whose environment has this text."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (process / "environ").read_text(errors="replace"):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found

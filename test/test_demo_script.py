@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from process_helpers import processes_with
 
 ROOT = Path(__file__).parents[1]
 FRAMES = 20
@@ -44,17 +45,6 @@ def start(clip: Path, output: Path, mark: str, rate: int) -> subprocess.Popen[st
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def processes_with(mark: str) -> list[str]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (process / "environ").read_text(errors="replace"):
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
-    return found
 
 
 def test_the_demo_shows_flow_and_leaves_nothing_behind(clip, tmp_path):
