@@ -18,7 +18,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/processes.sh
 source "$root/scripts/processes.sh"
 output=$(realpath -m "${ADAPT_DEMO_OUTPUT:-$root/adapt_demo_output}")
-steps=${ADAPT_DEMO_STEPS:-80}
+steps=${ADAPT_DEMO_STEPS:-120}
 python=$root/.venv/bin/python
 frames=240 rate=10
 
@@ -50,7 +50,7 @@ finish() {
     done
 }
 
-current="" recorder="" player="" node="" logs=()
+current="" recorder="" player="" node=""
 finish_however_this_ends
 
 # Runs a command to its end, and returns its exit status.

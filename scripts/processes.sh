@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Sourced by the demos: processes in groups of their own, which end with the script, and ROS 2 on this machine alone.
-# The script defines fail, which says its arguments and exits, finish, which stops what still runs, and the array logs.
+# The script defines fail, which says its arguments and exits, and finish, which stops what still runs.
 
 # Starts a process group of its own, which Ctrl-C in the terminal does not reach: the script ends them, in order.
 start() {
@@ -33,6 +33,8 @@ finish_however_this_ends() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
 }
+
+logs=() # of the processes, for fail_with_logs
 
 # Shows the end of the logs and fails, saying $1.
 fail_with_logs() {
