@@ -327,6 +327,77 @@ def test_reloading_swaps_the_model_or_keeps_the_old_one(camera: Client, tmp_path
     camera.publish_and_wait(FRAME, 1300)
 
 
+HOLD_RELOADS = """
+import threading
+import time
+from pathlib import Path
+from mdflow_ros.core.estimator import FlowEstimator
+
+load, one_at_a_time = FlowEstimator.__init__, threading.Lock()
+
+
+def load_when_told(*arguments):
+    if threading.current_thread() is not threading.main_thread():
+        assert one_at_a_time.acquire(blocking=False)
+        while not Path(GO).exists():
+            Path(GO).with_name("waiting").touch()
+            time.sleep(0.02)
+        one_at_a_time.release()
+    load(*arguments)
+
+
+FlowEstimator.__init__ = load_when_told
+"""
+"""A reload waits for the file GO, and makes one named waiting; configuring does not."""
+
+
+def test_frames_flow_and_services_answer_while_models_are_loaded(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with running_node(DOMAIN + 1, before=f"GO = {str(go)!r}{HOLD_RELOADS}"), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        service = camera.node.create_client(Trigger, "/mdflow/reload_model")
+        camera.spin_until(service.service_is_ready)
+        answers = [service.call_async(Trigger.Request()) for _ in range(2)]
+        camera.publish(FRAME, 1000)
+        for stamp in range(1100, 2100, 100):
+            camera.publish_and_wait(FRAME, stamp)
+            assert camera.set_parameter("max_frame_gap", 0.5).successful
+            assert camera.state() == "active"
+        assert not any(answer.done() for answer in answers)
+        go.touch()
+        camera.spin_until(lambda: all(answer.done() for answer in answers), "both answers")
+        assert all(answer.result().success for answer in answers)
+
+
+def test_a_model_that_is_loaded_too_late_is_dropped(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    with running_node(DOMAIN + 1, before=f"GO = {str(go)!r}{HOLD_RELOADS}"), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        service = camera.node.create_client(Trigger, "/mdflow/reload_model")
+        camera.spin_until(service.service_is_ready)
+        for scale, configure_anew in ((0.5, False), (0.25, True)):
+            answer = service.call_async(Trigger.Request())
+            camera.spin_until((tmp_path / "waiting").exists, "the node to load the model")
+            assert camera.change_state(Transition.TRANSITION_DEACTIVATE)
+            assert camera.change_state(Transition.TRANSITION_CLEANUP)
+            assert camera.set_parameter("output_scale", scale).successful
+            if configure_anew:
+                assert camera.change_state(Transition.TRANSITION_CONFIGURE)
+            go.touch()
+            camera.spin_until(answer.done, "an answer")
+            assert not answer.result().success and "while the model was being loaded" in answer.result().message
+            go.unlink()
+            (tmp_path / "waiting").unlink()
+            if not configure_anew:
+                assert camera.latest_diagnostics()["idle_because"] == "not configured"
+                assert camera.change_state(Transition.TRANSITION_CONFIGURE)
+            assert camera.change_state(Transition.TRANSITION_ACTIVATE)
+        camera.wait_until_listening()
+        camera.publish(FRAME, 1000)
+        camera.publish_and_wait(FRAME, 1100)
+        assert field(camera.received["flow"][-1]).shape[:2] == (HEIGHT // 4, WIDTH // 4)
+
+
 LOAD_SLOWLY = """
 import time
 from mdflow_ros.core.estimator import FlowEstimator
@@ -341,51 +412,6 @@ def load_slowly(*arguments):
 
 FlowEstimator.__init__ = load_slowly
 """
-
-
-def test_frames_flow_and_services_answer_while_models_are_loaded() -> None:
-    with running_node(DOMAIN + 1, before=LOAD_SLOWLY), client(DOMAIN + 1) as camera:
-        camera.wait_until_listening()
-        service = camera.node.create_client(Trigger, "/mdflow/reload_model")
-        camera.spin_until(service.service_is_ready)
-        answers = [service.call_async(Trigger.Request()) for _ in range(2)]
-        start, stamp, waits = time.monotonic(), 1000, []
-        camera.publish(FRAME, stamp)
-        while not all(answer.done() for answer in answers):
-            stamp += 100
-            asked = time.monotonic()
-            camera.publish_and_wait(FRAME, stamp)
-            assert camera.set_parameter("max_frame_gap", 0.5).successful
-            assert camera.state() == "active"
-            waits.append(time.monotonic() - asked)
-        assert all(answer.result().success for answer in answers)
-        assert time.monotonic() - start > 4, "one after the other"
-        assert max(waits) < 1.5, "nothing waited for a model"
-
-
-def test_a_model_that_is_loaded_too_late_is_dropped() -> None:
-    with running_node(DOMAIN + 1, before=LOAD_SLOWLY), client(DOMAIN + 1) as camera:
-        camera.wait_until_listening()
-        service = camera.node.create_client(Trigger, "/mdflow/reload_model")
-        camera.spin_until(service.service_is_ready)
-        for scale, configure_anew in ((0.5, False), (0.25, True)):
-            answer = service.call_async(Trigger.Request())
-            camera.spin_for(0.3)
-            assert camera.change_state(Transition.TRANSITION_DEACTIVATE)
-            assert camera.change_state(Transition.TRANSITION_CLEANUP)
-            assert camera.set_parameter("output_scale", scale).successful
-            if configure_anew:
-                assert camera.change_state(Transition.TRANSITION_CONFIGURE)
-            camera.spin_until(answer.done, "an answer")
-            assert not answer.result().success and "while the model was being loaded" in answer.result().message
-            if not configure_anew:
-                assert camera.latest_diagnostics()["idle_because"] == "not configured"
-                assert camera.change_state(Transition.TRANSITION_CONFIGURE)
-            assert camera.change_state(Transition.TRANSITION_ACTIVATE)
-        camera.wait_until_listening()
-        camera.publish(FRAME, 1000)
-        camera.publish_and_wait(FRAME, 1100)
-        assert field(camera.received["flow"][-1]).shape[:2] == (HEIGHT // 4, WIDTH // 4)
 
 
 @pytest.mark.parametrize("reloading", [False, True])
