@@ -43,7 +43,7 @@ SEED = 20_261_122
 MEANINGFUL = 0.1
 """Endpoint errors that differ by a smaller share count as equal."""
 
-LABEL_FREE = ("match_error", "census_visible", "disagreement", "consistency")
+LABEL_FREE = ("match_error", "census_visible", "disagreement", "extrapolation", "consistency")
 
 
 def changed(method: TwoWayMethod, change: Callable[[Flow], Flow]) -> TwoWayMethod:

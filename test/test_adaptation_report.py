@@ -24,6 +24,7 @@ from mdflow_training.flow_io import Flow, write_flow
 from mdflow_training.flow_peers import create_peers
 from mdflow_training.held_out_measures import (
     MATCH_ERROR,
+    MEASURES,
     mean_figures,
     measure_methods,
     peer_method,
@@ -147,7 +148,7 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
     assert "better than the control" in better.reason and "no different from the control" in same.reason
     change = better.differences["after - before"]
     assert change["epe"].interval[1] < 0 and change["coverage"].mean > 0
-    assert set(change) == {"match_error", "census_visible", "disagreement", "consistency", "coverage", "epe", "ause"}
+    assert set(change) == set(MEASURES)
     assert set(better.means()) == {BEFORE, AFTER, CONTROL, DIS}
     assert "coverage" not in better.means()[DIS], "DIS has no confidence"
 

@@ -19,12 +19,13 @@ from mdflow_ros.core.estimator import FlowEstimator
 from mdflow_training.census import Census, inside_window
 from mdflow_training.confidence_metrics import sparsification_error
 from mdflow_training.directions import swap_directions
+from mdflow_training.extrapolation import extrapolation_error, part_of
 from mdflow_training.fastflownet import warp
 from mdflow_training.flow_evaluation import Confidence
 from mdflow_training.flow_io import Flow, Image, read_flow
 from mdflow_training.flow_metrics import endpoint_error
 from mdflow_training.flow_peers import Peer
-from mdflow_training.label_free_validation import DISAGREEMENT_WEIGHT, judge
+from mdflow_training.label_free_validation import DISAGREEMENT_WEIGHT, RANDOM_MATCH, judge, match_error
 from mdflow_training.occlusion import forward_backward_visibility
 from mdflow_training.pair_batches import FramePairs, to_tensor
 
@@ -56,9 +57,14 @@ class Measure:
 MATCH_ERROR = "match_error"
 
 MEASURES = {
-    MATCH_ERROR: Measure("match error: census distance on all pixels + 0.05 disagreement", "", True),
+    MATCH_ERROR: Measure(
+        f"match error: census distance everywhere + {DISAGREEMENT_WEIGHT} disagreement + {RANDOM_MATCH} extrapolation",
+        "",
+        True,
+    ),
     "census_visible": Measure("census distance on visible pixels", "", True),
     "disagreement": Measure("disagreement of forward and backward flow, relative to their length", "", True),
+    "extrapolation": Measure("extrapolation: error where motion leaves a part of the view", "", True),
     "consistency": Measure("pixels that pass the forward-backward check", "%", False),
     "coverage": Measure(f"pixels of confidence {EQUAL_CONFIDENCE} and more", "%", False),
     "epe": Measure("endpoint error", "px", True),
@@ -139,15 +145,23 @@ def truth_in(folder: Path, stamps: NDArray[np.int64]) -> Truth:
     return read
 
 
-def measure_pair(first: Image, second: Image, flow: TwoWayFlow, census: Census, truth: Flow | None) -> dict[str, float]:
+def measure_pair(
+    first: Image, second: Image, method: TwoWayMethod, census: Census, truth: Flow | None
+) -> dict[str, float]:
     """Measure one method on one pair; by the names of `MEASURES`."""
+    flow = method(first, second)
     images = to_tensor(torch.from_numpy(np.stack((first, second))), torch.device("cpu"))
-    flows = torch.from_numpy(np.stack((flow.forward, flow.backward))).permute(0, 3, 1, 2).contiguous()
+    flows = _stacked(flow)
     distance, disagreement, visible = (float(value) for value in judge(images, flows, census))
+    extrapolation = 0.0
+    if (part := part_of(*first.shape[:2])) is not None:
+        alone = method(*(np.ascontiguousarray(image[part]) for image in (first, second)))
+        extrapolation = float(extrapolation_error(flows, _stacked(alone), part))
     figures = dict.fromkeys(MEASURES, np.nan) | {
-        MATCH_ERROR: distance + DISAGREEMENT_WEIGHT * disagreement,
+        MATCH_ERROR: match_error(distance, disagreement, extrapolation),
         "census_visible": census_where_visible(images, flows, census),
         "disagreement": disagreement,
+        "extrapolation": extrapolation,
         "consistency": visible,
     }
     if flow.confidence is not None:
@@ -159,6 +173,10 @@ def measure_pair(first: Image, second: Image, flow: TwoWayFlow, census: Census, 
         if flow.confidence is not None:
             figures["ause"] = sparsification_error(flow.confidence[known], error[known])
     return figures
+
+
+def _stacked(flow: TwoWayFlow) -> Tensor:
+    return torch.from_numpy(np.stack((flow.forward, flow.backward))).permute(0, 3, 1, 2).contiguous()
 
 
 @torch.no_grad()
@@ -193,7 +211,7 @@ def measure_methods(
         first, second = pairs[index]
         true_flow = truth(index) if truth else None
         for name, method in methods.items():
-            rows[name].append(measure_pair(first, second, method(first, second), census, true_flow))
+            rows[name].append(measure_pair(first, second, method, census, true_flow))
     return {
         name: {measure: np.array([row[measure] for row in of_method]) for measure in MEASURES}
         for name, of_method in rows.items()
