@@ -39,7 +39,7 @@ def draw_evaluation(pair: LoadedPair, estimate: Estimate) -> Image:
         ),
         ((error_caption, error_to_color(estimate.error)), confidence),
     )
-    return np.vstack([np.hstack([_with_caption(*tile) for tile in row]) for row in rows])
+    return np.vstack([np.hstack([with_caption(*tile) for tile in row]) for row in rows])
 
 
 def error_to_color(error: NDArray[np.float32]) -> Image:
@@ -54,7 +54,8 @@ def _grey(confidence: NDArray[np.float32]) -> Image:
     return np.repeat(np.rint(255 * confidence).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _with_caption(caption: str, picture: Image) -> Image:
+def with_caption(caption: str, picture: Image) -> Image:
+    """Put a line of text over a picture."""
     strip = np.full((CAPTION_HEIGHT, picture.shape[1], 3), 255, np.uint8)
     cv2.putText(strip, caption, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
     return np.vstack((strip, picture))
