@@ -106,14 +106,15 @@ run "$python" training/robot_world.py --out "$output/world" --match "$output/dri
     fail_with_logs "the recording does not show the drive, see above."
 end_part record
 
-settings=(rounds=1 control=false student.name=fastflownet student.weights=teacher)
+settings=(control=false)
 for stage in 1 2 3; do
     settings+=("stage$stage.optimization.steps=$steps")
 done
 say "adapting in three stages of $steps steps"
 status=0
 run "$python" training/adapt_from_bag.py "$output/drive" --out "$output/adaptation" \
-    --truth "$output/world/truth_of_recording" --deploy --store "$output/models" "${settings[@]/#/--set=}" || status=$?
+    --config training/configs/adapt_cpu.yaml "${settings[@]/#/--set=}" \
+    --truth "$output/world/truth_of_recording" --deploy --store "$output/models" || status=$?
 case $status in
     0 | 3 | 4) ;; # improved, no change, worse
     5) fail_with_logs "the better model did not reach the node, see above." ;;
