@@ -38,6 +38,7 @@ def load_onnxruntime(name: str) -> ModuleType:
         raise BackendUnavailable(
             f"this ONNX Runtime has no {provider}; `pip install onnxruntime-gpu` in place of onnxruntime brings it"
         )
+    onnxruntime.disable_telemetry_events()  # a robot tells nobody what it runs
     return onnxruntime
 
 
