@@ -15,6 +15,12 @@ def test_the_shipped_file_lists_every_setting_with_its_default():
     assert yaml.safe_load(DEFAULTS.read_text()) == AdaptationConfig().model_dump(mode="json")
 
 
+def test_what_suits_a_computer_without_gpu_changes_little():
+    config, default = load_config(DEFAULTS.with_name("adapt_cpu.yaml")), AdaptationConfig()
+    assert (config.student.name, config.student.weights, config.rounds) == ("fastflownet", "teacher", 1)
+    assert config.stage2 == default.stage2
+
+
 def test_a_setting_changes_alone():
     config = load_config(DEFAULTS, ["stage1.distillation.weight=0.7", "stage2.augmentation.spatial.rotation=0.01"])
     assert config.stage1.distillation.weight == 0.7

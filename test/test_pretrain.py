@@ -16,11 +16,13 @@ pytest.importorskip("torch")
 
 import torch
 
+from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training import distributed
 from mdflow_training.checkpointing import load_state
 from mdflow_training.cost_volume import cost_volume
+from mdflow_training.fastflownet import FastFlowNet
 from mdflow_training.import_checkpoint import load_checkpoint
-from mdflow_training.pretrain import Training, main, schedule, split
+from mdflow_training.pretrain import Training, load_weights, main, schedule, split
 from mdflow_training.pretrain_config import Phase, PretrainConfig, load_config
 from mdflow_training.supervised_loss import multi_scale_loss
 from mdflow_training.synthetic_pairs import BatchPlan, BatchRequests, SyntheticPairs, load_batches
@@ -100,6 +102,18 @@ def test_the_run_folder_holds_deployable_weights_and_the_settings(config: Path, 
     assert load_config(out / "config.yaml") == load_config(config)
     assert (out / "curve.csv").read_text().startswith("samples,planar_epe,world_epe,mean_epe\n16,")
     assert list((out / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("path", sorted((TOOL.parent / "configs").glob("pretrain*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_sound(path: Path) -> None:
+    shipped = load_config(path)
+    assert sum(phase.samples for phase in shipped.phases) >= 150_000
+    assert shipped.initial_weights is None or (TOOL.parents[1] / shipped.initial_weights).exists()
+
+
+def test_training_goes_on_from_a_deployable_model() -> None:
+    weights = load_weights(BUNDLED_MODEL)
+    FastFlowNet(cost_volume_normalization=True).load_state_dict(weights)
 
 
 def test_other_settings_do_not_slip_into_a_run(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
