@@ -72,6 +72,14 @@ def test_the_rule(change: Difference | None, chosen: bool, verdict: Verdict):
     assert decide(change, chosen)[0] is verdict
 
 
+def test_a_teacher_that_is_worse_out_of_view_is_not_improved():
+    gain = difference(-0.10, 0.05)
+    assert decide(gain, True, difference(0.2, 0.1))[0] is Verdict.NO_CHANGE
+    for unclear_or_better in (difference(0.2, 0.3), difference(-0.2, 0.1), None):
+        assert decide(gain, True, unclear_or_better)[0] is Verdict.IMPROVED
+    assert decide(difference(0.10, 0.05), True, difference(-0.2, 0.1))[0] is Verdict.WORSE
+
+
 def test_every_verdict_exits_differently_and_none_like_an_error():
     statuses = [*(verdict.exit_status for verdict in Verdict), adapt_from_bag.NOT_DEPLOYED]
     assert Verdict.IMPROVED.exit_status == 0 and len(set(statuses)) == 4 and not {1, 2, 130} & set(statuses)

@@ -33,6 +33,7 @@ from mdflow_training.evaluate import without_nan
 from mdflow_training.flow_peers import dis_flow
 from mdflow_training.frame_source import prepare_pairs
 from mdflow_training.held_out_measures import (
+    EXTRAPOLATION,
     MATCH_ERROR,
     MEASURES,
     Figures,
@@ -155,7 +156,8 @@ def compare_models(
         for other in (BEFORE, CONTROL)
         if other in figures
     }
-    verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"].get(MATCH_ERROR), chosen)
+    change = differences[f"{AFTER} - {BEFORE}"]
+    verdict, reason = decide(change.get(MATCH_ERROR), chosen, change.get(EXTRAPOLATION))
     against_control = differences.get(f"{AFTER} - {CONTROL}", {}).get(MATCH_ERROR)
     if against_control is not None:
         reason += f"; {describe_control(against_control)}"

@@ -22,9 +22,10 @@ MINIMUM_PAIRS = 8
 RULE = (
     f"The match error decides, on pairs that neither the training nor the choice of the teacher has seen. "
     f"'improved': the {LEVEL:.0%} bootstrap interval of the difference after - before lies below 0 and its mean is at "
-    f"least {MINIMUM_GAIN:.0%} of the old error, and the label-free check of the training chose the teacher. 'worse': "
-    f"the interval lies above 0. Everything else is 'no change', and so is whatever fewer than {MINIMUM_PAIRS} pairs "
-    f"say. Only an improved teacher replaces the old one."
+    f"least {MINIMUM_GAIN:.0%} of the old error, the interval of the extrapolation does not lie above 0, and the "
+    f"label-free check of the training chose the teacher. 'worse': the interval of the match error lies above 0. "
+    f"Everything else is 'no change', and so is whatever fewer than {MINIMUM_PAIRS} pairs say. Only an improved "
+    f"teacher replaces the old one."
 )
 
 
@@ -87,11 +88,12 @@ def bootstrap_interval(differences: NDArray[np.float64], seed: int = 0) -> tuple
     return float(low), float(high)
 
 
-def decide(difference: Difference | None, chosen: bool) -> tuple[Verdict, str]:
+def decide(difference: Difference | None, chosen: bool, extrapolation: Difference | None = None) -> tuple[Verdict, str]:
     """Apply `RULE`.
 
     Args:
         difference: of the match error, after - before; None if there are no pairs.
+        extrapolation: likewise of the extrapolation, which a short training on matches alone makes worse at first.
         chosen: whether the training itself chose the teacher over the old one.
 
     Returns:
@@ -112,6 +114,10 @@ def decide(difference: Difference | None, chosen: bool) -> tuple[Verdict, str]:
         return Verdict.WORSE, shown
     if -difference.relative < MINIMUM_GAIN:
         return Verdict.NO_CHANGE, f"{shown}, which is too little"
+    if extrapolation is not None and extrapolation.interval[0] > 0:
+        return Verdict.NO_CHANGE, (
+            f"{shown}, but the flow of what leaves the view became worse ({extrapolation.relative:+.1%}): train longer"
+        )
     if not chosen:
         return Verdict.NO_CHANGE, f"{shown}, but the label-free check of the training chose no new teacher"
     return Verdict.IMPROVED, shown

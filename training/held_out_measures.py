@@ -54,7 +54,7 @@ class Measure:
         return f"{100 * value:{sign}.1f} %" if self.unit == "%" else f"{value:{sign}.4f} {self.unit}".rstrip()
 
 
-MATCH_ERROR = "match_error"
+MATCH_ERROR, EXTRAPOLATION = "match_error", "extrapolation"
 
 MEASURES = {
     MATCH_ERROR: Measure(
@@ -64,7 +64,7 @@ MEASURES = {
     ),
     "census_visible": Measure("census distance on visible pixels", "", True),
     "disagreement": Measure("disagreement of forward and backward flow, relative to their length", "", True),
-    "extrapolation": Measure("extrapolation: error where motion leaves a part of the view", "", True),
+    EXTRAPOLATION: Measure("extrapolation: error where motion leaves a part of the view", "", True),
     "consistency": Measure("pixels that pass the forward-backward check", "%", False),
     "coverage": Measure(f"pixels of confidence {EQUAL_CONFIDENCE} and more", "%", False),
     "epe": Measure("endpoint error", "px", True),
@@ -161,7 +161,7 @@ def measure_pair(
         MATCH_ERROR: match_error(distance, disagreement, extrapolation),
         "census_visible": census_where_visible(images, flows, census),
         "disagreement": disagreement,
-        "extrapolation": extrapolation,
+        EXTRAPOLATION: extrapolation,
         "consistency": visible,
     }
     if flow.confidence is not None:
