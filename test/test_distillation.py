@@ -38,6 +38,8 @@ def test_sequence_loss_weighs_later_predictions_more():
     label, mask = torch.zeros(1, 2, 16, 16), torch.ones(1, 1, 16, 16)
     predictions = [torch.ones(1, 2, 4, 4), torch.ones(1, 2, 16, 16)]
     assert float(sequence_loss(predictions, label, mask, decay=0.8)) == pytest.approx(2 * (0.8 + 1), abs=1e-4)
+    predictions[0] *= 100
+    assert float(sequence_loss(predictions, label, mask, decay=0.0)) == pytest.approx(2, abs=1e-4), "the last alone"
 
 
 def wrong_on_the_right(pair: AffinePair) -> torch.Tensor:

@@ -87,13 +87,13 @@ class Spy:
 def test_stage_1_trains_the_teacher_on_its_own_masked_label(
     batch: Batch, teacher: FastFlowNetwork, monkeypatch: pytest.MonkeyPatch
 ):
-    spy = Spy(monkeypatch, stage_unsupervised, "masked_error")
+    spy = Spy(monkeypatch, stage_unsupervised, "sequence_loss")
     settings = Stage1Settings(distillation=DistillationSettings(weight=1.0))
     outcome = UnsupervisedObjective(settings, SelectionSettings(), 5, CENSUS)(teacher, batch, 0.0)
     outcome.loss.backward()
     assert has_gradient(teacher)
     assert set(outcome.figures) == {"photometric", "smoothness", "distillation", "visible", "checked_visible"}
-    assert not spy.label.requires_grad and not spy.mask.requires_grad and spy.prediction.requires_grad
+    assert not spy.label.requires_grad and not spy.mask.requires_grad and spy.prediction[-1].requires_grad
     with torch.no_grad():
         flow = torch.nn.functional.interpolate(teacher(batch.first, batch.second)[-1], SIZE, mode="bilinear")
     augmentation = augmentation_of(batch, settings.augmentation, 5)
@@ -151,7 +151,7 @@ def test_stage_3_trains_the_teacher_on_student_labels_in_its_own_mask(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    spy = Spy(monkeypatch, stage_unsupervised, "masked_error")
+    spy = Spy(monkeypatch, stage_unsupervised, "sequence_loss")
     settings = Stage3Settings(label_mask=label_mask)  # type: ignore[arg-type]
     selection = SelectionSettings(rule="quantile")
     objective = StudentToTeacherObjective(settings, selection, labels_of(student, tmp_path, selection), 5, CENSUS)
@@ -205,7 +205,7 @@ def test_photometric_loss_sees_the_clean_pair(batch: Batch, teacher: FastFlowNet
 def test_a_mask_that_is_not_on_yet_hides_nothing_from_the_losses(
     batch: Batch, teacher: FastFlowNetwork, monkeypatch: pytest.MonkeyPatch
 ):
-    spy = Spy(monkeypatch, stage_unsupervised, "masked_error")
+    spy = Spy(monkeypatch, stage_unsupervised, "sequence_loss")
     settings = Stage1Settings(
         occlusion=OcclusionSettings(start=0.5),
         distillation=DistillationSettings(weight=1.0),

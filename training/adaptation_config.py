@@ -84,6 +84,8 @@ class DistillationSettings(Settings):
     """Share of the stage before which the term is off."""
     ramp: Share = 0.0
     """Share of the stage over which it then grows to its full weight."""
+    sequence_decay: Share = 0.0
+    """Each coarser output weighs so much less than the next; 0 compares the finest alone."""
     error: LabelError = "l1"
 
 

@@ -21,7 +21,7 @@ from mdflow_training.adaptation_config import (
 from mdflow_training.augmentation import augmentation_of
 from mdflow_training.census import Census
 from mdflow_training.directions import stack_directions, swap_directions
-from mdflow_training.distillation_losses import masked_error
+from mdflow_training.distillation_losses import sequence_loss
 from mdflow_training.flow_network import full_resolution
 from mdflow_training.match_selection import select_matches
 from mdflow_training.occlusion import OcclusionMask
@@ -121,8 +121,8 @@ class UnsupervisedObjective:
         augmentation = augmentation_of(batch, self.settings.augmentation, self.seed)
         source = augmentation.images(stack_directions(batch.first, batch.second))
         label, mask = augmentation.flow(label), augmentation.mask(mask)
-        prediction = full_resolution(network(*source.chunk(2))[-1], label.shape[-2:])
-        return masked_error(prediction, label, mask, self.settings.distillation.error)
+        settings = self.settings.distillation
+        return sequence_loss(network(*source.chunk(2)), label, mask, settings.sequence_decay, settings.error)
 
     def observe(self, figures: dict[str, float], progress: float) -> None:
         """See `Objective`."""
