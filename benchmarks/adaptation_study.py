@@ -53,15 +53,17 @@ BASE = (
 )
 """MDFlow with the student that a CPU can train: it begins as a copy of the teacher."""
 
-UNSUPERVISED_OFF = "stage3.unsupervised.weight=0"
+NO_CONTROL = "control=false"
+"""The control has no student, so it is the same for every row of as many rounds."""
+
 VARIANTS: dict[str, tuple[str, ...]] = {
     "MDFlow (labels: reliable matches M)": (),
-    "labels: visible": ("stage2.selection.rule=visible",),
-    "labels: all": ("stage2.selection.rule=all",),
-    "no augmentation": ("stage2.augmentation=null", "stage3.augmentation=null"),
-    "stage 3 without unsupervised term": (UNSUPERVISED_OFF,),
+    "labels: visible": ("stage2.selection.rule=visible", NO_CONTROL),
+    "labels: all": ("stage2.selection.rule=all", NO_CONTROL),
+    "no augmentation": ("stage2.augmentation=null", "stage3.augmentation=null", NO_CONTROL),
+    "stage 3 without unsupervised term": ("stage3.unsupervised.weight=0", NO_CONTROL),
     "two rounds": ("rounds=2",),
-    "student raft_small, from scratch": ("student.name=raft_small", "student.weights=null"),
+    "student raft_small, from scratch": ("student.name=raft_small", "student.weights=null", NO_CONTROL),
 }
 SUPERVISED = "upper bound: supervised by the truth"
 
