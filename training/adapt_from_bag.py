@@ -37,6 +37,8 @@ from mdflow_training.mutual_distillation import AdaptationResult, adapt
 from mdflow_training.running_node import DEFAULT_NODE, NodeError
 from mdflow_training.stage_loop import State
 
+CPU_CONFIG = Path(__file__).parent / "configs" / "adapt_cpu.yaml"
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -87,6 +89,10 @@ def adapt_from_recordings(
     if context.is_main:
         print(prepared.summary)
         print(f"  see {prepared.contact_sheet}", flush=True)
+        if context.device.type == "cpu" and config.rounds and config.student.name.startswith("raft"):
+            print(
+                f"no GPU: {config.student.name} learns slowly here; --config {CPU_CONFIG} is made for that", flush=True
+            )
     to_choose_by, to_report_on = split_held_out(prepared.held_out)
     result = adapt(teacher, prepared.training, to_choose_by, config, out, context)
     if not context.is_main:
