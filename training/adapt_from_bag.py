@@ -142,16 +142,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
     parser.add_argument("--truth", type=Path, help="folder of true flows to report on, FIRST_SECOND.flo by the stamps")
-    parser.add_argument(
-        "--deploy", nargs="?", const=DEFAULT_NODE, metavar="NODE", help="give an improved teacher to the running node"
-    )
-    parser.add_argument(
-        "--store", type=Path, help="folder of the models for --deploy (default: the user's data folder)"
-    )
+    parser.add_argument("--deploy", action="store_true", help="give an improved teacher to the running node")
+    parser.add_argument("--node", help=f"full name of that node (default: {DEFAULT_NODE})")
+    parser.add_argument("--store", type=Path, help="folder of deployed models (default: the user's data folder)")
     options = parser.parse_args(arguments)
-    if options.store is not None and options.deploy is None:
-        parser.error("--store is for deploying: add --deploy")
+    if not options.deploy and (options.node or options.store):
+        parser.error("--node and --store are for deploying: add --deploy")
     out = options.out or Path("adaptations") / default_name(options.sources[0])
+    node = (options.node or DEFAULT_NODE) if options.deploy else None
     try:
         config = load_config(options.config, options.set)
         context = setup()
@@ -159,7 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
             report = adapt_from_recordings(options.sources, out, config, options.model, context, options.truth)
         finally:
             teardown()
-        return 0 if report is None else finish(report, out, options.deploy, options.store)
+        return 0 if report is None else finish(report, out, node, options.store)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
