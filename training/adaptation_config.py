@@ -226,7 +226,7 @@ class ValidationSettings(Settings):
     """Evenly spread over the held-out pairs."""
     minimum_gain: Weight = 0.0
     """A network counts as better if its error is lower by this share at least."""
-    student_tolerance: Weight = 0.05
+    student_tolerance: Weight = 0.1
     """A student may teach though its error is higher by this share at most: it learns from its labels how motion goes
     on out of view, which the error cannot see."""
     gate: bool = True
