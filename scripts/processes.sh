@@ -27,8 +27,13 @@ stop() {
     kill -KILL -- "-$1" 2>/dev/null || true
 }
 
+stop_last() {
+    [[ -z ${!-} ]] || stop "$!"
+}
+
 finish_however_this_ends() {
-    trap "trap '' INT TERM HUP; finish" EXIT
+    # The last one started, too: a signal may come before the script has noted its number.
+    trap "trap '' INT TERM HUP; finish; stop_last" EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
