@@ -38,7 +38,7 @@ from mdflow_training.frame_sequences import FramePairs
 from mdflow_training.frame_source import prepare_pairs
 from mdflow_training.held_out_measures import Truth, truth_in
 from mdflow_training.label_cache import Labels
-from mdflow_training.mutual_distillation import adapt
+from mdflow_training.mutual_distillation import adapt, write_text
 from mdflow_training.pair_batches import Batch, to_tensor, training_size
 from mdflow_training.stage_loop import Run, State, run_stage
 from mdflow_training.stage_student_to_teacher import StudentToTeacherObjective
@@ -216,9 +216,7 @@ class Study:
         return "\n".join(rows)
 
     def _save(self) -> None:
-        aside = self.file.with_suffix(".aside")
-        aside.write_text(json.dumps(self.errors, indent=2))
-        aside.replace(self.file)
+        write_text(self.file, json.dumps(self.errors, indent=2))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from mdflow_ros.core.estimator import FlowEstimator
 from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.camera_effects import add_noise
-from mdflow_training.evaluation_pictures import error_to_color, with_caption
+from mdflow_training.evaluation_pictures import confidence_to_grey, error_to_color, with_caption
 from mdflow_training.flow_io import Image, write_image
 from mdflow_training.flow_metrics import endpoint_error
 from mdflow_training.plane_renderer import render_flow, render_image
@@ -107,13 +107,12 @@ def draw_row(title: str, scene: Scene, estimator: FlowEstimator) -> Image:
     assert estimate.confidence is not None
     error = endpoint_error(estimate.flow, truth)
     scale = max(1.0, float(np.nanmax(np.hypot(truth[..., 0], truth[..., 1]))))
-    grey = np.repeat(np.rint(255 * estimate.confidence).astype(np.uint8)[..., None], 3, axis=2)
     tiles = (
         (title, first),
         ("estimated flow", flow_to_color(estimate.flow, scale)),
         (f"true flow, up to {scale:.0f} px", flow_to_color(truth, scale)),
         (f"error, mean {np.nanmean(error):.2f} px", error_to_color(error)),
-        ("confidence", grey),
+        ("confidence", confidence_to_grey(estimate.confidence)),
     )
     return np.hstack([with_caption(*tile) for tile in tiles])
 

@@ -29,7 +29,7 @@ def draw_evaluation(pair: LoadedPair, estimate: Estimate) -> Image:
     if estimate.confidence is None:
         confidence = ("no confidence", np.zeros_like(pair.first))
     else:
-        confidence = ("confidence, bright: trust", _grey(estimate.confidence))
+        confidence = ("confidence, bright: trust", confidence_to_grey(estimate.confidence))
     error_caption = f"error, mean {np.nanmean(estimate.error):.2f} px, red: {ERROR_SCALE:.0f} px or more"
     rows = (
         (("first image", pair.first), ("second image", pair.second)),
@@ -50,7 +50,8 @@ def error_to_color(error: NDArray[np.float32]) -> Image:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _grey(confidence: NDArray[np.float32]) -> Image:
+def confidence_to_grey(confidence: NDArray[np.float32]) -> Image:
+    """Draw a confidence ``(H, W)`` in [0, 1], bright where it trusts."""
     return np.repeat(np.rint(255 * confidence).astype(np.uint8)[..., None], 3, axis=2)
 
 
