@@ -173,3 +173,20 @@ def test_mixed_precision_is_for_hardware_that_has_it_unless_asked_for(tmp_path: 
     assert a_run(tmp_path, "precision=bfloat16").autocast is torch.bfloat16
     cuda = Run(AdaptationConfig(), tmp_path, Context(0, 1, torch.device("cuda")), PAIRS, (128, 128))
     assert cuda.autocast is torch.float16
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.1 * step for step in range(1, 11)]])
+def test_a_term_that_is_switched_on_is_no_explosion_but_one_after_it_is(weights: list[float]):
+    guards = Guards(GuardSettings())
+    for _ in range(30):
+        assert guards.check(1.6, 1.0, 1.0) is None
+    for weight in weights:
+        assert guards.check(1.6 + 10 * weight, 1.0, 1.0, weight) is None
+    for _ in range(60):
+        assert guards.check(11.6, 1.0, 1.0, weights[-1]) is None
+    assert any(guards.check(90.0, 1.0, 1.0, weights[-1]) for _ in range(40))
+
+
+def test_the_visible_share_is_watched_while_a_term_is_switched_on():
+    guards = Guards(GuardSettings())
+    assert any(guards.check(1.0, 0.1, 1.0, 0.01 * step) for step in range(25))

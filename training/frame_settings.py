@@ -20,7 +20,8 @@ class FrameSettings(BaseModel):
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the kept frames that is held out: the last ones of the recording, in one piece."""
     strides: tuple[Annotated[int, Field(ge=1, le=3)], ...] = (1,)
-    """Pairs are of frames so many frames apart; [1, 2, 3] adds pairs with two and three times the motion."""
+    """Pairs are of frames so many frames apart; [1, 2, 3] adds pairs with two and three times the motion to learn from.
+    Held-out pairs are of the smallest."""
     longest_gap_seconds: Annotated[float, Field(gt=0)] | None = None
     """A longer step of time between frames ends a sequence; null: three times the camera's usual interval."""
     filters: tuple[FilterName, ...] = ALL_FILTERS

@@ -108,8 +108,11 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses
         index.stamps, index.camera_numbers, index.cameras, verdicts, settings.longest_gap_seconds
     )
     training, held_out = split_by_time(sequences, settings.held_out_share)
+    # Judged is what the robot's camera will show: one kind of motion, in the order of time.
+    strides = (settings.strides, [min(settings.strides)])
     training_pairs, held_out_pairs = (
-        FramePairs(image_folder(cache), index.stamps, pair_up(part, settings.strides)) for part in (training, held_out)
+        FramePairs(image_folder(cache), index.stamps, pair_up(part, apart))
+        for part, apart in zip((training, held_out), strides, strict=True)
     )
     with_camera = index.camera_numbers != NO_CAMERA
     interval = usual_interval(index.stamps[with_camera])

@@ -19,35 +19,47 @@ class Guards:
 
     def __init__(self, settings: GuardSettings) -> None:
         self.settings = settings
-        self.steps = 0
+        self.visible_steps = 0
+        self.visible = 0.0
+        self.loss_steps = 0
         self.loss = 0.0
         self.lowest_loss = math.inf
-        self.visible = 0.0
+        self.ramped_weight = 0.0
 
-    def check(self, loss: float, visible: float, gradient_norm: float) -> str | None:
+    def check(self, loss: float, visible: float, gradient_norm: float, ramped_weight: float = 0.0) -> str | None:
         """Take note of a step before its update; return why the stage must stop, or None.
 
         Args:
             loss: of the step, over all processes.
             visible: share of pixels that count as visible, in [0, 1].
             gradient_norm: before clipping; 0 where mixed precision deals with overflows itself.
+            ramped_weight: of the part of the loss that is switched on by and by.
         """
         if not math.isfinite(loss):
             return f"the loss became {loss}"
         if not math.isfinite(gradient_norm):
             return f"the gradient's norm became {gradient_norm}"
-        self.steps += 1
-        share = 1 / min(self.steps, self.settings.window)
-        self.loss += share * (loss - self.loss)
-        self.visible += share * (visible - self.visible)
-        if self.steps < self.settings.window:
+        return self._check_visible(visible) or self._check_loss(loss, ramped_weight)
+
+    def _check_visible(self, visible: float) -> str | None:
+        self.visible_steps += 1
+        self.visible += (visible - self.visible) / min(self.visible_steps, self.settings.window)
+        if self.visible_steps < self.settings.window or self.visible >= self.settings.minimum_visible:
+            return None
+        return (
+            f"only {self.visible:.0%} of the pixels pass as visible, less than {self.settings.minimum_visible:.0%}:"
+            " forward and backward flow contradict each other"
+        )
+
+    def _check_loss(self, loss: float, ramped_weight: float) -> str | None:
+        if ramped_weight != self.ramped_weight:
+            # Another loss than before: a term that grows is no explosion.
+            self.ramped_weight, self.loss_steps, self.lowest_loss = ramped_weight, 0, math.inf
+        self.loss_steps += 1
+        self.loss += (loss - self.loss) / min(self.loss_steps, self.settings.window)
+        if self.loss_steps < self.settings.window:
             return None
         self.lowest_loss = min(self.lowest_loss, self.loss)
-        if self.visible < self.settings.minimum_visible:
-            return (
-                f"only {self.visible:.0%} of the pixels pass as visible, less than {self.settings.minimum_visible:.0%}:"
-                " forward and backward flow contradict each other"
-            )
         if self.loss > self.settings.explosion * self.lowest_loss:
             return f"the loss rose from {self.lowest_loss:.4g} to {self.loss:.4g}"
         return None

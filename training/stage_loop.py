@@ -34,6 +34,8 @@ class Outcome(NamedTuple):
     """Scalars to log; ``visible``, the share of pixels that count as visible, is always among them."""
     draw: Callable[[], NDArray[np.uint8]]
     """Draws a panel (see `mdflow_training.panels`) when asked to."""
+    ramped_weight: float = 0.0
+    """Of the part of the loss that is switched on by and by: losses of different weights cannot be compared."""
 
 
 class Objective(Protocol):
@@ -188,9 +190,8 @@ class _Loop:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
         figures = self._reduce({"loss": outcome.loss, **outcome.figures, "gradient_norm": norm})
         overflow_is_handled = self.scaler.is_enabled()
-        stopped = self.guards.check(
-            figures["loss"], figures["visible"], 0.0 if overflow_is_handled else figures["gradient_norm"]
-        )
+        checked_norm = 0.0 if overflow_is_handled else figures["gradient_norm"]
+        stopped = self.guards.check(figures["loss"], figures["visible"], checked_norm, outcome.ramped_weight)
         if stopped is not None:
             return stopped
         self.scaler.step(self.optimizer)

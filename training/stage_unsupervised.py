@@ -115,7 +115,7 @@ class UnsupervisedObjective:
             matches = select_matches(source, flow, self.selection, self.settings.occlusion.method, self.census)
             return draw_panel(source, flow, self.student_flow(label), matches, self.selection.threshold)
 
-        return Outcome(loss, figures, draw)
+        return Outcome(loss, figures, draw, ramped_weight=weight)
 
     def _distillation(self, network: nn.Module, batch: Batch, label: Tensor, mask: Tensor) -> Tensor:
         augmentation = augmentation_of(batch, self.settings.augmentation, self.seed)
