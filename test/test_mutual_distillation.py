@@ -158,6 +158,21 @@ def test_two_rounds_and_the_control_that_has_no_student(tmp_path: Path):
         assert not torch.equal(states[one]["pconv1_1.0.weight"], states[other]["pconv1_1.0.weight"])
 
 
+def test_a_teacher_may_begin_with_the_weights_of_a_student_of_its_kind(tmp_path: Path):
+    result = tiny_adaptation.run(
+        tmp_path,
+        *("student.name=fastflownet", "student.weights=teacher", "stage3.start_from=student", "control=true"),
+        *(f"stage{n}.optimization.{setting}" for n in (1, 3) for setting in ("steps=1", "warm_up=0")),
+        *("stage2.optimization.steps=2", "stage3.optimization.learning_rate=0.000001"),
+    )
+    assert result.student_state is not None
+    taught, student = result.teachers["round1/stage3"], result.student_state
+    assert max(float((taught[name] - value).abs().max()) for name, value in student.items()) < 1e-5
+    assert not all(torch.equal(value, result.teachers["stage1"][name]) for name, value in student.items())
+    metrics = (tmp_path / "control/round1/metrics.jsonl").read_text().splitlines()
+    assert json.loads(metrics[-1])["step"] == 2 + 1, "the student's updates are the teacher's, too"
+
+
 def test_a_folder_with_another_run_is_refused(whole: tuple[AdaptationResult, Path]):
     with pytest.raises(ConfigError, match=r"stage1\.optimization\.steps was 3, now 5"):
         tiny_adaptation.run(whole[1], "stage1.optimization.steps=5")

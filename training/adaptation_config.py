@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.frame_settings import FrameSettings
@@ -204,6 +204,9 @@ class Stage3Settings(TeacherStageSettings):
 
     label_mask: Literal["teacher_visible", "student_reliable", "all"] = "teacher_visible"
     """MDFlow masks the student's labels by the teacher's current occlusion; the others are for comparison."""
+    start_from: Literal["teacher", "student"] = "teacher"
+    """Whose weights the teacher begins with; `student` needs student.name fastflownet, and spares learning again what
+    such a student knows."""
 
 
 class StudentSettings(Settings):
@@ -273,7 +276,7 @@ class AdaptationConfig(Settings):
     rounds: Annotated[int, Field(ge=0)] = 2
     """Times to the student and back, at most; they end when the label-free check no longer improves."""
     control: bool = True
-    """Also continue stage 1 for as many teacher updates as stage 3 made, to tell what the student was good for."""
+    """Also continue stage 1 for as many teacher updates as the rounds made, to tell what the student was good for."""
     student: StudentSettings = StudentSettings()
     stage1: Stage1Settings = Stage1Settings()
     stage2: Stage2Settings = Stage2Settings()
@@ -282,6 +285,18 @@ class AdaptationConfig(Settings):
     guards: GuardSettings = GuardSettings()
     frames: FrameSettings = FrameSettings()
     execution: ExecutionSettings = ExecutionSettings()
+
+    @model_validator(mode="after")
+    def _only_a_student_of_its_kind_gives_the_teacher_weights(self) -> AdaptationConfig:
+        if self.stage3.start_from == "student" and self.student.name != "fastflownet":
+            raise ValueError("stage3.start_from: only a fastflownet student has weights for the teacher")
+        return self
+
+    @property
+    def teacher_updates(self) -> int:
+        """Steps of a round that shape the teacher's weights."""
+        through_student = self.stage2.optimization.steps if self.stage3.start_from == "student" else 0
+        return through_student + self.stage3.optimization.steps
 
     def learned(self) -> dict[str, Any]:
         """Return the settings on which the result of learning from given pairs depends, as plain values."""
@@ -347,7 +362,9 @@ def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
 
 def _explain(details: Any) -> str:
     location = [str(part) for part in details["loc"]]
-    name = ".".join(location) or "configuration"
+    if not location:
+        return str(details["msg"]).removeprefix("Value error, ")
+    name = ".".join(location)
     if details["type"] != "extra_forbidden":
         return f"{name}: {details['msg']} (found {details['input']!r})"
     known = _names_in(location[:-1])

@@ -165,7 +165,8 @@ class _Adaptation:
         seed = derive_seed(self.config.seed, name)
         labels = self._labels(name, student)
         objective = StudentToTeacherObjective(settings, self.config.stage2.selection, labels, seed, self.census)
-        network = self._teacher(self.result.teacher_state)
+        begin = student.core.state_dict() if settings.start_from == "student" else self.result.teacher_state
+        network = self._teacher(begin)
         stage = run_stage(name, network, objective, settings.optimization, seed, self.run)
         self._discard(labels)
         return self._consider(name, stage)
@@ -173,11 +174,12 @@ class _Adaptation:
     def _control(self, base: State, rounds: int) -> None:
         """Continue stage 1 as stage 3 went: same updates, samples and augmentations, but the teacher's own labels."""
         settings, state = self.config.stage3, base
+        optimization = settings.optimization.model_copy(update={"steps": self.config.teacher_updates})
         for number in range(1, rounds + 1):
             seed = derive_seed(self.config.seed, f"round{number}/stage3")
             objective = UnsupervisedObjective(settings, self.config.stage2.selection, seed, self.census)
             network = self._teacher(state)
-            stage = run_stage(f"control/round{number}", network, objective, settings.optimization, seed, self.run)
+            stage = run_stage(f"control/round{number}", network, objective, optimization, seed, self.run)
             state = stage.state
             if stage.stopped is not None:
                 self.result.notes.append(stage.stopped)
