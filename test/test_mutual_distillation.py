@@ -1,5 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import itertools
 import json
 import os
 import subprocess
@@ -191,6 +192,30 @@ def test_a_student_that_is_a_little_worse_may_teach(tmp_path: Path):
     result = tiny_adaptation.run(tmp_path, *changes)
     assert "round1/stage3" in result.teachers and result.chosen == "initial"
     assert any(note.endswith("teaches") for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("errors", "chosen"),
+    [
+        ([1.0, 0.9, 0.95, 0.94], "round1/stage3"),  # within the tolerance of the best, and better than the first
+        ([1.0, 0.9, 0.95, 0.96], "stage1"),
+        ([1.0, 0.98, 0.98, 1.01], "stage1"),  # within the tolerance, but worse than the first
+        ([1.0, 1.01, 1.0, 1.005], "initial"),
+        ([1.0, 1.01, 1.0, 0.99], "round1/stage3"),
+    ],
+)
+def test_what_learned_from_a_student_may_be_a_little_worse_than_the_best_but_not_than_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errors: list[float], chosen: str
+):
+    scripted = itertools.chain(errors, itertools.repeat(9.0))
+    monkeypatch.setattr(
+        "mdflow_training.mutual_distillation.validate", lambda *_: LabelFreeScore(next(scripted), 0, 0, 1, 0)
+    )
+    steps = (f"stage{number}.optimization.steps=1" for number in (1, 2, 3))
+    result = tiny_adaptation.run(tmp_path, "validation.gate=true", "rounds=2", *steps)
+    assert result.chosen == chosen
+    assert result.teacher_state is result.teachers[chosen]
+    assert ("round2/stage2" in result.scores) == (errors[3] < min(errors[:2])), "only the best so far goes on"
 
 
 def test_a_stage_that_collapses_keeps_the_last_good_teacher(tmp_path: Path):

@@ -228,12 +228,15 @@ class ValidationSettings(Settings):
     maximum_pairs: Count = 48
     """Evenly spread over the held-out pairs."""
     minimum_gain: Weight = 0.0
-    """A network counts as better if its error is lower by this share at least."""
+    """A teacher counts as better if its error is lower than the first one's by this share at least."""
     student_tolerance: Weight = 0.1
     """A student may teach though its error is higher by this share at most: it learns from its labels how motion goes
     on out of view, which the error cannot see."""
+    teacher_tolerance: Weight = 0.05
+    """A teacher that learned from a student is kept though its error is higher than that of the best one so far by this
+    share at most: the error favours who learned from images alone, even over the truth where images are noisy."""
     gate: bool = True
-    """Let only good students teach, and keep only better teachers; false follows the plan blindly."""
+    """Let only good students teach, and keep only good teachers; false follows the plan blindly."""
 
 
 class GuardSettings(Settings):

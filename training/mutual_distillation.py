@@ -37,7 +37,7 @@ class AdaptationResult:
     """What an adaptation made.
 
     Attributes:
-        teacher_state: the adapted teacher: the best one by the label-free check, or simply the last without a gate.
+        teacher_state: the adapted teacher: the last that passed the label-free check, or the last without a gate.
         chosen: its name among ``teachers``.
         teachers: every teacher on the way, by name: ``initial``, ``stage1``, ``round1/stage3``, ..., ``control``.
         student_state: the last student, if there was one.
@@ -160,7 +160,7 @@ class _Adaptation:
         return student
 
     def _stage3(self, number: int, student: FlowNetwork) -> bool:
-        """Train the teacher with the student's labels; tell whether it became better."""
+        """Train the teacher with the student's labels; tell whether it is the best so far."""
         name, settings = f"round{number}/stage3", self.config.stage3
         seed = derive_seed(self.config.seed, name)
         labels = self._labels(name, student)
@@ -191,20 +191,26 @@ class _Adaptation:
             self.result.notes.append(f"control: label-free error {control.error:.4f}: as many updates {merit}")
 
     def _consider(self, name: str, stage: StageResult) -> bool:
-        """Score a new teacher and keep it if it earns its place."""
+        """Score a new teacher, keep it if it earns its place, and tell whether it is the best so far."""
+        scores, validation = self.result.scores, self.config.validation
+        best = min(scores[teacher].error for teacher in self.result.teachers)
+        before = scores[self.result.chosen]
         self.result.teachers[name] = stage.state
         score = self._score(name, self._teacher(stage.state))
         self.result.stopped = stage.stopped
-        before = self.result.scores[self.result.chosen]
-        gate, gain = self.config.validation.gate, self.config.validation.minimum_gain
-        accepted = score.is_better_than(before, gain) if gate else stage.stopped is None
-        verdict = "is kept" if accepted else f"is not kept: {self.result.chosen} stays"
+        tolerance = 0.0 if name == "stage1" else validation.teacher_tolerance
+        good = score.is_better_than(scores["initial"], validation.minimum_gain) and score.error < best * (1 + tolerance)
+        kept = good if validation.gate else stage.stopped is None
+        improved = score.error < best if validation.gate else kept
+        verdict = "is kept" if kept else f"is not kept: {self.result.chosen} stays"
+        if kept and not improved:
+            verdict += ": so small a difference may be in favour of the other (validation.teacher_tolerance)"
         self.result.notes.append(
             f"{name}: label-free error {before.error:.4f} -> {score.error:.4f}, the teacher {verdict}"
         )
-        if accepted:
+        if kept:
             self.result.chosen, self.result.teacher_state = name, stage.state
-        return accepted and stage.stopped is None
+        return kept and improved and stage.stopped is None
 
     def _score(self, name: str, network: FlowNetwork) -> LabelFreeScore:
         if name not in self.known_scores:
