@@ -4,10 +4,11 @@
 
     python benchmarks/adaptation_study.py drive --truth world/truth_of_recording --out study --seeds 2
 
-Make the recording and its truth with `training/robot_world.py`. Each row changes one thing of the first one. All rows
-of a seed share stage 1; the gate is off, so that every stage runs. The upper bound learns from the true flow of the
-same frames, in as many updates, without the terms that need no label. Errors are of the pairs that an adaptation's
-report judges by. The same command goes on where it was stopped.
+Make the recording and its truth with `training/robot_world.py`. The first row is MDFlow with a student that a CPU can
+train, `training/configs/adapt_cpu.yaml`; each other row changes one thing of it. All rows of a seed share stage 1; the
+gate is off, so that every stage runs. The upper bound learns from the true flow of the same frames, in as many updates,
+without the terms that need no label. Errors are of the pairs that an adaptation's report judges by. The same command
+goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -44,14 +45,8 @@ from mdflow_training.stage_loop import Run, State, run_stage
 from mdflow_training.stage_student_to_teacher import StudentToTeacherObjective
 from mdflow_training.students import load_core
 
-BASE = (
-    "rounds=1",
-    "validation.gate=false",
-    "student.name=fastflownet",
-    "student.weights=teacher",
-    "execution.panel_every=100000",
-)
-"""MDFlow with the student that a CPU can train: it begins as a copy of the teacher."""
+CONFIG = Path(__file__).resolve().parents[1] / "training" / "configs" / "adapt_cpu.yaml"
+BASE = ("rounds=1", "validation.gate=false", "execution.panel_every=100000")
 
 NO_CONTROL = "control=false"
 """The control has no student, so it is the same for every row of as many rounds."""
@@ -62,8 +57,15 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "labels: all": ("stage2.selection.rule=all", NO_CONTROL),
     "no augmentation": ("stage2.augmentation=null", "stage3.augmentation=null", NO_CONTROL),
     "stage 3 without unsupervised term": ("stage3.unsupervised.weight=0", NO_CONTROL),
+    "stage 3 begins with the teacher's weights": ("stage3.start_from=teacher", NO_CONTROL),
+    "stage 3 with labels on visible pixels": ("stage3.label_mask=teacher_visible", NO_CONTROL),
     "two rounds": ("rounds=2",),
-    "student raft_small, from scratch": ("student.name=raft_small", "student.weights=null", NO_CONTROL),
+    "student raft_small, from scratch": (
+        "student.name=raft_small",
+        "student.weights=null",
+        "stage3.start_from=teacher",
+        NO_CONTROL,
+    ),
 }
 SUPERVISED = "upper bound: supervised by the truth"
 
@@ -99,16 +101,16 @@ def true_labels(truth: Truth, size: tuple[int, int]) -> Callable[[Batch], Labels
 def teach_the_truth(
     teacher: State, pairs: FramePairs, truth: Truth, config: AdaptationConfig, folder: Path, context: Context
 ) -> State:
-    """Fine-tune a teacher on true flow, for the updates and with the augmentation of stages 1 and 3 together."""
+    """Fine-tune a teacher on true flow, for all updates that MDFlow gives it, and with stage 3's augmentation."""
     settings = config.stage3.model_copy(
         update={
             "label_mask": "student_reliable",
             "unsupervised": config.stage3.unsupervised.model_copy(update={"weight": 0.0}),
-            "distillation": config.stage3.distillation.model_copy(update={"weight": 1.0}),
+            "distillation": config.stage3.distillation.model_copy(update={"weight": 1.0, "sequence_decay": 0.8}),
         }
     )
-    steps = config.stage1.optimization.steps + config.stage3.optimization.steps
-    optimization = config.stage3.optimization.model_copy(update={"steps": steps})
+    steps = config.stage1.optimization.steps + config.rounds * config.teacher_updates
+    optimization = config.stage1.optimization.model_copy(update={"steps": steps})
     run = Run(config, folder, context, pairs, training_size(pairs[0][0].shape[:2], config))
     network = FastFlowNetwork(run.autocast)
     load_core(network.core, teacher, "of the teacher")
@@ -146,7 +148,9 @@ class Study:
         self.folder: Path = options.out
         self.overrides: list[str] = [*BASE, *options.set]
         self.context = Context(0, 1, torch.device("cpu"))
-        prepared = prepare_pairs([options.recording], self.folder / "frames", load_config(None, self.overrides).frames)
+        prepared = prepare_pairs(
+            [options.recording], self.folder / "frames", load_config(CONFIG, self.overrides).frames
+        )
         self.training = prepared.training
         self.to_choose_by, self.to_report_on = split_held_out(prepared.held_out)
         self.training_truth = truth_in(options.truth, self.training.stamps)
@@ -163,7 +167,7 @@ class Study:
             return
         folder = self.folder / f"seed{seed}" / "".join(letter if letter.isalnum() else "_" for letter in variant)
         changes = () if variant == SUPERVISED else VARIANTS[variant]
-        config = load_config(None, [*self.overrides, *changes, f"seed={seed}"])
+        config = load_config(CONFIG, [*self.overrides, *changes, f"seed={seed}"])
         if variant == SUPERVISED:
             truth = self.training_truth
             states = {"stage3": teach_the_truth(self.teacher, self.training, truth, config, folder, self.context)}
