@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which part of the mutual distillation is good for what, on a recording whose true flow is known.
 
-    python benchmarks/adaptation_study.py drive --truth world/truth_of_recording --out study --seeds 2
+    python benchmarks/adaptation_study.py drive --truth world/truth_of_recording --out study --seeds 0 1
 
 Make the recording and its truth with `training/robot_world.py`. The first row is MDFlow with a student that a CPU can
 train, `training/configs/adapt_cpu.yaml`; each other row changes one thing of it. All rows of a seed share stage 1; the
 gate is off, so that every stage runs. The upper bound learns from the true flow of the same frames, in as many updates,
 without the terms that need no label. Errors are of the pairs that an adaptation's report judges by. The same command
-goes on where it was stopped.
+goes on where it was stopped; processes may share the work by seed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.adapt_from_bag import load_teacher
-from mdflow_training.adaptation_config import AdaptationConfig, load_config
+from mdflow_training.adaptation_config import FULL_AUGMENTATION, AdaptationConfig, load_config
 from mdflow_training.adaptation_outcome import split_held_out
 from mdflow_training.census import Census
 from mdflow_training.distributed import Context
@@ -56,14 +56,18 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "labels: visible": ("stage2.selection.rule=visible", NO_CONTROL),
     "labels: all": ("stage2.selection.rule=all", NO_CONTROL),
     "no augmentation": ("stage2.augmentation=null", "stage3.augmentation=null", NO_CONTROL),
+    "stronger augmentation": (
+        *(f"stage{number}.augmentation={FULL_AUGMENTATION.model_dump_json()}" for number in (2, 3)),
+        NO_CONTROL,
+    ),
     "stage 3 without unsupervised term": ("stage3.unsupervised.weight=0", NO_CONTROL),
-    "stage 3 begins with the teacher's weights": ("stage3.start_from=teacher", NO_CONTROL),
-    "stage 3 with labels on visible pixels": ("stage3.label_mask=teacher_visible", NO_CONTROL),
+    "stage 3 as in the paper: from the teacher, visible labels": (
+        *("stage3.start_from=teacher", "stage3.label_mask=teacher_visible"),
+        NO_CONTROL,
+    ),
     "two rounds": ("rounds=2",),
     "student raft_small, from scratch": (
-        "student.name=raft_small",
-        "student.weights=null",
-        "stage3.start_from=teacher",
+        *("student.name=raft_small", "student.weights=null", "stage3.start_from=teacher"),
         NO_CONTROL,
     ),
 }
@@ -142,7 +146,7 @@ def state_error(state: dict[str, Tensor], pairs: FramePairs, truth: Truth, size:
 
 
 class Study:
-    """Runs variants and remembers their errors in ``errors.json``."""
+    """Runs variants and remembers their errors in ``seed*/errors.json``."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.folder: Path = options.out
@@ -157,13 +161,12 @@ class Study:
         self.report_truth = truth_in(options.truth, self.to_report_on.stamps)
         self.size = self.training[0][0].shape[:2]
         self.teacher = load_teacher(options.model)
-        self.file = self.folder / "errors.json"
-        self.errors: dict[str, dict[str, float]] = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.errors: dict[int, dict[str, dict[str, float]]] = {seed: self._known(seed) for seed in options.seeds}
 
     def run(self, variant: str, seed: int) -> None:
         """Run one variant, unless its errors are known."""
-        key = f"{variant}#{seed}"
-        if key in self.errors:
+        errors = self.errors[seed]
+        if variant in errors:
             return
         folder = self.folder / f"seed{seed}" / "".join(letter if letter.isalnum() else "_" for letter in variant)
         changes = () if variant == SUPERVISED else VARIANTS[variant]
@@ -173,11 +176,11 @@ class Study:
             states = {"stage3": teach_the_truth(self.teacher, self.training, truth, config, folder, self.context)}
         else:
             states = self._adapt(config, folder, seed)
-        self.errors[key] = {
+        errors[variant] = {
             name: state_error(state, self.to_report_on, self.report_truth, self.size) for name, state in states.items()
         }
-        self._save()
-        print(key, self.errors[key], flush=True)
+        write_text(self._file(seed), json.dumps(errors, indent=2))
+        print(f"seed {seed}, {variant}: {errors[variant]}", flush=True)
 
     def _adapt(self, config: AdaptationConfig, folder: Path, seed: int) -> dict[str, State]:
         shared = self.folder / f"seed{seed}" / "stage1"
@@ -192,24 +195,22 @@ class Study:
             states["student"] = result.student_state
         return states
 
-    def run_references(self) -> None:
-        """Measure what there was before, and OpenCV's DIS."""
-        if "DIS#0" not in self.errors:
-            method, truth = dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), self.report_truth
-            errors = [
-                np.nanmean(endpoint_error(method(*self.to_report_on[index]), true_flow))
-                for index in range(len(self.to_report_on))
-                if (true_flow := truth(index)) is not None
-            ]
-            self.errors["DIS#0"] = {"stage3": float(np.mean(errors))}
-            self._save()
+    def reference_error(self) -> float:
+        """Return the error of OpenCV's DIS."""
+        method, truth = dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), self.report_truth
+        errors = [
+            np.nanmean(endpoint_error(method(*self.to_report_on[index]), true_flow))
+            for index in range(len(self.to_report_on))
+            if (true_flow := truth(index)) is not None
+        ]
+        return float(np.mean(errors))
 
-    def table(self, seeds: int) -> str:
+    def table(self) -> str:
         """Return the mean over seeds, and every seed, as a Markdown table."""
         columns = ("initial", "stage1", "student", "stage3", "control")
         rows = [f"| variant | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
-        for variant in ("DIS", *VARIANTS, SUPERVISED):
-            found = [self.errors[key] for seed in range(seeds) if (key := f"{variant}#{seed}") in self.errors]
+        for variant in (*VARIANTS, SUPERVISED):
+            found = [errors[variant] for errors in self.errors.values() if variant in errors]
             cells = []
             for column in columns:
                 values = [of_seed[column] for of_seed in found if column in of_seed]
@@ -219,8 +220,11 @@ class Study:
                 rows.append(f"| {variant} | {' | '.join(cells)} |")
         return "\n".join(rows)
 
-    def _save(self) -> None:
-        write_text(self.file, json.dumps(self.errors, indent=2))
+    def _file(self, seed: int) -> Path:
+        return self.folder / f"seed{seed}" / "errors.json"
+
+    def _known(self, seed: int) -> dict[str, dict[str, float]]:
+        return json.loads(self._file(seed).read_text()) if self._file(seed).exists() else {}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -230,17 +234,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--truth", type=Path, required=True, help="folder of true flows, FIRST_SECOND.flo by stamps")
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
-    parser.add_argument("--seeds", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="default: 0 1")
     parser.add_argument("--only", nargs="*", metavar="VARIANT", help="of: " + "; ".join((*VARIANTS, SUPERVISED)))
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting of all rows")
     options = parser.parse_args(arguments)
     study = Study(options)
-    study.run_references()
     wanted = [name for name in (*VARIANTS, SUPERVISED) if options.only is None or name in options.only]
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         for variant in tqdm(wanted, desc=f"seed {seed}", unit="variant"):
             study.run(variant, seed)
-    print(study.table(options.seeds))
+    print(f"OpenCV's DIS: {study.reference_error():.3f} px", study.table(), sep="\n\n")
     return 0
 
 
