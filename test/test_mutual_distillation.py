@@ -225,6 +225,11 @@ def test_a_stage_that_collapses_keeps_the_last_good_teacher(tmp_path: Path):
     assert result.chosen == "initial" and "round1/stage2" not in result.scores
 
 
+def test_flow_that_is_no_number_stops_a_stage_and_not_the_process(tmp_path: Path):
+    result = tiny_adaptation.run(tmp_path, "stage1.optimization.learning_rate=1e9", "stage1.optimization.steps=6")
+    assert result.stopped is not None and "the loss became" in result.stopped
+
+
 def test_a_student_that_cannot_be_built_is_refused_before_anything_is_trained(tmp_path: Path):
     with pytest.raises(ValueError, match="there is no student raft_medium"):
         tiny_adaptation.run(tmp_path, "student.name=raft_medium")

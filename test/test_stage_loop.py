@@ -140,11 +140,11 @@ def test_guards_let_healthy_training_pass_and_resume_exactly():
     guards, settings = Guards(GuardSettings()), GuardSettings()
     for step in range(400):
         loss = (1 + 30 * math.exp(-step / 50)) * random.uniform(0.4, 1.8)
-        assert guards.check(loss, random.uniform(0.3, 1.0), 1.0) is None
+        assert guards.check(loss, random.uniform(0.3, 1.0)) is None
     resumed = Guards(settings)
     resumed.load_state_dict(guards.state_dict())
-    assert [resumed.check(9.0, 1.0, 1.0) for _ in range(20)] == [guards.check(9.0, 1.0, 1.0) for _ in range(20)]
-    assert "norm became inf" in str(Guards(settings).check(1.0, 1.0, math.inf))
+    assert [resumed.check(9.0, 1.0) for _ in range(20)] == [guards.check(9.0, 1.0) for _ in range(20)]
+    assert "norm became inf" in str(Guards(settings).check_gradient(math.inf))
 
 
 def test_learning_rate_warms_up_and_decays():
@@ -179,14 +179,14 @@ def test_mixed_precision_is_for_hardware_that_has_it_unless_asked_for(tmp_path: 
 def test_a_term_that_is_switched_on_is_no_explosion_but_one_after_it_is(weights: list[float]):
     guards = Guards(GuardSettings())
     for _ in range(30):
-        assert guards.check(1.6, 1.0, 1.0) is None
+        assert guards.check(1.6, 1.0) is None
     for weight in weights:
-        assert guards.check(1.6 + 10 * weight, 1.0, 1.0, weight) is None
+        assert guards.check(1.6 + 10 * weight, 1.0, weight) is None
     for _ in range(60):
-        assert guards.check(11.6, 1.0, 1.0, weights[-1]) is None
-    assert any(guards.check(90.0, 1.0, 1.0, weights[-1]) for _ in range(40))
+        assert guards.check(11.6, 1.0, weights[-1]) is None
+    assert any(guards.check(90.0, 1.0, weights[-1]) for _ in range(40))
 
 
 def test_the_visible_share_is_watched_while_a_term_is_switched_on():
     guards = Guards(GuardSettings())
-    assert any(guards.check(1.0, 0.1, 1.0, 0.01 * step) for step in range(25))
+    assert any(guards.check(1.0, 0.1, 0.01 * step) for step in range(25))

@@ -7,24 +7,35 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` to ``path``; a kill at any moment leaves the old file or the new one, never half of one."""
+    """Write ``state`` to ``path``; a kill at any moment leaves the old file or the new one, never half of one.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("wb") as stream:
-            torch.save(state, stream)
+            _serialize(state, stream, path)
             stream.flush()
             os.fsync(stream.fileno())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _serialize(state: dict[str, Any], stream: BinaryIO, path: Path) -> None:
+    try:
+        torch.save(state, stream)
+    except RuntimeError as error:  # torch's word for a failed write
+        raise OSError(f"cannot write {path}, perhaps as the disk is full: {error}") from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

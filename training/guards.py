@@ -26,20 +26,27 @@ class Guards:
         self.lowest_loss = math.inf
         self.ramped_weight = 0.0
 
-    def check(self, loss: float, visible: float, gradient_norm: float, ramped_weight: float = 0.0) -> str | None:
-        """Take note of a step before its update; return why the stage must stop, or None.
+    def check(self, loss: float, visible: float, ramped_weight: float = 0.0) -> str | None:
+        """Take note of a step before its gradients are computed; return why the stage must stop, or None.
+
+        Before, as torch's ``grid_sample`` crashes the process on the way back through flow that is not a number.
 
         Args:
             loss: of the step, over all processes.
             visible: share of pixels that count as visible, in [0, 1].
-            gradient_norm: before clipping; 0 where mixed precision deals with overflows itself.
             ramped_weight: of the part of the loss that is switched on by and by.
         """
         if not math.isfinite(loss):
             return f"the loss became {loss}"
-        if not math.isfinite(gradient_norm):
-            return f"the gradient's norm became {gradient_norm}"
         return self._check_visible(visible) or self._check_loss(loss, ramped_weight)
+
+    def check_gradient(self, norm: float) -> str | None:
+        """Return why the stage must stop before it takes this step, or None.
+
+        Args:
+            norm: of the gradient, before clipping.
+        """
+        return None if math.isfinite(norm) else f"the gradient's norm became {norm}"
 
     def _check_visible(self, visible: float) -> str | None:
         self.visible_steps += 1

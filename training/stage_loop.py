@@ -184,20 +184,21 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         outcome = self.objective(wrapped, batch, progress)
+        figures = self._reduce({"loss": outcome.loss, **outcome.figures})
+        stopped = self.guards.check(figures["loss"], figures["visible"], outcome.ramped_weight)
+        if stopped is not None:
+            return stopped
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(outcome.loss).backward()
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
-        figures = self._reduce({"loss": outcome.loss, **outcome.figures, "gradient_norm": norm})
-        overflow_is_handled = self.scaler.is_enabled()
-        checked_norm = 0.0 if overflow_is_handled else figures["gradient_norm"]
-        stopped = self.guards.check(figures["loss"], figures["visible"], checked_norm, outcome.ramped_weight)
-        if stopped is not None:
+        # Processes have the same gradients by now. The scaler deals with those that overflow in float16.
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
+        if not self.scaler.is_enabled() and (stopped := self.guards.check_gradient(norm)) is not None:
             return stopped
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.objective.observe(figures, progress)
-        self.log.step({**figures, "learning_rate": rate})
+        self.log.step({**figures, "gradient_norm": norm, "learning_rate": rate})
         if self.run.context.is_main and self.step % self.run.config.execution.panel_every == 0:
             self.log.panel(outcome.draw(), self.step)
         return None
