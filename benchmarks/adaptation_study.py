@@ -157,8 +157,8 @@ class Study:
         )
         self.training = prepared.training
         self.to_choose_by, self.to_report_on = split_held_out(prepared.held_out)
-        self.training_truth = truth_in(options.truth, self.training.stamps)
-        self.report_truth = truth_in(options.truth, self.to_report_on.stamps)
+        self.training_truth = truth_in(options.truth, self.training)
+        self.report_truth = truth_in(options.truth, self.to_report_on)
         self.size = self.training[0][0].shape[:2]
         self.teacher = load_teacher(options.model)
         self.errors: dict[int, dict[str, dict[str, float]]] = {seed: self._known(seed) for seed in options.seeds}

@@ -1,6 +1,7 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -71,6 +72,8 @@ def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path):
         (["images:DRIVE", "--config", "/no/such.yaml"], "cannot read the configuration"),
         (["images:DRIVE", "--model", "/no/such.onnx"], "there is no file /no/such.onnx"),
         (["images:DRIVE", "--set", "student.name=raft_medium", "--set", "rounds=1"], "there is no student raft_medium"),
+        (["images:DRIVE", "--truth", "/no/such"], "has no true flow of any held-out pair"),
+        (["images:DRIVE", "--deploy", "--node", "my robot"], "no node can be called 'my robot'"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(
@@ -81,6 +84,29 @@ def test_what_is_wrong_is_said_in_a_line(
     assert main([*arguments, "--out", str(tmp_path / "run"), *quick]) == 1
     error = capsys.readouterr().err
     assert "error: " in error and message in error and "Traceback" not in error
+    assert not (tmp_path / "run" / "stage1").exists(), "it is said before anything is trained"
+
+
+def test_frames_that_are_too_small_are_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for number in range(12):
+        _, image = AffinePair((48, 128), (3.0 * number, 0.0)).arrays()
+        cv2.imwrite(str(tmp_path / f"{number:04d}.png"), image)
+    assert main([f"images:{tmp_path}", "--out", str(tmp_path / "run"), *QUICK]) == 1
+    assert "the frames have 128x48 pixels, the network needs 64x64 at least" in capsys.readouterr().err
+
+
+def test_a_recording_without_pairs_leaves_the_report_of_another_run(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    assert main([f"images:{drive}", "--out", str(out), *QUICK]) == NO_CHANGE
+    report = (out / "report.json").read_bytes()
+    single = tmp_path / "single"
+    single.mkdir()
+    shutil.copy(drive / "0000.png", single)
+    assert main([f"images:{single}", "--out", str(out), *QUICK]) == 1
+    assert "holds the run of another recording" in capsys.readouterr().err
+    assert (out / "report.json").read_bytes() == report
 
 
 @pytest.mark.parametrize(

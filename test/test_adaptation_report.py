@@ -20,8 +20,9 @@ from mdflow_training import adapt_from_bag, adaptation_report
 from mdflow_training.adaptation_report import AFTER, BEFORE, CONTROL, DIS, Report, compare_models, write_report
 from mdflow_training.adaptation_verdict import Difference, Verdict, bootstrap_interval, compare, decide
 from mdflow_training.census import Census
-from mdflow_training.flow_io import Flow, write_flow
+from mdflow_training.flow_io import Flow, write_flow, write_image
 from mdflow_training.flow_peers import create_peers
+from mdflow_training.frame_sequences import FramePairs
 from mdflow_training.held_out_measures import (
     MATCH_ERROR,
     MEASURES,
@@ -227,14 +228,22 @@ def test_adaptation_ends_with_report_and_full_card(tmp_path: Path, capsys: pytes
 
 
 def test_truth_is_found_by_stamps(scenes: list[AffinePair], tmp_path: Path):
-    stamps = np.array([[100, 200], [200, 300]])
     flow = true_flow(scenes, 0)
+    for number in range(3):
+        write_image(tmp_path / f"{number:08d}.bmp", np.zeros((*flow.shape[:2], 3), np.uint8))
+    pairs = FramePairs(tmp_path, np.array([100, 200, 300]), np.array([[0, 1], [1, 2]]))
     write_flow(tmp_path / "200_300.flo", flow)
-    truth = truth_in(tmp_path, stamps)
+    truth = truth_in(tmp_path, pairs)
     assert truth(0) is None
     np.testing.assert_array_equal(truth(1), flow)
     with pytest.raises(ValueError, match=r"named like 100_200\.flo"):
-        truth_in(tmp_path, stamps[:1])
+        truth_in(tmp_path, pairs.part(0, 1))
+    write_flow(tmp_path / "100_200.flo", flow[:-1])
+    with pytest.raises(ValueError, match=r"100_200\.flo is of 128x127 pixels, its frames are of 128x128"):
+        truth_in(tmp_path, pairs)
+    write_flow(tmp_path / "100_200.flo", np.full_like(flow, np.nan))
+    with pytest.raises(ValueError, match=r"100_200\.flo does not know the flow of any pixel"):
+        truth_in(tmp_path, pairs)
 
 
 @pytest.mark.parametrize("kind", ["static", "black"])

@@ -70,3 +70,13 @@ def test_no_message_no_bag(tmp_path):
 def test_never_overwrites(tmp_path):
     with pytest.raises(FileExistsError, match="never overwritten"):
         BagWriter(tmp_path)
+
+
+def test_a_full_disk_is_an_error_of_the_disk(tmp_path):
+    writer = BagWriter(tmp_path / "drive", "sqlite3")
+    writer.add_topic(TOPIC, IMAGE)
+    messages = serialised(30)
+    write(writer, messages[:1])
+    writer._writer.storage.conn.execute("PRAGMA max_page_count=100")
+    with pytest.raises(OSError, match="full"):
+        write(writer, messages)

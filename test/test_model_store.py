@@ -1,12 +1,14 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from mdflow_ros.model.card import ModelCard, ModelError, Preprocessing, card_path, load_card, save_model
 from mdflow_training import model_store
+from mdflow_training.deploy_model import list_versions
 from mdflow_training.model_store import ModelStore, default_store_folder
 
 
@@ -104,3 +106,20 @@ def test_the_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for ignored in ("", "relative"):
         monkeypatch.setenv("XDG_DATA_HOME", ignored)
         assert default_store_folder() == Path.home() / ".local/share/mdflow_ros/models"
+
+
+def test_a_version_that_was_deleted_or_damaged_does_not_lock_the_store(store: ModelStore, tmp_path: Path):
+    first, second = (store.add(make_model(tmp_path, name)) for name in ("first", "second"))
+    store.make_current(second)
+    second.model.write_bytes(b"no model")
+    mended = store.add(make_model(tmp_path, "second"))
+    assert mended.name.startswith("0003-") and mended.card().name == "second"
+    store.make_current(mended)
+    (first.folder / "deployment.json").write_text("{")
+    assert "damaged" in list_versions(store) and f"* {mended.name}" in list_versions(store)
+    assert store.add(make_model(tmp_path, "third")).name.startswith("0004-")
+    shutil.rmtree(mended.folder)
+    assert store.current() is None
+    assert "* bundled model" in list_versions(store)
+    store.make_current(store.add(make_model(tmp_path, "fourth")))
+    assert store.current() is not None

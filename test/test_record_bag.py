@@ -171,6 +171,13 @@ def test_a_topic_that_nobody_publishes(camera, tmp_path):
     assert not (tmp_path / "drive").exists()
 
 
+@pytest.mark.parametrize("name", ["bad topic", "/camera/"])
+def test_a_name_that_no_topic_can_have(tmp_path, name):
+    status, printed = record(tmp_path, "--topics", name)
+    assert status == 1
+    assert f"no topic can be called '{name}'" in printed and "Traceback" not in printed
+
+
 def test_a_topic_without_images(camera, tmp_path):
     status, printed = record(tmp_path, "--topics", CHATTER)
     assert status == 1

@@ -64,7 +64,7 @@ def test_truth_is_named_by_the_stamps_of_a_recording_that_lost_a_frame(world: Pa
     for number in (0, 1, 3, 4):
         shutil.copy(world / "frames" / f"{number:06d}.png", recording)
     stamps = [frame.stamp for _, frame in parse_source(f"images:{recording}").frames([])]
-    assert match_recording(world, f"images:{recording}") == 2
+    assert match_recording(world, f"images:{recording}", []) == 2
     found = {path.name: path.read_bytes() for path in (world / "truth_of_recording").iterdir()}
     assert found == {
         f"{stamps[at]}_{stamps[at + 1]}.flo": (world / "truth" / f"{number:06d}.flo").read_bytes()
@@ -87,3 +87,14 @@ def test_wrong_input_is_explained(tmp_path: Path, world: Path, capsys: pytest.Ca
         cv2.imwrite(str(foreign / f"{number}.png"), np.full((*SIZE, 3), 40 * number, np.uint8))
     assert main(["--out", str(world), "--match", f"images:{foreign}"]) == 1
     assert "shows no two frames" in capsys.readouterr().err
+    assert list((world / "truth_of_recording").iterdir()), "what an earlier match made is still there"
+
+
+def test_only_files_of_a_world_are_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["--out", str(tmp_path), "--frames", "2"]
+    assert main(arguments) == 0 and main(arguments) == 0
+    mine = tmp_path / "frames" / "holiday.png"
+    mine.touch()
+    assert main(arguments) == 1
+    assert "holiday.png is not of a rendered world: choose another --out" in capsys.readouterr().err
+    assert mine.exists()

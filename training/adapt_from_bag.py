@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation_config import AdaptationConfig, load_config
@@ -31,10 +32,12 @@ from mdflow_training.adaptation_report import Report
 from mdflow_training.adaptation_verdict import Verdict
 from mdflow_training.deploy_model import deploy
 from mdflow_training.distributed import Context, reduce_mean, setup, teardown
+from mdflow_training.frame_sequences import FramePairs
 from mdflow_training.frame_source import NotEnoughFrames, PreparedPairs, prepare_pairs
+from mdflow_training.held_out_measures import truth_in
 from mdflow_training.model_store import ModelStore
 from mdflow_training.mutual_distillation import AdaptationResult, adapt
-from mdflow_training.running_node import DEFAULT_NODE, NodeError
+from mdflow_training.running_node import DEFAULT_NODE, NodeError, full_node_name
 from mdflow_training.stage_loop import State
 
 CPU_CONFIG = Path(__file__).parent / "configs" / "adapt_cpu.yaml"
@@ -94,11 +97,27 @@ def adapt_from_recordings(
                 f"no GPU: {config.student.name} learns slowly here; --config {CPU_CONFIG} is made for that", flush=True
             )
     to_choose_by, to_report_on = split_held_out(prepared.held_out)
+    check_size(prepared.training)
+    flows = truth_in(truth, to_report_on) if truth is not None and context.is_main else None
     result = adapt(teacher, prepared.training, to_choose_by, config, out, context)
     if not context.is_main:
         return None
     print_decisions(result)
-    return conclude(result, to_report_on, sources, config, model, out, time.monotonic() - start, truth)
+    return conclude(result, to_report_on, sources, config, model, out, time.monotonic() - start, flows)
+
+
+def check_size(pairs: FramePairs) -> None:
+    """Refuse, before hours of training, frames that no deployed model can estimate the flow of.
+
+    Raises:
+        ValueError: the first frames are too small.
+    """
+    height, width = pairs[0][0].shape[:2]
+    if min(height, width) < SIZE_MULTIPLE:
+        raise ValueError(
+            f"the frames have {width}x{height} pixels, the network needs {SIZE_MULTIPLE}x{SIZE_MULTIPLE} at least: "
+            "record larger ones"
+        )
 
 
 def print_decisions(result: AdaptationResult) -> None:
@@ -149,8 +168,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.deploy and (options.node or options.store):
         parser.error("--node and --store are for deploying: add --deploy")
     out = options.out or Path("adaptations") / default_name(options.sources[0])
-    node = (options.node or DEFAULT_NODE) if options.deploy else None
     try:
+        node = full_node_name(options.node or DEFAULT_NODE) if options.deploy else None
         config = load_config(options.config, options.set)
         context = setup()
         try:
@@ -158,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             teardown()
         return 0 if report is None else finish(report, out, node, options.store)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mdflow_ros.model.card import load_card
-from mdflow_training.adaptation_config import AdaptationConfig
+from mdflow_training.adaptation_config import AdaptationConfig, ConfigError
 from mdflow_training.adaptation_report import AFTER, BEFORE, CONTROL, Report, compare_models, write_report
 from mdflow_training.adaptation_verdict import Verdict
 from mdflow_training.adapted_model import add_metrics, export_adapted, hash_recordings
 from mdflow_training.frame_sequences import FramePairs
 from mdflow_training.frame_source import NotEnoughFrames
-from mdflow_training.held_out_measures import truth_in
-from mdflow_training.mutual_distillation import AdaptationResult
+from mdflow_training.held_out_measures import Truth
+from mdflow_training.mutual_distillation import RUN_NAME, AdaptationResult
 
 INITIAL = "initial"
 ADAPTED_NAME, REJECTED_NAME, CONTROL_NAME = "teacher.onnx", "rejected.onnx", "control.onnx"
@@ -48,7 +48,7 @@ def conclude(
     model: Path,
     out: Path,
     seconds: float,
-    truth: Path | None = None,
+    truth: Truth | None = None,
 ) -> Report:
     """Export the models of an adaptation, compare them, and write the report.
 
@@ -60,7 +60,7 @@ def conclude(
         model: the deployable model that it began with.
         out: gets ``teacher.onnx`` if a new teacher was chosen, else ``rejected.onnx``; ``control.onnx``; the report.
         seconds: that the command has taken.
-        truth: folder of true flows, see `truth_in`.
+        truth: gives the true flow of some of the pairs, if there is any.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -85,8 +85,7 @@ def conclude(
     for role, teacher in teachers.items():
         title = out.name if role == AFTER else f"{out.name}-{role}"
         export_adapted(result.teachers[teacher], parent, models[role], name=title, training=history)
-    flows = truth_in(truth, held_out.stamps) if truth is not None else None
-    report, frames = compare_models(models, held_out, flows, chosen, config.validation.maximum_pairs)
+    report, frames = compare_models(models, held_out, truth, chosen, config.validation.maximum_pairs)
     about: dict[str, Any] = {**report.about, "seconds_of_this_run": round(seconds, 1), **history}
     report = dataclasses.replace(report, about=about)
     write_report(report, frames, out, out)
@@ -96,7 +95,13 @@ def conclude(
 
 
 def conclude_without_pairs(error: NotEnoughFrames, sources: Sequence[str], out: Path) -> Report:
-    """Write the report of a recording that nothing can be learned from."""
+    """Write the report of a recording that nothing can be learned from.
+
+    Raises:
+        ConfigError: the folder has the models of another recording, whose report this one would replace.
+    """
+    if (out / RUN_NAME).exists():
+        raise ConfigError(f"{error}\n{out} holds the run of another recording and is left as it is")
     about = {"recordings": hash_recordings(sources), "frames": error.summary.as_dict()}
     report = Report(Verdict.NO_CHANGE, f"keep the old model: {error}", about=about)
     write_report(report, [], out)

@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
         models[CONTROL] = options.control
     try:
         pairs = prepare_pairs(options.sources, options.out / "frames").held_out
-        truth = truth_in(options.truth, pairs.stamps) if options.truth else None
+        truth = truth_in(options.truth, pairs) if options.truth else None
         report, frames = compare_models(models, pairs, truth, maximum_pairs=options.maximum_pairs)
         write_report(report, frames, options.out)
     except (ValueError, OSError) as error:

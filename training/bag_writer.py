@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -76,20 +78,25 @@ class BagWriter:
         Raises:
             OSError: the disk is full or gone.
         """
-        if self._writer is None:
-            self._writer = self._open_part()
-        if topic not in self._connections:
-            type_name, qos = self._topics[topic]
-            self._connections[topic] = self._writer.add_connection(
-                topic, type_name, typestore=self._types, offered_qos_profiles=qos
-            )
-        self._writer.write(self._connections[topic], time, data)
-        self._written += len(data)
-        if self._written >= self._part_size:
-            self._finish_part()
+        with _disk_errors():
+            if self._writer is None:
+                self._writer = self._open_part()
+            if topic not in self._connections:
+                type_name, qos = self._topics[topic]
+                self._connections[topic] = self._writer.add_connection(
+                    topic, type_name, typestore=self._types, offered_qos_profiles=qos
+                )
+            self._writer.write(self._connections[topic], time, data)
+            self._written += len(data)
+            if self._written >= self._part_size:
+                self._finish_part()
 
     def flush(self) -> None:
-        """Hand all messages to the operating system, where no kill of this process reaches them."""
+        """Hand all messages to the operating system, where no kill of this process reaches them.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
         storage = self._writer.storage if self._writer else None
         # Left to itself, rosbags keeps up to 1 MiB (MCAP) or the whole part (SQLite) until it is closed.
         if isinstance(storage, McapWriter):
@@ -97,15 +104,21 @@ class BagWriter:
                 storage.close_chunk()
             storage.bio.flush()
         elif isinstance(storage, Sqlite3Writer):
-            storage.conn.commit()
+            with _disk_errors():
+                storage.conn.commit()
 
     def size(self) -> int:
         """Return the bytes on disk."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     def close(self) -> None:
-        """Finish the last part. A bag without messages leaves no folder."""
-        self._finish_part()
+        """Finish the last part. A bag without messages leaves no folder.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
+        with _disk_errors():
+            self._finish_part()
 
     def _open_part(self) -> Writer:
         plugin = StoragePlugin.MCAP if self._storage == "mcap" else StoragePlugin.SQLITE3
@@ -165,6 +178,15 @@ class BagWriter:
             "custom_data": {},
             "ros_distro": os.environ.get("ROS_DISTRO", "rosbags"),
         }
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Raise what SQLite says of a disk as the error that it is."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OSError(f"SQLite: {error}") from error
 
 
 def _time_span(parts: Sequence[_Part]) -> dict[str, Any]:

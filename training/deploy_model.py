@@ -76,12 +76,19 @@ def list_versions(store: ModelStore) -> str:
     """Return a line for each version, the current one marked."""
     current = store.current()
     lines = [f"{' ' if current else '*'} bundled model"]
-    for version in store.versions():
-        mark = "*" if current is not None and version.name == current.name else " "
-        card = version.card()
-        verdict = card.metrics.get("verdict", "")
-        lines.append(f"{mark} {version.name}  {version.deployed}  {card.name}  {verdict}".rstrip())
+    for name in store.names():
+        mark = "*" if current is not None and name == current.name else " "
+        lines.append(f"{mark} {name}  {_describe(store, name)}".rstrip())
     return "\n".join(lines)
+
+
+def _describe(store: ModelStore, name: str) -> str:
+    try:
+        version = store.version(name)
+        card = version.card()
+    except ModelError as error:
+        return f"damaged: {error}"
+    return f"{version.deployed}  {card.name}  {card.metrics.get('verdict', '')}"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,9 +22,10 @@ from mdflow_training.directions import swap_directions
 from mdflow_training.extrapolation import extrapolation_error, part_of
 from mdflow_training.fastflownet import warp
 from mdflow_training.flow_evaluation import Confidence
-from mdflow_training.flow_io import Flow, Image, read_flow
+from mdflow_training.flow_io import Flow, Image, known_pixels, read_flow
 from mdflow_training.flow_metrics import endpoint_error
 from mdflow_training.flow_peers import Peer
+from mdflow_training.frame_sequences import FramePairs as RecordedPairs
 from mdflow_training.label_free_validation import DISAGREEMENT_WEIGHT, RANDOM_MATCH, judge, match_error
 from mdflow_training.occlusion import forward_backward_visibility
 from mdflow_training.pair_batches import FramePairs, to_tensor
@@ -118,16 +119,19 @@ def peer_method(peer: Peer) -> TwoWayMethod:
     return lambda first, second: TwoWayFlow(np.array(peer(first, second)), np.array(peer(second, first)))
 
 
-def truth_in(folder: Path, stamps: NDArray[np.int64]) -> Truth:
-    """Return the true flows of a folder: ``FIRST_SECOND.flo`` (or .png, .pfm), named by the stamps of both frames.
+def truth_in(folder: Path, pairs: RecordedPairs) -> Truth:
+    """Return the true flows of a folder: ``FIRST_SECOND.flo`` (or .png, .pfm), named by both frames' stamps in ns.
+
+    All are read once, so that one that is of no use is found before hours are spent on training.
 
     Args:
         folder: with the files.
-        stamps: ``(pairs, 2)`` in nanoseconds.
+        pairs: that the flows are of.
 
     Raises:
-        ValueError: no pair has a file.
+        ValueError: no pair has a file, or one is damaged, of another size than the frames, or knows no pixel's flow.
     """
+    stamps = pairs.stamps
 
     def file_of(index: int) -> Path | None:
         first, second = stamps[index].tolist()
@@ -140,8 +144,18 @@ def truth_in(folder: Path, stamps: NDArray[np.int64]) -> Truth:
 
     def read(index: int) -> Flow | None:
         file = file_of(index)
-        return None if file is None else read_flow(file)
+        if file is None:
+            return None
+        flow = read_flow(file)
+        (height, width), (true_height, true_width) = pairs[index][0].shape[:2], flow.shape[:2]
+        if (true_height, true_width) != (height, width):
+            raise ValueError(f"{file} is of {true_width}x{true_height} pixels, its frames are of {width}x{height}")
+        if not known_pixels(flow).any():
+            raise ValueError(f"{file} does not know the flow of any pixel; delete it")
+        return flow
 
+    for index in range(len(stamps)):
+        read(index)
     return read
 
 

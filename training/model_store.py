@@ -69,6 +69,14 @@ class Version:
         """
         return load_card(self.model)
 
+    def is_whole(self) -> bool:
+        """Tell whether `card` raises nothing."""
+        try:
+            self.card()
+        except ModelError:
+            return False
+        return True
+
 
 class ModelStore:
     """Versions of deployed models in a folder.
@@ -85,12 +93,19 @@ class ModelStore:
         """The link to the current version."""
         return self.folder / CURRENT
 
-    def versions(self) -> list[Version]:
-        """List all versions, oldest first."""
+    def names(self) -> list[str]:
+        """List the names of all versions, oldest first; some may be damaged."""
         if not self.folder.is_dir():
             return []
-        names = [path.name for path in self.folder.iterdir() if VERSION_NAME.fullmatch(path.name)]
-        return [self.version(name) for name in sorted(names, key=_number)]
+        return sorted((path.name for path in self.folder.iterdir() if VERSION_NAME.fullmatch(path.name)), key=_number)
+
+    def versions(self) -> list[Version]:
+        """List all versions, oldest first.
+
+        Raises:
+            ModelError: the notes of one are damaged.
+        """
+        return [self.version(name) for name in self.names()]
 
     def version(self, name: str) -> Version:
         """Return a version by its name.
@@ -108,8 +123,12 @@ class ModelStore:
             raise ModelError(f"cannot read {path}: {error}; delete its folder") from error
 
     def current(self) -> Version | None:
-        """Return the current version; ``None`` is the bundled model."""
-        return self.version(os.readlink(self.pointer)) if self.pointer.is_symlink() else None
+        """Return the current version; ``None`` is the bundled model, also where the version has been deleted.
+
+        Raises:
+            ModelError: its notes are damaged.
+        """
+        return self.version(os.readlink(self.pointer)) if self.pointer.exists() else None
 
     def previous(self) -> Version | None:
         """Return what the current version has replaced; ``None`` is the bundled model.
@@ -125,14 +144,14 @@ class ModelStore:
     def add(self, model: Path) -> Version:
         """Copy a model and its card into the store, as a new version that is not current yet.
 
-        The copy is checked against its card. If this very model is current already, that version is returned.
+        The copy is checked against its card. If this very model is current already, and whole, it is returned.
 
         Raises:
             ModelError: the model or its card is missing or damaged.
             OSError: the store cannot be written.
         """
         card, current = load_card(model), self.current()
-        if current is not None and current.name.endswith(f"-{card.sha256[:12]}"):
+        if current is not None and current.name.endswith(f"-{card.sha256[:12]}") and current.is_whole():
             return current
         self.folder.mkdir(parents=True, exist_ok=True)
         notes = {
@@ -147,7 +166,7 @@ class ModelStore:
             load_card(aside / MODEL_NAME)
             (aside / DEPLOYMENT_NAME).write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
             _flush(aside)
-            numbers = [_number(version.name) for version in self.versions()]
+            numbers = [_number(name) for name in self.names()]
             name = f"{max(numbers, default=0) + 1:04d}-{card.sha256[:12]}"
             aside.rename(self.folder / name)
         return self.version(name)

@@ -31,6 +31,9 @@ from mdflow_training.stage_teacher_to_student import TeacherToStudentObjective, 
 from mdflow_training.stage_unsupervised import UnsupervisedObjective
 from mdflow_training.students import build_student, load_core
 
+RUN_NAME = "run.json"
+"""What a run was started with."""
+
 
 @dataclass
 class AdaptationResult:
@@ -99,7 +102,7 @@ class _Adaptation:
     def __init__(self, teacher_state: Mapping[str, Tensor], run: Run, validation_pairs: FramePairs) -> None:
         self.run, self.config, self.validation_pairs = run, run.config, validation_pairs
         self.score_file = run.folder / "scores.json"
-        self.known_scores = json.loads(self.score_file.read_text()) if self.score_file.exists() else {}
+        self.known_scores = _read_json(self.score_file) if self.score_file.exists() else {}
         state = self._initial_teacher(teacher_state)
         self.result = AdaptationResult(state, "initial", {"initial": state}, size=run.size)
         noise = measure_noise(run.pairs, run.size) if run.config.census_noise == "auto" else run.config.census_noise
@@ -292,10 +295,10 @@ def _describe(pairs: FramePairs) -> dict[str, Any]:
 
 
 def _claim_folder(folder: Path, identity: dict[str, Any], context: Context) -> None:
-    path = folder / "run.json"
+    path = folder / RUN_NAME
     identity = json.loads(json.dumps(identity))
     if path.exists():
-        stored = json.loads(path.read_text())
+        stored = _read_json(path)
         differences = _differences(stored, identity)
         if differences:
             raise ConfigError(
@@ -305,6 +308,13 @@ def _claim_folder(folder: Path, identity: dict[str, Any], context: Context) -> N
     elif context.is_main:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(identity, indent=2))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete its folder, or choose another one") from error
 
 
 def _differences(stored: Any, given: Any, name: str = "") -> list[str]:

@@ -13,6 +13,7 @@ recorded; 1 nothing recorded, or stopped before its time by a full disk.
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import signal
 import sys
@@ -24,16 +25,20 @@ from pathlib import Path
 from types import FrameType
 
 import rclpy
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
+from rclpy.validate_topic_name import validate_topic_name
 
 from mdflow_training.bag_writer import STORAGES, BagWriter
 from mdflow_training.topic_recorder import TopicError, TopicRecorder
 
 # Seconds between two looks at disk and topics, and between two lines where the output is no terminal.
 PERIOD, LOG_PERIOD = 1.0, 10.0
+# A camera that sends nothing for so long at the end has probably died.
+SILENCE_SECONDS = 3.0
 # The share of dropped messages from which on the user is told of the usual cause.
 WORRYING_SHARE = 0.05
 TRANSPORT_HINT = (
@@ -54,14 +59,15 @@ class Recording:
 
     def __init__(self, node: Node, options: argparse.Namespace) -> None:
         self._options = options
-        self._topics = list(dict.fromkeys(node.resolve_topic_name(topic) for topic in options.topics))
+        self._topics = list(dict.fromkeys(resolve_topic(node, topic) for topic in options.topics))
         self._writer = BagWriter(options.out, options.storage, round(options.split_size * 1e6))
         self._recorder = TopicRecorder(node, self._writer, self._disk_failed)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
-        self._start = time.monotonic()
+        self._start = self._end = time.monotonic()
         self._stopped_by: str | None = None
         self._in_time = True
+        self._disk_error: OSError | None = None
 
     def run(self) -> bool:
         """Record until the time is over, the user stops it, or the disk is full.
@@ -112,6 +118,7 @@ class Recording:
                 self._recorder.subscribe_new_camera_infos()
                 self._check_disk()
                 status.show(now - self._start)
+        self._end = time.monotonic()
         status.end()
 
     def _flush(self) -> None:
@@ -132,6 +139,7 @@ class Recording:
             self.stop(f"only {free / 1e9:.2f} GB are free on the disk, the reserve is --disk-reserve", in_time=False)
 
     def _disk_failed(self, error: OSError) -> None:
+        self._disk_error = error
         self.stop(f"the disk failed: {error}", in_time=False)
 
     def _report(self) -> bool:
@@ -143,12 +151,33 @@ class Recording:
             lost = "unknown" if count.dropped is None else count.dropped
             print(f"  {topic}: {count.received} messages, {count.received / seconds:.1f} Hz, dropped {lost}")
         dropped = sum(count.dropped or 0 for count in counts.values())
-        if dropped >= WORRYING_SHARE * received:
+        if dropped > WORRYING_SHARE * received:
             print(f"{dropped} messages were lost, {received} came. {TRANSPORT_HINT}", file=sys.stderr)
         if not received:
             return False
+        if (silence := self._end - self._recorder.last_received) > SILENCE_SECONDS:
+            print(f"nothing came for the last {silence:.0f} s: did the camera stop?", file=sys.stderr)
+        if self._disk_error is not None:
+            print(
+                f"the last of these messages are not on the disk. Training reads {self._options.out} as it is; "
+                f"for other tools: repair_bag {self._options.out} --out NEW_FOLDER",
+                file=sys.stderr,
+            )
         print(f"  {self._writer.size() / 1e6:.1f} MB in {self._options.out}")
         return self._in_time
+
+
+def resolve_topic(node: Node, name: str) -> str:
+    """Return the full name of a topic.
+
+    Raises:
+        TopicError: ROS 2 allows no such name.
+    """
+    try:
+        validate_topic_name(name)
+        return node.resolve_topic_name(name)
+    except InvalidTopicNameException as error:
+        raise TopicError(f"no topic can be called '{name}': {error}") from error
 
 
 class StatusLine:
@@ -202,8 +231,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--wait", type=float, default=10.0, help="seconds to wait for the topics; default %(default)s")
     options = parser.parse_args(arguments)
     for name in ("duration", "split_size"):
-        if getattr(options, name) is not None and getattr(options, name) <= 0:
-            parser.error(f"--{name.replace('_', '-')} must be positive")
+        if getattr(options, name) is not None and not 0 < getattr(options, name) < math.inf:
+            parser.error(f"--{name.replace('_', '-')} must be a positive number")
     return options
 
 
@@ -233,12 +262,15 @@ def main(arguments: list[str] | None = None) -> int:
         node = rclpy.create_node("record_bag")
         recording = Recording(node, options)
         with _stop_on_signals(recording):
-            return 0 if recording.run() else 1
+            try:
+                return 0 if recording.run() else 1
+            finally:
+                rclpy.shutdown()
     except (TopicError, FileExistsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        rclpy.shutdown()
+        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ The damaged bag stays as it is. Training needs no repair: `frame_source` reads d
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,7 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from mdflow_training.bag_message import decompress_message, zstd
 from mdflow_training.bag_parts import BagPart, find_parts
-from mdflow_training.bag_writer import STORAGES, BagWriter
+from mdflow_training.bag_writer import STORAGES, BagWriter, Storage
 from mdflow_training.frames import FrameSourceError
 
 
@@ -59,6 +60,23 @@ def repair_bag(damaged: Path, writer: BagWriter, losses: list[str]) -> Counter[s
     return copied
 
 
+def repair_aside(damaged: Path, out: Path, storage: Storage, losses: list[str]) -> Counter[str]:
+    """Repair into a new folder, of which nothing is left if that fails; see `repair_bag`.
+
+    Raises:
+        FrameSourceError: see `repair_bag`.
+        OSError: the folder exists, or the disk is full.
+    """
+    writer = BagWriter(out, storage)
+    try:
+        copied = repair_bag(damaged, writer, losses)
+        writer.close()
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    return copied
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Repair a bag from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,9 +86,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     losses: list[str] = []
     try:
-        writer = BagWriter(options.out, options.storage)
-        copied = repair_bag(options.bag, writer, losses)
-        writer.close()
+        if options.out.absolute().is_relative_to(options.bag.absolute()):
+            raise FileExistsError(f"{options.out} lies in the damaged bag itself: choose another --out")
+        copied = repair_aside(options.bag, options.out, options.storage, losses)
     except (FrameSourceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -49,6 +50,7 @@ SHUTTER = 0.25
 
 DRIVES = ("warehouse", "parked", "covered")
 FRAMES, TRUTH, TRUTH_OF_RECORDING = "frames", "truth", "truth_of_recording"
+OWN_NAME = re.compile(r"\d{6,}\.(png|flo)|\d+_\d+\.flo")
 
 
 class DarkCamera:
@@ -70,13 +72,16 @@ def render_world(folder: Path, frames: int, seed: int, kind: str = "warehouse") 
     """Write ``frames`` images and, of each but the last, the flow to the next one.
 
     Args:
-        folder: gets ``frames/`` and ``truth/``; what they held before is replaced.
+        folder: gets ``frames/`` and ``truth/``; an earlier world is replaced.
         frames: how many.
         seed: of hall, drive and noise.
         kind: one of `DRIVES`.
+
+    Raises:
+        FileExistsError: the folder has other files where the world's go.
     """
     for name in (FRAMES, TRUTH, TRUTH_OF_RECORDING):
-        shutil.rmtree(folder / name, ignore_errors=True)
+        remove_own_files(folder / name)
     for name in (FRAMES, TRUTH):
         (folder / name).mkdir(parents=True)
     hall, views, camera = Warehouse(seed), drive(frames, SIZE, seed), DarkCamera(seed, SIZE)
@@ -92,12 +97,25 @@ def render_world(folder: Path, frames: int, seed: int, kind: str = "warehouse") 
             write_flow(folder / TRUTH / f"{number:06d}.flo", flow)
 
 
-def match_recording(folder: Path, recording: str) -> int:
+def remove_own_files(folder: Path) -> None:
+    """Delete a folder of a world, and nothing that is not of one.
+
+    Raises:
+        FileExistsError: the folder holds something else.
+    """
+    others = [path for path in folder.glob("*") if not OWN_NAME.fullmatch(path.name)]
+    if others:
+        raise FileExistsError(f"{others[0]} is not of a rendered world: choose another --out")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def match_recording(folder: Path, recording: str, losses: list[str]) -> int:
     """Name the true flows of a world by the stamps of a recording of it.
 
     Args:
-        folder: of `render_world`; gets ``truth_of_recording/``.
+        folder: of `render_world`; gets ``truth_of_recording/`` in place of an earlier one.
         recording: a bag of the frames, lossless and of their size, as `parse_source` names it.
+        losses: gets a line for everything of the recording that cannot be read.
 
     Returns:
         How many pairs of frames that follow each other were found.
@@ -111,21 +129,26 @@ def match_recording(folder: Path, recording: str) -> int:
     }  # fmt: skip
     if not numbers:
         raise FileNotFoundError(f"{folder} holds no world: render one first, with the same --out and without --match")
-    losses: list[str] = []
-    found = [
-        (numbers.get(_digest(frame.decode())), frame.stamp) for _, frame in parse_source(recording).frames(losses)
-    ]  # fmt: skip
-    out = folder / TRUTH_OF_RECORDING
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    count = 0
-    for (number, stamp), (next_number, next_stamp) in itertools.pairwise(found):
-        if number is not None and next_number == number + 1:
-            shutil.copyfile(folder / TRUTH / f"{number:06d}.flo", out / f"{stamp}_{next_stamp}.flo")
-            count += 1
-    if not count:
+    found: list[tuple[int | None, int]] = []
+    for _, frame in parse_source(recording).frames(losses):
+        try:
+            found.append((numbers.get(_digest(frame.decode())), frame.stamp))
+        except ValueError as error:
+            found.append((None, frame.stamp))
+            losses.append(f"the frame at {frame.stamp}: {error}")
+    names = {
+        f"{stamp}_{next_stamp}.flo": f"{number:06d}.flo"
+        for (number, stamp), (next_number, next_stamp) in itertools.pairwise(found)
+        if number is not None and next_number == number + 1
+    }
+    if not names:
         raise ValueError(f"{recording} shows no two frames of {folder} that follow each other: play them at full width")
-    return count
+    out = folder / TRUTH_OF_RECORDING
+    remove_own_files(out)
+    out.mkdir()
+    for name, own_name in names.items():
+        shutil.copyfile(folder / TRUTH / own_name, out / name)
+    return len(names)
 
 
 def _read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -150,12 +173,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.frames < 2:
         parser.error("--frames must be at least 2")
+    if options.seed < 0:
+        parser.error("--seed must not be negative")
     try:
         if options.match is None:
             render_world(options.out, options.frames, options.seed, options.drive)
             print(f"{options.frames} frames in {options.out / FRAMES}, their flow in {options.out / TRUTH}")
         else:
-            count = match_recording(options.out, options.match)
+            losses: list[str] = []
+            count = match_recording(options.out, options.match, losses)
+            print(*(f"note: {loss}" for loss in losses), sep="\n", end="\n" if losses else "")
             print(f"{count} pairs with true flow in {options.out / TRUTH_OF_RECORDING}")
     except (OSError, ValueError, FrameSourceError) as error:
         print(f"error: {error}", file=sys.stderr)

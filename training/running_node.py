@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,18 @@ RELOAD_SECONDS = 120.0
 
 class NodeError(RuntimeError):
     """No node answers, or it refused the model; the text names the fix."""
+
+
+def full_node_name(name: str) -> str:
+    """Return a node's name with the leading slash of a full one.
+
+    Raises:
+        NodeError: ROS 2 allows no such name.
+    """
+    full = "/" + name.strip("/")
+    if not re.fullmatch(r"(/[A-Za-z_][A-Za-z0-9_]*)+", full):
+        raise NodeError(f"no node can be called '{name}'; a full name is like {DEFAULT_NODE} or /left{DEFAULT_NODE}")
+    return full
 
 
 class RunningNode:
@@ -107,8 +120,9 @@ def connect(name: str = DEFAULT_NODE) -> Iterator[RunningNode]:
     """Join ROS to talk to the node of this full name, in the domain of the environment.
 
     Raises:
-        NodeError: there is no ROS here.
+        NodeError: there is no ROS here, or no node can have this name.
     """
+    name = full_node_name(name)
     try:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
@@ -122,7 +136,7 @@ def connect(name: str = DEFAULT_NODE) -> Iterator[RunningNode]:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(client)
     try:
-        yield RunningNode(client, executor, "/" + name.strip("/"))
+        yield RunningNode(client, executor, name)
     finally:
         executor.shutdown()
         client.destroy_node()

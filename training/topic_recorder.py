@@ -74,6 +74,8 @@ class TopicRecorder:
     def __init__(self, node: Node, sink: MessageSink, on_error: Callable[[OSError], None]) -> None:
         self._node, self._sink, self._on_error = node, sink, on_error
         self.counts: dict[str, TopicCount] = {}
+        self.last_received = 0.0
+        """When a message came last, by the monotonic clock."""
 
     def find_missing(self, topics: Sequence[str]) -> list[str]:
         """Return those of the topics that nobody publishes yet.
@@ -120,6 +122,7 @@ class TopicRecorder:
             self._on_error(error)
         else:
             self.counts[topic].note(len(data), info)
+            self.last_received = time.monotonic()
 
     def _list_images(self) -> str:
         topics = [
