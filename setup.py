@@ -4,7 +4,7 @@
 
 from glob import glob
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 PACKAGE = "mdflow_ros"
 
@@ -63,6 +63,7 @@ setup(
         "mdflow_ros.model",
         "mdflow_ros.node",
         "mdflow_training",
+        *(f"mdflow_training.{folder}" for folder in find_packages("training")),
     ],
     package_dir={"mdflow_training": "training"},
     package_data={"mdflow_ros.model": ["*.onnx", "*.json"], "mdflow_training": ["configs/*.yaml"]},

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.estimator import FlowEstimator
-from mdflow_training.flow_benchmarks import find_benchmarks
-from mdflow_training.flow_metrics import endpoint_error
+from mdflow_training.evaluation.flow_benchmarks import find_benchmarks
+from mdflow_training.evaluation.flow_metrics import endpoint_error
 
 CLIP = "datasets/data/bikes.mp4"
 CLIP_PAIRS = 5

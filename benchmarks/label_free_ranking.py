@@ -21,10 +21,11 @@ import numpy as np
 import torch
 
 from mdflow_ros.model.card import BUNDLED_MODEL
-from mdflow_training.census import Census
-from mdflow_training.flow_io import Flow, Image
-from mdflow_training.flow_peers import create_peers
-from mdflow_training.held_out_measures import (
+from mdflow_training.distillation.mutual_distillation import measure_noise
+from mdflow_training.evaluation.flow_io import Flow, Image
+from mdflow_training.evaluation.flow_peers import create_peers
+from mdflow_training.losses.census import Census
+from mdflow_training.report.held_out_measures import (
     MEASURES,
     Figures,
     TwoWayFlow,
@@ -34,10 +35,9 @@ from mdflow_training.held_out_measures import (
     model_method,
     peer_method,
 )
-from mdflow_training.mutual_distillation import measure_noise
 from mdflow_training.synthetic import synthetic_pair
-from mdflow_training.synthetic_layers import FlowPair
-from mdflow_training.synthetic_textures import procedural_library
+from mdflow_training.synthetic_scenes.layers import FlowPair
+from mdflow_training.synthetic_scenes.textures import procedural_library
 
 SEED = 20_261_122
 MEANINGFUL = 0.1

@@ -17,12 +17,12 @@ from pathlib import Path
 import cv2
 import torch
 
-from mdflow_training.distributed import Context
 from mdflow_training.fetch_textures import CACHE
 from mdflow_training.pretrain import Training, schedule
-from mdflow_training.pretrain_config import Phase, PretrainConfig
+from mdflow_training.settings.pretrain_config import Phase, PretrainConfig
 from mdflow_training.synthetic import synthetic_pair
-from mdflow_training.synthetic_textures import load_library, procedural_library
+from mdflow_training.synthetic_scenes.textures import load_library, procedural_library
+from mdflow_training.training_run.distributed import Context
 
 WARM_UP = 2
 

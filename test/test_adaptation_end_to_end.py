@@ -25,8 +25,8 @@ from process_helpers import PATIENCE, kill_once_there, run, running
 from shifted_images import textured_image
 
 from mdflow_ros.model.card import load_card
-from mdflow_training.checkpointing import load_state
-from mdflow_training.model_store import ModelStore
+from mdflow_training.deployment.model_store import ModelStore
+from mdflow_training.training_run.checkpointing import load_state
 
 DOMAIN = 28
 HERE = {**ENVIRONMENT, "ROS_DOMAIN_ID": str(DOMAIN)}

@@ -4,9 +4,18 @@ import pytest
 import torch
 from textured_pairs import AffinePair
 
-from mdflow_training.census import OUTSIDE, RADIUS, TAPS, Census, census_distance, estimate_noise, inside_window, luma
-from mdflow_training.fastflownet import warp
-from mdflow_training.unsupervised_losses import masked_mean, photometric_loss, smoothness_loss
+from mdflow_training.losses.census import (
+    OUTSIDE,
+    RADIUS,
+    TAPS,
+    Census,
+    census_distance,
+    estimate_noise,
+    inside_window,
+    luma,
+)
+from mdflow_training.losses.unsupervised import masked_mean, photometric_loss, smoothness_loss
+from mdflow_training.networks.fastflownet import warp
 
 
 def interior(distance: torch.Tensor) -> torch.Tensor:

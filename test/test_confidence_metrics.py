@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mdflow_training.confidence_metrics import (
+from mdflow_training.evaluation.confidence_metrics import (
     ConfidenceMetrics,
     most_confident_epe,
     rank_correlation,

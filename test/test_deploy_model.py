@@ -18,9 +18,9 @@ from rcl_interfaces.srv import GetParameters
 from shifted_images import textured_image
 
 from mdflow_ros.model.card import load_card
-from mdflow_training import running_node as running_node_module
 from mdflow_training.deploy_model import main
-from mdflow_training.model_store import ModelStore
+from mdflow_training.deployment import running_node as running_node_module
+from mdflow_training.deployment.model_store import ModelStore
 
 DOMAIN = 80
 FRAME = textured_image(128, 192)

@@ -10,14 +10,14 @@ import torch
 
 from mdflow_ros.core.estimator import FlowEstimate, FlowEstimator
 from mdflow_training.evaluate import main, mdflow_inference_size
-from mdflow_training.evaluation_table import format_table
-from mdflow_training.fastflownet import FastFlowNet
-from mdflow_training.flow_benchmarks import find_benchmarks
-from mdflow_training.flow_evaluation import evaluate_methods, without_confidence
-from mdflow_training.flow_io import read_image, write_flow, write_image
-from mdflow_training.flow_pairs import LoadedPair
-from mdflow_training.flow_peers import create_peers
-from mdflow_training.synthetic_benchmark import synthetic_sets
+from mdflow_training.evaluation.flow_benchmarks import find_benchmarks
+from mdflow_training.evaluation.flow_evaluation import evaluate_methods, without_confidence
+from mdflow_training.evaluation.flow_io import read_image, write_flow, write_image
+from mdflow_training.evaluation.flow_pairs import LoadedPair
+from mdflow_training.evaluation.flow_peers import create_peers
+from mdflow_training.evaluation.synthetic_benchmark import synthetic_sets
+from mdflow_training.evaluation.table import format_table
+from mdflow_training.networks.fastflownet import FastFlowNet
 
 SIZE = (72, 100)
 EVAL = Path(__file__).resolve().parents[1].parent / "shared" / "eval"
@@ -169,7 +169,7 @@ def test_pictures_show_images_flow_truth_error_and_confidence(evaluate, data, tm
 
 
 def test_generated_sets_are_measured_without_any_file(evaluate, monkeypatch):
-    monkeypatch.setattr("mdflow_training.synthetic_benchmark.SIZE", (64, 128))
+    monkeypatch.setattr("mdflow_training.evaluation.synthetic_benchmark.SIZE", (64, 128))
     code, report = evaluate("synthetic:2")
     assert code == 0
     assert {name: metrics["images"] for name, metrics in report["sets"].items()} == {

@@ -19,8 +19,8 @@ from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
 from mdflow_ros.model.confidence_graph import TAU
 from mdflow_ros.model.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.census import RADIUS, census_distance
-from mdflow_training.fastflownet import FastFlowNet, cost_volume, full_resolution, warp
+from mdflow_training.losses.census import RADIUS, census_distance
+from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, full_resolution, warp
 
 SIZES = [(64, 64), (128, 192), (192, 64), (256, 320)]
 

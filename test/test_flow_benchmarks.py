@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdflow_training.flow_benchmarks import NOTHING_FOUND, find_benchmarks
-from mdflow_training.flow_io import BadFile, write_flow, write_image
+from mdflow_training.evaluation.flow_benchmarks import NOTHING_FOUND, find_benchmarks
+from mdflow_training.evaluation.flow_io import BadFile, write_flow, write_image
 
 SIZE = (6, 8)
 
@@ -204,7 +204,7 @@ def test_an_unreadable_file_is_named_on_reading(disk, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("mdflow_training.pair_discovery.is_kitti_flow", refuse)
+    monkeypatch.setattr("mdflow_training.evaluation.pair_discovery.is_kitti_flow", refuse)
     assert disk.pairs("k") == [("k/000010_10.png", "k/000010_11.png", "k/occ_000010_10.png")]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mdflow_training.flow_metrics import FlowMetrics, OcclusionScore, endpoint_error
+from mdflow_training.evaluation.flow_metrics import FlowMetrics, OcclusionScore, endpoint_error
 
 
 def row(*vectors):

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from rosbags.highlevel import AnyReader
 
-from mdflow_training.frame_settings import FrameSettings
 from mdflow_training.frame_source import prepare_pairs
+from mdflow_training.settings.frame_settings import FrameSettings
 
 pytest.importorskip("rclpy")
 
@@ -25,7 +25,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mdflow_training import record_bag, repair_bag
-from mdflow_training.topic_recorder import TopicCount, camera_info_topic, matching_qos
+from mdflow_training.recording.topic_recorder import TopicCount, camera_info_topic, matching_qos
 
 REPOSITORY = Path(__file__).parents[1]
 ENVIRONMENT = {

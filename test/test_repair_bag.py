@@ -52,7 +52,7 @@ def test_a_repair_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
     bag = write_ros2(tmp_path / "drive", panning_images(4))
     assert main([str(bag), "--out", str(bag / "repaired")]) == 1
     assert "choose another --out" in capsys.readouterr().err
-    monkeypatch.setattr("mdflow_training.bag_writer.BagWriter.close", raise_disk_full)
+    monkeypatch.setattr("mdflow_training.recording.bag_writer.BagWriter.close", raise_disk_full)
     assert main([str(bag), "--out", str(tmp_path / "repaired")]) == 1
     assert "disk is full" in capsys.readouterr().err
     assert not (tmp_path / "repaired").exists()

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mdflow_training.flow_io import read_flow
-from mdflow_training.plane_renderer import Rectangle, Texture, View, render_flow, render_image
+from mdflow_training.evaluation.flow_io import read_flow
+from mdflow_training.frames.source_names import parse_source
 from mdflow_training.robot_world import DRIVES, main, match_recording, render_world
-from mdflow_training.robot_world_scene import Warehouse, drive
-from mdflow_training.source_names import parse_source
+from mdflow_training.synthetic_scenes.plane_renderer import Rectangle, Texture, View, render_flow, render_image
+from mdflow_training.synthetic_scenes.robot_world_scene import Warehouse, drive
 
 SIZE = (96, 128)
 

@@ -10,8 +10,19 @@ import torch
 from textured_pairs import AffinePair
 from torch import Tensor
 
-from mdflow_training import stage_teacher_to_student, stage_unsupervised
-from mdflow_training.adaptation_config import (
+from mdflow_training.augmentation.augmentor import augmentation_of
+from mdflow_training.distillation import stage_teacher_to_student, stage_unsupervised
+from mdflow_training.distillation.label_cache import LabelCache
+from mdflow_training.distillation.stage_student_to_teacher import StudentToTeacherObjective
+from mdflow_training.distillation.stage_teacher_to_student import TeacherToStudentObjective, matches_labeller
+from mdflow_training.distillation.stage_unsupervised import UnsupervisedObjective, ramp
+from mdflow_training.frames.pair_batches import Batch
+from mdflow_training.losses.census import Census
+from mdflow_training.losses.match_selection import select_matches
+from mdflow_training.networks.directions import stack_directions
+from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, freeze
+from mdflow_training.networks.students import build_student
+from mdflow_training.settings.adaptation_config import (
     AugmentationSettings,
     DistillationSettings,
     OcclusionSettings,
@@ -22,17 +33,6 @@ from mdflow_training.adaptation_config import (
     StudentSettings,
     UnsupervisedSettings,
 )
-from mdflow_training.augmentation import augmentation_of
-from mdflow_training.census import Census
-from mdflow_training.directions import stack_directions
-from mdflow_training.flow_network import FastFlowNetwork, FlowNetwork, freeze
-from mdflow_training.label_cache import LabelCache
-from mdflow_training.match_selection import select_matches
-from mdflow_training.pair_batches import Batch
-from mdflow_training.stage_student_to_teacher import StudentToTeacherObjective
-from mdflow_training.stage_teacher_to_student import TeacherToStudentObjective, matches_labeller
-from mdflow_training.stage_unsupervised import UnsupervisedObjective, ramp
-from mdflow_training.students import build_student
 
 SIZE = (128, 128)
 CENSUS = Census()

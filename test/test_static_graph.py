@@ -16,8 +16,8 @@ from mdflow_ros.core.flow_resizing import network_size, resize_flow, resize_imag
 from mdflow_ros.model.architecture import parameter_shapes
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
 from mdflow_ros.model.fastflownet_graph import build_graph
-from mdflow_training.flow_io import read_flow, read_image
-from mdflow_training.flow_metrics import endpoint_error
+from mdflow_training.evaluation.flow_io import read_flow, read_image
+from mdflow_training.evaluation.flow_metrics import endpoint_error
 
 EVAL = Path(__file__).resolve().parents[2] / "shared" / "eval"
 

@@ -8,13 +8,19 @@ import pytest
 
 pytest.importorskip("torch")
 
-from mdflow_training.camera_effects import photograph_pair
-from mdflow_training.flow_io import read_flow, read_image
+from mdflow_training.evaluation.flow_io import read_flow, read_image
 from mdflow_training.synthetic import main, synthetic_pair
-from mdflow_training.synthetic_layers import FlowPair, Layer, render
-from mdflow_training.synthetic_planar import bending, translation
-from mdflow_training.synthetic_textures import TextureLibrary, load_library, procedural_library, pyramid, value_noise
-from mdflow_training.synthetic_world import Camera, facing_wall
+from mdflow_training.synthetic_scenes.camera_effects import photograph_pair
+from mdflow_training.synthetic_scenes.layers import FlowPair, Layer, render
+from mdflow_training.synthetic_scenes.planar import bending, translation
+from mdflow_training.synthetic_scenes.roads_and_rooms import Camera, facing_wall
+from mdflow_training.synthetic_scenes.textures import (
+    TextureLibrary,
+    load_library,
+    procedural_library,
+    pyramid,
+    value_noise,
+)
 
 SIZE = (128, 192)
 

@@ -26,19 +26,19 @@ import torch
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.adaptation_config import AdaptationConfig, load_config
-from mdflow_training.adaptation_outcome import ADAPTED_NAME, conclude, conclude_without_pairs, split_held_out
 from mdflow_training.adaptation_report import Report
-from mdflow_training.adaptation_verdict import Verdict
 from mdflow_training.deploy_model import deploy
-from mdflow_training.distributed import Context, reduce_mean, setup, teardown
-from mdflow_training.frame_sequences import FramePairs
+from mdflow_training.deployment.model_store import ModelStore
+from mdflow_training.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
+from mdflow_training.distillation.mutual_distillation import AdaptationResult, adapt
+from mdflow_training.distillation.stage_loop import State
 from mdflow_training.frame_source import NotEnoughFrames, PreparedPairs, prepare_pairs
-from mdflow_training.held_out_measures import truth_in
-from mdflow_training.model_store import ModelStore
-from mdflow_training.mutual_distillation import AdaptationResult, adapt
-from mdflow_training.running_node import DEFAULT_NODE, NodeError, full_node_name
-from mdflow_training.stage_loop import State
+from mdflow_training.frames.frame_sequences import FramePairs
+from mdflow_training.report.held_out_measures import truth_in
+from mdflow_training.report.outcome import ADAPTED_NAME, conclude, conclude_without_pairs, split_held_out
+from mdflow_training.report.verdict import Verdict
+from mdflow_training.settings.adaptation_config import AdaptationConfig, load_config
+from mdflow_training.training_run.distributed import Context, reduce_mean, setup, teardown
 
 CPU_CONFIG = Path(__file__).parent / "configs" / "adapt_cpu.yaml"
 

@@ -27,12 +27,13 @@ import onnxruntime
 import torch
 
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card, replace_file
-from mdflow_training.adaptation_verdict import LEVEL, RULE, Difference, Verdict, compare, decide, describe_control
-from mdflow_training.census import Census
+from mdflow_training.distillation.mutual_distillation import measure_noise
 from mdflow_training.evaluate import without_nan
-from mdflow_training.flow_peers import dis_flow
+from mdflow_training.evaluation.flow_peers import dis_flow
 from mdflow_training.frame_source import prepare_pairs
-from mdflow_training.held_out_measures import (
+from mdflow_training.frames.pair_batches import FramePairs
+from mdflow_training.losses.census import Census
+from mdflow_training.report.held_out_measures import (
     EXTRAPOLATION,
     MATCH_ERROR,
     MEASURES,
@@ -45,9 +46,8 @@ from mdflow_training.held_out_measures import (
     peer_method,
     truth_in,
 )
-from mdflow_training.mutual_distillation import measure_noise
-from mdflow_training.pair_batches import FramePairs
-from mdflow_training.report_page import Frame, Page, write_page
+from mdflow_training.report.page import Frame, Page, write_page
+from mdflow_training.report.verdict import LEVEL, RULE, Difference, Verdict, compare, decide, describe_control
 
 BEFORE, AFTER, CONTROL, DIS = "before", "after", "control", "OpenCV DIS"
 MAXIMUM_PAIRS = 48
@@ -58,7 +58,7 @@ class Report:
     """What the held-out pairs say.
 
     Attributes:
-        verdict: see `mdflow_training.adaptation_verdict.RULE`.
+        verdict: see `mdflow_training.report.verdict.RULE`.
         reason: of the verdict, in words.
         indices: of the pairs that were measured.
         figures: each measure of each method, pair by pair.

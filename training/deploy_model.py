@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 
 from mdflow_ros.model.card import ModelError
-from mdflow_training.model_store import ModelStore, Version
-from mdflow_training.running_node import DEFAULT_NODE, NodeError, connect
+from mdflow_training.deployment.model_store import ModelStore, Version
+from mdflow_training.deployment.running_node import DEFAULT_NODE, NodeError, connect
 
 OFFLINE = "no node was told; started later, it takes the model with -p model:={pointer}/teacher.onnx"
 

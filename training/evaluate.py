@@ -24,10 +24,8 @@ from mdflow_ros.backends.selection import AUTO, BACKENDS
 from mdflow_ros.core.estimator import FlowEstimator
 from mdflow_ros.core.flow_resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing, replace_file
-from mdflow_training.evaluation_pictures import draw_evaluation
-from mdflow_training.evaluation_table import format_table
-from mdflow_training.flow_benchmarks import Benchmarks, find_benchmarks
-from mdflow_training.flow_evaluation import (
+from mdflow_training.evaluation.flow_benchmarks import Benchmarks, find_benchmarks
+from mdflow_training.evaluation.flow_evaluation import (
     Confidence,
     Estimate,
     Evaluation,
@@ -36,9 +34,11 @@ from mdflow_training.flow_evaluation import (
     evaluate_methods,
     without_confidence,
 )
-from mdflow_training.flow_io import Flow, Image, write_image
-from mdflow_training.flow_pairs import LoadedPair
-from mdflow_training.flow_peers import create_peers
+from mdflow_training.evaluation.flow_io import Flow, Image, write_image
+from mdflow_training.evaluation.flow_pairs import LoadedPair
+from mdflow_training.evaluation.flow_peers import create_peers
+from mdflow_training.evaluation.pictures import draw_evaluation
+from mdflow_training.evaluation.table import format_table
 
 MODEL = "model"
 """The model's name among the methods."""
@@ -109,7 +109,7 @@ def find_data(spec: str) -> Benchmarks:
         return find_benchmarks(Path(spec))
     if count and not (count.isdecimal() and int(count) > 0):
         raise ValueError(f"{spec}: how many pairs of each generated set? Write {SYNTHETIC}:20.")
-    from mdflow_training.synthetic_benchmark import DEFAULT_COUNT, synthetic_sets
+    from mdflow_training.evaluation.synthetic_benchmark import DEFAULT_COUNT, synthetic_sets
 
     return Benchmarks(synthetic_sets(int(count or DEFAULT_COUNT)))
 

@@ -24,16 +24,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_training.contact_sheet import COLUMNS, draw_contact_sheet
-from mdflow_training.frame_cache import read_image, read_thinning, thinned_out
-from mdflow_training.frame_decoding import decode_frames, example_folder, image_folder, index_path
-from mdflow_training.frame_filters import Verdict, find_blurred
-from mdflow_training.frame_index import NO_CAMERA, FrameIndex
-from mdflow_training.frame_sequences import FramePairs, find_sequences, pair_up, split_by_time, usual_interval
-from mdflow_training.frame_settings import FrameSettings
-from mdflow_training.frame_summary import FrameSummary
-from mdflow_training.frames import FrameSourceError, decode_compressed_image
-from mdflow_training.source_names import Source, parse_source
+from mdflow_training.frames.contact_sheet import COLUMNS, draw_contact_sheet
+from mdflow_training.frames.frame import FrameSourceError, decode_compressed_image
+from mdflow_training.frames.frame_cache import read_image, read_thinning, thinned_out
+from mdflow_training.frames.frame_decoding import decode_frames, example_folder, image_folder, index_path
+from mdflow_training.frames.frame_filters import Verdict, find_blurred
+from mdflow_training.frames.frame_index import NO_CAMERA, FrameIndex
+from mdflow_training.frames.frame_sequences import FramePairs, find_sequences, pair_up, split_by_time, usual_interval
+from mdflow_training.frames.frame_summary import FrameSummary
+from mdflow_training.frames.source_names import Source, parse_source
+from mdflow_training.settings.frame_settings import FrameSettings
 
 
 class NotEnoughFrames(FrameSourceError):

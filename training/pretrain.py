@@ -31,17 +31,22 @@ from tqdm import tqdm
 
 from mdflow_ros.model.architecture import FINEST_LEVEL
 from mdflow_ros.model.weights import load_weights as deployed_weights
-from mdflow_training import distributed
-from mdflow_training.checkpointing import capture_random_state, load_state, restore_random_state, save_state
-from mdflow_training.directions import stack_directions
-from mdflow_training.distributed import Context
-from mdflow_training.fastflownet import FastFlowNet
 from mdflow_training.fetch_textures import CACHE
-from mdflow_training.flow_network import FastFlowNetwork, full_resolution, initialize_for_scratch
-from mdflow_training.pretrain_config import Phase, PretrainConfig, load_config
-from mdflow_training.supervised_loss import endpoint_error, multi_scale_loss
-from mdflow_training.synthetic_pairs import BatchPlan, BatchRequests, SyntheticPairs, load_batches
-from mdflow_training.synthetic_textures import TextureLibrary, load_library, procedural_library
+from mdflow_training.losses.supervised import endpoint_error, multi_scale_loss
+from mdflow_training.networks.directions import stack_directions
+from mdflow_training.networks.fastflownet import FastFlowNet
+from mdflow_training.networks.flow_network import FastFlowNetwork, full_resolution, initialize_for_scratch
+from mdflow_training.settings.pretrain_config import Phase, PretrainConfig, load_config
+from mdflow_training.synthetic_scenes.synthetic_pairs import BatchPlan, BatchRequests, SyntheticPairs, load_batches
+from mdflow_training.synthetic_scenes.textures import TextureLibrary, load_library, procedural_library
+from mdflow_training.training_run import distributed
+from mdflow_training.training_run.checkpointing import (
+    capture_random_state,
+    load_state,
+    restore_random_state,
+    save_state,
+)
+from mdflow_training.training_run.distributed import Context
 
 LOGGER = logging.getLogger(__name__)
 

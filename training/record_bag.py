@@ -32,8 +32,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rclpy.validate_topic_name import validate_topic_name
 
-from mdflow_training.bag_writer import STORAGES, BagWriter
-from mdflow_training.topic_recorder import TopicError, TopicRecorder
+from mdflow_training.recording.bag_writer import STORAGES, BagWriter
+from mdflow_training.recording.topic_recorder import TopicError, TopicRecorder
 
 # Seconds between two looks at disk and topics, and between two lines where the output is no terminal.
 PERIOD, LOG_PERIOD = 1.0, 10.0

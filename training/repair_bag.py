@@ -17,10 +17,10 @@ from pathlib import Path
 
 from rosbags.typesys import Stores, get_typestore
 
-from mdflow_training.bag_message import decompress_message, zstd
-from mdflow_training.bag_parts import BagPart, find_parts
-from mdflow_training.bag_writer import STORAGES, BagWriter, Storage
-from mdflow_training.frames import FrameSourceError
+from mdflow_training.frames.bag_parts import BagPart, find_parts
+from mdflow_training.frames.frame import FrameSourceError
+from mdflow_training.recording.bag_message import decompress_message, zstd
+from mdflow_training.recording.bag_writer import STORAGES, BagWriter, Storage
 
 
 def repair_bag(damaged: Path, writer: BagWriter, losses: list[str]) -> Counter[str]:

@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mdflow_training.camera_effects import add_noise, motion_blur, vignette
-from mdflow_training.flow_io import write_flow, write_image
-from mdflow_training.frames import FrameSourceError
-from mdflow_training.plane_renderer import render_flow, render_image
-from mdflow_training.robot_world_scene import Warehouse, drive
-from mdflow_training.source_names import parse_source
+from mdflow_training.evaluation.flow_io import write_flow, write_image
+from mdflow_training.frames.frame import FrameSourceError
+from mdflow_training.frames.source_names import parse_source
+from mdflow_training.synthetic_scenes.camera_effects import add_noise, motion_blur, vignette
+from mdflow_training.synthetic_scenes.plane_renderer import render_flow, render_image
+from mdflow_training.synthetic_scenes.robot_world_scene import Warehouse, drive
 
 SIZE = (192, 256)
 """Height and width, pixels."""

@@ -12,13 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from mdflow_ros.core.flow_color import flow_to_color
-from mdflow_training.camera_effects import photograph_pair
+from mdflow_training.evaluation.flow_io import write_flow, write_image
 from mdflow_training.fetch_textures import CACHE
-from mdflow_training.flow_io import write_flow, write_image
-from mdflow_training.synthetic_layers import FlowPair, render
-from mdflow_training.synthetic_planar import planar_scene
-from mdflow_training.synthetic_textures import TextureLibrary, load_library, procedural_library
-from mdflow_training.synthetic_world import world_scene
+from mdflow_training.synthetic_scenes.camera_effects import photograph_pair
+from mdflow_training.synthetic_scenes.layers import FlowPair, render
+from mdflow_training.synthetic_scenes.planar import planar_scene
+from mdflow_training.synthetic_scenes.roads_and_rooms import world_scene
+from mdflow_training.synthetic_scenes.textures import TextureLibrary, load_library, procedural_library
 
 LARGEST_SHIFT = 0.25
 """Of the image's width: scenes of which a twentieth moves farther are drawn again."""

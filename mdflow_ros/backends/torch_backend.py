@@ -37,7 +37,7 @@ class TorchBackend:
             import torch
 
             from mdflow_ros.model.weights import load_weights
-            from mdflow_training.fastflownet import FastFlowNet
+            from mdflow_training.networks.fastflownet import FastFlowNet
         except ImportError as error:
             raise BackendUnavailable(f"{error}; install it with `pip install mdflow_ros[training]`") from error
         try:
@@ -56,8 +56,8 @@ class TorchBackend:
         """Estimate the flow of one pair; see `Backend.run`."""
         import torch
 
-        from mdflow_training.census import census_distance
-        from mdflow_training.fastflownet import full_resolution, warp
+        from mdflow_training.losses.census import census_distance
+        from mdflow_training.networks.fastflownet import full_resolution, warp
 
         with torch.inference_mode():
             pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

@@ -38,8 +38,8 @@ def read_frames(source: str, losses: list[str]) -> Iterator[SourceFrame]:
     """Read the frames of a source in order.
 
     Args:
-        source: a camera index, or a recording as `mdflow_training.source_names` names it: the path of a video, of a
-            folder of images, or of a bag, with ``#/topic`` where it has several cameras.
+        source: a camera index, or a recording as `mdflow_training.frames.source_names` names it: the path of a video,
+            of a folder of images, or of a bag, with ``#/topic`` where it has several cameras.
         losses: gets a line for everything in a recording that is missing or damaged.
 
     Raises:
@@ -64,8 +64,8 @@ def _camera_frames(index: int) -> Iterator[SourceFrame]:
 
 def _recorded_frames(source: str, losses: list[str]) -> Iterator[SourceFrame]:
     try:
-        from mdflow_training.frames import FrameSourceError
-        from mdflow_training.source_names import parse_source
+        from mdflow_training.frames.frame import FrameSourceError
+        from mdflow_training.frames.source_names import parse_source
     except ModuleNotFoundError as error:
         raise SourceError(f"Playing recordings needs the package {error.name}: pip install {error.name}") from error
     try:

@@ -59,7 +59,7 @@ def build_graph(
     Args:
         weights: the 104 official parameters, any floating type. Half precision is stored as such.
         preprocessing: what the network expects of its input.
-        cost_volume_normalization: see `mdflow_training.fastflownet.FastFlowNet`.
+        cost_volume_normalization: see `mdflow_training.networks.fastflownet.FastFlowNet`.
         directions: 1 or 2, fixed; ``None`` makes it an input.
         size: fixed ``(width, height)``; ``None`` leaves both free.
         precision: type of the network's arithmetic. Statistics, sampling coordinates and confidence stay in float32.

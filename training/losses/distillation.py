@@ -1,0 +1,71 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""How far a prediction is from a pseudo-label, where the label's mask trusts it. Labels and masks get no gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from mdflow_training.losses.unsupervised import masked_mean
+from mdflow_training.networks.flow_network import full_resolution
+
+LARGEST_LABEL = 400.0
+"""Labels of this length in pixels or more are left out (RAFT's training)."""
+
+
+def l1(difference: Tensor) -> Tensor:
+    """Return |du| + |dv| (ARFlow), ``(N, 1, H, W)`` from ``(N, 2, H, W)``."""
+    return difference.abs().sum(dim=1, keepdim=True)
+
+
+def robust_l1(difference: Tensor) -> Tensor:
+    """Return the sum of sqrt(d^2 + 0.001^2) over both components (UFlow)."""
+    return (difference.square() + 1e-6).sqrt().sum(dim=1, keepdim=True)
+
+
+def endpoint(difference: Tensor) -> Tensor:
+    """Return the length of the difference, smooth at zero (Charbonnier)."""
+    return (difference.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
+
+
+ERRORS: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "robust_l1": robust_l1, "endpoint": endpoint}
+
+
+def masked_error(prediction: Tensor, label: Tensor, mask: Tensor, error: str = "l1") -> Tensor:
+    """Average the error of ``prediction`` over ``mask``.
+
+    Args:
+        prediction: ``(N, 2, H, W)`` in pixels.
+        label: ``(N, 2, H, W)`` in pixels.
+        mask: ``(N, 1, H, W)`` weights in [0, 1].
+        error: one of `ERRORS`.
+
+    Returns:
+        A scalar in pixels.
+    """
+    label, mask = label.detach(), mask.detach()
+    reasonable = (label.square().sum(dim=1, keepdim=True) < LARGEST_LABEL**2).to(mask.dtype)
+    return masked_mean(ERRORS[error](prediction - label), mask * reasonable)
+
+
+def sequence_loss(
+    predictions: Sequence[Tensor], label: Tensor, mask: Tensor, decay: float = 0.8, error: str = "l1"
+) -> Tensor:
+    """Sum the errors of successively refined predictions, the last with weight 1 (RAFT, section 3.4).
+
+    Args:
+        predictions: K flows ``(N, 2, h, w)`` in full-resolution pixels at any stride, the best last.
+        label: ``(N, 2, H, W)`` in pixels.
+        mask: ``(N, 1, H, W)`` weights in [0, 1].
+        decay: prediction i of K weighs ``decay ** (K - i)``.
+        error: one of `ERRORS`.
+
+    Returns:
+        A scalar.
+    """
+    size = label.shape[-2:]
+    losses = [masked_error(full_resolution(flow, size), label, mask, error) for flow in predictions]
+    weights = [decay ** (len(losses) - position) for position in range(1, len(losses) + 1)]
+    return sum((weight * loss for weight, loss in zip(weights, losses, strict=True)), start=label.new_zeros(()))

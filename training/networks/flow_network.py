@@ -1,0 +1,136 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the loop needs of a flow network, teacher or student: images in [0, 1] in, flows of both directions out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mdflow_ros.model.architecture import FLOW_SCALE, SIZE_MULTIPLE
+from mdflow_training.networks.directions import stack_directions, swap_directions
+from mdflow_training.networks.fastflownet import FastFlowNet
+
+
+def subtract_pair_mean(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Subtract one scalar per pair, the mean over both frames, all channels and pixels (MDFlow's repository)."""
+    mean = (first.mean(dim=(1, 2, 3), keepdim=True) + second.mean(dim=(1, 2, 3), keepdim=True)) / 2
+    return first - mean, second - mean
+
+
+def scale_to_symmetric(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale from [0, 1] to [-1, 1], as princeton's and torchvision's RAFT expect."""
+    return 2 * first - 1, 2 * second - 1
+
+
+def leave_as_is(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave images in [0, 1] to a network that normalises them itself."""
+    return first, second
+
+
+NORMALIZATIONS = {"pair_mean": subtract_pair_mean, "symmetric": scale_to_symmetric, "none": leave_as_is}
+
+
+def full_resolution(flow: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+    """Upsample a flow that is already in full-resolution pixels to ``size``, (H, W), bilinearly."""
+    if flow.shape[-2:] == size:
+        return flow
+    return F.interpolate(flow, size, mode="bilinear", align_corners=False)
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Make a network a source of labels: evaluation mode (batch normalisation too) and no gradients."""
+    return network.eval().requires_grad_(False)
+
+
+class FlowNetwork(nn.Module):
+    """A flow network with one interface: a subclass defines `flows`.
+
+    Args:
+        core: the network itself, whose ``state_dict`` is what is saved and deployed.
+        normalization: one of `NORMALIZATIONS`.
+        autocast: the type of mixed precision, or None for float32. The flows come out in float32 in any case.
+    """
+
+    def __init__(self, core: nn.Module, normalization: str, autocast: torch.dtype | None = None) -> None:
+        super().__init__()
+        self.core = core
+        self.normalize = NORMALIZATIONS[normalization]
+        self.autocast = autocast
+
+    def flows(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Return the flows of both directions, stacked ``(2N, 2, h, w)``, full-resolution pixels, best last."""
+        raise NotImplementedError
+
+    def forward(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Predict the flow from ``first`` to ``second`` and back.
+
+        Args:
+            first: RGB ``(N, 3, H, W)`` in [0, 1], sides multiples of 64 and at least 128.
+            second: likewise.
+
+        Returns:
+            Successively better flows, the best last: each ``(2N, 2, h, w)`` float32, stacked directions (see
+            `mdflow_training.networks.directions`), in full-resolution pixels, at a stride that divides the image.
+        """
+        with torch.autocast(first.device.type, self.autocast, enabled=self.autocast is not None):
+            flows = self.flows(*self.normalize(first, second))
+        return [flow.float() for flow in flows]
+
+    def train(self, mode: bool = True) -> FlowNetwork:
+        """Enter training mode, except for batch normalisation: its statistics stay, for batches are tiny."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+
+class FastFlowNetwork(FlowNetwork):
+    """FastFlowNet: the teacher, or a student of the teacher's size.
+
+    Returns:
+        Flows at strides 64, 32, 16, 8 and 4.
+    """
+
+    def __init__(self, autocast: torch.dtype | None = None) -> None:
+        super().__init__(FastFlowNet(cost_volume_normalization=True), "pair_mean", autocast)
+
+    def flows(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """See `FlowNetwork.flows`."""
+        assert isinstance(self.core, FastFlowNet)
+        height, width = first.shape[-2:]
+        if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
+            raise ValueError(
+                f"image sides must be multiples of {SIZE_MULTIPLE}, got {width}x{height}: resize the images"
+            )
+        both = zip(*self.core.forward_both(first, second), strict=True)
+        return [stack_directions(forward, backward) * FLOW_SCALE for forward, backward in both][::-1]
+
+
+def initialize_for_scratch(network: FastFlowNetwork) -> None:
+    """Prepare a FastFlowNet for training from scratch, which else stalls at zero flow for a long time.
+
+    Upsampling starts as bilinear, and each level's first guess is small. (Cost-volume normalisation does the most.)
+    """
+    for name, parameter in network.core.named_parameters():
+        with torch.no_grad():
+            if name.startswith("up") and name.endswith("weight"):
+                taps = torch.tensor([0.25, 0.75, 0.75, 0.25])
+                parameter.copy_(torch.eye(2)[:, :, None, None] * taps[:, None] * taps)
+            if ".conv7." in name:
+                parameter.mul_(0.1)
+
+
+class PairwiseNetwork(FlowNetwork):
+    """A network that predicts one direction of a pair and refines it, like RAFT."""
+
+    def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Return the flows from ``first`` to ``second``, full-resolution pixels, best last."""
+        raise NotImplementedError
+
+    def flows(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """See `FlowNetwork.flows`."""
+        source = stack_directions(first, second)
+        return self.predict(source, swap_directions(source))
