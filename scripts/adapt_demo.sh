@@ -18,9 +18,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/processes.sh
 source "$root/scripts/processes.sh"
 output=$(realpath -m "${ADAPT_DEMO_OUTPUT:-$root/adapt_demo_output}")
-steps=${ADAPT_DEMO_STEPS:-120}
+steps=${ADAPT_DEMO_STEPS:-200}
 python=$root/.venv/bin/python
-frames=240 rate=10
+frames=300 rate=10
 
 say() {
     printf 'adapt demo: %s\n' "$@"

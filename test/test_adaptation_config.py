@@ -62,6 +62,8 @@ def test_a_file_may_leave_settings_out(tmp_path: Path):
         ("stage2.augmentation.spatial.zoom=[2, 1]", "lower end"),
         ("stage2.selection.rule=best", "stage2.selection.rule"),
         ("stage3.start_from=student", "stage3.start_from: only a fastflownet student"),
+        ("frames.strides=[]", "frames.strides"),
+        ("frames.cache_gigabytes=.inf", "finite"),
         ("frobnicate=1", "there are: seed"),
     ],
 )

@@ -541,3 +541,23 @@ def test_command_names_the_error(tmp_path, capsys):
     printed = capsys.readouterr().err
     assert "nowhere.mcap does not exist" in printed
     assert "held_out_share" in printed
+
+
+def test_bags_of_one_glob_are_read_in_the_order_of_their_time(tmp_path):
+    images, stamps = panning_images(20), regular_stamps(20)
+    write_ros2(tmp_path / "bags" / "a_later", images[10:], stamps[10:])
+    write_ros2(tmp_path / "bags" / "z_earlier", images[:10], stamps[:10])
+    prepared = prepare(tmp_path, tmp_path / "bags" / "[az]_*")
+    assert prepared.held_out.stamps.max() == stamps[-1] and prepared.summary.sequences == 1
+
+
+def test_images_of_which_none_can_be_decoded_are_an_error(tmp_path):
+    bag = write_ros2(tmp_path / "depth", panning_images(6), encoding="32FC1")
+    with pytest.raises(FrameSourceError, match=r"none of 6 images can be decoded: choose another topic(.|\n)*32FC1"):
+        prepare(tmp_path, bag)
+
+
+def test_seconds_with_one_decimal_are_times(tmp_path):
+    names = [f"{1700000000 + number / 10:.1f}.png" for number in range(4)]
+    folder = write_images(tmp_path / "tenths", panning_images(4), names)
+    assert np.diff([stamp for stamp, _ in read(folder)]).tolist() == [10**8] * 3

@@ -26,6 +26,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from mdflow_ros.backends.backend import BackendError
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card, replace_file
 from mdflow_training.distillation.mutual_distillation import measure_noise
 from mdflow_training.evaluate import without_nan
@@ -221,7 +222,9 @@ def write_report(report: Report, frames: list[Frame], folder: Path, run_folder: 
 def main(arguments: list[str] | None = None) -> int:
     """Compare from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sources", nargs="+", help="recordings that no model was trained on; see frame_source.py")
+    parser.add_argument(
+        "sources", nargs="+", help="as frame_source.py has them; judged by their last 20 %%, which adaptation holds out"
+    )
     parser.add_argument("--before", type=Path, default=BUNDLED_MODEL, help="the old model (default: bundled)")
     parser.add_argument("--after", type=Path, required=True, help="the new model")
     parser.add_argument("--control", type=Path, help="a model to compare the new one with, too")
@@ -229,6 +232,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--maximum-pairs", type=int, default=MAXIMUM_PAIRS, help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
     options = parser.parse_args(arguments)
+    if options.maximum_pairs < 1:
+        parser.error("--maximum-pairs must be at least 1")
     models = {BEFORE: options.before, AFTER: options.after}
     if options.control is not None:
         models[CONTROL] = options.control
@@ -237,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
         truth = truth_in(options.truth, pairs) if options.truth else None
         report, frames = compare_models(models, pairs, truth, maximum_pairs=options.maximum_pairs)
         write_report(report, frames, options.out)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, BackendError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{report}\nsee {options.out / 'report.html'}")

@@ -152,6 +152,13 @@ def _check(summary: FrameSummary, settings: FrameSettings, contact_sheet: Path) 
     missing = "train on" if not summary.training_pairs else "hold out"
     if summary.training_pairs and (summary.held_out_pairs or not settings.held_out_share):
         return
+    found, undecodable = sum(summary.verdicts.values()), summary.verdicts.get(Verdict.UNDECODABLE.label, 0)
+    if found == undecodable:
+        reasons = "".join(f"\n  {loss}" for loss in summary.losses)
+        raise FrameSourceError(
+            f"{', '.join(summary.sources)}: none of {found} images can be decoded: choose another topic or recording"
+            f"{reasons}"
+        )
     frames = summary.verdicts.get(Verdict.KEPT.label, 0)
     raise NotEnoughFrames(
         f"{', '.join(summary.sources)}: {frames} usable frames in {summary.sequences} sequences make no pair to "

@@ -86,7 +86,10 @@ def adapt(
         ValueError: there are no pairs, or weights do not fit.
     """
     if len(training_pairs) == 0 or len(validation_pairs) == 0:
-        raise ValueError("adaptation needs pairs of frames, both to learn from and held out")
+        raise ValueError(
+            "adaptation needs pairs of frames, both to learn from and held out: record a longer drive, or change "
+            "frames.held_out_share"
+        )
     size = training_size(training_pairs[0][0].shape[:2], config)
     _claim_folder(run_folder, _identity(teacher_state, training_pairs, validation_pairs, config), context)
     adaptation = _Adaptation(teacher_state, Run(config, run_folder, context, training_pairs, size), validation_pairs)

@@ -84,8 +84,8 @@ class BagFrames:
         if len(cameras) == 1:
             return cameras[0]
         raise FrameSourceError(
-            f"{self._name} holds several image topics; choose one by appending it: "
-            f"'bag:{self._name}#{min(images)}'. {_list_topics(images, topics)}"
+            f"{self._name} holds several image topics; choose one by appending it to the source, as in "
+            f"'bag:drive#{min(cameras or images)}'. {_list_topics(images, topics)}"
         )
 
     def _cameras(self, images: dict[str, Topic]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -95,12 +96,26 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
 
 def _in_order_of_time(sources: Sequence[Source], losses: list[str]) -> Iterator[tuple[str, Frame]]:
     """Yield (stream, frame) of all sources: bags by the stamp of their first frame, then the others as given."""
-    bags = [source for source in sources if source.kind == "bag"]
+    bags = [_with_paths_in_order_of_time(source) for source in sources if source.kind == "bag"]
     if len(bags) > 1:
-        first_stamps = {source: next((frame.stamp for _, frame in source.frames([])), 0) for source in bags}
-        bags.sort(key=lambda source: first_stamps[source])
+        bags.sort(key=_first_stamp)
     for source in [*bags, *(source for source in sources if source.kind != "bag")]:
         yield from source.frames(losses)
+
+
+def _with_paths_in_order_of_time(source: Source) -> Source:
+    if len(source.paths) == 1:
+        return source
+    first_stamps = {path: _first_stamp(replace(source, paths=(path,))) for path in source.paths}
+    return replace(source, paths=tuple(sorted(source.paths, key=lambda path: first_stamps[path])))
+
+
+def _first_stamp(source: Source) -> int:
+    """Return the stamp of a source's first frame; 0 if there is none, which reading it will complain of."""
+    try:
+        return next((frame.stamp for _, frame in source.frames([])), 0)
+    except FrameSourceError:
+        return 0
 
 
 def _limit_size(image: NDArray[np.uint8], longest_side: int | None) -> NDArray[np.uint8]:

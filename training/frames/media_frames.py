@@ -81,7 +81,7 @@ class ImageFrames:
 
 def _stamp(name: str) -> int | None:
     seconds, point, fraction = name.partition(".")
-    if point and seconds.isdigit() and fraction.isdigit() and len(fraction) >= 2:
+    if point and seconds.isdigit() and fraction.isdigit() and (len(fraction) > 1 or len(seconds) > 8):
         return int(seconds) * 10**9 + int(fraction.ljust(9, "0")[:9])
     unit = STAMP_UNITS.get(len(name)) if name.isdigit() else None
     return int(name) * unit if unit else None

@@ -259,7 +259,7 @@ class ExecutionSettings(Settings):
     """Steps that a killed run loses at most."""
     log_every: Count = 10
     panel_every: Count = 100
-    label_cache_gigabytes: Weight = 20.0
+    label_cache_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """Disk space for labels; those beyond it are computed again whenever they are needed."""
 
 

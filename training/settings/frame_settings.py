@@ -19,7 +19,7 @@ class FrameSettings(BaseModel):
 
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the kept frames that is held out: the last ones of the recording, in one piece."""
-    strides: tuple[Annotated[int, Field(ge=1, le=3)], ...] = (1,)
+    strides: Annotated[tuple[Annotated[int, Field(ge=1, le=3)], ...], Field(min_length=1)] = (1,)
     """Pairs are of frames so many frames apart; [1, 2, 3] adds pairs with two and three times the motion to learn from.
     Held-out pairs are of the smallest."""
     longest_gap_seconds: Annotated[float, Field(gt=0)] | None = None
@@ -28,6 +28,6 @@ class FrameSettings(BaseModel):
     """Which frames to drop: badly exposed, repeated, without motion, blurred."""
     longest_side: Annotated[int, Field(ge=64)] | None = None
     """Larger frames are scaled down to this many pixels before they are cached."""
-    cache_gigabytes: Annotated[float, Field(gt=0)] = 10.0
+    cache_gigabytes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
     """Limit for the decoded frames on disk (a frame of 640x480 takes 0.9 MB). Longer recordings are thinned out
     evenly."""
