@@ -2,7 +2,7 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# Adapt the model to a robot's world, from the camera to the running node, in some 15 minutes on two CPU cores.
+# Adapt the model to a robot's world, from the camera to the running node, in some 10 minutes on two CPU cores.
 #
 #   scripts/adapt_demo.sh
 #
