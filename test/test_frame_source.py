@@ -561,3 +561,9 @@ def test_seconds_with_one_decimal_are_times(tmp_path):
     names = [f"{1700000000 + number / 10:.1f}.png" for number in range(4)]
     folder = write_images(tmp_path / "tenths", panning_images(4), names)
     assert np.diff([stamp for stamp, _ in read(folder)]).tolist() == [10**8] * 3
+
+
+def test_a_glob_of_images_is_told_to_name_their_folder(tmp_path):
+    folder = write_images(tmp_path / "frames", panning_images(2), ["0.png", "1.png"])
+    with pytest.raises(FrameSourceError, match="name the folder"):
+        prepare(tmp_path, f"{folder}/*.png")

@@ -86,7 +86,7 @@ class ModelStore:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_store_folder()
+        self.folder = (folder or default_store_folder()).absolute()
 
     @property
     def pointer(self) -> Path:

@@ -62,7 +62,11 @@ def parse_source(name: str) -> Source:
     pattern, hash_mark, topic = rest.partition("#")
     paths = [Path(pattern)] if Path(pattern).exists() else _matches(pattern)
     if not paths:
-        raise FrameSourceError(f"{pattern} does not exist")
+        raise FrameSourceError(
+            f"{pattern} matches no bag, video or folder; of single images, name the folder"
+            if glob.glob(pattern, recursive=True)
+            else f"{pattern} does not exist"
+        )
     kind = kind or _guess_kind(paths[0])
     if hash_mark and kind != "bag":
         raise FrameSourceError(f"{name}: only a bag has topics")
