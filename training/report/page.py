@@ -32,7 +32,8 @@ COLORS = {"improved": "#1a7f37", "no change": "#6e7781"}
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em; color: #1f2328 }
 table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .3em .8em; border-bottom: 1px solid #d0d7de }
-td { text-align: right } th, td:first-child { text-align: left } .verdict { color: #fff; padding: .6em 1em }
+td { text-align: right; white-space: nowrap } th, td:first-child { text-align: left; white-space: normal }
+.verdict { color: #fff; padding: .6em 1em }
 .best { font-weight: bold } figure { display: inline-block; margin: 0 .5em .5em 0; vertical-align: top }
 figure img { max-width: 320px; display: block } pre { background: #f6f8fa; padding: 1em; overflow-x: auto }
 """
