@@ -23,7 +23,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from mdflow_ros.model.card import BUNDLED_MODEL
@@ -32,13 +31,14 @@ from mdflow_training.distillation.label_cache import Labels
 from mdflow_training.distillation.mutual_distillation import adapt, write_text
 from mdflow_training.distillation.stage_loop import Run, State, run_stage
 from mdflow_training.distillation.stage_student_to_teacher import StudentToTeacherObjective
+from mdflow_training.evaluation.flow_io import Flow, Image
 from mdflow_training.evaluation.flow_metrics import endpoint_error
-from mdflow_training.evaluation.flow_peers import dis_flow
+from mdflow_training.evaluation.flow_peers import Peer, dis_flow
 from mdflow_training.frame_source import prepare_pairs
 from mdflow_training.frames.frame_sequences import FramePairs
 from mdflow_training.frames.pair_batches import Batch, to_tensor, training_size
 from mdflow_training.losses.census import Census
-from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, full_resolution
+from mdflow_training.networks.flow_network import FastFlowNetwork, full_resolution
 from mdflow_training.networks.students import load_core
 from mdflow_training.report.held_out_measures import Truth, truth_in
 from mdflow_training.report.outcome import split_held_out
@@ -123,26 +123,28 @@ def teach_the_truth(
     return run_stage("supervised", network.to(context.device), objective, optimization, config.seed, run).state
 
 
-@torch.no_grad()
-def true_error(network: FlowNetwork, pairs: FramePairs, truth: Truth, size: tuple[int, int]) -> float:
+def true_error(method: Peer, pairs: FramePairs, truth: Truth) -> float:
     """Return the endpoint error in pixels, mean over the pairs with truth."""
-    network.eval()
-    errors = []
-    for index in range(len(pairs)):
-        true_flow = truth(index)
-        if true_flow is None:
-            continue
-        first, second = (to_tensor(torch.from_numpy(image)[None], torch.device("cpu")) for image in pairs[index])
-        flow = full_resolution(network(first, second)[-1], size)[0].permute(1, 2, 0).numpy()
-        errors.append(np.nanmean(endpoint_error(flow, true_flow)))
+    errors = [
+        np.nanmean(endpoint_error(method(*pairs[index]), true_flow))
+        for index in range(len(pairs))
+        if (true_flow := truth(index)) is not None
+    ]
     return float(np.mean(errors))
 
 
-def state_error(state: dict[str, Tensor], pairs: FramePairs, truth: Truth, size: tuple[int, int]) -> float:
-    """Return `true_error` of a teacher by its weights."""
+def flow_of(state: State) -> Peer:
+    """Return what estimates flow, ``(H, W, 2)`` in pixels, with a teacher's weights."""
     network = FastFlowNetwork()
     load_core(network.core, state, "of the teacher")
-    return true_error(network, pairs, truth, size)
+    network.eval()
+
+    @torch.no_grad()
+    def estimate(first: Image, second: Image) -> Flow:
+        images = (to_tensor(torch.from_numpy(image)[None], torch.device("cpu")) for image in (first, second))
+        return full_resolution(network(*images)[-1], first.shape[:2])[0].permute(1, 2, 0).numpy()
+
+    return estimate
 
 
 class Study:
@@ -159,7 +161,6 @@ class Study:
         self.to_choose_by, self.to_report_on = split_held_out(prepared.held_out)
         self.training_truth = truth_in(options.truth, self.training)
         self.report_truth = truth_in(options.truth, self.to_report_on)
-        self.size = self.training[0][0].shape[:2]
         self.teacher = load_teacher(options.model)
         self.errors: dict[int, dict[str, dict[str, float]]] = {seed: self._known(seed) for seed in options.seeds}
 
@@ -177,7 +178,7 @@ class Study:
         else:
             states = self._adapt(config, folder, seed)
         errors[variant] = {
-            name: state_error(state, self.to_report_on, self.report_truth, self.size) for name, state in states.items()
+            name: true_error(flow_of(state), self.to_report_on, self.report_truth) for name, state in states.items()
         }
         write_text(self._file(seed), json.dumps(errors, indent=2))
         print(f"seed {seed}, {variant}: {errors[variant]}", flush=True)
@@ -194,16 +195,6 @@ class Study:
         if config.student.name == "fastflownet" and result.student_state is not None:
             states["student"] = result.student_state
         return states
-
-    def reference_error(self) -> float:
-        """Return the error of OpenCV's DIS."""
-        method, truth = dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), self.report_truth
-        errors = [
-            np.nanmean(endpoint_error(method(*self.to_report_on[index]), true_flow))
-            for index in range(len(self.to_report_on))
-            if (true_flow := truth(index)) is not None
-        ]
-        return float(np.mean(errors))
 
     def table(self) -> str:
         """Return the mean over seeds, and every seed, as a Markdown table."""
@@ -243,7 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
     for seed in options.seeds:
         for variant in tqdm(wanted, desc=f"seed {seed}", unit="variant"):
             study.run(variant, seed)
-    print(f"OpenCV's DIS: {study.reference_error():.3f} px", study.table(), sep="\n\n")
+    reference = true_error(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), study.to_report_on, study.report_truth)
+    print(f"OpenCV's DIS: {reference:.3f} px", study.table(), sep="\n\n")
     return 0
 
 

@@ -146,7 +146,7 @@ class Recording:
         counts = self._recorder.counts
         received = sum(count.received for count in counts.values())
         print(f"stopped: {self._stopped_by}")
-        seconds = time.monotonic() - self._start
+        seconds = self._end - self._start
         for topic, count in counts.items():
             lost = "unknown" if count.dropped is None else count.dropped
             print(f"  {topic}: {count.received} messages, {count.received / seconds:.1f} Hz, dropped {lost}")
@@ -265,7 +265,7 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 return 0 if recording.run() else 1
             finally:
-                rclpy.shutdown()
+                rclpy.shutdown()  # while a further Ctrl-C does no harm
     except (TopicError, FileExistsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
