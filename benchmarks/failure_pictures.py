@@ -17,19 +17,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.estimator import FlowEstimator
 from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
-from mdflow_training.evaluation.flow_io import Image, write_image
+from mdflow_training.evaluation.flow_files import Image, write_image
 from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.evaluation.pictures import confidence_to_grey, error_to_color, with_caption
-from mdflow_training.robot_world import DarkCamera
-from mdflow_training.synthetic_scenes.camera_effects import add_noise
-from mdflow_training.synthetic_scenes.layers import Layer, render
-from mdflow_training.synthetic_scenes.planar import photograph_patch, thin_structure, translation
-from mdflow_training.synthetic_scenes.plane_renderer import render_flow, render_image
-from mdflow_training.synthetic_scenes.robot_world_scene import Warehouse, drive
-from mdflow_training.synthetic_scenes.textures import procedural_library
+from mdflow_training.synthetic.camera_effects import add_noise
+from mdflow_training.synthetic.layers import Layer, render
+from mdflow_training.synthetic.planar import photograph_patch, thin_structure, translation
+from mdflow_training.synthetic.plane_renderer import render_flow, render_image
+from mdflow_training.synthetic.robot_world import DarkCamera
+from mdflow_training.synthetic.robot_world_scene import Warehouse, drive
+from mdflow_training.synthetic.textures import procedural_library
 
 SIZE = (192, 256)
 TURNING_FRAME = 66

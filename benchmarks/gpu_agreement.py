@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.estimator import FlowEstimator
-from mdflow_training.evaluation.flow_benchmarks import find_benchmarks
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_training.evaluation.datasets import find_benchmarks
 from mdflow_training.evaluation.flow_metrics import endpoint_error
 
 CLIP = "datasets/data/bikes.mp4"

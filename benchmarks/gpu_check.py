@@ -19,12 +19,13 @@ from gpu_agreement import Agreement, Pair, measure_agreement, real_pairs
 from gpu_latency import Latency, measure_latency
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
-from mdflow_ros.backends.engine_cache import EngineCache
 from mdflow_ros.backends.selection import BACKENDS, create_backend
-from mdflow_ros.backends.tensorrt_library import load_tensorrt
-from mdflow_ros.core.estimator import FlowEstimator
-from mdflow_ros.core.flow_resizing import Size, resize_image
-from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card, replace_file
+from mdflow_ros.backends.tensorrt.cache import EngineCache
+from mdflow_ros.backends.tensorrt.library import load_tensorrt
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.resizing import Size, resize_image
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
 
 TENSORRT = "tensorrt"
 AGREEMENT_SIZE = (640, 384)
@@ -110,7 +111,7 @@ def _free_memory(backend: str) -> int:
     if backend != TENSORRT:
         return 0
     load_tensorrt()
-    from mdflow_ros.backends.cuda_memory import free_memory
+    from mdflow_ros.backends.tensorrt.cuda_memory import free_memory
 
     return free_memory()
 

@@ -21,11 +21,10 @@ import numpy as np
 import torch
 
 from mdflow_ros.model.card import BUNDLED_MODEL
-from mdflow_training.distillation.mutual_distillation import measure_noise
-from mdflow_training.evaluation.flow_io import Flow, Image
-from mdflow_training.evaluation.flow_peers import create_peers
-from mdflow_training.losses.census import Census
-from mdflow_training.report.held_out_measures import (
+from mdflow_training.adaptation.mutual_distillation import measure_noise
+from mdflow_training.evaluation.baselines import create_peers
+from mdflow_training.evaluation.flow_files import Flow, Image
+from mdflow_training.judging.held_out_metrics import (
     MEASURES,
     Figures,
     TwoWayFlow,
@@ -35,9 +34,10 @@ from mdflow_training.report.held_out_measures import (
     model_method,
     peer_method,
 )
-from mdflow_training.synthetic import synthetic_pair
-from mdflow_training.synthetic_scenes.layers import FlowPair
-from mdflow_training.synthetic_scenes.textures import procedural_library
+from mdflow_training.losses.census import Census
+from mdflow_training.synthetic.layers import FlowPair
+from mdflow_training.synthetic.pairs import synthetic_pair
+from mdflow_training.synthetic.textures import procedural_library
 
 SEED = 20_261_122
 MEANINGFUL = 0.1

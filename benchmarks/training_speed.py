@@ -17,12 +17,12 @@ from pathlib import Path
 import cv2
 import torch
 
-from mdflow_training.fetch_textures import CACHE
-from mdflow_training.pretrain import Training, schedule
-from mdflow_training.settings.pretrain_config import Phase, PretrainConfig
-from mdflow_training.synthetic import synthetic_pair
-from mdflow_training.synthetic_scenes.textures import load_library, procedural_library
-from mdflow_training.training_run.distributed import Context
+from mdflow_training.engine.distributed import Context
+from mdflow_training.pretraining.config import Phase, PretrainConfig
+from mdflow_training.pretraining.training import Training, schedule
+from mdflow_training.synthetic.pairs import synthetic_pair
+from mdflow_training.synthetic.texture_packages import CACHE
+from mdflow_training.synthetic.textures import load_library, procedural_library
 
 WARM_UP = 2
 

@@ -10,10 +10,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
 scripts/setup.sh --training || exit
 
-# mypy finds packages by folder name, so it needs the folder training/ under its package's name.
-mkdir -p build/typing
-ln -sfn ../../training build/typing/mdflow_training
-
 # ROS 2 processes of tests stay on this machine: shared memory alone. A discovery range of LOCALHOST would make Fast DDS
 # ignore the choice of transport, and lose large images.
 export FASTDDS_BUILTIN_TRANSPORTS='SHM?max_msg_size=16MB&sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, Preprocessing, save_model
-from mdflow_ros.model.fastflownet_graph import build_graph
+from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
 
 Weights = dict[str, np.ndarray]

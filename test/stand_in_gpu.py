@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 from cuda.bindings import runtime
 
-from mdflow_ros.backends.cuda_driver import Gpu
+from mdflow_ros.backends.tensorrt.cuda_driver import Gpu
 
 SUCCESS = runtime.cudaError_t.cudaSuccess
 GPU = Gpu("Stand-in", "8.7")
@@ -189,7 +189,7 @@ def count_builds(monkeypatch, fail=None, change=lambda model: None):
 
     ``fail`` is an exception that every build raises, ``change`` does to the graph what a faulty TensorRT does.
     """
-    from mdflow_ros.backends import tensorrt_engine
+    from mdflow_ros.backends.tensorrt import engine as tensorrt_engine
 
     builds = []
 

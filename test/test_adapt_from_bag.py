@@ -11,8 +11,9 @@ from textured_pairs import AffinePair
 
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.adapt_from_bag import default_name, load_teacher, main
-from mdflow_training.report.verdict import Verdict
+from mdflow_training.adaptation.from_recordings import load_teacher
+from mdflow_training.commands.adapt_from_bag import default_name, main
+from mdflow_training.judging.verdict import Verdict
 
 QUICK = [
     argument

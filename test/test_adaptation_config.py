@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mdflow_training.settings.adaptation_config import AdaptationConfig, ConfigError, load_config
+from mdflow_training.adaptation.config import AdaptationConfig, ConfigError, load_config
 
 DEFAULTS = Path(__file__).parents[1] / "training" / "configs" / "adapt.yaml"
 

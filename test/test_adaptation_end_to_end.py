@@ -24,9 +24,9 @@ from node_harness import ENVIRONMENT, Client, client, running_node
 from process_helpers import PATIENCE, kill_once_there, run, running
 from shifted_images import textured_image
 
+from mdflow_ros.deployment.store import ModelStore
 from mdflow_ros.model.card import load_card
-from mdflow_training.deployment.model_store import ModelStore
-from mdflow_training.training_run.checkpointing import load_state
+from mdflow_training.engine.checkpoint import load_state
 
 DOMAIN = 28
 HERE = {**ENVIRONMENT, "ROS_DOMAIN_ID": str(DOMAIN)}
@@ -86,7 +86,9 @@ def playing(frames: Path, rate: int, *arguments: str) -> Iterator[subprocess.Pop
 @pytest.fixture(scope="module")
 def bag(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recording") / "drive"
-    with running(HERE, "mdflow_training.record_bag", "--topics", "/image", "--out", path, "--wait", "60") as recorder:
+    with running(
+        HERE, "mdflow_ros.commands.record_bag", "--topics", "/image", "--out", path, "--wait", "60"
+    ) as recorder:
         with playing(frames, 20) as player:
             assert player.wait(PATIENCE) == 0
         recorder.send_signal(signal.SIGINT)
@@ -99,7 +101,7 @@ def bag(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adaptation(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Adaptation:
     folder = tmp_path_factory.mktemp("adaptation")
     before, out = disturbed_teacher(folder, 0.3), folder / "run"
-    command: list[object] = ["mdflow_training.adapt_from_bag", bag, "--out", out, "--model", before]
+    command: list[object] = ["mdflow_training.commands.adapt_from_bag", bag, "--out", out, "--model", before]
     command += [argument for setting in SETTINGS for argument in ("--set", setting)]
     checkpoint = out / "stage1" / "checkpoint.pt"
     with running(HERE, *command) as process:
@@ -141,7 +143,9 @@ def test_an_improved_model_reaches_the_running_node_between_two_frames(
         assert status == 0 and f"is the current model of {store.folder}" in printed, printed
         assert sha256_in_use(consumer) == load_card(model).sha256
 
-        status, printed = run_while_flowing(consumer, "mdflow_training.deploy_model", broken_model(tmp_path), *at_store)
+        status, printed = run_while_flowing(
+            consumer, "mdflow_ros.commands.deploy_model", broken_model(tmp_path), *at_store
+        )
         assert status == 1 and "kept the old model" in printed, printed
         assert sha256_in_use(consumer) == load_card(model).sha256
         assert [version.card() for version in store.versions()] == [load_card(model)]

@@ -15,15 +15,13 @@ import torch
 from model_files import disturbed_teacher
 from textured_pairs import AffinePair
 
+from mdflow_ros.deployment.running_node import NodeError
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
-from mdflow_training import adapt_from_bag, adaptation_report
-from mdflow_training.adaptation_report import AFTER, BEFORE, CONTROL, DIS, Report, compare_models, write_report
-from mdflow_training.deployment.running_node import NodeError
-from mdflow_training.evaluation.flow_io import Flow, write_flow, write_image
-from mdflow_training.evaluation.flow_peers import create_peers
-from mdflow_training.frames.frame_sequences import FramePairs
-from mdflow_training.losses.census import Census
-from mdflow_training.report.held_out_measures import (
+from mdflow_training.commands import adapt_from_bag, adaptation_report
+from mdflow_training.evaluation.baselines import create_peers
+from mdflow_training.evaluation.flow_files import Flow, write_flow, write_image
+from mdflow_training.frames.sequences import FramePairs
+from mdflow_training.judging.held_out_metrics import (
     MATCH_ERROR,
     MEASURES,
     mean_figures,
@@ -31,7 +29,9 @@ from mdflow_training.report.held_out_measures import (
     peer_method,
     truth_in,
 )
-from mdflow_training.report.verdict import Difference, Verdict, bootstrap_interval, compare, decide
+from mdflow_training.judging.verdict import Difference, Verdict, bootstrap_interval, compare, decide
+from mdflow_training.losses.census import Census
+from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, DIS, Report, compare_models, write_report
 
 RANKING = Path(__file__).parents[1] / "benchmarks" / "label_free_ranking.py"
 specification = importlib.util.spec_from_file_location("label_free_ranking", RANKING)

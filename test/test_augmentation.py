@@ -4,15 +4,10 @@ import pytest
 import torch
 from textured_pairs import AffinePair
 
+from mdflow_training.adaptation.config import AppearanceSettings, AugmentationSettings, EraserSettings, SpatialSettings
 from mdflow_training.augmentation.augmentor import Augmentation
 from mdflow_training.networks.directions import stack_directions, swap_directions
 from mdflow_training.networks.fastflownet import warp
-from mdflow_training.settings.adaptation_config import (
-    AppearanceSettings,
-    AugmentationSettings,
-    EraserSettings,
-    SpatialSettings,
-)
 
 SIZE = (96, 128)
 STILL = SpatialSettings(

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mdflow_ros.backends import cuda_driver, onnxruntime_backend, selection
+from mdflow_ros.backends import onnxruntime_backend, selection
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.selection import create_backend, working_backends
+from mdflow_ros.backends.tensorrt import cuda_driver
 from mdflow_ros.model.card import BUNDLED_MODEL
 
 OPTIONS = BackendOptions(inference_size=(64, 64), threads=1)
@@ -33,7 +34,7 @@ def test_tensorrt_without_a_driver_says_what_is_missing_and_what_works(no_driver
 
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
-    from mdflow_ros.backends import tensorrt_library
+    from mdflow_ros.backends.tensorrt import library as tensorrt_library
 
     monkeypatch.setattr(tensorrt_library, "find_gpu", lambda: cuda_driver.Gpu("Orin", "8.7"))
     monkeypatch.setitem(sys.modules, "tensorrt", None)
@@ -42,7 +43,8 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
 
 
 def test_cuda_bindings_newer_than_the_driver_are_explained(monkeypatch):
-    from mdflow_ros.backends import cuda_memory, tensorrt_library
+    from mdflow_ros.backends.tensorrt import cuda_memory
+    from mdflow_ros.backends.tensorrt import library as tensorrt_library
 
     runtime = pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-bindings")
     too_old = runtime.cudaError_t.cudaErrorInsufficientDriver

@@ -6,8 +6,8 @@ from bag_files import INTERVAL, START, image_message, panning_images, regular_st
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from mdflow_training.frames.source_names import parse_source
-from mdflow_training.recording.bag_writer import STORAGES, BagWriter
+from mdflow_ros.recordings.source import parse_source
+from mdflow_ros.recordings.writer import STORAGES, BagWriter
 
 TOPIC, IMAGE = "/camera/image_raw", "sensor_msgs/msg/Image"
 

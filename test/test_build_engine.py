@@ -8,9 +8,10 @@ pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-bindings")
 
 from stand_in_gpu import GPU, StandInCuda, count_builds, stand_in_tensorrt
 
-from mdflow_ros.backends import build_engine, cuda_driver, cuda_memory
-from mdflow_ros.backends.build_engine import main
-from mdflow_ros.backends.cuda_driver import Gpu
+from mdflow_ros.backends.tensorrt import cuda_driver, cuda_memory
+from mdflow_ros.backends.tensorrt.cuda_driver import Gpu
+from mdflow_ros.commands import build_engine
+from mdflow_ros.commands.build_engine import main
 
 
 @pytest.fixture

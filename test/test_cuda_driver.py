@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from mdflow_ros.backends import cuda_driver
 from mdflow_ros.backends.backend import BackendUnavailable
-from mdflow_ros.backends.cuda_driver import Gpu, find_gpu
+from mdflow_ros.backends.tensorrt import cuda_driver
+from mdflow_ros.backends.tensorrt.cuda_driver import Gpu, find_gpu
 
 
 def stand_in_driver(monkeypatch, failing=None, code=0):

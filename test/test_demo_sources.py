@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mdflow_ros.demo.frame_sources import SourceError, read_frames
+from mdflow_ros.demo.playback import SourceError, read_frames
 
 pytest.importorskip("rosbags")
 SHARED = Path(__file__).parents[2] / "shared"

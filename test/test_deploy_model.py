@@ -17,10 +17,10 @@ from node_harness import ENVIRONMENT, Client, client, running_node
 from rcl_interfaces.srv import GetParameters
 from shifted_images import textured_image
 
+from mdflow_ros.commands.deploy_model import main
+from mdflow_ros.deployment import running_node as running_node_module
+from mdflow_ros.deployment.store import ModelStore
 from mdflow_ros.model.card import load_card
-from mdflow_training.deploy_model import main
-from mdflow_training.deployment import running_node as running_node_module
-from mdflow_training.deployment.model_store import ModelStore
 
 DOMAIN = 80
 FRAME = textured_image(128, 192)

@@ -4,11 +4,11 @@ import pytest
 import torch
 from textured_pairs import AffinePair
 
+from mdflow_training.adaptation.config import SelectionSettings
 from mdflow_training.losses.census import Census
 from mdflow_training.losses.distillation import masked_error, sequence_loss
 from mdflow_training.losses.match_selection import SELECTIONS, confidence, select_matches
 from mdflow_training.networks.directions import stack_directions
-from mdflow_training.settings.adaptation_config import SelectionSettings
 
 
 def test_masked_error_counts_only_the_mask_and_gives_labels_no_gradient():

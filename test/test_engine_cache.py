@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mdflow_ros.backends.engine_cache import EngineCache, EngineKey, EngineMissing, default_folder
+from mdflow_ros.backends.tensorrt.cache import EngineCache, EngineKey, EngineMissing, default_folder
 
 KEY = EngineKey("a" * 64, "b" * 64, "640x384", "fp16", "flow", "10.3.0", "Orin", "8.7")
 ENGINE = b"engine\nwith a line break" + bytes(range(256)) * 400
@@ -119,7 +119,7 @@ def test_a_failed_build_leaves_the_cache_as_it_was_and_unlocked(cache):
 SECOND_BUILDER = """
 import sys, logging
 from pathlib import Path
-from mdflow_ros.backends.engine_cache import EngineCache, EngineKey
+from mdflow_ros.backends.tensorrt.cache import EngineCache, EngineKey
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 key = EngineKey("a" * 64, "b" * 64, "640x384", "fp16", "flow", "10.3.0", "Orin", "8.7")
 engine, _ = EngineCache(Path(sys.argv[1])).load_or_build(key, lambda: (b"built twice", 1.0), False)

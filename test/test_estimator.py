@@ -14,8 +14,8 @@ from shifted_images import shifted_pair
 
 from mdflow_ros.backends import selection
 from mdflow_ros.backends.backend import Backend, BackendOptions, BackendUnavailable
-from mdflow_ros.core.estimator import FlowEstimator
-from mdflow_ros.core.flow_resizing import resize_flow
+from mdflow_ros.core.resizing import resize_flow
+from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, Preprocessing, card_path, load_card, save_model
 
 
@@ -119,7 +119,7 @@ import sys
 for absent in ("torch", "rclpy", "tensorrt", "onnx", "sensor_msgs"):
     sys.modules[absent] = None
 import numpy as np
-from mdflow_ros.core.estimator import FlowEstimator
+from mdflow_ros.estimator import FlowEstimator
 import mdflow_ros.core.image_decoding, mdflow_ros.core.frame_pairing, mdflow_ros.core.flow_color
 black = np.zeros((64, 64, 3), np.uint8)
 assert FlowEstimator(backend="auto").estimate(black, black).flow.shape == (64, 64, 2)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from mdflow_ros.core.estimator import FlowEstimate, FlowEstimator
-from mdflow_training.evaluate import main, mdflow_inference_size
-from mdflow_training.evaluation.flow_benchmarks import find_benchmarks
+from mdflow_ros.estimator import FlowEstimate, FlowEstimator
+from mdflow_training.commands.evaluate import main, mdflow_inference_size
+from mdflow_training.evaluation.baselines import create_peers
+from mdflow_training.evaluation.datasets import find_benchmarks
 from mdflow_training.evaluation.flow_evaluation import evaluate_methods, without_confidence
-from mdflow_training.evaluation.flow_io import read_image, write_flow, write_image
+from mdflow_training.evaluation.flow_files import read_image, write_flow, write_image
 from mdflow_training.evaluation.flow_pairs import LoadedPair
-from mdflow_training.evaluation.flow_peers import create_peers
 from mdflow_training.evaluation.synthetic_benchmark import synthetic_sets
 from mdflow_training.evaluation.table import format_table
 from mdflow_training.networks.fastflownet import FastFlowNet
@@ -221,7 +221,7 @@ def test_the_protocol_decides_the_size_of_the_network(evaluate, tmp_path, monkey
         def estimate(self, first, second, with_confidence=True):
             return FlowEstimate(np.zeros((*first.shape[:2], 2), np.float32), None, 0.0)
 
-    monkeypatch.setattr("mdflow_training.evaluate.FlowEstimator", Recorder)
+    monkeypatch.setattr("mdflow_training.commands.evaluate.FlowEstimator", Recorder)
     for name in ("k_10.png", "k_11.png"):
         write_image(tmp_path / "k" / name, np.zeros((370, 1226, 3), np.uint8))
     write_flow(tmp_path / "k/occ_k_10.png", np.zeros((370, 1226, 2), np.float32))

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from mdflow_training.distillation.extrapolation import extrapolation_error, part_of
+from mdflow_training.judging.extrapolation import extrapolation_error, part_of
 
 PART = (slice(32, 160), slice(64, 192))
 WHOLE = (192, 256)

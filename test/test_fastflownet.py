@@ -13,11 +13,11 @@ from shifted_images import shifted_pair
 
 torch = pytest.importorskip("torch", reason="needs torch: scripts/setup.sh --training")
 
-from mdflow_ros.core.estimator import FlowEstimator
+from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.architecture import kept_displacements, parameter_shapes
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
-from mdflow_ros.model.confidence_graph import TAU
-from mdflow_ros.model.fastflownet_graph import build_graph
+from mdflow_ros.model.onnx_writer.confidence_graph import TAU
+from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.losses.census import RADIUS, census_distance
 from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, full_resolution, warp

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("tqdm")
 
-from mdflow_training import fetch_textures
-from mdflow_training.fetch_textures import Package, collect, table, unpack
+from mdflow_training.commands import fetch_textures
+from mdflow_training.synthetic.texture_packages import Package, collect, table, unpack
 
 PACKAGE = Package("some-pictures", ("CC0",), "pictures")
 

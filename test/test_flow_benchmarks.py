@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdflow_training.evaluation.flow_benchmarks import NOTHING_FOUND, find_benchmarks
-from mdflow_training.evaluation.flow_io import BadFile, write_flow, write_image
+from mdflow_training.evaluation.datasets import NOTHING_FOUND, find_benchmarks
+from mdflow_training.evaluation.flow_files import BadFile, write_flow, write_image
 
 SIZE = (6, 8)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mdflow_training.evaluation.flow_io import (
+from mdflow_training.evaluation.flow_files import (
     BadFile,
     is_kitti_flow,
     read_flow,

@@ -21,12 +21,13 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
-from mdflow_training import frame_source
-from mdflow_training.frame_source import NotEnoughFrames, main, prepare_pairs
-from mdflow_training.frames.frame import FrameSourceError, decode_compressed_image
-from mdflow_training.frames.frame_filters import FrameFilter, Verdict
-from mdflow_training.frames.source_names import parse_source
-from mdflow_training.settings.frame_settings import FrameSettings
+from mdflow_ros.recordings.frame import FrameSourceError, decode_compressed_image
+from mdflow_ros.recordings.source import parse_source
+from mdflow_training.commands import frame_source
+from mdflow_training.commands.frame_source import main
+from mdflow_training.frames.filters import FrameFilter, Verdict
+from mdflow_training.frames.preparation import NotEnoughFrames, prepare_pairs
+from mdflow_training.frames.settings import FrameSettings
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -15,8 +15,9 @@ pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-bindings")
 
 from stand_in_gpu import GPU, StandInCuda, count_builds, stand_in_tensorrt
 
-from mdflow_ros.backends import cuda_driver, cuda_memory, tensorrt_backend
-from mdflow_training.evaluation.flow_io import write_flow
+from mdflow_ros.backends.tensorrt import backend as tensorrt_backend
+from mdflow_ros.backends.tensorrt import cuda_driver, cuda_memory
+from mdflow_training.evaluation.flow_files import write_flow
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

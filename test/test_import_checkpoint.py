@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="needs torch: scripts/setup.sh --tra
 
 from mdflow_ros.model.card import load_card
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.import_checkpoint import main
+from mdflow_training.commands.import_checkpoint import main
 from mdflow_training.networks.fastflownet import FastFlowNet
 
 

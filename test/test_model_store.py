@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mdflow_ros.deployment import store as model_store
+from mdflow_ros.deployment.deploy import list_versions
+from mdflow_ros.deployment.store import ModelStore, default_store_folder
 from mdflow_ros.model.card import ModelCard, ModelError, Preprocessing, card_path, load_card, save_model
-from mdflow_training.deploy_model import list_versions
-from mdflow_training.deployment import model_store
-from mdflow_training.deployment.model_store import ModelStore, default_store_folder
 
 
 def make_model(folder: Path, name: str) -> Path:

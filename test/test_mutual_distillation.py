@@ -14,12 +14,12 @@ import torch
 from process_helpers import kill_once_there
 from textured_pairs import AffinePair, pairs
 
-from mdflow_training.distillation.label_free_validation import RANDOM_MATCH, LabelFreeScore, validate
-from mdflow_training.distillation.mutual_distillation import AdaptationResult, adapt
+from mdflow_training.adaptation.config import ConfigError, ValidationSettings, load_config
+from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
+from mdflow_training.engine.distributed import Context
+from mdflow_training.judging.label_free_score import RANDOM_MATCH, LabelFreeScore, validate
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, full_resolution
-from mdflow_training.settings.adaptation_config import ConfigError, ValidationSettings, load_config
-from mdflow_training.training_run.distributed import Context
 
 SCRIPT = Path(tiny_adaptation.__file__)
 ALONE = Context(0, 1, torch.device("cpu"))
@@ -209,7 +209,7 @@ def test_what_learned_from_a_student_may_be_a_little_worse_than_the_best_but_not
 ):
     scripted = itertools.chain(errors, itertools.repeat(9.0))
     monkeypatch.setattr(
-        "mdflow_training.distillation.mutual_distillation.validate",
+        "mdflow_training.adaptation.mutual_distillation.validate",
         lambda *_: LabelFreeScore(next(scripted), 0, 0, 1, 0),
     )
     steps = (f"stage{number}.optimization.steps=1" for number in (1, 2, 3))

@@ -331,7 +331,7 @@ HOLD_RELOADS = """
 import threading
 import time
 from pathlib import Path
-from mdflow_ros.core.estimator import FlowEstimator
+from mdflow_ros.estimator import FlowEstimator
 
 load, one_at_a_time = FlowEstimator.__init__, threading.Lock()
 
@@ -400,7 +400,7 @@ def test_a_model_that_is_loaded_too_late_is_dropped(tmp_path: Path) -> None:
 
 LOAD_SLOWLY = """
 import time
-from mdflow_ros.core.estimator import FlowEstimator
+from mdflow_ros.estimator import FlowEstimator
 
 load = FlowEstimator.__init__
 
@@ -428,7 +428,7 @@ def test_ctrl_c_ends_the_node_while_a_model_is_loaded(reloading: bool) -> None:
 
 LOSE_THE_DEVICE = """
 from mdflow_ros.backends.backend import BackendError
-from mdflow_ros.core.estimator import FlowEstimator
+from mdflow_ros.estimator import FlowEstimator
 
 estimate, calls = FlowEstimator.estimate, []
 

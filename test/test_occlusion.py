@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import torch
 
+from mdflow_training.adaptation.config import OcclusionSettings
 from mdflow_training.losses.occlusion import OcclusionMask, forward_backward_visibility, range_map, range_map_visibility
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import warp
-from mdflow_training.settings.adaptation_config import OcclusionSettings
 
 
 def constant_flow(u: float, v: float, size: tuple[int, int] = (20, 30)) -> torch.Tensor:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from mdflow_ros.core.estimator import FlowEstimator
-from mdflow_training.import_checkpoint import import_checkpoint
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_training.networks.checkpoints import import_checkpoint
 from mdflow_training.networks.fastflownet import FastFlowNet, full_resolution
 
 OFFICIAL_DISPLACEMENTS = (

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from mdflow_training.distillation.label_cache import LabelCache, Labels
-from mdflow_training.frames.pair_batches import Batch, PairBatches, training_size
-from mdflow_training.settings.adaptation_config import AdaptationConfig
-from mdflow_training.training_run.distributed import Context
+from mdflow_training.adaptation.config import AdaptationConfig
+from mdflow_training.adaptation.label_cache import LabelCache, Labels
+from mdflow_training.engine.batches import Batch, PairBatches, training_size
+from mdflow_training.engine.distributed import Context
 
 SIZE = (128, 128)
 ALONE = Context(0, 1, torch.device("cpu"))

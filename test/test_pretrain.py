@@ -17,16 +17,17 @@ pytest.importorskip("torch")
 import torch
 
 from mdflow_ros.model.card import BUNDLED_MODEL
-from mdflow_training.import_checkpoint import load_checkpoint
+from mdflow_training.commands.pretrain import main
+from mdflow_training.engine import distributed
+from mdflow_training.engine.checkpoint import load_state
 from mdflow_training.losses.supervised import multi_scale_loss
+from mdflow_training.networks.checkpoints import load_checkpoint
 from mdflow_training.networks.cost_volume import cost_volume
 from mdflow_training.networks.fastflownet import FastFlowNet
-from mdflow_training.pretrain import Training, load_weights, main, schedule, split
-from mdflow_training.settings.pretrain_config import Phase, PretrainConfig, load_config
-from mdflow_training.synthetic_scenes.synthetic_pairs import BatchPlan, BatchRequests, SyntheticPairs, load_batches
-from mdflow_training.synthetic_scenes.textures import procedural_library
-from mdflow_training.training_run import distributed
-from mdflow_training.training_run.checkpointing import load_state
+from mdflow_training.pretraining.config import Phase, PretrainConfig, load_config
+from mdflow_training.pretraining.training import Training, load_weights, schedule, split
+from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
+from mdflow_training.synthetic.textures import procedural_library
 
 TOOL = Path(__file__).parent.parent / "training" / "pretrain.py"
 PHASES = [

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from rosbags.highlevel import AnyReader
 
-from mdflow_training.frame_source import prepare_pairs
-from mdflow_training.settings.frame_settings import FrameSettings
+from mdflow_training.frames.preparation import prepare_pairs
+from mdflow_training.frames.settings import FrameSettings
 
 pytest.importorskip("rclpy")
 
@@ -24,8 +24,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from mdflow_training import record_bag, repair_bag
-from mdflow_training.recording.topic_recorder import TopicCount, camera_info_topic, matching_qos
+from mdflow_ros.commands import record_bag, repair_bag
+from mdflow_ros.recordings.topic_recorder import TopicCount, camera_info_topic, matching_qos
 
 REPOSITORY = Path(__file__).parents[1]
 ENVIRONMENT = {

@@ -5,7 +5,7 @@ from bag_files import INTERVAL, START, image_message, panning_images, write_ros1
 from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
-from mdflow_training.repair_bag import main
+from mdflow_ros.commands.repair_bag import main
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 IMAGE = "sensor_msgs/msg/Image"
@@ -52,7 +52,7 @@ def test_a_repair_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
     bag = write_ros2(tmp_path / "drive", panning_images(4))
     assert main([str(bag), "--out", str(bag / "repaired")]) == 1
     assert "choose another --out" in capsys.readouterr().err
-    monkeypatch.setattr("mdflow_training.recording.bag_writer.BagWriter.close", raise_disk_full)
+    monkeypatch.setattr("mdflow_ros.recordings.writer.BagWriter.close", raise_disk_full)
     assert main([str(bag), "--out", str(tmp_path / "repaired")]) == 1
     assert "disk is full" in capsys.readouterr().err
     assert not (tmp_path / "repaired").exists()

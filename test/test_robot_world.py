@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from mdflow_training.evaluation.flow_io import read_flow
-from mdflow_training.frames.source_names import parse_source
-from mdflow_training.robot_world import DRIVES, main, match_recording, render_world
-from mdflow_training.synthetic_scenes.plane_renderer import Rectangle, Texture, View, render_flow, render_image
-from mdflow_training.synthetic_scenes.robot_world_scene import Warehouse, drive
+from mdflow_ros.recordings.source import parse_source
+from mdflow_training.commands.robot_world import main
+from mdflow_training.evaluation.flow_files import read_flow
+from mdflow_training.synthetic.plane_renderer import Rectangle, Texture, View, render_flow, render_image
+from mdflow_training.synthetic.robot_world import DRIVES, match_recording, render_world
+from mdflow_training.synthetic.robot_world_scene import Warehouse, drive
 
 SIZE = (96, 128)
 

@@ -11,18 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from mdflow_training.distillation.guards import Guards
-from mdflow_training.distillation.stage_loop import Outcome, Run, learning_rate, run_stage
-from mdflow_training.frames.pair_batches import Batch
+from mdflow_training.adaptation.config import AdaptationConfig, GuardSettings, OptimizationSettings, load_config
+from mdflow_training.engine.batches import Batch
+from mdflow_training.engine.checkpoint import load_state
+from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.guards import Guards
+from mdflow_training.engine.loop import Outcome, Run, learning_rate, run_stage
 from mdflow_training.networks.flow_network import FastFlowNetwork
-from mdflow_training.settings.adaptation_config import (
-    AdaptationConfig,
-    GuardSettings,
-    OptimizationSettings,
-    load_config,
-)
-from mdflow_training.training_run.checkpointing import load_state
-from mdflow_training.training_run.distributed import Context
 
 PAIRS = [(np.full((128, 128, 3), 40 * i, np.uint8), np.full((128, 128, 3), 40 * i + 9, np.uint8)) for i in range(3)]
 

@@ -10,19 +10,9 @@ import torch
 from textured_pairs import AffinePair
 from torch import Tensor
 
-from mdflow_training.augmentation.augmentor import augmentation_of
-from mdflow_training.distillation import stage_teacher_to_student, stage_unsupervised
-from mdflow_training.distillation.label_cache import LabelCache
-from mdflow_training.distillation.stage_student_to_teacher import StudentToTeacherObjective
-from mdflow_training.distillation.stage_teacher_to_student import TeacherToStudentObjective, matches_labeller
-from mdflow_training.distillation.stage_unsupervised import UnsupervisedObjective, ramp
-from mdflow_training.frames.pair_batches import Batch
-from mdflow_training.losses.census import Census
-from mdflow_training.losses.match_selection import select_matches
-from mdflow_training.networks.directions import stack_directions
-from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, freeze
-from mdflow_training.networks.students import build_student
-from mdflow_training.settings.adaptation_config import (
+from mdflow_training.adaptation import teacher_to_student as stage_teacher_to_student
+from mdflow_training.adaptation import unsupervised as stage_unsupervised
+from mdflow_training.adaptation.config import (
     AugmentationSettings,
     DistillationSettings,
     OcclusionSettings,
@@ -33,6 +23,17 @@ from mdflow_training.settings.adaptation_config import (
     StudentSettings,
     UnsupervisedSettings,
 )
+from mdflow_training.adaptation.label_cache import LabelCache
+from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
+from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeller
+from mdflow_training.adaptation.unsupervised import UnsupervisedObjective, ramp
+from mdflow_training.augmentation.augmentor import augmentation_of
+from mdflow_training.engine.batches import Batch
+from mdflow_training.losses.census import Census
+from mdflow_training.losses.match_selection import select_matches
+from mdflow_training.networks.directions import stack_directions
+from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, freeze
+from mdflow_training.networks.students import build_student
 
 SIZE = (128, 128)
 CENSUS = Census()

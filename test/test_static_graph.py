@@ -11,12 +11,12 @@ import pytest
 from half_precision import emulate_half_precision
 from onnx import TensorProto, helper, numpy_helper
 
-from mdflow_ros.backends.tensorrt_engine import EngineSpecification
-from mdflow_ros.core.flow_resizing import network_size, resize_flow, resize_image
+from mdflow_ros.core.resizing import network_size, resize_flow, resize_image
 from mdflow_ros.model.architecture import parameter_shapes
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
-from mdflow_ros.model.fastflownet_graph import build_graph
-from mdflow_training.evaluation.flow_io import read_flow, read_image
+from mdflow_ros.model.fixed_graph import EngineSpecification
+from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
+from mdflow_training.evaluation.flow_files import read_flow, read_image
 from mdflow_training.evaluation.flow_metrics import endpoint_error
 
 EVAL = Path(__file__).resolve().parents[2] / "shared" / "eval"

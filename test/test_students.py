@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.optical_flow import raft_large
 
+from mdflow_training.adaptation.config import StudentSettings
 from mdflow_training.networks.fastflownet import FastFlowNet, full_resolution
 from mdflow_training.networks.flow_network import FastFlowNetwork, initialize_for_scratch, subtract_pair_mean
 from mdflow_training.networks.raft_weights import to_torchvision
 from mdflow_training.networks.students import build_student
-from mdflow_training.settings.adaptation_config import StudentSettings
 
 TO_OFFICIAL = (
     ("feature_encoder.", "fnet."),

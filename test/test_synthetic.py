@@ -8,19 +8,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from mdflow_training.evaluation.flow_io import read_flow, read_image
-from mdflow_training.synthetic import main, synthetic_pair
-from mdflow_training.synthetic_scenes.camera_effects import photograph_pair
-from mdflow_training.synthetic_scenes.layers import FlowPair, Layer, render
-from mdflow_training.synthetic_scenes.planar import bending, translation
-from mdflow_training.synthetic_scenes.roads_and_rooms import Camera, facing_wall
-from mdflow_training.synthetic_scenes.textures import (
-    TextureLibrary,
-    load_library,
-    procedural_library,
-    pyramid,
-    value_noise,
-)
+from mdflow_training.commands.synthetic import main
+from mdflow_training.evaluation.flow_files import read_flow, read_image
+from mdflow_training.synthetic.camera_effects import photograph_pair
+from mdflow_training.synthetic.layers import FlowPair, Layer, render
+from mdflow_training.synthetic.pairs import synthetic_pair
+from mdflow_training.synthetic.planar import bending, translation
+from mdflow_training.synthetic.roads_and_rooms import Camera, facing_wall
+from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library, pyramid, value_noise
 
 SIZE = (128, 192)
 

@@ -15,13 +15,14 @@ pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-bindings")
 from half_precision import emulate_half_precision
 from stand_in_gpu import GPU, StandInCuda, count_builds, runtime, stand_in_tensorrt
 
-from mdflow_ros.backends import cuda_memory, tensorrt_backend
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
-from mdflow_ros.backends.cuda_memory import CudaError
-from mdflow_ros.backends.engine_check import TOLERANCES
 from mdflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from mdflow_ros.backends.selection import create_backend
-from mdflow_ros.backends.tensorrt_backend import TensorRtBackend
+from mdflow_ros.backends.tensorrt import backend as tensorrt_backend
+from mdflow_ros.backends.tensorrt import cuda_memory
+from mdflow_ros.backends.tensorrt.backend import TensorRtBackend
+from mdflow_ros.backends.tensorrt.check import TOLERANCES
+from mdflow_ros.backends.tensorrt.cuda_memory import CudaError
 from mdflow_ros.model.card import BUNDLED_MODEL
 
 OPTIONS = BackendOptions(inference_size=(128, 64), precision="fp32", threads=1)

@@ -9,13 +9,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mdflow_ros.backends import tensorrt_builder
 from mdflow_ros.backends.backend import BackendError
-from mdflow_ros.backends.tensorrt_builder import build_serialized_engine, check_grid_samples
-from mdflow_ros.backends.tensorrt_engine import EngineSpecification
-from mdflow_ros.backends.tensorrt_library import make_logger
+from mdflow_ros.backends.tensorrt import builder as tensorrt_builder
+from mdflow_ros.backends.tensorrt.builder import build_serialized_engine, check_grid_samples
+from mdflow_ros.backends.tensorrt.library import make_logger
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, save_model
-from mdflow_ros.model.fastflownet_graph import build_graph
+from mdflow_ros.model.fixed_graph import EngineSpecification
+from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx, TensorRT's parser and builder for any machine")

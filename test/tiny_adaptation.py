@@ -10,9 +10,9 @@ from textured_pairs import pairs
 
 import mdflow_ros
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.distillation.mutual_distillation import AdaptationResult, adapt
-from mdflow_training.settings.adaptation_config import load_config
-from mdflow_training.training_run.distributed import setup, teardown
+from mdflow_training.adaptation.config import load_config
+from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
+from mdflow_training.engine.distributed import setup, teardown
 
 SETTINGS = (
     "rounds=1",

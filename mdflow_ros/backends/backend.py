@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.flow_resizing import Size
+from mdflow_ros.core.resizing import Size
 
 FIXED_SIZE = "a TensorRT engine has one fixed size; set the parameter inference_size, for example to [640, 384]"
 """Why a backend on TensorRT cannot do without a size."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.backends.backend import FIXED_SIZE, BackendError, BackendOptions, BackendUnavailable
-from mdflow_ros.backends.engine_cache import default_folder
+from mdflow_ros.backends.tensorrt.cache import default_folder
 
 TENSORRT = "onnxruntime-tensorrt"
 
@@ -113,7 +113,7 @@ def _fixed_graph(model: Path, options: BackendOptions, with_confidence: bool) ->
     if options.inference_size is None:
         raise BackendUnavailable(FIXED_SIZE)
     try:
-        from mdflow_ros.backends.tensorrt_engine import EngineSpecification
+        from mdflow_ros.model.fixed_graph import EngineSpecification
     except ImportError as error:
         raise BackendUnavailable(f"{error}; install it with `pip install onnx`") from error
     graph = EngineSpecification(model, options.inference_size, "fp32", with_confidence).graph()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from mdflow_ros.backends.backend import Backend, BackendFactory, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.onnxruntime_backend import PROVIDERS, OnnxRuntimeBackend, load_onnxruntime
-from mdflow_ros.backends.tensorrt_library import load_tensorrt
+from mdflow_ros.backends.tensorrt.library import load_tensorrt
 
 AUTO = "auto"
 
@@ -21,33 +20,20 @@ logger = logging.getLogger(__name__)
 
 
 def _tensorrt(model: Path, options: BackendOptions) -> Backend:
-    from mdflow_ros.backends.tensorrt_backend import TensorRtBackend
+    from mdflow_ros.backends.tensorrt.backend import TensorRtBackend
 
     return TensorRtBackend(model, options)
-
-
-def _torch(model: Path, options: BackendOptions) -> Backend:
-    from mdflow_ros.backends.torch_backend import TorchBackend
-
-    return TorchBackend(model, options)
-
-
-def _find_torch() -> None:
-    if importlib.util.find_spec("torch") is None:
-        raise BackendUnavailable("there is no torch; install it with `pip install torch`")
 
 
 BACKENDS: dict[str, BackendFactory] = {
     "tensorrt": _tensorrt,
     **{name: partial(OnnxRuntimeBackend, name=name) for name in PROVIDERS},
-    "torch": _torch,
 }
-"""Every backend by name. Modules are imported when they are asked for: torch and tensorrt may be absent."""
+"""Every backend by name. Their modules are imported on first use: tensorrt may be absent."""
 
 CHECKS: dict[str, Callable[[], object]] = {
     "tensorrt": load_tensorrt,
     **{name: partial(load_onnxruntime, name) for name in PROVIDERS},
-    "torch": _find_torch,
 }
 """What finds out, without loading a model, whether a backend can run here; it raises BackendUnavailable if not."""
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from mdflow_ros.core.atomic_files import replace_file
 
 BUNDLED_MODEL = Path(__file__).with_name("teacher.onnx")
 
@@ -126,18 +126,3 @@ def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
     replace_file(path, graph)
     replace_file(card_path(path), card.to_json().encode())
     return card
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path`` and rename it there, so that no reader ever sees half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

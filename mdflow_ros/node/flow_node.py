@@ -30,16 +30,16 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
-from mdflow_ros.core.estimator import FlowEstimate, FlowEstimator
 from mdflow_ros.core.frame_pairing import Frame, FramePairer
 from mdflow_ros.core.image_decoding import UnsupportedEncoding
+from mdflow_ros.estimator import FlowEstimate, FlowEstimator
 from mdflow_ros.model.card import ModelError
 from mdflow_ros.node.diagnostics import FlowCounters, diagnostic_array
-from mdflow_ros.node.flow_outputs import FlowOutputs
-from mdflow_ros.node.image_messages import frame_from, stamp_of
 from mdflow_ros.node.log_bridge import LogBridge
-from mdflow_ros.node.newest_only_worker import NewestOnlyWorker
+from mdflow_ros.node.messages import frame_from, stamp_of
 from mdflow_ros.node.parameters import Settings, declare_parameters, reason_to_refuse
+from mdflow_ros.node.publishers import FlowOutputs
+from mdflow_ros.node.worker import NewestOnlyWorker
 
 POLL_PERIOD = 0.1
 """How often the node looks whether anybody subscribes, in seconds."""

@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter
 
 from mdflow_ros.backends.backend import BackendOptions
 from mdflow_ros.backends.selection import AUTO, BACKENDS
-from mdflow_ros.core.flow_resizing import Size
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
 
 

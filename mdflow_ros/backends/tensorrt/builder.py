@@ -1,0 +1,138 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Make a TensorRT engine of an ONNX graph of fixed size."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.backends.tensorrt.library import checked, make_logger
+
+if TYPE_CHECKING:
+    import onnx
+
+WORKSPACE_BYTES = 1 << 30
+"""What a kernel may take for intermediate results. The default is all memory, which a Jetson shares with the system."""
+
+REPORT_SECONDS = 15.0
+
+logger = logging.getLogger(__name__)
+
+
+def build_serialized_engine(trt: ModuleType, model: onnx.ModelProto, timing_cache: bytes) -> tuple[bytes, bytes]:
+    """Build an engine whose arithmetic has the types that the graph has.
+
+    Args:
+        trt: the TensorRT module.
+        model: a graph of fixed size, see `mdflow_ros.model.onnx_writer.fastflownet_graph.build_graph`.
+        timing_cache: kernel timings of an earlier build; without any, or with another GPU's, the build is slower.
+
+    Returns:
+        The serialised engine, and the timings to hand to the next build.
+
+    Raises:
+        BackendError: TensorRT refuses the graph or cannot build it, or reads something else into it than ONNX says.
+    """
+    trt_logger = make_logger(trt)
+    builder = checked(trt_logger, trt.Builder, trt_logger)
+    strongly_typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    network = checked(trt_logger, builder.create_network, _network_flags(trt, strongly_typed))
+    parser = checked(trt_logger, trt.OnnxParser, network, trt_logger)
+    if not parser.parse(model.SerializeToString()):
+        errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+        raise BackendError(f"TensorRT {trt.__version__} cannot parse the model: {errors}")
+    check_grid_samples(trt, network, sum(node.op_type == "GridSample" for node in model.graph.node))
+
+    config = checked(trt_logger, builder.create_builder_config)
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+    # TensorFloat-32 has half precision's mantissa: whoever asks for single precision does not want it.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if not strongly_typed:
+        _keep_types(trt, network, config)
+    _load_timings(config, timing_cache)
+    with _progress():
+        engine = checked(trt_logger, builder.build_serialized_network, network, config)
+    return bytes(engine), bytes(config.get_timing_cache().serialize())
+
+
+def check_grid_samples(trt: ModuleType, network: Any, expected: int) -> None:
+    """Raise BackendError unless the network samples as our graph asks: bilinear, zeros outside, corners aligned.
+
+    Some parsers read ONNX's ``linear`` of opset 20 as nearest neighbour and say nothing (NVIDIA/TensorRT issue 4646).
+
+    Args:
+        trt: the TensorRT module.
+        network: the parsed network.
+        expected: how many GridSample layers there must be.
+    """
+    found = 0
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type != trt.LayerType.GRID_SAMPLE:
+            continue
+        found += 1
+        layer.__class__ = trt.IGridSampleLayer  # what get_layer returns is typed as any layer
+        if layer.interpolation_mode != trt.InterpolationMode.LINEAR:
+            raise BackendError(f"TensorRT's parser made {layer.name} {layer.interpolation_mode.name}, not LINEAR")
+        if layer.sample_mode != trt.SampleMode.FILL:
+            raise BackendError(f"TensorRT's parser made {layer.name} pad by {layer.sample_mode.name}, not FILL")
+        if not layer.align_corners:
+            raise BackendError(f"TensorRT's parser dropped align_corners of {layer.name}")
+    if found != expected:
+        raise BackendError(f"TensorRT's parser made {found} GridSample layers of {expected}")
+
+
+def _network_flags(trt: ModuleType, strongly_typed: bool) -> int:
+    flags = trt.NetworkDefinitionCreationFlag
+    return 1 << int(flags.STRONGLY_TYPED if strongly_typed else flags.EXPLICIT_BATCH)
+
+
+def _keep_types(trt: ModuleType, network: Any, config: Any) -> None:
+    """Make TensorRT 8.6, which has no strongly typed networks, allow half precision but keep what is single.
+
+    Sampling coordinates and statistics are single for a reason. What is half in the graph may become single.
+    """
+    config.set_flag(trt.BuilderFlag.FP16)
+    config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type in (trt.LayerType.CONSTANT, trt.LayerType.CAST, trt.LayerType.SHAPE):
+            continue
+        tensor = layer.get_output(0)
+        if tensor.dtype == trt.DataType.FLOAT and not tensor.is_shape_tensor:
+            layer.precision = trt.DataType.FLOAT
+            layer.set_output_type(0, trt.DataType.FLOAT)
+
+
+def _load_timings(config: Any, timing_cache: bytes) -> None:
+    """Start from an earlier build's timings or, if they are another version's or GPU's, from none."""
+    for content in (timing_cache, b""):
+        timings = config.create_timing_cache(content)
+        if timings is not None and config.set_timing_cache(timings, False):
+            return
+
+
+@contextmanager
+def _progress() -> Iterator[None]:
+    """Report at intervals that the build goes on: it may take minutes and TensorRT itself is silent."""
+    begin = time.monotonic()
+    done = threading.Event()
+
+    def report() -> None:
+        while not done.wait(REPORT_SECONDS):
+            logger.info("still building the engine after %.0f s", time.monotonic() - begin)
+
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,239 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Built engines in the user's cache folder, each file with a record of what it was built from and for."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdflow_ros.core.atomic_files import replace_file
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that decides whether an engine fits; an engine is used only where every one of these is the same.
+
+    Attributes:
+        model_sha256: of the deployable model.
+        graph_sha256: of the ONNX graph that this package made of the model and handed to TensorRT.
+        size: ``WIDTHxHEIGHT`` in pixels.
+        precision: ``fp16`` or ``fp32``.
+        outputs: ``flow`` or ``flow+confidence``.
+        tensorrt: its version.
+        gpu: its name.
+        compute_capability: of the GPU.
+    """
+
+    model_sha256: str
+    graph_sha256: str
+    size: str
+    precision: str
+    outputs: str
+    tensorrt: str
+    gpu: str
+    compute_capability: str
+
+    def differences(self, wanted: EngineKey) -> list[str]:
+        """Say in words where this key is not the wanted one."""
+        pairs = ((f.name, getattr(self, f.name), getattr(wanted, f.name)) for f in dataclasses.fields(self))
+        return [f"{name} is {_short(ours)}, wanted {_short(theirs)}" for name, ours, theirs in pairs if ours != theirs]
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """The first line of an engine file, as JSON; the serialised engine follows.
+
+    Attributes:
+        key: what the engine was built from and for.
+        engine_sha256: of the serialised engine.
+        build_seconds: how long the build took.
+    """
+
+    key: EngineKey
+    engine_sha256: str
+    build_seconds: float
+
+
+class EngineMissing(LookupError):
+    """The cache holds no engine that fits; the text says what differs."""
+
+
+class EngineCache:
+    """A folder of engines.
+
+    Args:
+        folder: ``None`` takes ``mdflow_ros/engines`` in the user's cache folder (XDG Base Directory Specification).
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or default_folder()
+
+    def path(self, key: EngineKey) -> Path:
+        """Return where the engine lies, or would lie."""
+        digest = hashlib.sha256(json.dumps(dataclasses.asdict(key)).encode()).hexdigest()
+        return self.folder / f"{key.size}-{key.precision}-{key.outputs}-{digest[:12]}.engine"
+
+    def load(self, key: EngineKey) -> bytes:
+        """Return the engine that fits.
+
+        Raises:
+            EngineMissing: there is none, or it is damaged.
+        """
+        path = self.path(key)
+        if not path.exists():
+            raise EngineMissing(self._explain_absence(key))
+        try:
+            record, engine = _read(path)
+        except (OSError, ValueError) as error:
+            raise EngineMissing(f"{path} cannot be used: {error}") from error
+        if record.key != key:
+            raise EngineMissing(f"{path} is not what its name says: {', '.join(record.key.differences(key))}")
+        return engine
+
+    def store(self, key: EngineKey, engine: bytes, build_seconds: float) -> Path:
+        """Write an engine aside, rename it, and return its path.
+
+        Raises:
+            OSError: the folder cannot be written or the disk is full. What was there before still is.
+        """
+        record = EngineRecord(key, hashlib.sha256(engine).hexdigest(), round(build_seconds, 1))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_file(self.path(key), json.dumps(dataclasses.asdict(record)).encode() + b"\n" + engine)
+        return self.path(key)
+
+    def load_or_build(
+        self, key: EngineKey, build: Callable[[], tuple[bytes, float]], force: bool
+    ) -> tuple[bytes, Path | None]:
+        """Return the engine that fits, built if there is none, and where it lies.
+
+        One engine is built at a time: TensorRT measures kernels, and two builders would disturb each other. Whoever
+        waited for the same engine takes it from the cache. If the engine cannot be stored, the log says so, the path is
+        ``None``, and it can be used all the same.
+
+        Args:
+            key: what the engine must fit.
+            build: returns the engine and how many seconds it took.
+            force: build it even if it is there.
+        """
+        if not force:
+            try:
+                return self.load(key), self.path(key)
+            except EngineMissing as reason:
+                logger.info("no cached engine fits: %s", reason)
+        with self.locked():
+            if not force:
+                with suppress(EngineMissing):
+                    return self.load(key), self.path(key)
+            engine, seconds = build()
+            try:
+                return engine, self.store(key, engine, seconds)
+            except OSError as error:
+                logger.error(
+                    "the engine works but cannot be stored and will be built again next time: %s. Make room in %s or "
+                    "make it writable, or set XDG_CACHE_HOME to a folder that is",
+                    error,
+                    self.folder,
+                )
+                return engine, None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Wait until nobody else builds, then keep others from it. Does nothing where nothing can be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("w")
+        except OSError as error:
+            logger.warning("cannot write to the engine cache %s: %s", self.folder, error)
+            yield
+            return
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("another process builds an engine; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it when that process ends, however it ends
+            yield
+
+    def records(self) -> dict[Path, EngineRecord | None]:
+        """Return every engine file and its record, ``None`` where it is damaged."""
+        records: dict[Path, EngineRecord | None] = {}
+        for path in sorted(self.folder.glob("*.engine")):
+            try:
+                records[path] = _read(path)[0]
+            except (OSError, ValueError):
+                records[path] = None
+        return records
+
+    def prune(self, useless: Callable[[EngineRecord], bool]) -> list[Path]:
+        """Remove damaged engines, those that are useless, and what a broken write left; return what was removed.
+
+        Raises:
+            OSError: a file cannot be removed.
+        """
+        with self.locked():
+            doomed = [path for path, record in self.records().items() if record is None or useless(record)]
+            doomed += [path for path in self.folder.glob(".*") if path.is_file()]
+            for path in doomed:
+                path.unlink(missing_ok=True)
+        return doomed
+
+    def load_timings(self, tensorrt: str, gpu: str) -> bytes:
+        """Return the kernel timings of earlier builds, empty if there are none. TensorRT itself checks them."""
+        try:
+            return self._timings_path(tensorrt, gpu).read_bytes()
+        except OSError:
+            return b""
+
+    def store_timings(self, tensorrt: str, gpu: str, timings: bytes) -> None:
+        """Keep kernel timings for the next build. They only save time: if they cannot be written, the log says so."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            replace_file(self._timings_path(tensorrt, gpu), timings)
+        except OSError as error:
+            logger.warning("cannot keep the kernel timings: %s", error)
+
+    def _timings_path(self, tensorrt: str, gpu: str) -> Path:
+        digest = hashlib.sha256(f"{tensorrt} {gpu}".encode()).hexdigest()
+        return self.folder / f"timings-{digest[:12]}.cache"
+
+    def _explain_absence(self, key: EngineKey) -> str:
+        """Name what differs from the nearest engine in the cache."""
+        differences = [record.key.differences(key) for record in self.records().values() if record is not None]
+        if not differences:
+            return f"there is none in {self.folder}"
+        return "of the nearest one, " + ", ".join(sorted(differences, key=len)[0])
+
+
+def default_folder() -> Path:
+    """Return the cache folder of this package, by the XDG Base Directory Specification."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base and os.path.isabs(base) else Path.home() / ".cache") / "mdflow_ros" / "engines"
+
+
+def _read(path: Path) -> tuple[EngineRecord, bytes]:
+    """Return what is in an engine file; raises OSError or, if it is damaged, ValueError."""
+    head, _, engine = path.read_bytes().partition(b"\n")
+    try:
+        values = json.loads(head)
+        record = EngineRecord(**{**values, "key": EngineKey(**values["key"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"it does not begin with a record of this version ({error!r})") from error
+    if hashlib.sha256(engine).hexdigest() != record.engine_sha256:
+        raise ValueError("it is damaged: the SHA-256 of the engine is not the recorded one")
+    return record, engine
+
+
+def _short(value: str) -> str:
+    """Shorten a hash as git does."""
+    return value[:12] if len(value) == 64 else value

@@ -1,0 +1,169 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Memory, a stream and a captured graph of the CUDA runtime, every call checked.
+
+Import it after `mdflow_ros.backends.tensorrt.cuda_driver.find_gpu` has found a GPU: it needs cuda-bindings.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from cuda.bindings import runtime
+from numpy.typing import DTypeLike, NDArray
+
+from mdflow_ros.backends.backend import BackendError, BackendUnavailable
+
+logger = logging.getLogger(__name__)
+
+
+class CudaError(BackendError):
+    """A call of the CUDA runtime has failed.
+
+    Attributes:
+        call: its name.
+        code: its error code, see cudaError_t.
+    """
+
+    def __init__(self, call: str, code: int, name: str) -> None:
+        super().__init__(f"{call} failed with {name} ({code})")
+        self.call = call
+        self.code = code
+
+
+def cuda(call: str, *arguments: object) -> Any:
+    """Call a function of the CUDA runtime and return its results, if any.
+
+    Raises:
+        CudaError: it did not return cudaSuccess.
+    """
+    error, *results = getattr(runtime, call)(*arguments)
+    if error != runtime.cudaError_t.cudaSuccess:
+        raise CudaError(call, int(error), error.name)
+    return results[0] if len(results) == 1 else results
+
+
+def check_driver() -> None:
+    """Raise BackendUnavailable unless cuda-bindings and the driver get along."""
+    try:
+        cuda("cudaGetDeviceCount")
+    except CudaError as error:
+        raise BackendUnavailable(
+            f"{error}; cuda-bindings must have the driver's major version: for a driver of CUDA 12, "
+            "`pip install 'cuda-bindings<13'`"
+        ) from error
+
+
+def free_memory() -> int:
+    """Return how many bytes of the GPU's memory are free."""
+    free, _ = cuda("cudaMemGetInfo")
+    return int(free)
+
+
+def _release(call: str, handle: object) -> None:
+    """Give something back. After a fault of the device even that fails, and must not hide the fault."""
+    try:
+        cuda(call, handle)
+    except CudaError as error:
+        logger.warning("%s", error)
+
+
+class DeviceArray:
+    """An array in the GPU's memory, and its twin in pinned memory of the host.
+
+    Attributes:
+        address: of the memory on the device.
+        host: the twin, which the device reads and writes without a detour.
+
+    Raises:
+        CudaError: there is not enough memory.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self._bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self.address: int = cuda("cudaMalloc", self._bytes)
+        try:
+            self._host_address: int = cuda("cudaMallocHost", self._bytes)
+        except CudaError:
+            _release("cudaFree", self.address)
+            raise
+        memory = (ctypes.c_uint8 * self._bytes).from_address(self._host_address)
+        self.host: NDArray[Any] = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
+
+    def upload(self, stream: Stream) -> None:
+        """Begin to copy from the host to the device."""
+        kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        cuda("cudaMemcpyAsync", self.address, self._host_address, self._bytes, kind, stream.handle)
+
+    def download(self, stream: Stream) -> None:
+        """Begin to copy from the device to the host."""
+        kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        cuda("cudaMemcpyAsync", self._host_address, self.address, self._bytes, kind, stream.handle)
+
+    def close(self) -> None:
+        """Give both memories back; `host` must not be touched any more."""
+        _release("cudaFreeHost", self._host_address)
+        _release("cudaFree", self.address)
+
+
+class Stream:
+    """A queue of work for the GPU, independent of every other.
+
+    Attributes:
+        handle: what the CUDA runtime and TensorRT know it by.
+    """
+
+    def __init__(self) -> None:
+        self.handle = cuda("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
+
+    def synchronize(self) -> None:
+        """Wait until all is done.
+
+        Raises:
+            CudaError: some of the work has failed.
+        """
+        cuda("cudaStreamSynchronize", self.handle)
+
+    def close(self) -> None:
+        """Give the stream back."""
+        _release("cudaStreamDestroy", self.handle)
+
+
+class CapturedGraph:
+    """Work that was recorded once, so that one call starts all of it.
+
+    Args:
+        stream: where ``enqueue`` puts its work.
+        enqueue: called once, while the stream records in place of working.
+
+    Raises:
+        CudaError: the work cannot be recorded; the stream works as before.
+        BackendError: whatever ``enqueue`` raises.
+    """
+
+    def __init__(self, stream: Stream, enqueue: Callable[[], None]) -> None:
+        # Thread-local: what other threads do with CUDA at this moment is neither recorded nor forbidden.
+        mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        cuda("cudaStreamBeginCapture", stream.handle, mode)
+        try:
+            enqueue()
+        except BackendError:
+            runtime.cudaStreamEndCapture(stream.handle)
+            raise
+        graph = cuda("cudaStreamEndCapture", stream.handle)
+        try:
+            self._handle = cuda("cudaGraphInstantiate", graph, 0)
+        finally:
+            _release("cudaGraphDestroy", graph)
+
+    def launch(self, stream: Stream) -> None:
+        """Begin the recorded work."""
+        cuda("cudaGraphLaunch", self._handle, stream.handle)
+
+    def close(self) -> None:
+        """Give the recording back."""
+        _release("cudaGraphExecDestroy", self._handle)

@@ -1,0 +1,86 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The TensorRT engine of a model for this GPU: from the cache if one fits, else built."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+from types import ModuleType
+
+from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.backends.tensorrt.builder import build_serialized_engine
+from mdflow_ros.backends.tensorrt.cache import EngineCache, EngineKey, EngineMissing
+from mdflow_ros.backends.tensorrt.check import check_engine
+from mdflow_ros.backends.tensorrt.cuda_driver import Gpu
+from mdflow_ros.model.card import sha256_of
+from mdflow_ros.model.fixed_graph import EngineSpecification
+
+logger = logging.getLogger(__name__)
+
+
+def find_or_build_engine(
+    trt: ModuleType,
+    gpu: Gpu,
+    cache: EngineCache,
+    specification: EngineSpecification,
+    *,
+    force: bool = False,
+    may_build: bool = True,
+) -> tuple[bytes, Path | None]:
+    """Return a serialised engine, from the cache if one fits, and where it lies, ``None`` if it cannot be kept.
+
+    A new engine is compared with ONNX Runtime before it is kept.
+
+    Args:
+        trt: the TensorRT module.
+        gpu: what the engine is for.
+        cache: where engines are kept.
+        specification: what the engine shall compute.
+        force: build even if one fits.
+        may_build: whether there is time to build.
+
+    Raises:
+        ModelError: see `EngineSpecification.graph`.
+        BackendError: the engine cannot be built or does not compute what it should, or none fits and there is no time.
+    """
+    graph = specification.graph()
+    key = EngineKey(
+        model_sha256=sha256_of(specification.model),
+        graph_sha256=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
+        size=f"{specification.size[0]}x{specification.size[1]}",
+        precision=specification.precision,
+        outputs=specification.outputs,
+        tensorrt=trt.__version__,
+        gpu=gpu.name,
+        compute_capability=gpu.compute_capability,
+    )
+    if not may_build:
+        try:
+            return cache.load(key), cache.path(key)
+        except EngineMissing as reason:
+            raise BackendError(
+                f"no cached engine fits, and building one takes minutes: {reason}. Build it first: "
+                f"`mdflow-build-engine --model {specification.model} --size {key.size} --precision {key.precision}`"
+            ) from reason
+
+    def build() -> tuple[bytes, float]:
+        logger.info(
+            "building the %s engine for %s in %s with TensorRT %s on %s; this can take minutes, on a Jetson many",
+            key.outputs,
+            key.size,
+            key.precision,
+            key.tensorrt,
+            key.gpu,
+        )
+        begin = time.monotonic()
+        engine, timings = build_serialized_engine(trt, graph, cache.load_timings(key.tensorrt, key.gpu))
+        seconds = time.monotonic() - begin
+        logger.info("built the engine in %.0f s (%.1f MB)", seconds, len(engine) / 1e6)
+        cache.store_timings(key.tensorrt, key.gpu, timings)
+        check_engine(trt, engine, specification.model, specification.size, specification.with_confidence)
+        return engine, seconds
+
+    return cache.load_or_build(key, build, force)

@@ -1,0 +1,121 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Run a TensorRT engine: images up, everything else on the device, results down."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.backends.tensorrt.cuda_memory import CapturedGraph, DeviceArray, Stream
+from mdflow_ros.backends.tensorrt.library import checked
+
+logger = logging.getLogger(__name__)
+
+
+class TensorRtRunner:
+    """One engine with its memory and its stream.
+
+    Copies and kernels are captured as one CUDA graph where the engine allows it, so that the processor starts all of it
+    with one call.
+
+    Args:
+        trt: the TensorRT module.
+        trt_logger: see `mdflow_ros.backends.tensorrt.library.make_logger`.
+        serialized: the engine.
+
+    Raises:
+        BackendError: the engine cannot be loaded, there is not enough memory, or the device fails.
+    """
+
+    def __init__(self, trt: ModuleType, trt_logger: Any, serialized: bytes) -> None:
+        self._logger = trt_logger
+        self._runtime = checked(trt_logger, trt.Runtime, trt_logger)
+        self._engine = checked(trt_logger, self._runtime.deserialize_cuda_engine, serialized)
+        self._context = checked(trt_logger, self._engine.create_execution_context)
+        with ExitStack() as resources:
+            self.stream = Stream()
+            resources.callback(self.stream.close)
+            self._arrays: dict[str, DeviceArray] = {}
+            for name, dtype in self._tensors(trt).items():
+                array = DeviceArray(tuple(self._engine.get_tensor_shape(name)), dtype)
+                resources.callback(array.close)
+                self._arrays[name] = array
+                checked(trt_logger, self._context.set_tensor_address, name, array.address)
+            self._images = self._arrays.pop("images")
+            # The first run loads kernels lazily, which a capture does not survive.
+            self.enqueue()
+            self.stream.synchronize()
+            self._graph = self._capture()
+            if self._graph is not None:
+                resources.callback(self._graph.close)
+            self._resources = resources.pop_all()
+
+    @property
+    def captured(self) -> bool:
+        """Whether one call starts everything."""
+        return self._graph is not None
+
+    def run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs by name, as copies that stay valid.
+
+        Args:
+            images: of the engine's shape.
+
+        Raises:
+            BackendError: the images have another shape, or the device fails.
+        """
+        if images.shape != self._images.host.shape:
+            raise BackendError(f"the engine takes images {self._images.host.shape}, not {images.shape}")
+        np.copyto(self._images.host, images)
+        if self._graph is None:
+            self.enqueue()
+        else:
+            self._graph.launch(self.stream)
+        self.stream.synchronize()
+        return {name: array.host.copy() for name, array in self._arrays.items()}
+
+    def enqueue(self) -> None:
+        """Begin copying the images up, the network, and copying the results down."""
+        self.enqueue_upload()
+        self.enqueue_network()
+        self.enqueue_download()
+
+    def enqueue_upload(self) -> None:
+        """Begin copying the images up."""
+        self._images.upload(self.stream)
+
+    def enqueue_network(self) -> None:
+        """Begin the network on what is in the device's memory."""
+        # TensorRT takes the handle as a number.
+        checked(self._logger, self._context.execute_async_v3, int(self.stream.handle))
+
+    def enqueue_download(self) -> None:
+        """Begin copying the results down."""
+        for array in self._arrays.values():
+            array.download(self.stream)
+
+    def close(self) -> None:
+        """Give everything back. The runner cannot be used after that."""
+        self._resources.close()
+        # Their order matters to TensorRT.
+        self._context = self._engine = self._runtime = None
+
+    def _tensors(self, trt: ModuleType) -> dict[str, type[np.generic]]:
+        """Return the names and types of what goes in and comes out."""
+        dtypes: dict[Any, type[np.generic]] = {trt.DataType.UINT8: np.uint8, trt.DataType.FLOAT: np.float32}
+        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        return {name: dtypes[self._engine.get_tensor_dtype(name)] for name in names}
+
+    def _capture(self) -> CapturedGraph | None:
+        try:
+            return CapturedGraph(self.stream, self.enqueue)
+        except BackendError as error:
+            logger.info("the engine runs without a CUDA graph: %s", error)
+            return None

@@ -1,0 +1,94 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Record camera topics into a bag, to adapt the model to what the robot sees.
+
+    python training/record_bag.py --topics /camera/image_raw --duration 120 --out drive
+    ros2 run mdflow_ros record_bag --topics /camera/image_raw/compressed --out drive
+
+Subscribes as the publishers offer it and writes the messages as they came, with the camera_info beside each image
+topic. Ctrl-C, kill, or a lost terminal end the recording properly; kill -9 costs the last second. Exit status: 0
+recorded; 1 nothing recorded, or stopped before its time by a full disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from mdflow_ros.recordings.recording import Recording
+from mdflow_ros.recordings.topic_recorder import TopicError
+from mdflow_ros.recordings.writer import STORAGES
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """Parse the command line, without what is for ROS."""
+    parser = argparse.ArgumentParser(
+        prog="record_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    now = f"{datetime.now():recording_%Y-%m-%d_%H-%M-%S}"
+    parser.add_argument("--topics", nargs="+", required=True, help="image topics, raw or compressed")
+    parser.add_argument("--duration", type=float, help="seconds; without it until Ctrl-C")
+    parser.add_argument("--out", type=Path, default=Path(now), help="folder of the bag; default recording_<date>")
+    parser.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default %(default)s")
+    parser.add_argument("--split-size", type=float, default=1000.0, help="MB of a part; default %(default)s")
+    parser.add_argument("--disk-reserve", type=float, default=2.0, help="GB to leave free; default %(default)s")
+    parser.add_argument("--wait", type=float, default=10.0, help="seconds to wait for the topics; default %(default)s")
+    options = parser.parse_args(arguments)
+    for name in ("duration", "split_size"):
+        if getattr(options, name) is not None and not 0 < getattr(options, name) < math.inf:
+            parser.error(f"--{name.replace('_', '-')} must be a positive number")
+    return options
+
+
+@contextmanager
+def _stop_on_signals(recording: Recording) -> Iterator[None]:
+    """Let signals end the recording properly, a second one too."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        recording.stop(signal.Signals(number).name)
+
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    signals = [number for number in STOP_SIGNALS if number is not signal.SIGHUP or not nohup]
+    before = {number: signal.signal(number, stop) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record from the command line; returns the exit status."""
+    command_line = sys.argv if arguments is None else ["record_bag", *arguments]
+    options = parse_arguments(remove_ros_args(command_line)[1:])
+    rclpy.init(args=command_line, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = rclpy.create_node("record_bag")
+        recording = Recording(node, options)
+        with _stop_on_signals(recording):
+            try:
+                return 0 if recording.run() else 1
+            finally:
+                rclpy.shutdown()  # while a further Ctrl-C does no harm
+    except (TopicError, FileExistsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

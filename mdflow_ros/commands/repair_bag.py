@@ -1,0 +1,46 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write what is whole of a damaged or unfinished ROS 2 bag into a new one, which every tool of ROS 2 reads.
+
+    python training/repair_bag.py drive --out drive_repaired
+
+The damaged bag stays as it is. Training needs no repair: `frame_source` reads damaged bags by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mdflow_ros.recordings.frame import FrameSourceError
+from mdflow_ros.recordings.repair import repair_aside
+from mdflow_ros.recordings.writer import STORAGES
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Repair a bag from the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bag", type=Path, help="file or folder of a ROS 2 bag")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the new bag")
+    parser.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default %(default)s")
+    options = parser.parse_args(arguments)
+    losses: list[str] = []
+    try:
+        if options.out.absolute().is_relative_to(options.bag.absolute()):
+            raise FileExistsError(f"{options.out} lies in the damaged bag itself: choose another --out")
+        copied = repair_aside(options.bag, options.out, options.storage, losses)
+    except (FrameSourceError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for topic, count in copied.items():
+        print(f"{topic}: {count} messages")
+    for loss in losses:
+        print(f"note: {loss}")
+    if not copied:
+        print(f"error: nothing of {options.bag} can be read", file=sys.stderr)
+    return 0 if copied else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""RGB frames of a live camera, or of any recording that training reads too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SourceError(ValueError):
+    """The source cannot be read; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One image and its place in the recording.
+
+    Attributes:
+        rgb: ``(H, W, 3)`` uint8.
+        stamp: capture time in ns, on a clock of the recording's own; 0 for a live camera.
+    """
+
+    rgb: NDArray[np.uint8]
+    stamp: int
+
+
+def is_camera(source: str) -> bool:
+    """Tell whether the source is the index of a live camera."""
+    return source.isdecimal()
+
+
+def read_frames(source: str, losses: list[str]) -> Iterator[SourceFrame]:
+    """Read the frames of a source in order.
+
+    Args:
+        source: a camera index, or a recording as `mdflow_ros.recordings.source` names it: the path of a video,
+            of a folder of images, or of a bag, with ``#/topic`` where it has several cameras.
+        losses: gets a line for everything in a recording that is missing or damaged.
+
+    Raises:
+        SourceError: there is nothing there, or nothing in it that can be read.
+    """
+    return _camera_frames(int(source)) if is_camera(source) else _recorded_frames(source, losses)
+
+
+def _camera_frames(index: int) -> Iterator[SourceFrame]:
+    camera = cv2.VideoCapture(index)
+    try:
+        if not camera.isOpened():
+            raise SourceError(f"Camera {index} cannot be opened. 'ls /dev/video*' lists the cameras; is it in use?")
+        while True:
+            found, bgr = camera.read()
+            if not found:
+                raise SourceError(f"Camera {index} stopped delivering images. Is it still plugged in?")
+            yield SourceFrame(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), 0)
+    finally:
+        camera.release()
+
+
+def _recorded_frames(source: str, losses: list[str]) -> Iterator[SourceFrame]:
+    try:
+        from mdflow_ros.recordings.frame import FrameSourceError
+        from mdflow_ros.recordings.source import parse_source
+    except ModuleNotFoundError as error:
+        raise SourceError(f"Playing recordings needs the package {error.name}: pip install {error.name}") from error
+    try:
+        for _, frame in parse_source(source).frames(losses):
+            try:
+                rgb = frame.decode()
+            except ValueError as error:
+                losses.append(f"{source}: a frame was left out: {error}")
+                continue
+            yield SourceFrame(rgb, frame.stamp)
+    except FrameSourceError as error:
+        raise SourceError(str(error)) from error

@@ -1,0 +1,79 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Make a model the current one, in the store and in the running node, or go back to the one before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mdflow_ros.deployment.running_node import DEFAULT_NODE, connect
+from mdflow_ros.deployment.store import ModelStore, Version
+from mdflow_ros.model.card import ModelError
+
+OFFLINE = "no node was told; started later, it takes the model with -p model:={pointer}/teacher.onnx"
+
+
+def deploy(model: Path, store: ModelStore, node: str | None = DEFAULT_NODE) -> str:
+    """Make a model the current one, in the store and in the node.
+
+    Args:
+        model: the ONNX file, its card beside it.
+        store: gets a copy.
+        node: full name of the running node; None switches the store alone.
+
+    Returns:
+        What happened, in a sentence.
+
+    Raises:
+        ModelError: the model is missing or damaged.
+        NodeError: the node does not answer or refused it; node and store are as they were.
+        OSError: the store cannot be written.
+    """
+    before = store.current()
+    version = store.add(model)
+    try:
+        answer = _switch(version, store, node)
+    except BaseException:
+        if version != before:
+            store.remove(version)
+        raise
+    return f"{version.name} is the current model of {store.folder}: {answer}"
+
+
+def roll_back(store: ModelStore, node: str | None = DEFAULT_NODE) -> str:
+    """Go back to the model that the current one has replaced; see `deploy` for arguments and errors."""
+    version = store.previous()
+    if version is not None:
+        version.card()
+    answer = _switch(version, store, node)
+    return f"rolled back to {'the bundled model' if version is None else version.name}: {answer}"
+
+
+def _switch(version: Version | None, store: ModelStore, node: str | None) -> str:
+    """Tell the node first: what it refuses never becomes current."""
+    if node is None:
+        answer = OFFLINE.format(pointer=store.pointer)
+    else:
+        with connect(node) as running:
+            answer = running.load("" if version is None else str(version.model.resolve()))
+    store.make_current(version)
+    return answer
+
+
+def list_versions(store: ModelStore) -> str:
+    """Return a line for each version, the current one marked."""
+    current = store.current()
+    lines = [f"{' ' if current else '*'} bundled model"]
+    for name in store.names():
+        mark = "*" if current is not None and name == current.name else " "
+        lines.append(f"{mark} {name}  {_describe(store, name)}".rstrip())
+    return "\n".join(lines)
+
+
+def _describe(store: ModelStore, name: str) -> str:
+    try:
+        version = store.version(name)
+        card = version.card()
+    except ModelError as error:
+        return f"damaged: {error}"
+    return f"{version.deployed}  {card.name}  {card.metrics.get('verdict', '')}"

@@ -1,0 +1,153 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which files make up a bag, and the raw messages of one such file, damaged or not."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from rosbags.rosbag1 import Reader as Ros1Reader
+from rosbags.rosbag2 import Reader as Ros2Reader
+
+from mdflow_ros.recordings.bag_message import RawMessage, canonical_type, decompress_file
+from mdflow_ros.recordings.frame import FrameSourceError
+from mdflow_ros.recordings.salvage import salvage_messages
+from mdflow_ros.recordings.salvage_sqlite import unfinished_companions
+
+BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd", ".bag.active")
+# Damaged stretches of a file that are named.
+MOST_DETAILS = 3
+
+
+def is_bag_file(path: Path) -> bool:
+    """Tell by its name whether a file is a bag or one part of a bag."""
+    return path.name.endswith(BAG_SUFFIXES)
+
+
+def natural_order(path: Path) -> list[str | int]:
+    """Sort key that puts ``bag_10`` after ``bag_9``."""
+    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(path))]
+
+
+def find_parts(bag: Path, losses: list[str]) -> list[Path]:
+    """List the files of a bag in the order of recording.
+
+    Args:
+        bag: a bag file, or a folder that ``ros2 bag record`` wrote. ``metadata.yaml`` gives the order; parts it
+            does not know (recording was killed) follow, and without it the names decide.
+        losses: gets a line for each part that is listed but missing.
+
+    Raises:
+        FrameSourceError: nothing there, or no bag in the folder.
+    """
+    if bag.is_file():
+        if not is_bag_file(bag):
+            raise FrameSourceError(f"{bag} is no bag: its name ends in none of {', '.join(BAG_SUFFIXES)}")
+        return [bag]
+    if not bag.is_dir():
+        raise FrameSourceError(f"{bag} does not exist")
+    there = sorted((path for path in bag.rglob("*") if is_bag_file(path)), key=natural_order)
+    if not there:
+        raise FrameSourceError(f"{bag} holds no bag: no file ends in {', '.join(BAG_SUFFIXES)}")
+    listed = [bag / Path(name).name for name in _listed_in_metadata(bag / "metadata.yaml", losses)]
+    for path in listed:
+        if path not in there:
+            losses.append(f"{path} is listed in metadata.yaml but missing: its frames are lost")
+    return [path for path in listed if path in there] + [path for path in there if path not in listed]
+
+
+def _listed_in_metadata(metadata: Path, losses: list[str]) -> list[str]:
+    try:
+        information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
+        return [str(name) for name in information["relative_file_paths"]]
+    except FileNotFoundError:
+        return []
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+        losses.append(f"{metadata} is unreadable ({error!r}): the parts are taken in the order of their names")
+        return []
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What a bag says of one of its topics. ``count`` is None where the file is damaged."""
+
+    type_name: str
+    count: int | None
+
+
+class BagPart:
+    """One file of a bag: ROS 1, or ROS 2 in MCAP or SQLite, compressed or not, whole or damaged.
+
+    Whole files are read through rosbags by their index. What rosbags refuses, or fails on half-way, is read once
+    more from its first byte to the last that makes sense.
+
+    Attributes:
+        damage: what rosbags has against the file, once it was tried.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_ros1 = path.name.endswith((".bag", ".bag.active"))
+        self.damage: str | None = None
+
+    def topics(self) -> dict[str, Topic]:
+        """Return the topics of this file by name."""
+        found: dict[str, Topic] = {}
+        try:
+            with self._reader() as reader:
+                for connection in reader.connections:
+                    before = found.get(connection.topic)
+                    count = connection.msgcount + (before.count or 0 if before else 0)
+                    found[connection.topic] = Topic(canonical_type(connection.msgtype), count)
+            return found
+        except Exception as error:  # rosbags raises anything from KeyError to apsw's own errors on damaged files
+            self.damage = str(error)
+            return {message.topic: Topic(message.type_name, None) for message in salvage_messages(self.path, [])}
+
+    def messages(self, topic: str | None, losses: list[str]) -> Iterator[RawMessage]:
+        """Yield the messages of one topic, or of all, in the order of recording, as compressed as they are in the file.
+
+        ``losses`` gets a line where the file is damaged.
+        """
+        count, last_time = 0, -1
+        try:
+            with self._reader() as reader:
+                connections = [connection for connection in reader.connections if topic in (None, connection.topic)]
+                for connection, time, data in reader.messages(connections) if connections else ():
+                    count, last_time = count + 1, time
+                    yield RawMessage(connection.topic, canonical_type(connection.msgtype), time, data)
+            return
+        except Exception as error:  # as above
+            self.damage = str(error)
+        details: list[str] = []
+        for message in salvage_messages(self.path, details):
+            if topic in (None, message.topic) and message.time > last_time:
+                count += 1
+                yield message
+        shown = "".join(f"; {detail}" for detail in details[:MOST_DETAILS])
+        messages = f"{count} messages of {topic or 'all topics'}"
+        losses.append(f"{self.path} is damaged or was never closed ({self.damage}): {messages} were read{shown}")
+
+    @contextmanager
+    def _reader(self) -> Iterator[Ros1Reader | Ros2Reader]:
+        if self.is_ros1:
+            with Ros1Reader(self.path) as reader1:
+                yield reader1
+        elif self.path.suffix == ".zstd":
+            with tempfile.TemporaryDirectory() as folder:
+                plain = Path(folder, self.path.stem)
+                decompress_file(self.path, plain)
+                with Ros2Reader(plain) as reader2:
+                    yield reader2
+        else:
+            if self.path.suffix == ".db3" and (companions := unfinished_companions(self.path)):
+                # rosbags would not look into them
+                raise FrameSourceError(f"recording was killed and left {companions[0].name}")
+            with Ros2Reader(self.path) as reader2:
+                yield reader2

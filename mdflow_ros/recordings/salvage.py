@@ -1,0 +1,34 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of a bag file that the regular readers refuse: truncated, without index, damaged in the middle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mdflow_ros.recordings.bag_message import RawMessage, decompress_file
+from mdflow_ros.recordings.salvage_mcap import salvage_mcap
+from mdflow_ros.recordings.salvage_ros1 import salvage_ros1
+from mdflow_ros.recordings.salvage_sqlite import salvage_sqlite
+
+
+def salvage_messages(path: Path, losses: list[str]) -> Iterator[RawMessage]:
+    """Yield what is whole of a bag file, in file order, at most one chunk in memory.
+
+    Args:
+        path: ``.mcap``, ``.db3``, ``.bag``, ``.bag.active``, or one of the first two as ``.zstd``.
+        losses: gets a note on each stretch that could not be read.
+    """
+    if path.suffix == ".zstd":
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder, path.stem)
+            decompress_file(path, plain)
+            yield from salvage_messages(plain, losses)
+    elif path.suffix == ".mcap":
+        yield from salvage_mcap(path, losses)
+    elif path.suffix == ".db3":
+        yield from salvage_sqlite(path, losses)
+    else:
+        yield from salvage_ros1(path, losses)

@@ -1,0 +1,102 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of an MCAP file whose index is missing or wrong: records in file order, up to the first that is cut off.
+
+Format: https://mcap.dev/spec
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from binascii import crc32
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from mdflow_ros.recordings.bag_message import RawMessage, canonical_type
+from mdflow_ros.recordings.salvage_compression import decompress_intact
+
+MAGIC = b"\x89MCAP0\r\n"
+SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
+LAST_OPCODE = 0x0F
+
+
+def salvage_mcap(path: Path, losses: list[str]) -> Iterator[RawMessage]:
+    """Yield the messages in file order; ``losses`` gets a note on each stretch that could not be read."""
+    schemas: dict[int, str] = {}
+    channels: dict[int, tuple[str, str]] = {}
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            losses.append("it does not begin like an MCAP file")
+            return
+        for opcode, content in _records(file, losses):
+            if opcode == DATA_END:
+                return
+            inner = _chunk_records(content, losses) if opcode == CHUNK else [(opcode, content)]
+            for inner_opcode, record in inner:
+                message = _interpret(inner_opcode, record, schemas, channels)
+                if message is not None:
+                    yield message
+
+
+def _records(file: BinaryIO, losses: list[str]) -> Iterator[tuple[int, bytes]]:
+    """Yield (opcode, content) of the top-level records; the last one may be cut off."""
+    size = os.fstat(file.fileno()).st_size
+    while (position := file.tell()) < size:
+        head = file.read(9)
+        opcode, length = struct.unpack("<BQ", head) if len(head) == 9 else (0, 0)
+        if not 1 <= opcode <= LAST_OPCODE and not opcode >= 0x80:  # 0x80 and above are private records
+            if head != MAGIC:
+                losses.append(f"nothing makes sense after byte {position}; {size - position} bytes lost")
+            return
+        missing = position + 9 + length - size
+        if missing > 0:
+            losses.append(f"cut off after byte {position}, in a record of {length} bytes")
+            if opcode != CHUNK:
+                return
+        yield opcode, file.read(length)
+
+
+def _chunk_records(chunk: bytes, losses: list[str]) -> Iterator[tuple[int, bytes]]:
+    """Yield (opcode, content) of the whole records of a chunk that may be cut off at its end."""
+    if len(chunk) < 32:
+        return
+    uncompressed_size, checksum, name_length = struct.unpack_from("<QII", chunk, 16)
+    compression = chunk[32 : 32 + name_length].decode("ascii", "replace")
+    body = decompress_intact(chunk[40 + name_length :], compression)
+    if len(body) == uncompressed_size and checksum and crc32(body) != checksum:
+        losses.append(f"a chunk of {len(body)} bytes fails its checksum and was left out")
+        return
+    if len(body) < uncompressed_size:
+        losses.append(f"{uncompressed_size - len(body)} of {uncompressed_size} bytes of a chunk are lost")
+    position = 0
+    while position + 9 <= len(body):
+        opcode, length = struct.unpack_from("<BQ", body, position)
+        position += 9 + length
+        if position <= len(body):
+            yield opcode, body[position - length : position]
+
+
+def _interpret(
+    opcode: int, record: bytes, schemas: dict[int, str], channels: dict[int, tuple[str, str]]
+) -> RawMessage | None:
+    """Note a schema or channel, or return a message of a channel that was noted."""
+    try:
+        if opcode == SCHEMA:
+            schemas[struct.unpack_from("<H", record)[0]] = _string(record, 2)
+        elif opcode == CHANNEL:
+            channel, schema = struct.unpack_from("<HH", record)
+            channels[channel] = (_string(record, 4), canonical_type(schemas.get(schema, "")))
+        elif opcode == MESSAGE:
+            channel, _, log_time = struct.unpack_from("<HIQ", record)
+            if channel in channels:
+                return RawMessage(*channels[channel], log_time, record[22:])
+    except (struct.error, UnicodeDecodeError):  # a damaged record; those after it may be whole
+        pass
+    return None
+
+
+def _string(record: bytes, position: int) -> str:
+    (length,) = struct.unpack_from("<I", record, position)
+    return record[position + 4 : position + 4 + length].decode()

@@ -1,3 +1,0 @@
-# Copyright 2026 The mdflow_ros Authors
-# SPDX-License-Identifier: Apache-2.0
-"""The store of deployed models, and how a running node is given another one."""

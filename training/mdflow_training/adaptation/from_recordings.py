@@ -1,0 +1,104 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Adapt the teacher to recordings: from bags, videos or images to an adapted model and its report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_ros.model.card import ModelError, Preprocessing
+from mdflow_ros.model.weights import load_weights
+from mdflow_training.adaptation.config import AdaptationConfig
+from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
+from mdflow_training.engine.distributed import Context, reduce_mean
+from mdflow_training.engine.loop import State
+from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
+from mdflow_training.frames.sequences import FramePairs
+from mdflow_training.judging.held_out_metrics import truth_in
+from mdflow_training.report.comparison import Report
+from mdflow_training.report.outcome import conclude, conclude_without_pairs, split_held_out
+
+CPU_CONFIG = Path(__file__).parents[1] / "configs" / "adapt_cpu.yaml"
+
+
+def load_teacher(model: Path) -> State:
+    """Return the weights of a deployable model.
+
+    Raises:
+        ModelError: it cannot be read, or is of a kind that cannot be adapted.
+    """
+    weights, card = load_weights(model)
+    if not card.cost_volume_normalization or card.preprocessing is not Preprocessing.RGB_SCALAR_MEAN:
+        raise ModelError(
+            f"{model} was trained without cost-volume normalisation or for other images; adapt the bundled model, or "
+            "one that was adapted from it"
+        )
+    return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+
+
+def prepare_together(sources: list[str], folder: Path, config: AdaptationConfig, context: Context) -> PreparedPairs:
+    """Decode recordings in the main process, then let the others read what it left."""
+    if context.is_main:
+        prepared = prepare_pairs(sources, folder, config.frames)
+    reduce_mean(torch.zeros(1, device=context.device))
+    if not context.is_main:
+        prepared = prepare_pairs(sources, folder, config.frames, progress=False)
+    return prepared
+
+
+def adapt_from_recordings(
+    sources: list[str], out: Path, config: AdaptationConfig, model: Path, context: Context, truth: Path | None = None
+) -> Report | None:
+    """Go from recordings to an adapted teacher in ``out`` and the report on it, which the main process returns.
+
+    Raises:
+        ValueError: recordings, settings or model cannot be used; the text names the fix.
+        OSError: a file cannot be read or written.
+    """
+    start = time.monotonic()
+    teacher = load_teacher(model)
+    try:
+        prepared = prepare_together(sources, out / "frames", config, context)
+    except NotEnoughFrames as error:
+        return conclude_without_pairs(error, sources, out) if context.is_main else None
+    if context.is_main:
+        print(prepared.summary)
+        print(f"  see {prepared.contact_sheet}", flush=True)
+        if context.device.type == "cpu" and config.rounds and config.student.name.startswith("raft"):
+            print(
+                f"no GPU: {config.student.name} learns slowly here; --config {CPU_CONFIG} is made for that", flush=True
+            )
+    to_choose_by, to_report_on = split_held_out(prepared.held_out)
+    check_size(prepared.training)
+    flows = truth_in(truth, to_report_on) if truth is not None and context.is_main else None
+    result = adapt(teacher, prepared.training, to_choose_by, config, out, context)
+    if not context.is_main:
+        return None
+    print_decisions(result)
+    return conclude(result, to_report_on, sources, config, model, out, time.monotonic() - start, flows)
+
+
+def check_size(pairs: FramePairs) -> None:
+    """Refuse, before hours of training, frames that no deployed model can estimate the flow of.
+
+    Raises:
+        ValueError: the first frames are too small.
+    """
+    height, width = pairs[0][0].shape[:2]
+    if min(height, width) < SIZE_MULTIPLE:
+        raise ValueError(
+            f"the frames have {width}x{height} pixels, the network needs {SIZE_MULTIPLE}x{SIZE_MULTIPLE} at least: "
+            "record larger ones"
+        )
+
+
+def print_decisions(result: AdaptationResult) -> None:
+    """Say what was decided on the way."""
+    for note in result.notes:
+        print(note)
+    if result.stopped is not None:
+        print(f"stopped early: {result.stopped}")

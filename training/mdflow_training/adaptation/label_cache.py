@@ -1,0 +1,92 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pseudo-labels, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mdflow_training.engine.batches import Batch
+
+LONGEST = 1000.0
+"""Components are cut to this many pixels: half precision cannot hold any number, and no loss uses such labels."""
+
+
+class Labels(NamedTuple):
+    """Labels of N pairs, stacked directions."""
+
+    flow: Tensor
+    """``(2N, 2, H, W)`` pixels, rounded to half precision (1/64 px at 20 px)."""
+    mask: Tensor
+    """``(2N, 1, H, W)``, 1 where the flow may be learned."""
+    visible: Tensor
+    """``(N,)``: share of the pixels that are visible in the other frame."""
+
+
+Labeller = Callable[[Tensor, Tensor], Labels]
+"""Labels one pair from its frames (1, 3, H, W)."""
+
+
+class LabelCache:
+    """A labeller that remembers.
+
+    Pairs are labelled one at a time, so that a label does not depend on the batch in which it is first needed. What
+    does not fit into the budget is computed, and rounded, again each time.
+
+    Args:
+        labeller: computes the labels of one pair.
+        folder: where files go; must not hold labels of another labeller.
+        budget: bytes of disk space.
+        pixels: height times width of training, to foresee the size of a label.
+    """
+
+    def __init__(self, labeller: Labeller, folder: Path, budget: float, pixels: int) -> None:
+        self.labeller, self.folder = labeller, folder
+        self.capacity = int(budget / (pixels * (2 * 2 * 2 + 2 / 8) + 1024))
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, batch: Batch) -> Labels:
+        """Return the labels of a batch, on the device of its images."""
+        labels = [self._label(*sample) for sample in zip(batch.indices, batch.first, batch.second, strict=True)]
+        flows = [torch.stack([label.flow[side] for label in labels]) for side in (0, 1)]
+        masks = [torch.stack([label.mask[side] for label in labels]) for side in (0, 1)]
+        return Labels(torch.cat(flows), torch.cat(masks), torch.cat([label.visible for label in labels]))
+
+    def clear(self) -> None:
+        """Delete the files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _label(self, index: int, first: Tensor, second: Tensor) -> Labels:
+        path = self.folder / f"{index:08d}.npz"
+        if path.exists():
+            return _load(path, first.device)
+        label = self.labeller(first[None], second[None])
+        label = label._replace(flow=label.flow.clamp(-LONGEST, LONGEST).half().float(), mask=label.mask.round())
+        if index < self.capacity:
+            _save(path, label)
+        return label
+
+
+def _save(path: Path, label: Labels) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    mask = np.packbits(label.mask.bool().cpu().numpy(), axis=-1)
+    flow: NDArray[np.float16] = label.flow.half().cpu().numpy()
+    with aside.open("wb") as stream:
+        np.savez(stream, flow=flow, mask=mask, visible=label.visible.cpu().numpy())
+    aside.replace(path)
+
+
+def _load(path: Path, device: torch.device) -> Labels:
+    with np.load(path) as stored:
+        flow = torch.from_numpy(stored["flow"]).to(device).float()
+        mask = torch.from_numpy(np.unpackbits(stored["mask"], axis=-1, count=flow.shape[-1])).to(device).float()
+        return Labels(flow, mask, torch.from_numpy(stored["visible"]).to(device))

@@ -1,0 +1,343 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""MDFlow: from frame pairs without labels to an adapted teacher, through all stages and rounds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdflow_ros.core.resizing import resize_image
+from mdflow_training.adaptation.config import AdaptationConfig, ConfigError
+from mdflow_training.adaptation.label_cache import LabelCache
+from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
+from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeller
+from mdflow_training.adaptation.unsupervised import UnsupervisedObjective
+from mdflow_training.engine.batches import FramePairs, to_tensor, training_size
+from mdflow_training.engine.checkpoint import save_state
+from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.loop import Run, StageResult, State, run_stage
+from mdflow_training.engine.seeds import derive_seed
+from mdflow_training.judging.label_free_score import LabelFreeScore, validate
+from mdflow_training.losses.census import Census, estimate_noise
+from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, freeze, initialize_for_scratch
+from mdflow_training.networks.students import build_student, load_core
+
+RUN_NAME = "run.json"
+"""What a run was started with."""
+
+
+@dataclass
+class AdaptationResult:
+    """What an adaptation made.
+
+    Attributes:
+        teacher_state: the adapted teacher: the last that passed the label-free check, or the last without a gate.
+        chosen: its name among ``teachers``.
+        teachers: every teacher on the way, by name: ``initial``, ``stage1``, ``round1/stage3``, ..., ``control``.
+        student_state: the last student, if there was one.
+        scores: the label-free score of every teacher and student (``round1/stage2``).
+        notes: what was decided on the way, and why.
+        stopped: why a guard stopped the adaptation early, or None.
+        size: height and width of training.
+    """
+
+    teacher_state: State
+    chosen: str
+    teachers: dict[str, State] = field(default_factory=dict)
+    student_state: State | None = None
+    scores: dict[str, LabelFreeScore] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    stopped: str | None = None
+    size: tuple[int, int] = (0, 0)
+
+
+def adapt(
+    teacher_state: Mapping[str, Tensor],
+    training_pairs: FramePairs,
+    validation_pairs: FramePairs,
+    config: AdaptationConfig,
+    run_folder: Path,
+    context: Context,
+) -> AdaptationResult:
+    """Adapt a teacher to the world that the pairs show, or go on where a killed run was.
+
+    Called again with the same arguments, it finishes what an earlier call began, with exactly the result that an
+    uninterrupted run has.
+
+    Args:
+        teacher_state: weights of a FastFlowNet with cost-volume normalisation, by official names.
+        training_pairs: what to learn from.
+        validation_pairs: held out: only the label-free check sees them.
+        config: all settings.
+        run_folder: gets checkpoints, logs, labels while they are needed, and ``adaptation.json``.
+        context: which process this is.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings, weights or data.
+        ValueError: there are no pairs, or weights do not fit.
+    """
+    if len(training_pairs) == 0 or len(validation_pairs) == 0:
+        raise ValueError(
+            "adaptation needs pairs of frames, both to learn from and held out: record a longer drive, or change "
+            "frames.held_out_share"
+        )
+    size = training_size(training_pairs[0][0].shape[:2], config)
+    _claim_folder(run_folder, _identity(teacher_state, training_pairs, validation_pairs, config), context)
+    adaptation = _Adaptation(teacher_state, Run(config, run_folder, context, training_pairs, size), validation_pairs)
+    result = adaptation.run_all()
+    if context.is_main:
+        _write_summary(run_folder, result)
+    return result
+
+
+class _Adaptation:
+    """The teachers so far, and how the next one is made."""
+
+    def __init__(self, teacher_state: Mapping[str, Tensor], run: Run, validation_pairs: FramePairs) -> None:
+        self.run, self.config, self.validation_pairs = run, run.config, validation_pairs
+        self.score_file = run.folder / "scores.json"
+        self.known_scores = _read_json(self.score_file) if self.score_file.exists() else {}
+        state = self._initial_teacher(teacher_state)
+        self.result = AdaptationResult(state, "initial", {"initial": state}, size=run.size)
+        noise = measure_noise(run.pairs, run.size) if run.config.census_noise == "auto" else run.config.census_noise
+        self.census = Census.for_noise(noise)
+        self.result.notes.append(f"camera noise: {noise:.1f} grey levels; {self.census}")
+
+    def run_all(self) -> AdaptationResult:
+        """Run stage 1, then rounds of stages 2 and 3 while they help, then the control."""
+        if self.config.rounds:
+            self._new_student(self.result.teacher_state)  # a student that cannot be built fails now, not hours later
+        self._score("initial", self._teacher(self.result.teacher_state))
+        self._stage1()
+        base, student, stage3_runs = self.result.teacher_state, None, 0
+        for number in range(1, self.config.rounds + 1):
+            student = self._stage2(number, student)
+            if student is None:
+                break
+            stage3_runs = number
+            if not self._stage3(number, student):
+                break
+        if self.config.control:
+            self._control(base, stage3_runs)
+        return self.result
+
+    def _stage1(self) -> None:
+        seed = derive_seed(self.config.seed, "stage1")
+        objective = UnsupervisedObjective(self.config.stage1, self.config.stage2.selection, seed, self.census)
+        network = self._teacher(self.result.teacher_state)
+        self._consider(
+            "stage1", run_stage("stage1", network, objective, self.config.stage1.optimization, seed, self.run)
+        )
+
+    def _stage2(self, number: int, student: FlowNetwork | None) -> FlowNetwork | None:
+        """Train the student; return it if it may teach."""
+        if self.result.stopped is not None:
+            return None
+        name, settings = f"round{number}/stage2", self.config.stage2
+        seed = derive_seed(self.config.seed, name)
+        student = self._new_student(self.result.teacher_state) if student is None else student.requires_grad_(True)
+        labels = self._labels(name, self._teacher(self.result.teacher_state))
+        objective = TeacherToStudentObjective(settings, labels, seed, self.census)
+        stage = run_stage(name, student, objective, settings.optimization, seed, self.run)
+        self._discard(labels)
+        self.result.student_state = stage.state
+        score = self._score(name, student)
+        if stage.stopped is not None:
+            self.result.stopped = stage.stopped
+            return None
+        teacher_score, validation = self.result.scores[self.result.chosen], self.config.validation
+        compared = f"label-free error {score.error:.4f}, its teacher's {teacher_score.error:.4f}"
+        if validation.gate and not score.is_better_than(teacher_score, -validation.student_tolerance):
+            self.result.notes.append(
+                f"round {number}: the student ({compared}) is too poor, so it does not teach; more "
+                "stage2.optimization.steps may help"
+            )
+            return None
+        self.result.notes.append(f"round {number}: the student ({compared}) teaches")
+        return student
+
+    def _stage3(self, number: int, student: FlowNetwork) -> bool:
+        """Train the teacher with the student's labels; tell whether it is the best so far."""
+        name, settings = f"round{number}/stage3", self.config.stage3
+        seed = derive_seed(self.config.seed, name)
+        labels = self._labels(name, student)
+        objective = StudentToTeacherObjective(settings, self.config.stage2.selection, labels, seed, self.census)
+        begin = student.core.state_dict() if settings.start_from == "student" else self.result.teacher_state
+        network = self._teacher(begin)
+        stage = run_stage(name, network, objective, settings.optimization, seed, self.run)
+        self._discard(labels)
+        return self._consider(name, stage)
+
+    def _control(self, base: State, rounds: int) -> None:
+        """Continue stage 1 as stage 3 went: same updates, samples and augmentations, but the teacher's own labels."""
+        settings, state = self.config.stage3, base
+        optimization = settings.optimization.model_copy(update={"steps": self.config.teacher_updates})
+        for number in range(1, rounds + 1):
+            seed = derive_seed(self.config.seed, f"round{number}/stage3")
+            objective = UnsupervisedObjective(settings, self.config.stage2.selection, seed, self.census)
+            network = self._teacher(state)
+            stage = run_stage(f"control/round{number}", network, objective, optimization, seed, self.run)
+            state = stage.state
+            if stage.stopped is not None:
+                self.result.notes.append(stage.stopped)
+                break
+        if rounds:
+            self.result.teachers["control"] = state
+            control, chosen = self._score("control", self._teacher(state)), self.result.scores[self.result.chosen]
+            merit = "did as well without a student" if control.error <= chosen.error else "did worse without a student"
+            self.result.notes.append(f"control: label-free error {control.error:.4f}: as many updates {merit}")
+
+    def _consider(self, name: str, stage: StageResult) -> bool:
+        """Score a new teacher, keep it if it earns its place, and tell whether it is the best so far."""
+        scores, validation = self.result.scores, self.config.validation
+        best = min(scores[teacher].error for teacher in self.result.teachers)
+        before = scores[self.result.chosen]
+        self.result.teachers[name] = stage.state
+        score = self._score(name, self._teacher(stage.state))
+        self.result.stopped = stage.stopped
+        tolerance = 0.0 if name == "stage1" else validation.teacher_tolerance
+        good = score.is_better_than(scores["initial"], validation.minimum_gain) and score.error < best * (1 + tolerance)
+        kept = good if validation.gate else stage.stopped is None
+        improved = score.error < best if validation.gate else kept
+        verdict = "is kept" if kept else f"is not kept: {self.result.chosen} stays"
+        if kept and not improved:
+            verdict += ": so small a difference may be in favour of the other (validation.teacher_tolerance)"
+        self.result.notes.append(
+            f"{name}: label-free error {before.error:.4f} -> {score.error:.4f}, the teacher {verdict}"
+        )
+        if kept:
+            self.result.chosen, self.result.teacher_state = name, stage.state
+        return kept and improved and stage.stopped is None
+
+    def _score(self, name: str, network: FlowNetwork) -> LabelFreeScore:
+        if name not in self.known_scores:
+            run = self.run
+            score = validate(network, self.validation_pairs, run.size, self.config.validation, run.context, self.census)
+            self.known_scores[name] = score._asdict()
+            if run.context.is_main:
+                write_text(self.score_file, json.dumps(self.known_scores, indent=2))
+        self.result.scores[name] = LabelFreeScore(**self.known_scores[name])
+        return self.result.scores[name]
+
+    def _labels(self, name: str, network: FlowNetwork) -> LabelCache:
+        settings, budget = self.config.stage2, self.config.execution.label_cache_gigabytes * 1e9
+        freeze(network)
+        labeller = matches_labeller(network, settings.selection, settings.occlusion, self.census)
+        return LabelCache(labeller, self.run.folder / name / "labels", budget, self.run.size[0] * self.run.size[1])
+
+    def _discard(self, labels: LabelCache) -> None:
+        if self.run.context.is_main:
+            labels.clear()
+
+    def _initial_teacher(self, state: Mapping[str, Tensor]) -> State:
+        if self.config.initial_teacher == "given":
+            return {name: value.detach().cpu().clone() for name, value in state.items()}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.config.seed, "teacher"))
+            network = FastFlowNetwork()
+            initialize_for_scratch(network)
+        return dict(network.core.state_dict())
+
+    def _teacher(self, state: State) -> FastFlowNetwork:
+        network = FastFlowNetwork(self.run.autocast)
+        load_core(network.core, state, "of the teacher")
+        return network.to(self.run.context.device)
+
+    def _new_student(self, teacher_state: State) -> FlowNetwork:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.config.seed, "student"))
+            student = build_student(self.config.student, teacher_state, self.run.autocast)
+        return student.to(self.run.context.device)
+
+
+def measure_noise(pairs: FramePairs, size: tuple[int, int], samples: int = 16) -> float:
+    """Estimate the camera's noise from frames all over a recording, at the size of training (see `estimate_noise`)."""
+    count = min(len(pairs), samples)
+    frames = [pairs[index * len(pairs) // count][0] for index in range(count)]
+    images = torch.stack([torch.from_numpy(resize_image(frame, size[::-1])) for frame in frames])
+    return estimate_noise(to_tensor(images, torch.device("cpu")))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside and put it in place."""
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(text)
+    aside.replace(path)
+
+
+def _identity(
+    teacher_state: Mapping[str, Tensor], training: FramePairs, validation: FramePairs, config: AdaptationConfig
+) -> dict[str, Any]:
+    """Describe all that a run's result depends on."""
+    digest = hashlib.sha256()
+    for name, value in sorted(teacher_state.items()):
+        digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+    return {
+        "config": config.learned(),
+        "teacher": digest.hexdigest(),
+        "training_pairs": _describe(training),
+        "validation_pairs": _describe(validation),
+    }
+
+
+def _describe(pairs: FramePairs) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for index in (0, len(pairs) // 2, len(pairs) - 1):
+        for image in pairs[index]:
+            digest.update(np.ascontiguousarray(image).tobytes())
+    return {"count": len(pairs), "samples_sha256": digest.hexdigest()}
+
+
+def _claim_folder(folder: Path, identity: dict[str, Any], context: Context) -> None:
+    path = folder / RUN_NAME
+    identity = json.loads(json.dumps(identity))
+    if path.exists():
+        stored = _read_json(path)
+        differences = _differences(stored, identity)
+        if differences:
+            raise ConfigError(
+                f"{folder} holds a run that was started differently: {'; '.join(differences)}. "
+                "Go on with what it was started with, or choose another folder"
+            )
+    elif context.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(identity, indent=2))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete its folder, or choose another one") from error
+
+
+def _differences(stored: Any, given: Any, name: str = "") -> list[str]:
+    if isinstance(stored, dict) and isinstance(given, dict):
+        names = sorted(stored.keys() | given.keys())
+        return [
+            difference
+            for key in names
+            for difference in _differences(stored.get(key), given.get(key), f"{name}.{key}".strip("."))
+        ]
+    return [] if stored == given else [f"{name.removeprefix('config.')} was {stored}, now {given}"]
+
+
+def _write_summary(folder: Path, result: AdaptationResult) -> None:
+    summary = {
+        "chosen": result.chosen,
+        "stopped": result.stopped,
+        "notes": result.notes,
+        "size": result.size,
+        "scores": {name: score._asdict() for name, score in result.scores.items()},
+    }
+    write_text(folder / "adaptation.json", json.dumps(summary, indent=2))
+    save_state(folder / "teacher.pt", {"state_dict": result.teacher_state, "cost_volume_normalization": True})

@@ -1,0 +1,49 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stage 3: the teacher learns from the student, and goes on learning from the images (multi-target learning)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mdflow_training.adaptation.config import SelectionSettings, Stage3Settings
+from mdflow_training.adaptation.label_cache import Labels
+from mdflow_training.adaptation.unsupervised import UnsupervisedObjective
+from mdflow_training.engine.batches import Batch
+from mdflow_training.losses.census import Census
+
+
+class StudentToTeacherObjective(UnsupervisedObjective):
+    """Stage 1's terms with the student's flow as label, masked by the teacher's current occlusion.
+
+    Args:
+        settings: of the stage.
+        selection: with which ``student_reliable`` masks were made, and for the panels.
+        labels: the frozen student's, of the clean pairs.
+        seed: of the augmentation.
+        census: how to compare images.
+    """
+
+    def __init__(
+        self,
+        settings: Stage3Settings,
+        selection: SelectionSettings,
+        labels: Callable[[Batch], Labels],
+        seed: int,
+        census: Census,
+    ) -> None:
+        super().__init__(settings, selection, seed, census)
+        self.label_mask, self.student_labels = settings.label_mask, labels
+
+    def labels(self, batch: Batch, flow: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """See `UnsupervisedObjective.labels`."""
+        student = self.student_labels(batch)
+        masks = {"teacher_visible": visible, "student_reliable": student.mask, "all": torch.ones_like(visible)}
+        return student.flow, masks[self.label_mask]
+
+    def student_flow(self, label: Tensor) -> Tensor | None:
+        """See `UnsupervisedObjective.student_flow`."""
+        return label

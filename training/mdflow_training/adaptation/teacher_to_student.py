@@ -1,0 +1,84 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stage 2: the student learns the teacher's reliable matches, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mdflow_training.adaptation.config import SelectionSettings, Stage2Settings, VisibilityMethod
+from mdflow_training.adaptation.label_cache import LabelCache, Labeller, Labels
+from mdflow_training.adaptation.panels import draw_panel
+from mdflow_training.augmentation.augmentor import augmentation_of
+from mdflow_training.engine.batches import Batch
+from mdflow_training.engine.distributed import unwrap
+from mdflow_training.engine.loop import Outcome
+from mdflow_training.losses.census import Census
+from mdflow_training.losses.distillation import sequence_loss
+from mdflow_training.losses.match_selection import select_matches
+from mdflow_training.networks.directions import stack_directions
+from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
+
+
+def matches_labeller(
+    network: FlowNetwork, selection: SelectionSettings, occlusion: VisibilityMethod, census: Census
+) -> Labeller:
+    """Return a labeller: the flow of a frozen network, masked by its reliable matches."""
+
+    @torch.no_grad()
+    def label(first: Tensor, second: Tensor) -> Labels:
+        source = stack_directions(first, second)
+        flow = full_resolution(network(first, second)[-1], source.shape[-2:])
+        matches = select_matches(source, flow, selection, occlusion, census)
+        return Labels(flow, matches.reliable, matches.visible.mean().view(1))
+
+    return label
+
+
+class TeacherToStudentObjective:
+    """L_sup of the student on the augmented pair; there is no photometric and no smoothness term.
+
+    Args:
+        settings: of the stage.
+        labels: the frozen teacher's, of the clean pairs.
+        seed: of the augmentation.
+        census: how to compare images, for the panels.
+    """
+
+    def __init__(self, settings: Stage2Settings, labels: LabelCache, seed: int, census: Census) -> None:
+        self.settings, self.labels, self.seed, self.census = settings, labels, seed, census
+
+    def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
+        """See `Objective`."""
+        clean = stack_directions(batch.first, batch.second)
+        labels = self.labels(batch)
+        augmentation = augmentation_of(batch, self.settings.augmentation, self.seed)
+        first, second = augmentation.images(clean).chunk(2)
+        label, mask = augmentation.flow(labels.flow), augmentation.mask(labels.mask)
+        predictions = network(first, second)
+        loss = sequence_loss(predictions, label, mask, self.settings.sequence_decay, self.settings.error)
+        figures = {"visible": labels.visible.mean(), "reliable": labels.mask.mean()}
+
+        def draw() -> NDArray[np.uint8]:
+            rule, occlusion = self.settings.selection, self.settings.occlusion
+            matches = select_matches(clean, labels.flow, rule, occlusion, self.census)
+            with torch.no_grad():
+                student_flow = full_resolution(unwrap(network)(batch.first, batch.second)[-1], clean.shape[-2:])
+            return draw_panel(clean, labels.flow, student_flow, matches, rule.threshold)
+
+        return Outcome(loss, figures, draw)
+
+    def observe(self, figures: dict[str, float], progress: float) -> None:
+        """See `Objective`; this one keeps nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Objective`."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Objective`."""

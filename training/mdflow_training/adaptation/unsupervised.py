@@ -1,0 +1,137 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Stage 1: the teacher learns from the images alone, and from its own flow on the augmented pair."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mdflow_training.adaptation.config import (
+    DistillationSettings,
+    SelectionSettings,
+    TeacherStageSettings,
+    UnsupervisedSettings,
+)
+from mdflow_training.adaptation.panels import draw_panel
+from mdflow_training.augmentation.augmentor import augmentation_of
+from mdflow_training.engine.batches import Batch
+from mdflow_training.engine.loop import Outcome
+from mdflow_training.losses.census import Census
+from mdflow_training.losses.distillation import sequence_loss
+from mdflow_training.losses.match_selection import select_matches
+from mdflow_training.losses.occlusion import OcclusionMask
+from mdflow_training.losses.unsupervised import photometric_loss, smoothness_loss
+from mdflow_training.networks.directions import stack_directions, swap_directions
+from mdflow_training.networks.flow_network import full_resolution
+
+
+def ramp(settings: DistillationSettings, progress: float) -> float:
+    """Return the weight of the distillation term at this share of the stage."""
+    if progress < settings.start:
+        return 0.0
+    if settings.ramp == 0:
+        return settings.weight
+    return settings.weight * min(1.0, (progress - settings.start) / settings.ramp)
+
+
+def unsupervised_loss(
+    source: Tensor, flows: list[Tensor], visible: Tensor, settings: UnsupervisedSettings, census: Census
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return L_ph + lambda_sm L_sm of both directions, and both terms.
+
+    Args:
+        source: RGB ``(2N, 3, H, W)`` in [0, 1], stacked, not augmented.
+        flows: of the network, stacked, best last.
+        visible: ``(2N, 1, H, W)``.
+        settings: the weights.
+        census: how to compare.
+    """
+    prepared = census.prepare(source)
+    target = swap_directions(prepared)
+    photometric = source.new_zeros(())
+    for flow, weight in zip(reversed(flows), settings.level_weights, strict=False):
+        flow = full_resolution(flow, source.shape[-2:])
+        photometric = photometric + weight * photometric_loss(prepared, target, flow, visible, census)
+    smoothness = smoothness_loss(source, flows[-1], settings.smoothness_order, settings.edge_sensitivity)
+    return photometric + settings.smoothness * smoothness, {"photometric": photometric, "smoothness": smoothness}
+
+
+class UnsupervisedObjective:
+    """L_ph + lambda_sm L_sm on the clean pair, and lambda_sup L_sup on the augmented one.
+
+    The label is the teacher's own flow on the clean pair, masked by its own occlusion; both without gradient.
+
+    Args:
+        settings: of the stage.
+        selection: only for the panels, which show what would be reliable.
+        seed: of the augmentation.
+        census: how to compare images.
+    """
+
+    def __init__(self, settings: TeacherStageSettings, selection: SelectionSettings, seed: int, census: Census) -> None:
+        self.settings, self.selection, self.seed, self.census = settings, selection, seed, census
+        self.occlusion = OcclusionMask(settings.occlusion)
+
+    def labels(self, batch: Batch, flow: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the label and its mask, stacked, for the clean pair.
+
+        Args:
+            batch: the clean pairs.
+            flow: the teacher's, ``(2N, 2, H, W)``, without gradient.
+            visible: the teacher's occlusion mask.
+        """
+        return flow, visible
+
+    def student_flow(self, label: Tensor) -> Tensor | None:
+        """Return the student's flow for the panel, if there is a student."""
+        return None
+
+    def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
+        """See `Objective`."""
+        source = stack_directions(batch.first, batch.second)
+        weight = ramp(self.settings.distillation, progress)
+        terms = self.settings.unsupervised
+        with torch.no_grad() if terms.weight == 0 else contextlib.nullcontext():
+            flows = network(batch.first, batch.second)
+        flow = full_resolution(flows[-1], source.shape[-2:]).detach()
+        visible, share = self.occlusion(flow)
+        loss, figures = unsupervised_loss(source, flows, visible, terms, self.census)
+        loss = terms.weight * loss
+        label, mask = self.labels(batch, flow, visible)
+        if weight > 0:
+            distillation = self._distillation(network, batch, label, mask)
+            figures["distillation"] = distillation
+            loss = loss + weight * distillation
+        figures["visible"] = visible.mean()
+        figures["checked_visible"] = share
+
+        def draw() -> NDArray[np.uint8]:
+            matches = select_matches(source, flow, self.selection, self.settings.occlusion.method, self.census)
+            return draw_panel(source, flow, self.student_flow(label), matches, self.selection.threshold)
+
+        return Outcome(loss, figures, draw, ramped_weight=weight)
+
+    def _distillation(self, network: nn.Module, batch: Batch, label: Tensor, mask: Tensor) -> Tensor:
+        augmentation = augmentation_of(batch, self.settings.augmentation, self.seed)
+        source = augmentation.images(stack_directions(batch.first, batch.second))
+        label, mask = augmentation.flow(label), augmentation.mask(mask)
+        settings = self.settings.distillation
+        return sequence_loss(network(*source.chunk(2)), label, mask, settings.sequence_decay, settings.error)
+
+    def observe(self, figures: dict[str, float], progress: float) -> None:
+        """See `Objective`."""
+        self.occlusion.observe(figures["checked_visible"], progress)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Objective`."""
+        return self.occlusion.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Objective`."""
+        self.occlusion.load_state_dict(state)

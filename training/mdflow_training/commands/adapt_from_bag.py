@@ -1,0 +1,108 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Adapt the teacher to a robot's world from its own recordings, without labels.
+
+    python training/adapt_from_bag.py robot.mcap
+    python training/adapt_from_bag.py 'bag:drive_*/#/camera/image_raw' video:walk.mp4 --out adaptations/garage \
+        --config my.yaml --set stage1.optimization.steps=1000 --set student.name=raft_large
+    torchrun --nproc-per-node 4 training/adapt_from_bag.py robot.mcap
+
+Run the same command again to go on after an interruption. The folder gets the adapted ``teacher.onnx`` with its card,
+``report.html`` and ``report.json`` with the verdict, what was decided on the way and why (``adaptation.json``), loss
+curves (``tensorboard --logdir``) and a contact sheet of frames. ``--deploy`` gives an improved teacher to the running
+node. Exit status: 0 improved, 3 no change, 4 worse, 5 improved but not deployed as asked, 1 error, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from mdflow_ros.deployment.deploy import deploy
+from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
+from mdflow_ros.deployment.store import ModelStore
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
+from mdflow_training.adaptation.config import load_config
+from mdflow_training.adaptation.from_recordings import adapt_from_recordings
+from mdflow_training.engine.distributed import setup, teardown
+from mdflow_training.judging.verdict import Verdict
+from mdflow_training.report.comparison import Report
+from mdflow_training.report.outcome import ADAPTED_NAME
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+NOT_DEPLOYED = 5
+"""Exit status when the teacher improved, but the node did not get it."""
+
+
+def finish(report: Report, out: Path, node: str | None = None, store: Path | None = None) -> int:
+    """Say the verdict, and give an improved teacher to ``node``, by ``store``; returns the exit status."""
+    print(f"{report}\nsee {out / 'report.html'}", flush=True)
+    if report.verdict is not Verdict.IMPROVED:
+        if node is not None:
+            print("not deployed: the old model stays")
+        return report.verdict.exit_status
+    print(f"the adapted teacher is {out / ADAPTED_NAME}", flush=True)
+    if node is None or hand_over(out / ADAPTED_NAME, node, store):
+        return report.verdict.exit_status
+    return NOT_DEPLOYED
+
+
+def hand_over(model: Path, node: str, store: Path | None) -> bool:
+    """Deploy a model; if that fails, say why and how to do it later. Returns whether the node has it."""
+    try:
+        print(deploy(model, ModelStore(store), node))
+    except (ModelError, NodeError, OSError) as error:
+        later = ["deploy_model", str(model), "--node", node, *(["--store", str(store)] if store else [])]
+        print(f"error: not deployed: {error}\nto deploy it later: {shlex.join(later)}", file=sys.stderr)
+        return False
+    return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Adapt from the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", nargs="+", help="bag:PATH#/topic, video:PATH, images:FOLDER, or a path; globs too")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: adaptations/NAME OF THE FIRST SOURCE)")
+    parser.add_argument("--config", type=Path, help="YAML with the settings to change; training/configs has them all")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
+    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
+    parser.add_argument("--truth", type=Path, help="folder of true flows to report on, FIRST_SECOND.flo by the stamps")
+    parser.add_argument("--deploy", action="store_true", help="give an improved teacher to the running node")
+    parser.add_argument("--node", help=f"full name of that node (default: {DEFAULT_NODE})")
+    parser.add_argument("--store", type=Path, help="folder of deployed models (default: the user's data folder)")
+    options = parser.parse_args(arguments)
+    if not options.deploy and (options.node or options.store):
+        parser.error("--node and --store are for deploying: add --deploy")
+    out = options.out or Path("adaptations") / default_name(options.sources[0])
+    try:
+        node = full_node_name(options.node or DEFAULT_NODE) if options.deploy else None
+        config = load_config(options.config, options.set)
+        context = setup()
+        try:
+            report = adapt_from_recordings(options.sources, out, config, options.model, context, options.truth)
+        finally:
+            teardown()
+        return 0 if report is None else finish(report, out, node, options.store)
+    except (ValueError, OSError, NodeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; the same command goes on from where {out} is", file=sys.stderr)
+        return INTERRUPTED
+
+
+def default_name(source: str) -> str:
+    """Name a run by its recording: ``bag:/data/robot.mcap#/camera`` becomes ``robot``."""
+    path = source.split("#")[0]
+    kind, colon, rest = path.partition(":")
+    path = rest if colon and kind in ("bag", "video", "images") else path
+    stem = Path(path.rstrip("/")).name.split(".")[0]
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stem) or "run"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compare two models on recordings without labels: better, the same, or worse.
+
+    python training/adaptation_report.py robot.mcap --after adaptations/robot/teacher.onnx --out report
+    python training/adaptation_report.py robot.mcap --before A.onnx --after B.onnx --truth flows --out report
+
+Adaptation ends with such a report of its own. Writes ``report.html``, which holds its pictures, and ``report.json``.
+Exit status: 0 improved, 3 no change, 4 worse, 1 error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_training.frames.preparation import prepare_pairs
+from mdflow_training.judging.held_out_metrics import (
+    truth_in,
+)
+from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, MAXIMUM_PAIRS, compare_models, write_report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare from the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "sources", nargs="+", help="as frame_source.py has them; judged by their last 20 %%, which adaptation holds out"
+    )
+    parser.add_argument("--before", type=Path, default=BUNDLED_MODEL, help="the old model (default: bundled)")
+    parser.add_argument("--after", type=Path, required=True, help="the new model")
+    parser.add_argument("--control", type=Path, help="a model to compare the new one with, too")
+    parser.add_argument("--truth", type=Path, help="folder of true flows, FIRST_SECOND.flo by the stamps in ns")
+    parser.add_argument("--maximum-pairs", type=int, default=MAXIMUM_PAIRS, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
+    options = parser.parse_args(arguments)
+    if options.maximum_pairs < 1:
+        parser.error("--maximum-pairs must be at least 1")
+    models = {BEFORE: options.before, AFTER: options.after}
+    if options.control is not None:
+        models[CONTROL] = options.control
+    try:
+        pairs = prepare_pairs(options.sources, options.out / "frames").held_out
+        truth = truth_in(options.truth, pairs) if options.truth else None
+        report, frames = compare_models(models, pairs, truth, maximum_pairs=options.maximum_pairs)
+        write_report(report, frames, options.out)
+    except (ValueError, OSError, BackendError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{report}\nsee {options.out / 'report.html'}")
+    return report.verdict.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

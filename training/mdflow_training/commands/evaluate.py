@@ -1,0 +1,238 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure a model's flow and confidence on data sets with true flow."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
+from mdflow_ros.backends.selection import AUTO, BACKENDS
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
+from mdflow_training.evaluation.baselines import create_peers
+from mdflow_training.evaluation.datasets import Benchmarks, find_benchmarks
+from mdflow_training.evaluation.flow_evaluation import (
+    Confidence,
+    Estimate,
+    Evaluation,
+    Method,
+    PairListener,
+    evaluate_methods,
+    without_confidence,
+)
+from mdflow_training.evaluation.flow_files import Flow, Image, write_image
+from mdflow_training.evaluation.flow_pairs import LoadedPair
+from mdflow_training.evaluation.pictures import draw_evaluation
+from mdflow_training.evaluation.report import without_nan
+from mdflow_training.evaluation.table import format_table
+
+MODEL = "model"
+"""The model's name among the methods."""
+
+SYNTHETIC = "synthetic"
+NATIVE, MDFLOW = "native", "mdflow"
+
+EXIT_OK, EXIT_INCOMPLETE, EXIT_UNUSABLE = 0, 1, 2
+
+
+def mdflow_inference_size(image_size: Size) -> Size | None:
+    """Return the size at which MDFlow's own evaluation runs the network; sizes are ``(width, height)``.
+
+    That is 1024x448 on MPI Sintel and 1024x512 on KITTI, told by the sizes of their images. For other images there is
+    none, they run at their native size. Source: the evaluation scripts of ltkong218/MDFlow.
+    """
+    width, height = image_size
+    if (width, height) == (1024, 436):
+        return 1024, 448
+    if 1224 <= width <= 1242 and 370 <= height <= 376:
+        return 1024, 512
+    return None
+
+
+def model_method(model: Path, backend: str, protocol: str, threads: int) -> tuple[Method, dict[str, Any]]:
+    """Load a deployable model.
+
+    Returns:
+        The method, and what to report of the model.
+
+    Raises:
+        ModelError: the model is missing or damaged.
+        BackendUnavailable: the backend cannot run here.
+        BackendError: the backend cannot load the model.
+    """
+
+    @cache
+    def estimator(inference_size: Size | None) -> FlowEstimator:
+        return FlowEstimator(model, backend, inference_size, options=BackendOptions(threads=threads))
+
+    def estimate(first: Image, second: Image) -> tuple[Flow, Confidence | None]:
+        size = (first.shape[1], first.shape[0])
+        result = estimator(mdflow_inference_size(size) if protocol == MDFLOW else None).estimate(first, second)
+        return result.flow, result.confidence
+
+    loaded = estimator(None)
+    return estimate, {"name": loaded.card.name, "sha256": loaded.card.sha256, "backend": loaded.backend}
+
+
+def import_to(folder: Path, checkpoint: Path, preprocessing: Preprocessing) -> Path:
+    """Turn a ``.pth`` into a deployable model in ``folder`` and return it."""
+    from mdflow_training.networks.checkpoints import import_checkpoint
+
+    model = folder / f"{checkpoint.stem}.onnx"
+    import_checkpoint(checkpoint, model, preprocessing=preprocessing)
+    return model
+
+
+def find_data(spec: str) -> Benchmarks:
+    """Return the data sets of a folder, or the generated ones for ``synthetic`` and ``synthetic:COUNT``.
+
+    Raises:
+        OSError: there is no such folder.
+        ValueError: there are no pairs in the folder, or the count is no number above 0.
+    """
+    kind, _, count = spec.partition(":")
+    if kind != SYNTHETIC:
+        return find_benchmarks(Path(spec))
+    if count and not (count.isdecimal() and int(count) > 0):
+        raise ValueError(f"{spec}: how many pairs of each generated set? Write {SYNTHETIC}:20.")
+    from mdflow_training.evaluation.synthetic_benchmark import DEFAULT_COUNT, synthetic_sets
+
+    return Benchmarks(synthetic_sets(int(count or DEFAULT_COUNT)))
+
+
+def report_of(evaluation: Evaluation, problems: Sequence[str], about: dict[str, Any]) -> dict[str, Any]:
+    """Return the JSON report: the model's metrics are ``sets.NAME``, a peer's ``sets.NAME.peers.PEER``."""
+    sets = {}
+    for name, scores in evaluation.scores.items():
+        summaries = {method: score.summary() for method, score in scores.items()}
+        sets[name] = summaries.pop(MODEL) | ({"peers": summaries} if summaries else {})
+    return about | {"sets": sets, "problems": list(problems)}
+
+
+def prepare_outputs(report: Path, pictures: Path | None) -> None:
+    """Make the folders of what will be written, before anything is measured.
+
+    Raises:
+        OSError: something is in the way, or a folder may not be written.
+    """
+    if report.is_dir():
+        raise IsADirectoryError(f"{report} is a folder; --out is the file to write")
+    for folder in (report.parent, pictures):
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+
+
+def _picture_writer(folder: Path | None) -> PairListener | None:
+    """Return what draws every pair of the model into ``folder/SET/PAIR.png``."""
+
+    def write(set_name: str, method: str, pair_name: str, pair: LoadedPair, estimate: Estimate) -> None:
+        if method == MODEL:
+            assert folder is not None
+            write_image(folder / set_name / f"{pair_name}.png", draw_evaluation(pair, estimate))
+
+    return write if folder else None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0 if every pair was measured, 1 if files were missing or broken, 2 if nothing could be measured at all.
+    """
+    options = _parser().parse_args(arguments)
+    cv2.setNumThreads(options.threads)
+    try:
+        benchmarks = find_data(options.data)
+        prepare_outputs(options.out, options.pictures)
+        with tempfile.TemporaryDirectory() as folder:
+            model = options.model
+            if model.suffix in (".pth", ".pt"):
+                model = import_to(Path(folder), model, Preprocessing(options.preprocessing))
+            method, about_model = model_method(model, options.backend, options.protocol, options.threads)
+            methods: dict[str, Method] = {MODEL: method}
+            if options.peers:
+                methods |= {name: without_confidence(peer) for name, peer in create_peers().items()}
+            evaluation = evaluate_methods(methods, benchmarks.sets, _picture_writer(options.pictures))
+    except (OSError, ValueError, BackendUnavailable, BackendError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
+
+    problems = [str(problem) for problem in benchmarks.problems] + evaluation.problems
+    about = {
+        "command": shlex.join(["python", "training/evaluate.py", *(sys.argv[1:] if arguments is None else arguments)]),
+        "model": {"path": str(options.model), **about_model},
+        "data": options.data,
+        "protocol": options.protocol,
+        "machine": {"processor": platform.processor() or platform.machine(), "threads": options.threads},
+        "versions": {"opencv": cv2.__version__, "numpy": np.__version__},
+    }
+    report = report_of(evaluation, problems, about)
+    replace_file(options.out, (json.dumps(without_nan(report), indent=2) + "\n").encode())
+    print(format_table(report["sets"]))
+    print(f"\n{about_model['name']} ({about_model['backend']}), report in {options.out}")
+    for problem in problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    if problems:
+        print(f"problems: {len(problems)}; the figures are those of the rest", file=sys.stderr)
+    if not evaluation.scores:
+        return EXIT_UNUSABLE
+    return EXIT_INCOMPLETE if problems else EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=BUNDLED_MODEL,
+        help="deployable model (.onnx with its card) or FastFlowNet checkpoint (.pth); default: the bundled teacher",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="DATASET_SPEC",
+        required=True,
+        help="folder of one data set, or with a subfolder for each: MPI Sintel, KITTI 2012 or 2015 or FlyingChairs "
+        "as they are distributed, or image pairs beside their flow (.flo, .pfm, KITTI .png). Or "
+        f"{SYNTHETIC}:COUNT, pairs that are generated (./{SYNTHETIC} is a folder of that name)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="JSON report to write")
+    parser.add_argument("--peers", action="store_true", help="measure zero flow, OpenCV's DIS and Farneback too")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw every pair into this folder")
+    parser.add_argument(
+        "--protocol",
+        choices=(NATIVE, MDFLOW),
+        default=NATIVE,
+        help="size at which the network runs: the images' own, rounded up to multiples of 64, or that of MDFlow's "
+        "evaluation, 1024x448 on MPI Sintel and 1024x512 on KITTI (default: %(default)s)",
+    )
+    parser.add_argument("--backend", default=AUTO, choices=(AUTO, *BACKENDS), help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of every method; default: %(default)s")
+    parser.add_argument(
+        "--preprocessing",
+        choices=[choice.value for choice in Preprocessing],
+        default=Preprocessing.RGB_SCALAR_MEAN.value,
+        help="what a .pth expects of its images: rgb_scalar_mean for MDFlow's and this package's, bgr_channel_mean "
+        "for the supervised FastFlowNet's (default: %(default)s)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Get the photographs and cut-outs that training pairs are made of, from Debian packages with open licences.
+
+Nothing is installed: each package is downloaded with ``apt-get download`` and unpacked with ``dpkg -x`` into a cache
+folder. Every package's licence is checked against its own copyright file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mdflow_training.synthetic.texture_packages import CACHE, LOGGER, PACKAGES, collect, table, unpack
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fill the cache folder; return 0, or 1 if a package could not be had."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=CACHE, help="folder for photographs/ and cutouts/")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options.out.mkdir(parents=True, exist_ok=True)
+    seen: list[np.ndarray] = []
+    counts: dict[str, int] = {}
+    failed = 0
+    with tempfile.TemporaryDirectory(dir=options.out, prefix=".") as scratch:
+        collected = Path(scratch) / "collected"
+        for package in PACKAGES:
+            try:
+                pictures = unpack(package, Path(scratch) / package.name)
+                counts[package.name] = collect(package, pictures, collected, seen)
+            except (OSError, RuntimeError) as error:
+                LOGGER.error("%s: %s", package.name, error)
+                failed = 1
+        for kind in ("photographs", "cutouts"):
+            shutil.rmtree(options.out / kind, ignore_errors=True)
+            if (collected / kind).is_dir():
+                (collected / kind).rename(options.out / kind)
+    (options.out / "LICENCES.md").write_text(table(counts) + "\n")
+    print(table(counts))
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Turn a FastFlowNet checkpoint (.pth) into a deployable model: an ONNX file and its card."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mdflow_ros.model.card import ModelError, Preprocessing
+from mdflow_training.networks.checkpoints import import_checkpoint, metrics_of
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="official FastFlowNet or MDFlow .pth, or one of this package")
+    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write; its card goes beside it")
+    parser.add_argument(
+        "--preprocessing",
+        choices=[choice.value for choice in Preprocessing],
+        default=Preprocessing.RGB_SCALAR_MEAN.value,
+        help="rgb_scalar_mean: MDFlow's and this package's checkpoints; bgr_channel_mean: supervised FastFlowNet",
+    )
+    parser.add_argument(
+        "--cost-volume-normalization",
+        action=argparse.BooleanOptionalAction,
+        help="overrides what the checkpoint says; official ones say nothing and need it off",
+    )
+    parser.add_argument("--half", action="store_true", help="store the parameters in half precision")
+    parser.add_argument("--name", help="name of the model (default: the checkpoint's file name)")
+    parser.add_argument("--licence", default="unknown", help="licence of the weights")
+    parser.add_argument("--training-data", default="unknown", help="what the weights learnt from")
+    parser.add_argument("--metrics", type=Path, help="report of training/evaluate.py, for the card")
+    options = parser.parse_args(arguments)
+    try:
+        card = import_checkpoint(
+            options.checkpoint,
+            options.out,
+            preprocessing=Preprocessing(options.preprocessing),
+            cost_volume_normalization=options.cost_volume_normalization,
+            half=options.half,
+            name=options.name,
+            licence=options.licence,
+            training_data=options.training_data,
+            metrics=metrics_of(options.metrics) if options.metrics else None,
+        )
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {options.out} ({options.out.stat().st_size / 1e6:.1f} MB), sha256 {card.sha256}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Train the teacher from scratch on synthetic pairs with known flow.
+
+The run folder holds ``config.yaml``, ``last.pt`` (everything that resuming needs), ``best.pth`` and ``last.pth``
+(averaged weights, for import_checkpoint.py), ``phaseN.pth`` (the same at the end of each phase), ``curve.csv`` and
+TensorBoard's events. Start the same command again to resume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import cv2
+import torch
+
+from mdflow_training.engine import distributed
+from mdflow_training.pretraining.config import load_config
+from mdflow_training.pretraining.training import LOGGER, keep_config, train
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train; return 0, or 2 if the settings or the run folder are wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "configs" / "pretrain.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
+    parser.add_argument(
+        "--changed-config",
+        action="store_true",
+        help="resume with other settings or textures than before; the best weights are then sought anew",
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        config = load_config(options.config)
+        cv2.setNumThreads(1)
+        torch.set_num_threads(config.threads)
+        context = distributed.setup()
+        try:
+            if context.is_main:
+                options.out.mkdir(parents=True, exist_ok=True)
+                keep_config(config, options.out, options.changed_config)
+            train(config, options.out, context, options.changed_config)
+        finally:
+            distributed.teardown()
+    except (OSError, ValueError, FloatingPointError) as error:
+        LOGGER.error("%s", error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

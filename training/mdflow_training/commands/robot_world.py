@@ -1,0 +1,60 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Render what a robot sees in a warehouse, with true flow, to try the adaptation where the truth is known.
+
+    python training/robot_world.py --out world                   # world/frames/000000.png, world/truth/000000.flo, ...
+    python training/robot_world.py --out world --match drive     # world/truth_of_recording/FIRST_SECOND.flo
+
+It differs from the bundled model's training data: low light, noise, a soft lens, a floor and shelves that repeat, a
+camera that drives and turns. Play the frames with `camera_player`, record them with `record_bag`; then ``--match``
+names the truth by the stamps of the recording, as ``adapt_from_bag --truth`` wants it. ``--drive parked`` and
+``--drive covered`` are recordings from which nothing can be learned. Equal arguments give equal files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mdflow_ros.recordings.frame import FrameSourceError
+from mdflow_training.synthetic.robot_world import (
+    DRIVES,
+    FRAMES,
+    TRUTH,
+    TRUTH_OF_RECORDING,
+    match_recording,
+    render_world,
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Render or match from the command line; returns 0, or 1 with the reason."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the world")
+    parser.add_argument("--frames", type=int, default=600, help="default %(default)s, meant for 10 a second")
+    parser.add_argument("--seed", type=int, default=0, help="another hall, drive and noise")
+    parser.add_argument("--drive", choices=DRIVES, default=DRIVES[0], help="default %(default)s")
+    parser.add_argument("--match", metavar="RECORDING", help="name the truth by the stamps of this recording")
+    options = parser.parse_args(arguments)
+    if options.frames < 2:
+        parser.error("--frames must be at least 2")
+    if options.seed < 0:
+        parser.error("--seed must not be negative")
+    try:
+        if options.match is None:
+            render_world(options.out, options.frames, options.seed, options.drive)
+            print(f"{options.frames} frames in {options.out / FRAMES}, their flow in {options.out / TRUTH}")
+        else:
+            losses: list[str] = []
+            count = match_recording(options.out, options.match, losses)
+            print(*(f"note: {loss}" for loss in losses), sep="\n", end="\n" if losses else "")
+            print(f"{count} pairs with true flow in {options.out / TRUTH_OF_RECORDING}")
+    except (OSError, ValueError, FrameSourceError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Make image pairs with exact flow and occlusion, each decided by a seed and a number alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_training.evaluation.flow_files import write_flow, write_image
+from mdflow_training.synthetic.layers import FlowPair
+from mdflow_training.synthetic.pairs import synthetic_pair
+from mdflow_training.synthetic.texture_packages import CACHE
+from mdflow_training.synthetic.textures import load_library, procedural_library
+
+SHEET_ROWS = 12
+
+
+def write_pair(folder: Path, pair: FlowPair) -> None:
+    """Write ``pair`` as ``frame10.png``, ``frame11.png``, ``flow10.flo`` and its occlusion, white where occluded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_image(folder / "frame10.png", np.ascontiguousarray(pair.first[..., ::-1]))
+    write_image(folder / "frame11.png", np.ascontiguousarray(pair.second[..., ::-1]))
+    write_flow(folder / "flow10.flo", pair.forward)
+    write_image(folder / "occlusion10.png", np.repeat(pair.occluded_forward[..., None], 3, 2).astype(np.uint8) * 255)
+
+
+def contact_sheet(pairs: list[FlowPair]) -> np.ndarray:
+    """Return RGB rows of both images, both flows and the forward occlusion."""
+    rows = []
+    for pair in pairs:
+        occlusion = np.repeat(pair.occluded_forward[..., None], 3, axis=2).astype(np.uint8) * 255
+        images = (pair.first[..., ::-1], pair.second[..., ::-1])
+        rows.append(np.hstack((*images, flow_to_color(pair.forward), flow_to_color(pair.backward), occlusion)))
+    return np.vstack(rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write pairs and a contact sheet; return 0, or 2 if there are no textures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for NUMBER/ of each pair, and sheet.png")
+    parser.add_argument("--count", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--size", type=int, nargs=2, default=(384, 512), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--world-share", type=float, default=0.35, help="share of scenes in space, 0 to 1")
+    parser.add_argument("--no-effects", action="store_true", help="leave out blur, noise and the like")
+    parser.add_argument("--textures", type=Path, default=CACHE, help="folder that fetch_textures.py filled")
+    parser.add_argument("--procedural", action="store_true", help="use made-up textures, which need no download")
+    options = parser.parse_args(arguments)
+    try:
+        library = procedural_library(options.seed) if options.procedural else load_library(options.textures)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    shown = []
+    for number in tqdm(range(options.count), unit="pair"):
+        size = (options.size[0], options.size[1])
+        pair = synthetic_pair(library, options.seed, number, size, options.world_share, not options.no_effects)
+        write_pair(options.out / f"{number:06d}", pair)
+        if number < SHEET_ROWS:
+            shown.append(pair)
+    write_image(options.out / "sheet.png", contact_sheet(shown))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

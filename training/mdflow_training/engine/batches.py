@@ -1,0 +1,129 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of frame pairs in an order that depends on the seed and the step alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mdflow_ros.core.resizing import resize_image
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_training.adaptation.config import SMALLEST_SIDE, AdaptationConfig
+from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.seeds import derive_seed
+
+Image = NDArray[np.uint8]
+
+
+class FramePairs(Protocol):
+    """Pairs of frames to learn from, such as a list of tuples; the same index always gives the same pair."""
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+
+    def __getitem__(self, index: int, /) -> tuple[Image, Image]:
+        """Return the earlier and the later frame, (H, W, 3) uint8 RGB."""
+
+
+class Batch(NamedTuple):
+    """The N pairs of this process in one step."""
+
+    indices: list[int]
+    """Of the pairs, in the data."""
+    positions: list[int]
+    """Of the pairs, in the endless sequence of samples of the stage; unique."""
+    first: Tensor
+    """(N, 3, H, W) RGB in [0, 1]."""
+    second: Tensor
+
+
+def training_size(frame: tuple[int, int], config: AdaptationConfig) -> tuple[int, int]:
+    """Return the height and width of training for frames of this height and width.
+
+    Sides are multiples of 64 and at least 128; the aspect ratio is kept as well as that allows.
+    """
+    if config.image_size is not None:
+        return config.image_size
+    scale = min(1.0, math.sqrt(config.maximum_pixels / (frame[0] * frame[1])))
+    height, width = (max(SMALLEST_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in frame)
+    return height, width
+
+
+def to_tensor(images: Tensor, device: torch.device) -> Tensor:
+    """Turn uint8 images (N, H, W, 3) into (N, 3, H, W) float32 in [0, 1]."""
+    return images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+
+
+class _ResizedPairs(Dataset[tuple[int, Tensor, Tensor]]):
+    """Pairs by position: index, first and second frame at the size of training."""
+
+    def __init__(self, pairs: FramePairs, size: tuple[int, int]) -> None:
+        self.pairs, self.size = pairs, size
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
+        first, second = (torch.from_numpy(resize_image(image, self.size[::-1])) for image in self.pairs[index])
+        return index, first, second
+
+
+class PairBatches:
+    """The batches of a stage. Step k always has the same pairs, whatever was run before and in how many processes.
+
+    Args:
+        pairs: the data.
+        size: height and width of training.
+        batch_size: pairs per step over all processes; every process takes an equal share.
+        seed: decides the order.
+        context: which process this is.
+        workers: processes that load ahead.
+
+    Raises:
+        ValueError: there are no pairs, or the batch cannot be shared equally.
+    """
+
+    def __init__(
+        self, pairs: FramePairs, size: tuple[int, int], batch_size: int, seed: int, context: Context, workers: int = 0
+    ) -> None:
+        if len(pairs) == 0:
+            raise ValueError("there are no pairs of frames to learn from")
+        if batch_size % context.world_size:
+            raise ValueError(
+                f"a batch of {batch_size} pairs cannot be shared by {context.world_size} processes: "
+                "choose a batch_size that is a multiple"
+            )
+        self.pairs, self.size, self.batch_size, self.seed = pairs, size, batch_size, seed
+        self.context, self.workers = context, workers
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+
+    def steps(self, start: int, stop: int) -> Iterator[Batch]:
+        """Yield the batches of steps ``start`` to ``stop - 1``."""
+        positions = [self._positions(step) for step in range(start, stop)]
+        loader = DataLoader(
+            _ResizedPairs(self.pairs, self.size),
+            batch_sampler=[[self._index_at(position) for position in step] for step in positions],
+            num_workers=self.workers,
+            pin_memory=self.context.device.type == "cuda",
+            generator=torch.Generator(),
+        )
+        device = self.context.device
+        for step, (indices, first, second) in zip(positions, loader, strict=True):
+            yield Batch(indices.tolist(), step, to_tensor(first, device), to_tensor(second, device))
+
+    def _positions(self, step: int) -> list[int]:
+        share = self.batch_size // self.context.world_size
+        first = step * self.batch_size + self.context.rank * share
+        return list(range(first, first + share))
+
+    def _index_at(self, position: int) -> int:
+        epoch, place = divmod(position, len(self.pairs))
+        if self._order is None or self._order[0] != epoch:
+            generator = np.random.default_rng(derive_seed(self.seed, "order", epoch))
+            self._order = epoch, generator.permutation(len(self.pairs))
+        return int(self._order[1][place])

@@ -1,0 +1,80 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Watch a stage and say when, and why, it has to stop."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mdflow_training.adaptation.config import GuardSettings
+
+
+class Guards:
+    """Running means of a stage, and the limits that they must keep.
+
+    Args:
+        settings: the limits.
+    """
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self.settings = settings
+        self.visible_steps = 0
+        self.visible = 0.0
+        self.loss_steps = 0
+        self.loss = 0.0
+        self.lowest_loss = math.inf
+        self.ramped_weight = 0.0
+
+    def check(self, loss: float, visible: float, ramped_weight: float = 0.0) -> str | None:
+        """Take note of a step before its gradients are computed; return why the stage must stop, or None.
+
+        Before, as torch's ``grid_sample`` crashes the process on the way back through flow that is not a number.
+
+        Args:
+            loss: of the step, over all processes.
+            visible: share of pixels that count as visible, in [0, 1].
+            ramped_weight: of the part of the loss that is switched on by and by.
+        """
+        if not math.isfinite(loss):
+            return f"the loss became {loss}"
+        return self._check_visible(visible) or self._check_loss(loss, ramped_weight)
+
+    def check_gradient(self, norm: float) -> str | None:
+        """Return why the stage must stop before it takes this step, or None.
+
+        Args:
+            norm: of the gradient, before clipping.
+        """
+        return None if math.isfinite(norm) else f"the gradient's norm became {norm}"
+
+    def _check_visible(self, visible: float) -> str | None:
+        self.visible_steps += 1
+        self.visible += (visible - self.visible) / min(self.visible_steps, self.settings.window)
+        if self.visible_steps < self.settings.window or self.visible >= self.settings.minimum_visible:
+            return None
+        return (
+            f"only {self.visible:.0%} of the pixels pass as visible, less than {self.settings.minimum_visible:.0%}:"
+            " forward and backward flow contradict each other"
+        )
+
+    def _check_loss(self, loss: float, ramped_weight: float) -> str | None:
+        if ramped_weight != self.ramped_weight:
+            # Another loss than before: a term that grows is no explosion.
+            self.ramped_weight, self.loss_steps, self.lowest_loss = ramped_weight, 0, math.inf
+        self.loss_steps += 1
+        self.loss += (loss - self.loss) / min(self.loss_steps, self.settings.window)
+        if self.loss_steps < self.settings.window:
+            return None
+        self.lowest_loss = min(self.lowest_loss, self.loss)
+        if self.loss > self.settings.explosion * self.lowest_loss:
+            return f"the loss rose from {self.lowest_loss:.4g} to {self.loss:.4g}"
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what an exact resume needs."""
+        return {name: value for name, value in vars(self).items() if name != "settings"}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        vars(self).update(state)

@@ -1,0 +1,111 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a stage tells while it runs: a progress bar, TensorBoard, and the same figures as lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from mdflow_training.engine.distributed import Context
+
+
+class StageLog:
+    """The log of one stage; only the main process writes.
+
+    Args:
+        name: of the stage, shown at the progress bar.
+        folder: gets ``metrics.jsonl``, one object per line, means over the steps since the line before.
+        events: TensorBoard's folder.
+        context: which process this is.
+        start: the step from which a resumed stage goes on; what an earlier run logged after it is dropped.
+        steps: length of the stage.
+        batch_size: samples per step.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, events: Path, context: Context, start: int, steps: int, batch_size: int
+    ) -> None:
+        self.values: dict[str, list[float]] = {}
+        self.batch_size = batch_size
+        self.path = folder / "metrics.jsonl"
+        self.writer: SummaryWriter | None = None
+        if context.is_main:
+            folder.mkdir(parents=True, exist_ok=True)
+            _drop_from(self.path, start)
+            self.writer = SummaryWriter(str(events), purge_step=start)
+        self.bar = tqdm(
+            total=steps * batch_size,
+            initial=start * batch_size,
+            desc=name,
+            unit=" samples",
+            disable=not context.is_main,
+            mininterval=1.0,
+        )
+
+    def step(self, values: Mapping[str, float]) -> None:
+        """Take note of a step's figures."""
+        for name, value in values.items():
+            self.values.setdefault(name, []).append(value)
+        self.bar.update(self.batch_size)
+        self.bar.set_postfix(loss=f"{values['loss']:.3f}", visible=f"{values['visible']:.0%}", refresh=False)
+
+    def write(self, step: int) -> None:
+        """Write the means since the last call; ``step`` steps are done."""
+        means = {name: sum(values) / len(values) for name, values in self.values.items()}
+        self.values = {}
+        if self.writer is None:
+            return
+        for name, value in means.items():
+            self.writer.add_scalar(name, value, step)
+        with self.path.open("a") as stream:
+            stream.write(json.dumps({"step": step, **means}) + "\n")
+
+    def panel(self, picture: NDArray[np.uint8], step: int) -> None:
+        """Show a picture (H, W, 3)."""
+        if self.writer is not None:
+            self.writer.add_image(
+                "image | flow | student | visible | reliable | confidence", picture, step, dataformats="HWC"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what an exact resume needs."""
+        return {"values": self.values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.values = state["values"]
+
+    def __enter__(self) -> StageLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.bar.close()
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _drop_from(path: Path, start: int) -> None:
+    """Keep the lines of the steps up to ``start``; a line that a kill cut short goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= start:
+                kept.append(line + "\n")
+        except (json.JSONDecodeError, KeyError):
+            break
+    aside = path.with_name(f".{path.name}")
+    aside.write_text("".join(kept))
+    aside.replace(path)

@@ -1,0 +1,238 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop that all stages share: steps, schedule, clipping, guards, exact resume, log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mdflow_training.adaptation.config import AdaptationConfig, OptimizationSettings
+from mdflow_training.engine.batches import Batch, FramePairs, PairBatches
+from mdflow_training.engine.checkpoint import load_state, save_state
+from mdflow_training.engine.distributed import Context, reduce_mean, wrap
+from mdflow_training.engine.guards import Guards
+from mdflow_training.engine.log import StageLog
+from mdflow_training.networks.flow_network import FlowNetwork
+
+State = dict[str, Tensor]
+
+
+class Outcome(NamedTuple):
+    """What an objective makes of a batch."""
+
+    loss: Tensor
+    """To be minimised: a scalar, the mean over this process's samples."""
+    figures: dict[str, Tensor]
+    """Scalars to log; ``visible``, the share of pixels that count as visible, is always among them."""
+    draw: Callable[[], NDArray[np.uint8]]
+    """Draws a panel (see `mdflow_training.adaptation.panels`) when asked to."""
+    ramped_weight: float = 0.0
+    """Of the part of the loss that is switched on by and by: losses of different weights cannot be compared."""
+
+
+class Objective(Protocol):
+    """What a stage optimises."""
+
+    def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
+        """Judge ``network`` (a `FlowNetwork`, maybe wrapped) on a batch, at this share of the stage."""
+
+    def observe(self, figures: dict[str, float], progress: float) -> None:
+        """Take note of the figures of the step, means over all processes."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what an exact resume needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the stages of an adaptation have in common.
+
+    Attributes:
+        config: all settings.
+        folder: where everything goes; under several machines, on storage that all of them see.
+        context: which process this is.
+        pairs: what to learn from.
+        size: height and width of training.
+    """
+
+    config: AdaptationConfig
+    folder: Path
+    context: Context
+    pairs: FramePairs
+    size: tuple[int, int]
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type of mixed precision, or None."""
+        names = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
+        name = self.config.precision
+        return names[name] if name in names else fastest_precision(self.context.device)
+
+
+class StageResult(NamedTuple):
+    """What a stage made."""
+
+    state: State
+    """The trained network's core, on the CPU: after the last step, or the last good one."""
+    stopped: str | None
+    """Why a guard stopped the stage before its end, or None."""
+    steps: int
+    """Updates that went into ``state``."""
+
+
+def fastest_precision(device: torch.device) -> torch.dtype | None:
+    """Return the type of mixed precision that is fastest on ``device``; None where single precision is."""
+    if device.type == "cuda":
+        return torch.float16
+    # Processors that multiply matrices in hardware train twice as fast in bfloat16; others lose by it.
+    has_matrix_unit = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return torch.bfloat16 if device.type == "cpu" and has_matrix_unit() else None
+
+
+def learning_rate(settings: OptimizationSettings, step: int) -> float:
+    """Return the learning rate of a step: linear warm-up, then linear decay."""
+    progress = step / settings.steps
+    if progress < settings.warm_up:
+        return settings.learning_rate * (step + 1) / (settings.warm_up * settings.steps + 1)
+    decay = (progress - settings.warm_up) / max(1 - settings.warm_up, 1e-9)
+    return settings.learning_rate * (1 + (settings.final_learning_rate - 1) * decay)
+
+
+def run_stage(
+    name: str, network: FlowNetwork, objective: Objective, settings: OptimizationSettings, seed: int, run: Run
+) -> StageResult:
+    """Train ``network``, or go on where a killed run was, or return what a finished one made.
+
+    Args:
+        name: of the stage, unique in the run, such as ``round1/stage2``.
+        network: with its initial weights, on the run's device.
+        objective: what to optimise.
+        settings: of the optimiser.
+        seed: decides the order of the pairs.
+        run: what the stages have in common.
+    """
+    folder = run.folder / name
+    finished = folder / "result.pt"
+    if finished.exists():
+        stored = load_state(finished)
+        result = StageResult(stored["state"], stored["stopped"], stored["steps"])
+    else:
+        result = _Loop(name, network, objective, settings, run).train(seed)
+        if run.context.is_main:
+            save_state(finished, result._asdict())
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
+    network.core.load_state_dict(result.state)
+    return result
+
+
+class _Loop:
+    def __init__(
+        self, name: str, network: FlowNetwork, objective: Objective, settings: OptimizationSettings, run: Run
+    ) -> None:
+        self.name, self.network, self.objective, self.settings, self.run = name, network, objective, settings, run
+        self.folder = run.folder / name
+        self.checkpoint = self.folder / "checkpoint.pt"
+        network.train()
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        scaled = network.autocast is torch.float16
+        self.scaler = torch.amp.GradScaler(run.context.device.type, enabled=scaled)
+        self.guards = Guards(run.config.guards)
+        self.step = 0
+        log_state = self._resume() if self.checkpoint.exists() else None
+        self.good = StageResult(self._core_state(), None, self.step)
+        events = run.folder / "tensorboard" / name
+        self.log = StageLog(name, self.folder, events, run.context, self.step, settings.steps, settings.batch_size)
+        if log_state is not None:
+            self.log.load_state_dict(log_state)
+
+    def train(self, seed: int) -> StageResult:
+        """Run the remaining steps."""
+        execution = self.run.config.execution
+        wrapped = wrap(self.network)
+        batches = PairBatches(
+            self.run.pairs, self.run.size, self.settings.batch_size, seed, self.run.context, execution.workers
+        )
+        with self.log:
+            for batch in batches.steps(self.step, self.settings.steps):
+                stopped = self._train_step(wrapped, batch)
+                if stopped is not None:
+                    self.log.write(self.step)
+                    return self.good._replace(stopped=f"{self.name} stopped at step {self.step}: {stopped}")
+                self.step += 1
+                if self.step % execution.log_every == 0 or self.step == self.settings.steps:
+                    self.log.write(self.step)
+                if self.step % execution.checkpoint_every == 0:
+                    self._save()
+        return StageResult(self._core_state(), None, self.step)
+
+    def _train_step(self, wrapped: nn.Module, batch: Batch) -> str | None:
+        """Update the network once, unless a guard objects: then say why."""
+        progress = self.step / self.settings.steps
+        rate = learning_rate(self.settings, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        outcome = self.objective(wrapped, batch, progress)
+        figures = self._reduce({"loss": outcome.loss, **outcome.figures})
+        stopped = self.guards.check(figures["loss"], figures["visible"], outcome.ramped_weight)
+        if stopped is not None:
+            return stopped
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(outcome.loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        # Processes have the same gradients by now. The scaler deals with those that overflow in float16.
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
+        if not self.scaler.is_enabled() and (stopped := self.guards.check_gradient(norm)) is not None:
+            return stopped
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.objective.observe(figures, progress)
+        self.log.step({**figures, "gradient_norm": norm, "learning_rate": rate})
+        if self.run.context.is_main and self.step % self.run.config.execution.panel_every == 0:
+            self.log.panel(outcome.draw(), self.step)
+        return None
+
+    def _reduce(self, figures: dict[str, Tensor]) -> dict[str, float]:
+        values = reduce_mean(torch.stack([value.detach().float() for value in figures.values()])).tolist()
+        return dict(zip(figures, values, strict=True))
+
+    def _core_state(self) -> State:
+        return {name: value.detach().cpu().clone() for name, value in self.network.core.state_dict().items()}
+
+    def _save(self) -> None:
+        self.good = StageResult(self._core_state(), None, self.step)
+        if not self.run.context.is_main:
+            return
+        save_state(
+            self.checkpoint,
+            {
+                "step": self.step,
+                "network": self.good.state,
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "objective": self.objective.state_dict(),
+                "guards": self.guards.state_dict(),
+                "log": self.log.state_dict(),
+            },
+        )
+
+    def _resume(self) -> dict[str, Any]:
+        state = load_state(self.checkpoint)
+        self.step = state["step"]
+        self.network.core.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.objective.load_state_dict(state["objective"])
+        self.guards.load_state_dict(state["guards"])
+        return dict(state["log"])

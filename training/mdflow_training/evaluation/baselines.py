@@ -1,0 +1,61 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What people would use instead: the classical flow of OpenCV, and no motion at all as the floor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from mdflow_training.evaluation.flow_files import Flow, Image
+
+Peer = Callable[[Image, Image], Flow]
+"""Estimates the flow ``(H, W, 2)``, in pixels, between two ``(H, W, 3)`` uint8 RGB images."""
+
+
+def zero_flow(first: Image, second: Image) -> Flow:
+    """Claim that nothing moves."""
+    return np.zeros((*first.shape[:2], 2), np.float32)
+
+
+def dis_flow(preset: int) -> Peer:
+    """Return OpenCV's dense inverse search (Kroeger et al., ECCV 2016) with one of its presets."""
+    search = cv2.DISOpticalFlow.create(preset)
+
+    def estimate(first: Image, second: Image) -> Flow:
+        return search.calc(*_grey(first, second), None)  # type: ignore[call-overload]
+
+    return estimate
+
+
+def farneback_flow(first: Image, second: Image) -> Flow:
+    """Estimate polynomial expansion flow (Farnebäck, SCIA 2003), with the parameters of OpenCV's samples."""
+    flow = cv2.calcOpticalFlowFarneback(
+        *_grey(first, second),
+        None,  # type: ignore[call-overload]
+        pyr_scale=0.5,
+        levels=3,
+        winsize=15,
+        iterations=3,
+        poly_n=5,
+        poly_sigma=1.2,
+        flags=0,
+    )
+    return np.asarray(flow, np.float32)
+
+
+def create_peers() -> dict[str, Peer]:
+    """Return every peer by name."""
+    return {
+        "zero_flow": zero_flow,
+        "dis_fast": dis_flow(cv2.DISOPTICAL_FLOW_PRESET_FAST),
+        "dis_medium": dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM),
+        "farneback": farneback_flow,
+    }
+
+
+def _grey(first: Image, second: Image) -> tuple[Image, Image]:
+    grey = (np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) for image in (first, second))
+    return next(grey), next(grey)

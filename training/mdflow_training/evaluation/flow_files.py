@@ -1,0 +1,202 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read and write optical flow and images: Middlebury ``.flo``, KITTI 16-bit PNG, PFM.
+
+In memory a flow is ``(H, W, 2)`` float32 in pixels, u right and v down, and NaN where it is unknown.
+A missing file raises `FileNotFoundError`; one that is not what its name says raises `BadFile`, which names it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.atomic_files import replace_file
+
+Flow = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Function = TypeVar("Function")
+
+FLO_MAGIC = b"PIEH"
+FLO_HEADER = struct.Struct("<4sii")
+FLO_UNKNOWN_ABOVE = 1e9
+FLO_UNKNOWN = 1e10
+
+KITTI_STEPS_PER_PIXEL = 64
+KITTI_OFFSET = 2**15
+
+PNG_BIT_DEPTH_AND_COLOR = slice(24, 26)
+"""Where a PNG's header has them; 16 bit RGB, the format of KITTI's flow, is ``(16, 2)``."""
+
+
+class BadFile(ValueError):
+    """A file whose content is not what its name promises."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
+def known_pixels(flow: Flow) -> Mask:
+    """Return ``(H, W)``, true where the flow is known."""
+    return np.asarray(np.isfinite(flow).all(axis=2))
+
+
+def read_image(path: Path) -> Image:
+    """Return the image as ``(H, W, 3)`` uint8 RGB, whatever its own channels and depth."""
+    bgr = _decode(path, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write an ``(H, W, 3)`` RGB or ``(H, W)`` grey uint8 image in the format that the name asks for."""
+    _encode(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image)
+
+
+def read_mask(path: Path) -> Mask:
+    """Return ``(H, W)`` bool, true where the image is not black."""
+    pixels = _decode(path, cv2.IMREAD_UNCHANGED)
+    return np.asarray(pixels.reshape(*pixels.shape[:2], -1)[..., :3].any(axis=2))
+
+
+def read_flow(path: Path) -> Flow:
+    """Read a flow in the format that its name tells: ``.flo``, ``.pfm``, or ``.png`` as KITTI has it."""
+    return _format_of(path, READERS)(path)
+
+
+def write_flow(path: Path, flow: Flow) -> None:
+    """Write a flow in the format that its name tells: ``.flo``, ``.pfm``, or ``.png`` as KITTI has it."""
+    if flow.ndim != 3 or flow.shape[2] != 2:
+        raise ValueError(f"{path}: a flow has shape (H, W, 2), not {flow.shape}.")
+    _format_of(path, WRITERS)(path, flow)
+
+
+def read_flo(path: Path) -> Flow:
+    """Read a Middlebury flow; components above 1e9 px are unknown (Baker et al., IJCV 2011)."""
+    content = path.read_bytes()
+    if content[:4] != FLO_MAGIC or len(content) < FLO_HEADER.size:
+        raise BadFile(path, "not a .flo file: it does not start with 'PIEH' and its size.")
+    _, width, height = FLO_HEADER.unpack_from(content)
+    expected = FLO_HEADER.size + 8 * width * height
+    if width < 1 or height < 1 or len(content) < expected:
+        raise BadFile(
+            path, f"{width}x{height} flow needs {expected} bytes, the file has {len(content)}: is it cut off?"
+        )
+    flow = np.frombuffer(content, "<f4", 2 * width * height, FLO_HEADER.size).reshape(height, width, 2)
+    return _forget(flow, ~(np.abs(flow) <= FLO_UNKNOWN_ABOVE).all(axis=2))
+
+
+def write_flo(path: Path, flow: Flow) -> None:
+    """Write a Middlebury flow."""
+    height, width = flow.shape[:2]
+    known = np.where(known_pixels(flow)[..., None], flow, FLO_UNKNOWN)
+    _write(path, FLO_HEADER.pack(FLO_MAGIC, width, height) + known.astype("<f4").tobytes())
+
+
+def is_kitti_flow(path: Path) -> bool:
+    """Tell a KITTI flow, a PNG of 16 bit RGB, from an image or a mask by its header alone.
+
+    Raises:
+        BadFile: it is no PNG.
+    """
+    with path.open("rb") as file:
+        header = file.read(26)
+    if len(header) < 26 or not header.startswith(b"\x89PNG"):
+        raise BadFile(path, "not a PNG.")
+    return tuple(header[PNG_BIT_DEPTH_AND_COLOR]) == (16, 2)
+
+
+def read_kitti_flow(path: Path) -> Flow:
+    """Read a KITTI flow: red and green are ``64 u + 2^15`` and ``64 v + 2^15``, blue tells where it is known."""
+    blue_green_red = _decode(path, cv2.IMREAD_UNCHANGED)
+    if blue_green_red.dtype != np.uint16 or blue_green_red.shape[2:] != (3,):
+        raise BadFile(path, "not a KITTI flow: that is a PNG of 3 channels with 16 bit.")
+    steps = blue_green_red[..., :0:-1].astype(np.float32)
+    return _forget((steps - KITTI_OFFSET) / KITTI_STEPS_PER_PIXEL, blue_green_red[..., 0] == 0)
+
+
+def write_kitti_flow(path: Path, flow: Flow) -> None:
+    """Write a KITTI flow, rounded to 1/64 px.
+
+    Raises:
+        ValueError: a vector is beyond the format's range of [-512, 512) px.
+    """
+    known = known_pixels(flow)
+    steps = np.rint(np.where(known[..., None], flow, 0) * KITTI_STEPS_PER_PIXEL) + KITTI_OFFSET
+    if steps.min(initial=0) < 0 or steps.max(initial=0) >= 2**16:
+        longest = float(np.abs(flow[known]).max())
+        raise ValueError(f"{path}: a KITTI flow ends at 512 px, this one has {longest:.1f} px. Write a .flo instead.")
+    _encode(path, np.dstack((known, steps[..., 1], steps[..., 0])).astype(np.uint16))
+
+
+def read_pfm(path: Path) -> Flow:
+    """Read a flow from the first two channels of a colour PFM, whose rows go from the bottom to the top."""
+    header, _, content = path.read_bytes().partition(b"\n")
+    size, _, content = content.partition(b"\n")
+    scale, _, content = content.partition(b"\n")
+    try:
+        width, height = (int(side) for side in size.split())
+        byte_order = "<" if float(scale) < 0 else ">"
+    except ValueError:
+        width = height = 0
+        byte_order = "<"
+    if header.strip() != b"PF" or width < 1 or height < 1:
+        raise BadFile(path, "not a flow in PFM: that starts with 'PF', width and height, and the scale.")
+    expected = 12 * width * height
+    if len(content) < expected:
+        raise BadFile(path, f"{width}x{height} pixels need {expected} bytes, there are {len(content)}: is it cut off?")
+    channels = np.frombuffer(content, byte_order + "f4", 3 * width * height).reshape(height, width, 3)
+    flow = channels[::-1, :, :2]
+    return _forget(flow, ~known_pixels(flow))
+
+
+def write_pfm(path: Path, flow: Flow) -> None:
+    """Write a flow as the first two channels of a colour PFM; the third is zero."""
+    height, width = flow.shape[:2]
+    channels = np.dstack((flow, np.zeros((height, width), np.float32)))[::-1]
+    _write(path, f"PF\n{width} {height}\n-1.0\n".encode() + channels.astype("<f4").tobytes())
+
+
+READERS: dict[str, Callable[[Path], Flow]] = {".flo": read_flo, ".png": read_kitti_flow, ".pfm": read_pfm}
+WRITERS: dict[str, Callable[[Path, Flow], None]] = {
+    ".flo": write_flo,
+    ".png": write_kitti_flow,
+    ".pfm": write_pfm,
+}
+
+
+def _format_of(path: Path, formats: dict[str, Function]) -> Function:
+    try:
+        return formats[path.suffix.lower()]
+    except KeyError:
+        raise BadFile(path, f"a flow file ends in {', '.join(formats)}.") from None
+
+
+def _forget(flow: NDArray, unknown: Mask) -> Flow:
+    flow = flow.astype(np.float32)
+    flow[unknown] = np.nan
+    return flow
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content)
+
+
+def _decode(path: Path, flags: int) -> NDArray:
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    pixels = cv2.imdecode(content, flags) if content.size else None
+    if pixels is None:
+        raise BadFile(path, "not an image that OpenCV reads: is it cut off?")
+    return pixels
+
+
+def _encode(path: Path, pixels: NDArray) -> None:
+    _, content = cv2.imencode(path.suffix, pixels)
+    _write(path, content.tobytes())

@@ -1,0 +1,106 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Two images and the true flow between them: as files, and loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_training.evaluation.flow_files import (
+    BadFile,
+    Flow,
+    Image,
+    Mask,
+    known_pixels,
+    read_flow,
+    read_image,
+    read_mask,
+)
+
+Array = TypeVar("Array", bound=NDArray)
+
+
+@dataclass(frozen=True)
+class LoadedPair:
+    """Two images and the true flow between them.
+
+    Attributes:
+        first: ``(H, W, 3)`` uint8 RGB.
+        second: likewise.
+        truth: ``(H, W, 2)`` float32 in pixels, NaN where it is unknown.
+        visible: ``(H, W)`` bool, the pixels of ``first`` that ``second`` shows too; ``None`` if that is unknown.
+    """
+
+    first: Image
+    second: Image
+    truth: Flow
+    visible: Mask | None = None
+
+
+class TruePair(Protocol):
+    """Where a pair comes from: files, or a generator."""
+
+    @property
+    def name(self) -> str:
+        """A name of its own within its set."""
+        ...
+
+    def load(self) -> LoadedPair:
+        """Read or make the pair.
+
+        Raises:
+            OSError: a file cannot be opened; the error names it.
+            ValueError: a file is not what it should be; the text names it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PairFiles:
+    """A pair on disk.
+
+    Attributes:
+        name: a name of its own within its set.
+        first: image.
+        second: image.
+        truth: flow file.
+        visible_truth: flow file that knows only what the second image shows too (KITTI's ``flow_noc``).
+        occlusion: mask of what the second image hides (MPI Sintel's ``occlusions``).
+        invalid: mask of the pixels that do not count (MPI Sintel's ``invalid``).
+    """
+
+    name: str
+    first: Path
+    second: Path
+    truth: Path
+    visible_truth: Path | None = None
+    occlusion: Path | None = None
+    invalid: Path | None = None
+
+    def load(self) -> LoadedPair:
+        """Read the files; see `TruePair.load`. All have to be of the first image's size."""
+        first = read_image(self.first)
+
+        def of_same_size(path: Path, array: Array) -> Array:
+            if array.shape[:2] != first.shape[:2]:
+                (height, width), (own_height, own_width) = first.shape[:2], array.shape[:2]
+                raise BadFile(path, f"{own_width}x{own_height}, but {self.first} has {width}x{height}.")
+            return array
+
+        second = of_same_size(self.second, read_image(self.second))
+        truth = of_same_size(self.truth, read_flow(self.truth))
+        visible: Mask | None = None
+        if self.visible_truth:
+            visible = known_pixels(of_same_size(self.visible_truth, read_flow(self.visible_truth)))
+        elif self.occlusion:
+            visible = ~of_same_size(self.occlusion, read_mask(self.occlusion))
+        if self.invalid:
+            truth[of_same_size(self.invalid, read_mask(self.invalid))] = np.nan
+        if not known_pixels(truth).any():
+            raise BadFile(self.truth, "the flow is unknown at every pixel.")
+        return LoadedPair(first, second, truth, visible)

@@ -1,0 +1,153 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Find out by their names which images in a folder belong to which true flow.
+
+What data sets call their files differs; what the names have in common does not: they share everything but words such
+as ``flow`` or ``img`` and the number of the frame. So each name is reduced to its *identity*, the rest:
+
+- ``flow10.flo`` is (10), ``frame10.png`` is frame 10 of (): the flow goes from frame 10 to frame 11;
+- ``occ_000010_10.png`` is (10, 10), ``000010_10.png`` is frame 10 of (10): from frame 10 to frame 11;
+- ``0000004_flow.flo`` is (4), ``0000004_img1.ppm`` is frame 1 of (4): between the only two frames of (4).
+
+In a folder with a single flow and two images, they belong together whatever their names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mdflow_training.evaluation.flow_files import BadFile, is_kitti_flow
+from mdflow_training.evaluation.flow_pairs import PairFiles
+
+IMAGE_SUFFIXES = {".png", ".ppm", ".pgm", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+FLOW_SUFFIXES = {".flo", ".pfm"}
+
+IMAGE_WORDS = {"frame", "image", "img", "im", "color", "colored", "rgb"}
+FLOW_WORDS = {"flow", "flo", "gt", "truth"}
+VISIBLE_WORDS = {"noc"}
+OCCLUSION_WORDS = {"occ", "occlusion", "occlusions"}
+INVALID_WORDS = {"invalid"}
+ROLE_WORDS = IMAGE_WORDS | FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS | INVALID_WORDS
+
+Identity = tuple[int | str, ...]
+
+
+@dataclass
+class FolderContent:
+    """The files of a folder by their role, each with its identity."""
+
+    frames: dict[Identity, dict[int, Path]] = field(default_factory=lambda: defaultdict(dict))
+    unnumbered: list[Path] = field(default_factory=list)
+    truth: dict[Identity, Path] = field(default_factory=dict)
+    visible_truth: dict[Identity, Path] = field(default_factory=dict)
+    occlusion: dict[Identity, Path] = field(default_factory=dict)
+    invalid: dict[Identity, Path] = field(default_factory=dict)
+
+    @property
+    def images(self) -> list[Path]:
+        """Every image, in the order of the frames."""
+        return [path for _, group in sorted(self.frames.items(), key=str) for _, path in sorted(group.items())] + (
+            self.unnumbered
+        )
+
+
+def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], list[BadFile]]:
+    """Return the pairs that lie directly in ``folder``, and what is wrong there.
+
+    Wrong are flows without their two images, and numbered images of which not one belongs to a pair.
+    Pairs are called after their first image, from ``set_folder`` on.
+    """
+    content = _sort_by_role(folder)
+    pairs: list[PairFiles] = []
+    problems: list[BadFile] = []
+    explained: set[Identity] = set()
+    for identity, truth in content.truth.items():
+        try:
+            first, second = _images_of(identity, truth, content)
+        except BadFile as problem:
+            problems.append(problem)
+            explained |= {identity, identity[:-1]}
+            continue
+        pairs.append(
+            PairFiles(
+                first.relative_to(set_folder).with_suffix("").as_posix(),
+                first,
+                second,
+                truth,
+                content.visible_truth.get(identity),
+                content.occlusion.get(identity),
+                content.invalid.get(identity),
+            )
+        )
+    used = {path for pair in pairs for path in (pair.first, pair.second)}
+    for identity, group in content.frames.items():
+        if identity not in explained and used.isdisjoint(group.values()):
+            problems.append(BadFile(min(group.values()), "no true flow goes with this image."))
+    return pairs, problems
+
+
+def _images_of(identity: Identity, truth: Path, content: FolderContent) -> tuple[Path, Path]:
+    if identity and isinstance(identity[-1], int):
+        sequence, number = content.frames.get(identity[:-1], {}), identity[-1]
+        found = [frame for frame in (number, number + 1) if frame in sequence]
+        if len(found) == 2:
+            return sequence[number], sequence[number + 1]
+        if found:
+            missing = 2 * number + 1 - found[0]
+            raise BadFile(truth, f"frame {missing} is missing beside {sequence[found[0]].name}.")
+    shots = content.frames.get(identity, {})
+    if len(shots) == 2:
+        first, second = (path for _, path in sorted(shots.items()))
+        return first, second
+    if shots:
+        names = ", ".join(path.name for path in shots.values())
+        raise BadFile(truth, f"exactly two images have to lie beside it, not: {names}.")
+    if len(content.truth) == 1 and len(content.images) == 2:
+        return content.images[0], content.images[1]
+    raise BadFile(truth, "no two images beside it go with its name.")
+
+
+def _sort_by_role(folder: Path) -> FolderContent:
+    content = FolderContent()
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+        tokens: list[str] = re.findall(r"[^\W\d_]+|\d+", path.stem.lower())
+        words = set(tokens)
+        identity = tuple(int(token) if token.isdigit() else token for token in tokens if token not in ROLE_WORDS)
+        if _is_flow(path, words):
+            role = content.visible_truth if words & VISIBLE_WORDS else content.truth
+            role.setdefault(identity, path)
+        elif path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        elif words & OCCLUSION_WORDS:
+            content.occlusion.setdefault(identity, path)
+        elif words & INVALID_WORDS:
+            content.invalid.setdefault(identity, path)
+        elif words & FLOW_WORDS:
+            continue  # a picture of a flow
+        else:
+            _add_image(content, identity, path)
+    for identity in content.visible_truth.keys() - content.truth.keys():
+        content.truth[identity] = content.visible_truth.pop(identity)
+    return content
+
+
+def _is_flow(path: Path, words: set[str]) -> bool:
+    if path.suffix.lower() != ".png":
+        return path.suffix.lower() in FLOW_SUFFIXES
+    try:
+        return is_kitti_flow(path)
+    except (BadFile, OSError):  # its name has to tell what it was; reading it will name it
+        return bool(words & (FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS))
+
+
+def _add_image(content: FolderContent, identity: Identity, path: Path) -> None:
+    position = next((index for index in reversed(range(len(identity))) if isinstance(identity[index], int)), None)
+    if position is None:
+        content.unnumbered.append(path)
+    else:
+        number = identity[position]
+        assert isinstance(number, int)
+        content.frames[identity[:position] + identity[position + 1 :]].setdefault(number, path)

@@ -1,0 +1,62 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Draw what was estimated beside the truth: images, flow, error and confidence on one sheet."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_training.evaluation.flow_evaluation import Estimate
+from mdflow_training.evaluation.flow_files import Image
+from mdflow_training.evaluation.flow_pairs import LoadedPair
+
+ERROR_SCALE = 5.0
+"""Errors of this many pixels and more look the same."""
+
+CAPTION_HEIGHT = 24
+
+
+def draw_evaluation(pair: LoadedPair, estimate: Estimate) -> Image:
+    """Draw a pair: images above, flow and truth in the same colours, error and confidence below.
+
+    Returns:
+        ``(3 (H + 24), 2 W, 3)`` uint8 RGB.
+    """
+    scale = max(1.0, float(np.nanmax(np.hypot(pair.truth[..., 0], pair.truth[..., 1]))))
+    if estimate.confidence is None:
+        confidence = ("no confidence", np.zeros_like(pair.first))
+    else:
+        confidence = ("confidence, bright: trust", confidence_to_grey(estimate.confidence))
+    error_caption = f"error, mean {np.nanmean(estimate.error):.2f} px, red: {ERROR_SCALE:.0f} px or more"
+    rows = (
+        (("first image", pair.first), ("second image", pair.second)),
+        (
+            (f"flow, full colour: {scale:.1f} px", flow_to_color(estimate.flow, scale)),
+            ("true flow, black: unknown", flow_to_color(pair.truth, scale)),
+        ),
+        ((error_caption, error_to_color(estimate.error)), confidence),
+    )
+    return np.vstack([np.hstack([with_caption(*tile) for tile in row]) for row in rows])
+
+
+def error_to_color(error: NDArray[np.float32]) -> Image:
+    """Draw errors ``(H, W)``, from blue, none, to red, `ERROR_SCALE` and more; black where unknown."""
+    levels = np.nan_to_num(np.minimum(error / ERROR_SCALE, 1) * 255).astype(np.uint8)
+    bgr = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)
+    bgr[np.isnan(error)] = 0
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def confidence_to_grey(confidence: NDArray[np.float32]) -> Image:
+    """Draw a confidence ``(H, W)`` in [0, 1], bright where it trusts."""
+    return np.repeat(np.rint(255 * confidence).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def with_caption(caption: str, picture: Image) -> Image:
+    """Put a line of text over a picture."""
+    strip = np.full((CAPTION_HEIGHT, picture.shape[1], 3), 255, np.uint8)
+    cv2.putText(strip, caption, (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.vstack((strip, picture))

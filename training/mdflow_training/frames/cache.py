@@ -1,0 +1,107 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Decoded frames on disk, within a limit, so that a recording is decoded once and trained on many times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.recordings.frame import FrameSourceError
+
+# Frames are thinned out by bursts of this many: pairs need neighbours, and all of the drive should remain.
+BURST = 16
+SUFFIX = ".bmp"
+THINNING = "thinning.txt"
+# Of a million bursts one is left, so it must be the first one that is too large.
+MOST_THINNING = 20
+
+
+class FrameCache:
+    """Images by their number in the recording, as BMP.
+
+    Any viewer shows it, and it takes 0.2 ms to write or read 640x480 pixels; PNG is half as large, but takes 20 ms to
+    write and 8 ms to read, each time it is trained on.
+
+    Whenever the images exceed the limit, every second burst of frames is deleted, so that what remains is spread
+    evenly over the recording, however long it gets.
+
+    Args:
+        folder: where they lie; continued if it holds some.
+        limit: bytes on disk.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._limit, self._thinning = folder, limit, read_thinning(folder)
+        self._sizes = {int(path.stem): path.stat().st_size for path in folder.glob(f"*{SUFFIX}")}
+        self._bytes = sum(self._sizes.values())
+        self._delete_surplus()  # in case a kill came in between
+
+    def add(self, number: int, image: NDArray[np.uint8]) -> None:
+        """Store an HxWx3 RGB image, unless its burst is thinned out.
+
+        Raises:
+            FrameSourceError: even the first burst exceeds the limit.
+        """
+        if thinned_out(np.array(number), self._thinning):
+            return
+        path = image_path(self._folder, number)
+        encoded = cv2.imencode(SUFFIX, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(encoded.tobytes())
+        partial.replace(path)
+        self._bytes += encoded.size - self._sizes.get(number, 0)
+        self._sizes[number] = encoded.size
+        while self._bytes > self._limit:
+            self._thin_out()
+
+    def _thin_out(self) -> None:
+        self._thinning += 1
+        if self._thinning > MOST_THINNING:
+            raise FrameSourceError(
+                f"the frame cache is limited to {self._limit / 1e9:.3f} GB, which is too little for "
+                f"{len(self._sizes)} frames; raise cache_gigabytes or lower longest_side"
+            )
+        # Noted before the first deletion: a killed run must not miss frames that it takes for kept.
+        partial = self._folder / f"{THINNING}.partial"
+        partial.write_text(str(self._thinning))
+        partial.replace(self._folder / THINNING)
+        self._delete_surplus()
+
+    def _delete_surplus(self) -> None:
+        for number in [number for number in self._sizes if thinned_out(np.array(number), self._thinning)]:
+            image_path(self._folder, number).unlink(missing_ok=True)
+            self._bytes -= self._sizes.pop(number)
+
+
+def read_thinning(folder: Path) -> int:
+    """Return how often the cache was thinned out: only every 2**thinning-th burst of frames is left."""
+    path = folder / THINNING
+    return int(path.read_text()) if path.exists() else 0
+
+
+def thinned_out(numbers: NDArray[np.int64], thinning: int) -> NDArray[np.bool_]:
+    """Tell which frames' bursts are none of the 1 in 2**thinning that are kept."""
+    return np.asarray(numbers // BURST % 2**thinning != 0)
+
+
+def image_path(folder: Path, number: int) -> Path:
+    """Return where the frame of this number lies."""
+    return folder / f"{number:08d}{SUFFIX}"
+
+
+def read_image(folder: Path, number: int) -> NDArray[np.uint8]:
+    """Return a cached frame, HxWx3 uint8 RGB.
+
+    Raises:
+        FrameSourceError: the file is gone or damaged.
+    """
+    path = image_path(folder, number)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise FrameSourceError(f"{path} is missing or damaged; delete {folder.parent} to decode the frames anew")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -1,0 +1,146 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""One pass over recordings: judge every frame, store those worth keeping, log all of them; may be killed anywhere."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mdflow_ros.recordings.frame import Frame, FrameSourceError
+from mdflow_ros.recordings.source import Source
+from mdflow_training.frames.cache import SUFFIX, FrameCache
+from mdflow_training.frames.contact_sheet import CELL_HEIGHT, CELL_WIDTH, shrink
+from mdflow_training.frames.filters import FrameFilter, Verdict, measure_sharpness
+from mdflow_training.frames.index import Camera, FrameIndex
+from mdflow_training.frames.settings import FrameSettings
+
+# Bytes left free on the disk of the cache.
+DISK_RESERVE = 10**9
+# Different reasons not to decode a frame that are named.
+MOST_REASONS = 3
+
+
+def index_path(cache: Path) -> Path:
+    """Return the log of all frames."""
+    return cache / "index.jsonl"
+
+
+def image_folder(cache: Path) -> Path:
+    """Return the folder of the stored frames."""
+    return cache / "images"
+
+
+def example_folder(cache: Path) -> Path:
+    """Return the folder of small copies of some dropped frames, named ``<verdict>_<count>.png``."""
+    return cache / "dropped"
+
+
+def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSettings, progress: bool) -> list[str]:
+    """Fill a cache, from its beginning or from where an earlier run was killed.
+
+    Returns:
+        A line for everything that is missing, damaged, or odd.
+
+    Raises:
+        FrameSourceError: a source holds no images; the disk or the cache is full.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    losses: list[str] = []
+    index = FrameIndex(index_path(cache), resume=True)
+    images = FrameCache(image_folder(cache), _cache_limit(cache, settings))
+    frame_filter = FrameFilter(*(name in settings.filters for name in ("exposure", "duplicate", "static")))
+    examples = _Examples(example_folder(cache))
+    seen: set[tuple[str, int]] = set()
+    undecodable: set[str] = set()
+    done, shot = len(index), index.cameras[-1].shot if index.cameras else 0
+
+    frames = tqdm(_in_order_of_time(sources, losses), desc="decode", unit=" frames", disable=None if progress else True)
+    for number, (stream, frame) in enumerate(frames):
+        new = (stream, frame.stamp) not in seen
+        seen.add((stream, frame.stamp))
+        if number < done - 1:
+            continue
+        if not new:
+            index.append(frame.stamp, Verdict.STAMP_SEEN_BEFORE)
+            continue
+        try:
+            image = _limit_size(frame.decode(), settings.longest_side)
+        except ValueError as error:
+            index.append(frame.stamp, Verdict.UNDECODABLE)
+            if len(undecodable) < MOST_REASONS:
+                undecodable.add(f"undecodable: {error}")
+            continue
+        verdict = frame_filter.judge(image)
+        if number == done - 1:
+            continue  # the last frame kept before the kill: judged only for the filter to know it again
+        sharpness = 0.0
+        if verdict is Verdict.KEPT:
+            shot += frame_filter.view_changed
+            sharpness = measure_sharpness(image)
+            images.add(number, image)
+        else:
+            examples.add(verdict, image)
+        height, width = image.shape[:2]
+        index.append(frame.stamp, verdict, Camera(stream, frame.frame_id, height, width, shot), sharpness)
+    return list(dict.fromkeys([*losses, *sorted(undecodable)]))
+
+
+def _in_order_of_time(sources: Sequence[Source], losses: list[str]) -> Iterator[tuple[str, Frame]]:
+    """Yield (stream, frame) of all sources: bags by the stamp of their first frame, then the others as given."""
+    bags = [_with_paths_in_order_of_time(source) for source in sources if source.kind == "bag"]
+    if len(bags) > 1:
+        bags.sort(key=_first_stamp)
+    for source in [*bags, *(source for source in sources if source.kind != "bag")]:
+        yield from source.frames(losses)
+
+
+def _with_paths_in_order_of_time(source: Source) -> Source:
+    if len(source.paths) == 1:
+        return source
+    first_stamps = {path: _first_stamp(replace(source, paths=(path,))) for path in source.paths}
+    return replace(source, paths=tuple(sorted(source.paths, key=lambda path: first_stamps[path])))
+
+
+def _first_stamp(source: Source) -> int:
+    """Return the stamp of a source's first frame; 0 if there is none, which reading it will complain of."""
+    try:
+        return next((frame.stamp for _, frame in source.frames([])), 0)
+    except FrameSourceError:
+        return 0
+
+
+def _limit_size(image: NDArray[np.uint8], longest_side: int | None) -> NDArray[np.uint8]:
+    return image if longest_side is None else shrink(image, longest_side, longest_side)
+
+
+def _cache_limit(cache: Path, settings: FrameSettings) -> int:
+    """Return how many bytes the stored frames may take."""
+    stored = sum(path.stat().st_size for path in image_folder(cache).glob(f"*{SUFFIX}"))
+    room = shutil.disk_usage(cache).free + stored - DISK_RESERVE
+    if room <= 0:
+        raise FrameSourceError(f"the disk of {cache} has less than {DISK_RESERVE / 1e9:.0f} GB free; make room there")
+    return min(round(settings.cache_gigabytes * 1e9), room)
+
+
+class _Examples:
+    """Keeps the first, second, fourth, eighth ... frame of each verdict, so that they never become many."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder, self._counts = folder, Counter[Verdict]()
+
+    def add(self, verdict: Verdict, image: NDArray[np.uint8]) -> None:
+        self._counts[verdict] += 1
+        count = self._counts[verdict]
+        if count & (count - 1) == 0:
+            path = self._folder / f"{verdict.label}_{count:08d}.png"
+            cv2.imwrite(str(path), cv2.cvtColor(shrink(image, CELL_WIDTH, CELL_HEIGHT), cv2.COLOR_RGB2BGR))

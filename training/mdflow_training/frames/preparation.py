@@ -1,0 +1,190 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Turn recordings into pairs of frames to train on, and pairs that are held out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.recordings.frame import FrameSourceError, decode_compressed_image
+from mdflow_ros.recordings.source import Source, parse_source
+from mdflow_training.frames.cache import read_image, read_thinning, thinned_out
+from mdflow_training.frames.contact_sheet import COLUMNS, draw_contact_sheet
+from mdflow_training.frames.decoding import decode_frames, example_folder, image_folder, index_path
+from mdflow_training.frames.filters import Verdict, find_blurred
+from mdflow_training.frames.index import NO_CAMERA, FrameIndex
+from mdflow_training.frames.sequences import FramePairs, find_sequences, pair_up, split_by_time, usual_interval
+from mdflow_training.frames.settings import FrameSettings
+from mdflow_training.frames.summary import FrameSummary
+
+
+class NotEnoughFrames(FrameSourceError):
+    """A recording was read, but what is usable of it makes no pairs.
+
+    Attributes:
+        summary: what became of its frames.
+    """
+
+    def __init__(self, message: str, summary: FrameSummary) -> None:
+        super().__init__(f"{message}\n{summary}")
+        self.summary = summary
+
+
+@dataclass(frozen=True)
+class PreparedPairs:
+    """The pairs of a recording: those to train on, those held out, and where they come from."""
+
+    training: FramePairs
+    held_out: FramePairs
+    summary: FrameSummary
+    contact_sheet: Path
+
+
+def prepare_pairs(
+    sources: Sequence[str], folder: Path, settings: FrameSettings | None = None, progress: bool = True
+) -> PreparedPairs:
+    """Decode recordings into a cache and form pairs.
+
+    Frames are decoded once: a second call with the same files and settings reads what the first one left, and one
+    that was killed goes on where it stopped. Memory stays at a few images and some 100 bytes for each frame recorded.
+
+    Args:
+        sources: ``bag:PATH#/topic``, ``video:PATH``, ``images:FOLDER``, or a plain path; paths may be globs. Bags are
+            put in the order of their time.
+        folder: gets the decoded frames, in a folder of their own for each set of sources and settings.
+        settings: None takes the defaults.
+        progress: show a progress bar on a terminal.
+
+    Raises:
+        FrameSourceError: a source does not exist or holds no images; the disk is full.
+        NotEnoughFrames: training part or held-out part hold no pair.
+    """
+    settings = settings or FrameSettings()
+    parsed = [parse_source(source) for source in sources]
+    if not parsed:
+        raise FrameSourceError("no source given: name a bag, a video or a folder of images")
+    cache = folder / _fingerprint(parsed, settings)
+    finished = cache / "finished.json"
+    if not finished.exists():
+        losses = decode_frames(parsed, cache, settings, progress)
+        _write_json(finished, {"sources": list(sources), "losses": losses})
+    losses = json.loads(finished.read_text())["losses"]
+    return _form_pairs(list(sources), cache, settings, losses)
+
+
+def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
+    """Name a cache by what decides over its content."""
+    files = []
+    for source in sources:
+        for path in source.files():
+            status = path.stat()
+            files.append([source.kind, source.topic, str(path.resolve()), status.st_size, status.st_mtime_ns])
+    decisive = settings.model_dump(include={"filters", "longest_side", "cache_gigabytes"})
+    return hashlib.sha256(json.dumps([files, decisive]).encode()).hexdigest()[:16]
+
+
+def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses: list[str]) -> PreparedPairs:
+    index = FrameIndex(index_path(cache))
+    verdicts = _final_verdicts(index, read_thinning(image_folder(cache)), settings)
+    sequences, cuts = find_sequences(
+        index.stamps, index.camera_numbers, index.cameras, verdicts, settings.longest_gap_seconds
+    )
+    training, held_out = split_by_time(sequences, settings.held_out_share)
+    # Judged is what the robot's camera will show: one kind of motion, in the order of time.
+    strides = (settings.strides, [min(settings.strides)])
+    training_pairs, held_out_pairs = (
+        FramePairs(image_folder(cache), index.stamps, pair_up(part, apart))
+        for part, apart in zip((training, held_out), strides, strict=True)
+    )
+    with_camera = index.camera_numbers != NO_CAMERA
+    interval = usual_interval(index.stamps[with_camera])
+    summary = FrameSummary(
+        sources=sources,
+        cameras=list(dict.fromkeys(str(camera) for camera in index.cameras)),
+        verdicts=dict(Counter(Verdict(verdict).label for verdict in verdicts.tolist())),
+        duration_seconds=float(np.clip(np.diff(index.stamps), 0, 3 * interval).sum()) / 1e9,
+        rate_hz=1e9 / interval if interval else 0.0,
+        sequences=len(sequences),
+        cuts=dict(cuts),
+        training_pairs=len(training_pairs),
+        held_out_pairs=len(held_out_pairs),
+        losses=losses,
+    )
+    _write_json(cache / "summary.json", summary.as_dict())
+    contact_sheet = cache / "contact_sheet.png"
+    _draw(cache, contact_sheet, training, held_out, verdicts)
+    _check(summary, settings, contact_sheet)
+    return PreparedPairs(training_pairs, held_out_pairs, summary, contact_sheet)
+
+
+def _final_verdicts(index: FrameIndex, thinning: int, settings: FrameSettings) -> NDArray[np.int8]:
+    """Return the verdict on each frame, with those that need to know the whole recording."""
+    verdicts = index.verdicts
+    kept = np.flatnonzero(verdicts == Verdict.KEPT)
+    if "blurred" in settings.filters:
+        camera_of, sharpness = index.camera_numbers[kept], index.sharpness[kept]
+        for camera in np.unique(camera_of):
+            of_camera = camera_of == camera
+            verdicts[kept[of_camera][find_blurred(sharpness[of_camera])]] = Verdict.BLURRED
+    verdicts[kept[thinned_out(kept, thinning)]] = Verdict.THINNED_OUT
+    return verdicts
+
+
+def _check(summary: FrameSummary, settings: FrameSettings, contact_sheet: Path) -> None:
+    missing = "train on" if not summary.training_pairs else "hold out"
+    if summary.training_pairs and (summary.held_out_pairs or not settings.held_out_share):
+        return
+    found, undecodable = sum(summary.verdicts.values()), summary.verdicts.get(Verdict.UNDECODABLE.label, 0)
+    if found == undecodable:
+        reasons = "".join(f"\n  {loss}" for loss in summary.losses)
+        raise FrameSourceError(
+            f"{', '.join(summary.sources)}: none of {found} images can be decoded: choose another topic or recording"
+            f"{reasons}"
+        )
+    frames = summary.verdicts.get(Verdict.KEPT.label, 0)
+    raise NotEnoughFrames(
+        f"{', '.join(summary.sources)}: {frames} usable frames in {summary.sequences} sequences make no pair to "
+        f"{missing}; record a longer drive, or switch filters off if\n{contact_sheet} shows that they drop too much",
+        summary,
+    )
+
+
+def _draw(
+    cache: Path,
+    contact_sheet: Path,
+    training: list[NDArray[np.int64]],
+    held_out: list[NDArray[np.int64]],
+    verdicts: NDArray[np.int8],
+) -> None:
+    rows = []
+    for title, part in (("kept for training", training), ("held out", held_out)):
+        numbers = np.concatenate(part) if part else np.zeros(0, np.int64)
+        spread = numbers[np.linspace(0, len(numbers) - 1, min(COLUMNS, len(numbers))).astype(int)]
+        rows.append(
+            (f"{title}: {len(numbers)}", [read_image(image_folder(cache), number) for number in spread.tolist()])
+        )
+    blurred = np.flatnonzero(verdicts == Verdict.BLURRED)
+    if blurred.size:
+        images = [read_image(image_folder(cache), number) for number in blurred[:COLUMNS].tolist()]
+        rows.append((f"dropped, blurred: {blurred.size}", images))
+    for label, count in Counter(Verdict(verdict).label for verdict in verdicts.tolist()).items():
+        examples = sorted(example_folder(cache).glob(f"{label}_*.png"))
+        if examples:
+            images = [decode_compressed_image(path.read_bytes()) for path in examples[-COLUMNS:]]
+            rows.append((f"dropped, {label}: {count}", images))
+    draw_contact_sheet(rows, contact_sheet)
+
+
+def _write_json(path: Path, content: object) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.partial")  # each process of a shared training writes it
+    partial.write_text(json.dumps(content, indent=2))
+    partial.replace(path)

@@ -1,0 +1,138 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Unbroken runs of frames, and the pairs to train on."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_training.frames.cache import read_image
+from mdflow_training.frames.filters import Verdict
+from mdflow_training.frames.index import NO_CAMERA, Camera
+
+# Without a given limit, a gap is where more than two frames in a row are missing.
+GAP_IN_INTERVALS = 3.0
+# A pair may span frames in which nothing moved, but not longer than this: light and people come and go.
+LONGEST_PAIR = 1.0
+
+
+def find_sequences(
+    stamps: NDArray[np.int64],
+    camera_numbers: NDArray[np.int32],
+    cameras: Sequence[Camera],
+    verdicts: NDArray[np.int8],
+    longest_gap: float | None,
+) -> tuple[list[NDArray[np.int64]], Counter[str]]:
+    """Cut a recording where frames are missing, time jumps, or the camera changes.
+
+    Args:
+        stamps: in ns, of all N frames of the recording.
+        camera_numbers: which of the cameras took each.
+        cameras: all cameras of the recording.
+        verdicts: what became of each; KEPT ones are used.
+        longest_gap: in seconds; None takes three times the camera's usual interval.
+
+    Returns:
+        The numbers of the kept frames, one array for each sequence, in order; and how often each reason cut.
+    """
+    usable = verdicts == Verdict.KEPT
+    # The camera delivered these; a gap is where it did not, or where what it delivered is of no use.
+    present = usable | (verdicts == Verdict.DUPLICATE) | (verdicts == Verdict.STATIC)
+    gap = longest_gap * 1e9 if longest_gap else GAP_IN_INTERVALS * usual_interval(stamps[camera_numbers != NO_CAMERA])
+    longest_pair = max(LONGEST_PAIR * 1e9, gap)
+
+    sequences: list[list[int]] = []
+    cuts: Counter[str] = Counter()
+    cut: str | None = "start"
+    previous = last_usable = -1
+    for number in np.flatnonzero(present).tolist():
+        if previous >= 0:
+            camera, camera_before = cameras[camera_numbers[number]], cameras[camera_numbers[previous]]
+            if camera._replace(shot=0) != camera_before._replace(shot=0):
+                cut = "another camera or image size"
+            elif camera.shot != camera_before.shot:
+                cut = "the view changes at once"
+            elif stamps[number] <= stamps[previous]:
+                cut = "time jumps back"
+            elif stamps[number] - stamps[previous] > gap:
+                cut = f"gap of more than {gap / 1e9:.3g} s"
+        previous = number
+        if not usable[number]:
+            continue
+        if cut is None and stamps[number] - stamps[last_usable] > longest_pair:
+            cut = f"nothing moved for more than {longest_pair / 1e9:.3g} s"
+        if cut is None:
+            sequences[-1].append(number)
+        else:
+            if sequences:
+                cuts[cut] += 1
+            sequences.append([number])
+        cut, last_usable = None, number
+    return [np.array(sequence, np.int64) for sequence in sequences], cuts
+
+
+def usual_interval(stamps: NDArray[np.int64]) -> float:
+    """Return the median step of time between frames in ns, leaving out jumps back; 0 for fewer than two frames."""
+    steps = np.diff(stamps)
+    steps = steps[steps > 0]
+    return float(np.median(steps)) if steps.size else 0.0
+
+
+class FramePairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
+    """Pairs of frames (earlier, later), each HxWx3 uint8 RGB, both of one camera and size.
+
+    Sizes may differ from pair to pair where the recording holds several cameras. The images are read from the cache
+    at each access; instances can be pickled to the workers of a data loader.
+
+    Args:
+        folder: of the cache.
+        stamps: in ns, of all frames of the recording.
+        numbers: Px2, the frame numbers of each pair.
+    """
+
+    def __init__(self, folder: Path, stamps: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+        self._folder = folder
+        self.numbers = numbers
+        self.stamps = stamps[numbers]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, position: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:  # type: ignore[override]
+        first, second = self.numbers[position]
+        return read_image(self._folder, first), read_image(self._folder, second)
+
+    def part(self, start: int, stop: int) -> FramePairs:
+        """Return the pairs from ``start`` to before ``stop``."""
+        part = copy.copy(self)
+        part.numbers, part.stamps = self.numbers[start:stop], self.stamps[start:stop]
+        return part
+
+
+def pair_up(sequences: list[NDArray[np.int64]], strides: Sequence[int]) -> NDArray[np.int64]:
+    """Return Px2 frame numbers: each frame with the one ``stride`` frames later in its sequence, for each stride."""
+    pairs = [
+        np.stack([sequence[:-stride], sequence[stride:]], axis=1)
+        for sequence in sequences
+        for stride in strides
+        if len(sequence) > stride
+    ]
+    return np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
+
+
+def split_by_time(
+    sequences: list[NDArray[np.int64]], held_out_share: float
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+    """Return (training, held out): the last share of the frames is held out, and cut off from those before."""
+    frames = np.concatenate(sequences) if sequences else np.zeros(0, np.int64)
+    first_held_out = len(frames) - round(held_out_share * len(frames))
+    border = frames[first_held_out] if first_held_out < len(frames) else np.iinfo(np.int64).max
+    training = [sequence[sequence < border] for sequence in sequences]
+    held_out = [sequence[sequence >= border] for sequence in sequences]
+    return [part for part in training if part.size], [part for part in held_out if part.size]

@@ -1,0 +1,62 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""How well a method goes on where motion leaves the view, measured without labels.
+
+What leaves the image has no match to compare with. But of a part of the image, what leaves the part is still to be seen
+in the whole: the flow of the part alone is compared there with the flow of the whole. Training on such parts is known
+as hallucinated occlusion (DDFlow, Liu et al., AAAI 2019, section 3); here it measures.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_training.adaptation.config import SMALLEST_SIDE
+from mdflow_training.losses.occlusion import forward_backward_visibility
+from mdflow_training.networks.directions import swap_directions
+
+LARGEST_PART = 0.8
+"""Of each side."""
+
+
+def part_of(height: int, width: int) -> tuple[slice, slice] | None:
+    """Return rows and columns of the middle part of an image, in sizes that networks take; None if it has none."""
+    sides = [max(SMALLEST_SIDE, int(LARGEST_PART * side) // SIZE_MULTIPLE * SIZE_MULTIPLE) for side in (height, width)]
+    if sides[0] > height or sides[1] > width or sides == [height, width]:
+        return None
+    top, left = (height - sides[0]) // 2, (width - sides[1]) // 2
+    return slice(top, top + sides[0]), slice(left, left + sides[1])
+
+
+def extrapolation_error(whole: Tensor, alone: Tensor, part: tuple[slice, slice]) -> Tensor:
+    """Compare the flow of a part alone with the whole image's, where that leaves the part for a visible place.
+
+    Args:
+        whole: flow of the whole images, ``(2N, 2, H, W)`` pixels, stacked directions.
+        alone: flow of the part of both images, ``(2N, 2, h, w)``.
+        part: from `part_of`.
+
+    Returns:
+        A scalar in [0, 1]: the share of the part's pixels that leave it for a place in the whole image, times their
+        mean error, relative to the flow's length plus 1 px, at most 1. Errors are known where the whole flow agrees
+        with the flow back; where it never does, they count as 1.
+    """
+    rows, columns = part
+    visible = forward_backward_visibility(whole, swap_directions(whole))[..., rows, columns]
+    in_whole = _stays_within(whole)[..., rows, columns]
+    expected = whole[..., rows, columns]
+    leaves = in_whole & ~_stays_within(expected)
+    known = (leaves * visible).mean()
+    error = (alone - expected).norm(dim=1, keepdim=True) / (expected.norm(dim=1, keepdim=True) + 1)
+    mean_error = (error.clamp(max=1) * leaves * visible).mean() / known if known > 0 else known.new_ones(())
+    return leaves.float().mean() * mean_error
+
+
+def _stays_within(flow: Tensor) -> Tensor:
+    """Return whether each pixel's match lies within an image of the flow's own size, ``(N, 1, H, W)`` bool."""
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device) + flow[:, :1]
+    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1:]
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)

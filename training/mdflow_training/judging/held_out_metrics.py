@@ -1,0 +1,237 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure how well methods do on recorded pairs: without labels, and by the truth where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from mdflow_ros.backends.backend import BackendOptions
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_training.engine.batches import FramePairs, to_tensor
+from mdflow_training.evaluation.baselines import Peer
+from mdflow_training.evaluation.confidence_metrics import sparsification_error
+from mdflow_training.evaluation.flow_evaluation import Confidence
+from mdflow_training.evaluation.flow_files import Flow, Image, known_pixels, read_flow
+from mdflow_training.evaluation.flow_metrics import endpoint_error
+from mdflow_training.frames.sequences import FramePairs as RecordedPairs
+from mdflow_training.judging.extrapolation import extrapolation_error, part_of
+from mdflow_training.judging.label_free_score import DISAGREEMENT_WEIGHT, RANDOM_MATCH, judge, match_error
+from mdflow_training.losses.census import Census, inside_window
+from mdflow_training.losses.occlusion import forward_backward_visibility
+from mdflow_training.networks.directions import swap_directions
+from mdflow_training.networks.fastflownet import warp
+
+EQUAL_CONFIDENCE = 0.5
+"""The confidence at which the coverage of all models is compared."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a figure means.
+
+    Attributes:
+        label: for people.
+        unit: ``""``, ``px`` or ``%``; a share is shown in percent.
+        lower_is_better: else higher is.
+    """
+
+    label: str
+    unit: str
+    lower_is_better: bool
+
+    def show(self, value: float | None, sign: str = "") -> str:
+        """Return a value, or ``-`` without one, as people read it; ``sign`` is ``+`` to have one always."""
+        if value is None:
+            return "-"
+        return f"{100 * value:{sign}.1f} %" if self.unit == "%" else f"{value:{sign}.4f} {self.unit}".rstrip()
+
+
+MATCH_ERROR, EXTRAPOLATION = "match_error", "extrapolation"
+
+MEASURES = {
+    MATCH_ERROR: Measure(
+        f"match error: census distance everywhere + {DISAGREEMENT_WEIGHT} disagreement + {RANDOM_MATCH} extrapolation",
+        "",
+        True,
+    ),
+    "census_visible": Measure("census distance on visible pixels", "", True),
+    "disagreement": Measure("disagreement of forward and backward flow, relative to their length", "", True),
+    EXTRAPOLATION: Measure("extrapolation: error where motion leaves a part of the view", "", True),
+    "consistency": Measure("pixels that pass the forward-backward check", "%", False),
+    "coverage": Measure(f"pixels of confidence {EQUAL_CONFIDENCE} and more", "%", False),
+    "epe": Measure("endpoint error", "px", True),
+    "ause": Measure("AUSE: how badly the confidence ranks the errors", "", True),
+}
+"""Every measure by name. The first decides: see `mdflow_training.judging.label_free_score.LabelFreeScore`."""
+
+
+@dataclass(frozen=True)
+class TwoWayFlow:
+    """What a method makes of a pair.
+
+    Attributes:
+        forward: ``(H, W, 2)`` in pixels, first image to second.
+        backward: likewise, second to first.
+        confidence: of the forward flow, ``(H, W)`` in [0, 1], if the method has one.
+    """
+
+    forward: Flow
+    backward: Flow
+    confidence: Confidence | None = None
+
+
+TwoWayMethod = Callable[[Image, Image], TwoWayFlow]
+Figures = dict[str, NDArray[np.float64]]
+"""Each measure of one method, ``(pairs,)``; NaN where a pair has no truth or a method no confidence."""
+
+Truth = Callable[[int], Flow | None]
+"""Gives the true flow of a pair by its index, ``(H, W, 2)`` in pixels, NaN where unknown; None without truth."""
+
+
+def model_method(model: Path) -> TwoWayMethod:
+    """Return a deployable model, as the node runs it on a CPU, at the size of the images.
+
+    Raises:
+        ModelError: the model is missing or damaged.
+    """
+    estimator = FlowEstimator(model, "onnxruntime", options=BackendOptions(threads=torch.get_num_threads()))
+
+    def estimate(first: Image, second: Image) -> TwoWayFlow:
+        forward = estimator.estimate(first, second)
+        backward = estimator.estimate(second, first, with_confidence=False)
+        return TwoWayFlow(forward.flow, backward.flow, forward.confidence)
+
+    return estimate
+
+
+def peer_method(peer: Peer) -> TwoWayMethod:
+    """Return a method that has no confidence."""
+    # Some peers answer in an array that they use again.
+    return lambda first, second: TwoWayFlow(np.array(peer(first, second)), np.array(peer(second, first)))
+
+
+def truth_in(folder: Path, pairs: RecordedPairs) -> Truth:
+    """Return the true flows of a folder: ``FIRST_SECOND.flo`` (or .png, .pfm), named by both frames' stamps in ns.
+
+    All are read once, so that one that is of no use is found before hours are spent on training.
+
+    Args:
+        folder: with the files.
+        pairs: that the flows are of.
+
+    Raises:
+        ValueError: no pair has a file, or one is damaged, of another size than the frames, or knows no pixel's flow.
+    """
+    stamps = pairs.stamps
+
+    def file_of(index: int) -> Path | None:
+        first, second = stamps[index].tolist()
+        files = (folder / f"{first}_{second}{suffix}" for suffix in (".flo", ".png", ".pfm"))
+        return next((file for file in files if file.exists()), None)
+
+    if not any(file_of(index) for index in range(len(stamps))):
+        expected = "_".join(map(str, stamps[0].tolist())) if len(stamps) else "FIRST_SECOND"
+        raise ValueError(f"{folder} has no true flow of any held-out pair; files are named like {expected}.flo")
+
+    def read(index: int) -> Flow | None:
+        file = file_of(index)
+        if file is None:
+            return None
+        flow = read_flow(file)
+        (height, width), (true_height, true_width) = pairs[index][0].shape[:2], flow.shape[:2]
+        if (true_height, true_width) != (height, width):
+            raise ValueError(f"{file} is of {true_width}x{true_height} pixels, its frames are of {width}x{height}")
+        if not known_pixels(flow).any():
+            raise ValueError(f"{file} does not know the flow of any pixel; delete it")
+        return flow
+
+    for index in range(len(stamps)):
+        read(index)
+    return read
+
+
+def measure_pair(
+    first: Image, second: Image, method: TwoWayMethod, census: Census, truth: Flow | None
+) -> dict[str, float]:
+    """Measure one method on one pair; by the names of `MEASURES`."""
+    flow = method(first, second)
+    images = to_tensor(torch.from_numpy(np.stack((first, second))), torch.device("cpu"))
+    flows = _stacked(flow)
+    distance, disagreement, visible = (float(value) for value in judge(images, flows, census))
+    extrapolation = 0.0
+    if (part := part_of(*first.shape[:2])) is not None:
+        alone = method(*(np.ascontiguousarray(image[part]) for image in (first, second)))
+        extrapolation = float(extrapolation_error(flows, _stacked(alone), part))
+    figures = dict.fromkeys(MEASURES, np.nan) | {
+        MATCH_ERROR: match_error(distance, disagreement, extrapolation),
+        "census_visible": census_where_visible(images, flows, census),
+        "disagreement": disagreement,
+        EXTRAPOLATION: extrapolation,
+        "consistency": visible,
+    }
+    if flow.confidence is not None:
+        figures["coverage"] = float((flow.confidence >= EQUAL_CONFIDENCE).mean())
+    if truth is not None:
+        error = endpoint_error(flow.forward, truth)
+        known = np.isfinite(error)
+        figures["epe"] = float(error[known].mean(dtype=np.float64))
+        if flow.confidence is not None:
+            figures["ause"] = sparsification_error(flow.confidence[known], error[known])
+    return figures
+
+
+def _stacked(flow: TwoWayFlow) -> Tensor:
+    return torch.from_numpy(np.stack((flow.forward, flow.backward))).permute(0, 3, 1, 2).contiguous()
+
+
+@torch.no_grad()
+def census_where_visible(images: Tensor, flows: Tensor, census: Census) -> float:
+    """Return the mean census distance of the pixels that pass the forward-backward check; NaN if none does.
+
+    Args:
+        images: RGB ``(2, 3, H, W)`` in [0, 1], both frames.
+        flows: ``(2, 2, H, W)`` in pixels, forward and backward.
+        census: how to compare.
+    """
+    prepared = census.prepare(images)
+    distance = census.distance(prepared, warp(swap_directions(prepared), flows, padding_mode="border"))
+    visible = forward_backward_visibility(flows, swap_directions(flows)) * inside_window(images)
+    return float(distance[visible.bool()].mean())
+
+
+def measure_methods(
+    methods: Mapping[str, TwoWayMethod],
+    pairs: FramePairs,
+    indices: Sequence[int],
+    census: Census,
+    truth: Truth | None = None,
+) -> dict[str, Figures]:
+    """Measure every method on the chosen pairs.
+
+    Raises:
+        ValueError: the truth does not fit the images.
+    """
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
+    for index in tqdm(indices, desc="report", unit="pair", disable=None):
+        first, second = pairs[index]
+        true_flow = truth(index) if truth else None
+        for name, method in methods.items():
+            rows[name].append(measure_pair(first, second, method, census, true_flow))
+    return {
+        name: {measure: np.array([row[measure] for row in of_method]) for measure in MEASURES}
+        for name, of_method in rows.items()
+    }
+
+
+def mean_figures(figures: Figures) -> dict[str, float]:
+    """Return the mean of each measure that was taken, over the pairs that have it."""
+    return {name: float(np.nanmean(values)) for name, values in figures.items() if np.isfinite(values).any()}

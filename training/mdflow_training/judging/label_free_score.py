@@ -1,0 +1,125 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Judge a network on held-out pairs without labels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mdflow_ros.core.resizing import resize_image
+from mdflow_training.adaptation.config import ValidationSettings
+from mdflow_training.engine.batches import FramePairs, to_tensor
+from mdflow_training.engine.distributed import Context, reduce_mean
+from mdflow_training.judging.extrapolation import extrapolation_error, part_of
+from mdflow_training.losses.census import Census, inside_window
+from mdflow_training.losses.occlusion import forward_backward_visibility
+from mdflow_training.networks.directions import stack_directions, swap_directions
+from mdflow_training.networks.fastflownet import warp
+from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
+
+RANDOM_MATCH = 0.56
+"""Median census distance of random matches: the worst that a pixel can count."""
+
+DISAGREEMENT_WEIGHT = 0.05
+"""Of the disagreement in the error, which is measured in census distance."""
+
+
+class LabelFreeScore(NamedTuple):
+    """Means over pairs, both directions.
+
+    The error is made such that no trivial flow wins. Census distance counts on all pixels: on visible ones alone, a
+    network could choose where it is judged, and no motion at all is visible everywhere. Disagreement counts little:
+    small flow agrees by being small. Extrapolation stands for the pixels that no census can judge.
+    `benchmarks/label_free_ranking.py` shows how often the error ranks methods as the truth does.
+    """
+
+    error: float
+    """See `match_error`; lower is better."""
+    census: float
+    """Census distance to the match, in [0, 0.56]; a match outside the frame counts as a random one."""
+    disagreement: float
+    """Length of flow plus flow back, relative to the flow's length plus 1 px, at most 1, where the match is in view."""
+    visible: float
+    """Share of pixels that pass the forward-backward check."""
+    extrapolation: float
+    """See `mdflow_training.judging.extrapolation.extrapolation_error`; 0 for images that are too small for it."""
+
+    def is_better_than(self, other: LabelFreeScore, minimum_gain: float = 0.0) -> bool:
+        """Tell whether the error is lower, by this share of the other one's at least."""
+        return self.error < other.error * (1 - minimum_gain)
+
+
+@torch.no_grad()
+def validate(
+    network: FlowNetwork,
+    pairs: FramePairs,
+    size: tuple[int, int],
+    settings: ValidationSettings,
+    context: Context,
+    census: Census,
+) -> LabelFreeScore:
+    """Score a network; processes share the work and get the same score.
+
+    Args:
+        network: on the context's device; left in evaluation mode.
+        pairs: held-out pairs.
+        size: height and width at which to predict.
+        settings: how many of the pairs to use.
+        context: which process this is.
+        census: how to compare; scores with different ones cannot be compared.
+    """
+    network.eval()
+    count = min(len(pairs), settings.maximum_pairs)
+    chosen = [index * len(pairs) // count for index in range(count)]
+    total = torch.zeros(5, dtype=torch.float64)
+    for index in chosen[context.rank :: context.world_size]:
+        first, second = (
+            to_tensor(torch.from_numpy(resize_image(image, size[::-1]))[None], context.device) for image in pairs[index]
+        )
+        source = stack_directions(first, second)
+        flow = full_resolution(network(first, second)[-1], source.shape[-2:])
+        extrapolation = flow.new_zeros(())
+        if (part := part_of(*size)) is not None:
+            parts = (image[..., part[0], part[1]].contiguous() for image in (first, second))
+            alone = network(*parts)[-1]
+            extrapolation = extrapolation_error(flow, full_resolution(alone, _size_of(part)), part)
+        total += torch.stack((*judge(source, flow, census), extrapolation, flow.new_ones(()))).double().cpu()
+    means = reduce_mean(total.to(context.device, torch.float32)).cpu()
+    matched, disagreement, visible, extrapolated = (means[:4] / means[4]).tolist()
+    error = match_error(matched, disagreement, extrapolated)
+    return LabelFreeScore(error, matched, disagreement, visible, extrapolated)
+
+
+def _size_of(part: tuple[slice, slice]) -> tuple[int, int]:
+    return part[0].stop - part[0].start, part[1].stop - part[1].start
+
+
+def match_error(census: float, disagreement: float, extrapolation: float) -> float:
+    """Return the label-free error, in census distance; see `LabelFreeScore`.
+
+    What leaves the view and is extrapolated all wrong counts like a random match once more.
+    """
+    return census + DISAGREEMENT_WEIGHT * disagreement + RANDOM_MATCH * extrapolation
+
+
+def judge(source: Tensor, flow: Tensor, census: Census) -> tuple[Tensor, Tensor, Tensor]:
+    """Return census distance, disagreement and visible share of flows, as `LabelFreeScore` has them.
+
+    Args:
+        source: RGB ``(2N, 3, H, W)`` in [0, 1], stacked frames.
+        flow: ``(2N, 2, H, W)``, stacked, in pixels.
+        census: how to compare.
+    """
+    reverse, prepared = swap_directions(flow), census.prepare(source)
+    distance = census.distance(prepared, warp(swap_directions(prepared), flow, padding_mode="border"))
+    in_view = warp(torch.ones_like(flow[:, :1]), flow) > 0.999
+    judged = torch.where(in_view, distance.clamp(max=RANDOM_MATCH), RANDOM_MATCH)
+    returned = warp(reverse, flow)
+    length = (flow.norm(dim=1, keepdim=True) + returned.norm(dim=1, keepdim=True)) / 2
+    disagreement = ((flow + returned).norm(dim=1, keepdim=True) / (length + 1)).clamp(max=1) * in_view
+    inside = inside_window(source).expand_as(judged).bool()
+    visible = forward_backward_visibility(flow, reverse)
+    return judged[inside].mean(), disagreement[inside].mean(), visible.mean()

@@ -1,0 +1,95 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reliable matches: which of a network's flow vectors may serve another network as labels.
+
+MDFlow's rule is M = [census distance <= tau] and visible (framework figure, "Reliable Matching Selection").
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mdflow_training.adaptation.config import SelectionSettings
+from mdflow_training.losses.census import OUTSIDE, Census
+from mdflow_training.losses.occlusion import VISIBILITY
+from mdflow_training.networks.directions import swap_directions
+from mdflow_training.networks.fastflownet import warp
+
+
+class Matches(NamedTuple):
+    """What the images say about a flow; each ``(2N, 1, H, W)``, stacked directions."""
+
+    distance: Tensor
+    """Census distance to the match, in [0, 1]."""
+    visible: Tensor
+    """1 where visible in the other frame."""
+    reliable: Tensor
+    """1 where the flow may serve as a label."""
+
+
+def by_threshold(distance: Tensor, visible: Tensor, settings: SelectionSettings) -> Tensor:
+    """Keep visible pixels whose distance is at most ``settings.threshold``, tau."""
+    return (distance <= settings.threshold).to(visible.dtype) * visible
+
+
+def by_quantile(distance: Tensor, visible: Tensor, settings: SelectionSettings) -> Tensor:
+    """Keep the best ``settings.quantile`` of each image's visible pixels: noise, which raises distances, costs none."""
+    eligible = visible.bool() & (distance < OUTSIDE)
+    kept = torch.zeros_like(visible)
+    for sample in range(len(distance)):
+        distances = distance[sample][eligible[sample]]
+        if len(distances):
+            worst = distances.sort().values[max(round(settings.quantile * len(distances)) - 1, 0)]
+            kept[sample] = (distance[sample] <= worst) & eligible[sample]
+    return kept
+
+
+def by_census_alone(distance: Tensor, visible: Tensor, settings: SelectionSettings) -> Tensor:
+    """Keep pixels whose distance is at most ``settings.threshold``, visible or not (ablation)."""
+    return (distance <= settings.threshold).to(visible.dtype)
+
+
+def by_visibility_alone(distance: Tensor, visible: Tensor, settings: SelectionSettings) -> Tensor:
+    """Keep every visible pixel (ablation)."""
+    return visible
+
+
+def all_pixels(distance: Tensor, visible: Tensor, settings: SelectionSettings) -> Tensor:
+    """Keep every pixel (ablation)."""
+    return torch.ones_like(visible)
+
+
+SELECTIONS = {
+    "threshold": by_threshold,
+    "quantile": by_quantile,
+    "census": by_census_alone,
+    "visible": by_visibility_alone,
+    "all": all_pixels,
+}
+
+
+@torch.no_grad()
+def select_matches(
+    source: Tensor, flow: Tensor, settings: SelectionSettings, occlusion: str, census: Census
+) -> Matches:
+    """Judge the flow of both directions by the clean images.
+
+    Args:
+        source: RGB ``(2N, 3, H, W)`` in [0, 1], stacked: the frame where each flow starts.
+        flow: ``(2N, 2, H, W)``, stacked, full-resolution pixels.
+        settings: the rule, one of `SELECTIONS`, and its parameters.
+        occlusion: one of `mdflow_training.losses.occlusion.VISIBILITY`.
+        census: how to compare.
+    """
+    prepared = census.prepare(source)
+    distance = census.distance(prepared, warp(swap_directions(prepared), flow, padding_mode="border"))
+    visible = VISIBILITY[occlusion](flow, swap_directions(flow))
+    return Matches(distance, visible, SELECTIONS[settings.rule](distance, visible, settings))
+
+
+def confidence(matches: Matches, threshold: float) -> Tensor:
+    """Return exp(-distance / tau) where visible, else 0: ``(2N, 1, H, W)`` in [0, 1]."""
+    return torch.exp(-matches.distance / threshold) * matches.visible

@@ -1,0 +1,125 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which pixels of a frame are visible in the other one. Masks are 1 where visible and carry no gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mdflow_training.adaptation.config import OcclusionSettings
+from mdflow_training.networks.directions import swap_directions
+from mdflow_training.networks.fastflownet import warp
+
+RANGE_MAP_THRESHOLD = 0.75
+"""A pixel that receives less mass than this is occluded (UFlow's `wangthres`)."""
+
+
+@torch.no_grad()
+def forward_backward_visibility(flow: Tensor, reverse: Tensor) -> Tensor:
+    """Check that following ``flow`` and then ``reverse`` leads back (UnFlow, section 3.2; MDFlow's repository).
+
+    Args:
+        flow: ``(N, 2, H, W)`` in pixels of the full resolution, for which the constants are made.
+        reverse: ``(N, 2, H, W)``, the flow of the opposite direction.
+
+    Returns:
+        ``(N, 1, H, W)``, 1 where visible. What leaves the frame counts as occluded, unless it hardly moves.
+    """
+    returned = warp(reverse, flow)
+    mismatch = (flow + returned).square().sum(dim=1, keepdim=True)
+    magnitude = flow.square().sum(dim=1, keepdim=True) + returned.square().sum(dim=1, keepdim=True)
+    return (mismatch < 0.01 * magnitude + 0.5).to(flow.dtype)
+
+
+@torch.no_grad()
+def range_map(reverse: Tensor) -> Tensor:
+    """Count, bilinearly, how much of the other frame lands on each pixel (Wang et al., CVPR 2018, section 3.2).
+
+    Args:
+        reverse: ``(N, 2, H, W)`` in pixels, the flow *from the other frame* to this one.
+
+    Returns:
+        ``(N, 1, H, W)``, 0 where nothing lands, about 1 where the two frames match one to one.
+    """
+    count, _, height, width = reverse.shape
+    x = torch.arange(width, device=reverse.device) + reverse[:, 0]
+    y = torch.arange(height, device=reverse.device)[:, None] + reverse[:, 1]
+    mass = reverse.new_zeros(count, height * width)
+    for column, row in ((x.floor(), y.floor()), (x.floor() + 1, y.floor()), (x.floor(), y.floor() + 1),
+                        (x.floor() + 1, y.floor() + 1)):  # fmt: skip
+        weight = (1 - (x - column).abs()) * (1 - (y - row).abs())
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        target = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
+        mass.scatter_add_(1, target.flatten(1), (weight * inside).flatten(1))
+    return mass.view(count, 1, height, width)
+
+
+def range_map_visibility(flow: Tensor, reverse: Tensor) -> Tensor:
+    """Call a pixel visible where the other frame lands on it; needs no consistency, so it suits poor flow."""
+    return (range_map(reverse) >= RANGE_MAP_THRESHOLD).to(flow.dtype)
+
+
+def everything_visible(flow: Tensor, reverse: Tensor) -> Tensor:
+    """Call every pixel visible."""
+    return torch.ones_like(flow[:, :1])
+
+
+VISIBILITY = {
+    "forward_backward": forward_backward_visibility,
+    "range_map": range_map_visibility,
+    "none": everything_visible,
+}
+
+
+class OcclusionMask:
+    """The occlusion mask of a stage, which switches on only once the flow is sensible.
+
+    Random flows are consistent nowhere: a mask that is active from the first step of a training from scratch hides
+    nearly every pixel, and nothing is learned. So before ``settings.start`` (a share of the stage), and from then on
+    until the running mean of the visible share reaches ``settings.minimum_visible``, every pixel counts as visible.
+    With ``start: 0`` the mask is on at once, which is right for a network that is already trained.
+    """
+
+    DECAY = 0.9
+
+    def __init__(self, settings: OcclusionSettings) -> None:
+        self.settings = settings
+        self.active = settings.start == 0
+        self.average: float | None = None
+
+    @torch.no_grad()
+    def __call__(self, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mask to use and the share of pixels that the check calls visible.
+
+        Args:
+            flow: ``(2N, 2, H, W)``, stacked directions, full-resolution pixels.
+
+        Returns:
+            The mask ``(2N, 1, H, W)``, all ones while the check is switched off, and the share, a scalar.
+        """
+        flow = flow.detach()
+        checked = VISIBILITY[self.settings.method](flow, swap_directions(flow))
+        return (checked if self.active else torch.ones_like(checked)), checked.mean()
+
+    def observe(self, visible_share: float, progress: float) -> None:
+        """Take note of a step's visible share (over all processes) and switch on when it is time.
+
+        Args:
+            visible_share: in [0, 1], as returned by calling the mask.
+            progress: share of the stage's steps that are done, in [0, 1].
+        """
+        previous = visible_share if self.average is None else self.average
+        self.average = self.DECAY * previous + (1 - self.DECAY) * visible_share
+        if progress >= self.settings.start and self.average >= self.settings.minimum_visible:
+            self.active = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what an exact resume needs."""
+        return {"active": self.active, "average": self.average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.active, self.average = state["active"], state["average"]

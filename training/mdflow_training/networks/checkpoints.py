@@ -1,0 +1,119 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read FastFlowNet checkpoints (.pth) and write them as deployable models: an ONNX file and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mdflow_ros.model.card import ModelCard, ModelError, Preprocessing, save_model
+from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph, check_weights
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's parameters and what it says about itself.
+
+    Attributes:
+        weights: the 104 official parameters, float32.
+        cost_volume_normalization: what the checkpoint says; ``None`` if it says nothing (official ones).
+        training: its own notes on its training.
+    """
+
+    weights: dict[str, NDArray[np.float32]]
+    cost_volume_normalization: bool | None
+    training: dict[str, Any]
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a ``.pth``: a plain state dict, as FastFlowNet and MDFlow publish, or one under the key ``state_dict``.
+
+    Raises:
+        ModelError: the file is missing, unreadable, or does not hold exactly FastFlowNet's parameters.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"there is no checkpoint {path}") from None
+    except Exception as error:  # torch raises a different type for every kind of damage
+        raise ModelError(f"{path} is not a checkpoint that torch can read safely: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not a state dict")
+    state = content.get("state_dict", content)
+    weights = {
+        name.removeprefix("module."): value.float().numpy() for name, value in state.items() if torch.is_tensor(value)
+    }
+    try:
+        check_weights(weights)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}") from error
+    return Checkpoint(weights, content.get("cost_volume_normalization"), content.get("training") or {})
+
+
+def import_checkpoint(
+    checkpoint: Path,
+    out: Path,
+    *,
+    preprocessing: Preprocessing = Preprocessing.RGB_SCALAR_MEAN,
+    cost_volume_normalization: bool | None = None,
+    half: bool = False,
+    name: str | None = None,
+    licence: str = "unknown",
+    training_data: str = "unknown",
+    metrics: dict[str, Any] | None = None,
+) -> ModelCard:
+    """Write ``out`` and its card from ``checkpoint``.
+
+    Args:
+        checkpoint: see `load_checkpoint`.
+        out: the ONNX file to write.
+        preprocessing: what the network expects of its input.
+        cost_volume_normalization: ``None`` takes what the checkpoint says, and off if it says nothing.
+        half: store the parameters in half precision; arithmetic stays in single.
+        name: the model's name; the checkpoint's file name by default.
+        licence: of the weights.
+        training_data: what it learnt from.
+        metrics: measured figures, by data set.
+
+    Raises:
+        ModelError: see `load_checkpoint`.
+    """
+    content = load_checkpoint(checkpoint)
+    if cost_volume_normalization is None:
+        cost_volume_normalization = bool(content.cost_volume_normalization)
+    stored = np.float16 if half else np.float32
+    weights = {name: value.astype(stored) for name, value in content.weights.items()}
+    graph = build_graph(weights, preprocessing, cost_volume_normalization)
+    card = ModelCard(
+        name=name or checkpoint.stem,
+        sha256="",
+        preprocessing=preprocessing,
+        cost_volume_normalization=cost_volume_normalization,
+        licence=licence,
+        parent=f"sha256:{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}",
+        training_data=training_data,
+        metrics=metrics or {},
+        training=content.training,
+    )
+    return save_model(graph.SerializeToString(deterministic=True), card, out)
+
+
+def metrics_of(report: Path) -> dict[str, Any]:
+    """Return what a card keeps of a report of ``evaluate``: endpoint error in pixels and AUSE, by data set.
+
+    Raises:
+        ModelError: the file is no such report.
+    """
+    try:
+        sets = json.loads(report.read_text(encoding="utf-8"))["sets"]
+        return {name: {key: round(figures[key], 3) for key in ("epe", "ause")} for name, figures in sets.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{report} is no report of training/evaluate.py: {error!r}") from error

@@ -1,0 +1,132 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The networks that may serve as student, by name."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model, get_model_weights
+
+from mdflow_training.adaptation.config import StudentSettings
+from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, PairwiseNetwork
+from mdflow_training.networks.raft_weights import is_official, to_torchvision
+
+PTLFLOW_PREFIX = "ptlflow:"
+TORCHVISION_PREFIX = "torchvision:"
+FROM_TEACHER = "teacher"
+
+
+class RaftNetwork(PairwiseNetwork):
+    """torchvision's RAFT, small or large."""
+
+    def __init__(self, settings: StudentSettings, autocast: torch.dtype | None) -> None:
+        core = get_model(settings.name, weights=None)
+        super().__init__(core, settings.normalization or "symmetric", autocast)
+        self.updates = settings.updates
+
+    def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """See `PairwiseNetwork.predict`; in training all refinements, else the last one only."""
+        flows = self.core(first, second, num_flow_updates=self.updates)
+        return flows if self.training else flows[-1:]
+
+
+class PtlflowNetwork(PairwiseNetwork):
+    """Any model of ptlflow (https://github.com/hmorimitsu/ptlflow), which does its own normalisation."""
+
+    def __init__(self, settings: StudentSettings, autocast: torch.dtype | None) -> None:
+        if settings.normalization is not None:
+            raise ValueError("ptlflow's models normalise images themselves: set student.normalization to null")
+        import ptlflow
+
+        super().__init__(ptlflow.get_model(settings.name.removeprefix(PTLFLOW_PREFIX)), "none", autocast)
+
+    def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """See `PairwiseNetwork.predict`; refinements are used where the model tells them at full resolution."""
+        blue_first = torch.stack((first, second), dim=1).flip(2)
+        outputs = self.core({"images": blue_first})
+        final = outputs["flows"][:, 0]
+        refinements = outputs.get("flow_preds") if self.training else None
+        if not isinstance(refinements, list) or any(flow.shape != final.shape for flow in refinements):
+            return [final]
+        return refinements
+
+
+def build_student(
+    settings: StudentSettings, teacher_state: Mapping[str, Tensor], autocast: torch.dtype | None = None
+) -> FlowNetwork:
+    """Build a student with its initial weights.
+
+    Args:
+        settings: which network, and where its weights come from. From scratch, they depend on torch's random state.
+        teacher_state: the teacher's weights, with which a ``fastflownet`` student may begin.
+        autocast: see `FlowNetwork`.
+
+    Raises:
+        ValueError: there is no such student, or its weights cannot be read or do not fit.
+    """
+    network = _build(settings, autocast)
+    if settings.weights is not None:
+        load_core(network.core, _initial_weights(settings, teacher_state), settings.weights)
+    return network
+
+
+def _build(settings: StudentSettings, autocast: torch.dtype | None) -> FlowNetwork:
+    if settings.name in ("raft_small", "raft_large"):
+        return RaftNetwork(settings, autocast)
+    if settings.name == "fastflownet":
+        if settings.normalization not in (None, "pair_mean"):
+            raise ValueError("FastFlowNet expects images less the pair's mean: set student.normalization to null")
+        return FastFlowNetwork(autocast)
+    if settings.name.startswith(PTLFLOW_PREFIX):
+        if importlib.util.find_spec("ptlflow") is None:
+            raise ValueError(f"the student {settings.name} needs ptlflow: pip install ptlflow")
+        return PtlflowNetwork(settings, autocast)
+    raise ValueError(
+        f"there is no student {settings.name}: use raft_small, raft_large, fastflownet or {PTLFLOW_PREFIX}NAME"
+    )
+
+
+def _initial_weights(settings: StudentSettings, teacher_state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    assert settings.weights is not None
+    if settings.weights == FROM_TEACHER:
+        if settings.name != "fastflownet":
+            raise ValueError("only a fastflownet student can start from the teacher: change student.weights")
+        return teacher_state
+    if settings.weights.startswith(TORCHVISION_PREFIX):
+        published: Any = get_model_weights(settings.name)
+        return published[settings.weights.removeprefix(TORCHVISION_PREFIX)].get_state_dict(progress=False)
+    return read_weights(Path(settings.weights))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict, plain or under ``state_dict``; official RAFT names become torchvision's.
+
+    Raises:
+        ValueError: the file cannot be read or holds something else.
+    """
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"cannot read the weights {path}: {error}") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no network weights (a mapping of names to tensors)")
+    return to_torchvision(state) if is_official(state) else state
+
+
+def load_core(core: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load weights, every one of them.
+
+    Raises:
+        ValueError: names or shapes differ from the network's; ``origin`` tells the reader whose.
+    """
+    try:
+        core.load_state_dict(dict(state), strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"the weights {origin} do not fit {type(core).__name__}: {error}") from None

@@ -1,0 +1,75 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write an adapted teacher as a deployable model whose card tells where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from tqdm import tqdm
+
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.model.card import ModelCard, card_path, load_card, save_model
+from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
+from mdflow_ros.recordings.source import parse_source
+
+CHUNK_BYTES = 1 << 22
+
+
+def hash_recordings(sources: Sequence[str]) -> list[dict[str, Any]]:
+    """Return path, size in bytes and SHA-256 of every file of the recordings.
+
+    Raises:
+        OSError: a file cannot be read.
+        FrameSourceError: a source names nothing.
+    """
+    files = [file for source in sources for file in parse_source(source).files()]
+    total = sum(file.stat().st_size for file in files)
+    hashes = []
+    with tqdm(total=total, desc="hashing recordings", unit="B", unit_scale=True, disable=None, leave=False) as progress:
+        for path in files:
+            digest = hashlib.sha256()
+            with path.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    progress.update(len(chunk))
+            hashes.append({"path": str(path), "bytes": path.stat().st_size, "sha256": digest.hexdigest()})
+    return hashes
+
+
+def export_adapted(
+    state: Mapping[str, Tensor], parent: ModelCard, out: Path, *, name: str, training: dict[str, Any]
+) -> ModelCard:
+    """Write a teacher that was adapted from another one, with its card.
+
+    Args:
+        state: the weights, by official names.
+        parent: card of the model that it began with; preprocessing and licence are inherited.
+        out: the ONNX file.
+        name: of the model.
+        training: recordings, settings and history, for the card.
+    """
+    weights = {key: value.detach().cpu().float().numpy() for key, value in state.items()}
+    graph = build_graph(weights, parent.preprocessing, cost_volume_normalization=True)
+    recordings = ", ".join(recording["path"] for recording in training.get("recordings", []))
+    card = dataclasses.replace(
+        parent,
+        name=name,
+        parent=f"sha256:{parent.sha256}",
+        training_data=f"adapted from {parent.name} without labels, to {recordings or 'recordings'}",
+        cost_volume_normalization=True,
+        metrics={},
+        training=training,
+    )
+    return save_model(graph.SerializeToString(deterministic=True), card, out)
+
+
+def add_metrics(model: Path, metrics: dict[str, Any]) -> None:
+    """Write figures into the card of a model that exists; the model itself stays as it is."""
+    card = dataclasses.replace(load_card(model), metrics=metrics)
+    replace_file(card_path(model), card.to_json().encode())

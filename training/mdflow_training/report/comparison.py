@@ -1,0 +1,208 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compare two models on pairs without labels: improved, no change, or worse."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import torch
+
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.model.card import load_card
+from mdflow_training.adaptation.mutual_distillation import measure_noise
+from mdflow_training.engine.batches import FramePairs
+from mdflow_training.evaluation.baselines import dis_flow
+from mdflow_training.evaluation.report import without_nan
+from mdflow_training.judging.held_out_metrics import (
+    EXTRAPOLATION,
+    MATCH_ERROR,
+    MEASURES,
+    Figures,
+    Truth,
+    TwoWayMethod,
+    mean_figures,
+    measure_methods,
+    model_method,
+    peer_method,
+)
+from mdflow_training.judging.verdict import LEVEL, RULE, Difference, Verdict, compare, decide, describe_control
+from mdflow_training.losses.census import Census
+from mdflow_training.report.page import Frame, Page, write_page
+
+BEFORE, AFTER, CONTROL, DIS = "before", "after", "control", "OpenCV DIS"
+MAXIMUM_PAIRS = 48
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the held-out pairs say.
+
+    Attributes:
+        verdict: see `mdflow_training.judging.verdict.RULE`.
+        reason: of the verdict, in words.
+        indices: of the pairs that were measured.
+        figures: each measure of each method, pair by pair.
+        differences: ``after - before`` and ``after - control``, by measure.
+        about: settings, recordings, models, time: whatever the reader has to know.
+    """
+
+    verdict: Verdict
+    reason: str
+    indices: list[int] = field(default_factory=list)
+    figures: dict[str, Figures] = field(default_factory=dict)
+    differences: dict[str, dict[str, Difference]] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """Return the mean of each measure of each method."""
+        return {name: mean_figures(figures) for name, figures in self.figures.items()}
+
+    def __str__(self) -> str:
+        means = self.means()
+        before, after = means.get(BEFORE, {}), means.get(AFTER, {})
+        lines = [
+            f"  {measure.label}: {measure.show(before[name])} before, {measure.show(after[name])} after"
+            for name, measure in MEASURES.items()
+            if name in before and name in after
+        ]
+        return "\n".join([f"{self.verdict.value}: {self.reason}", *lines])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain types, as JSON has them."""
+        pairs = [
+            {"pair": index}
+            | {name: {measure: values[row] for measure, values in figures.items()} for name, figures in self._rows()}
+            for row, index in enumerate(self.indices)
+        ]
+        return {
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "rule": RULE,
+            "means": self.means(),
+            "differences": {
+                name: {measure: dataclasses.asdict(difference) for measure, difference in of_pair.items()}
+                for name, of_pair in self.differences.items()
+            },
+            "interval": LEVEL,
+            **self.about,
+            "pairs": pairs,
+        }
+
+    def _rows(self) -> list[tuple[str, dict[str, list[float]]]]:
+        return [
+            (name, {measure: values.tolist() for measure, values in figures.items()})
+            for name, figures in self.figures.items()
+        ]
+
+
+def compare_models(
+    models: Mapping[str, Path],
+    pairs: FramePairs,
+    truth: Truth | None = None,
+    chosen: bool = True,
+    maximum_pairs: int = MAXIMUM_PAIRS,
+) -> tuple[Report, list[Frame]]:
+    """Measure models and OpenCV's DIS on held-out pairs and decide.
+
+    Args:
+        models: ``before``, ``after`` and perhaps ``control``.
+        pairs: that no model was trained on, in the order of time.
+        truth: gives the true flow of some of the pairs, if there is any.
+        chosen: whether the training itself preferred ``after``.
+        maximum_pairs: so many are measured at most, evenly spread.
+
+    Returns:
+        The report, and the frames to show: those of the greatest gain, of the median, and of the greatest loss.
+
+    Raises:
+        ModelError: a model is missing or damaged.
+        ValueError: the truth does not fit the images.
+    """
+    if len(pairs) == 0:
+        return Report(*decide(None, chosen)), []
+    methods: dict[str, TwoWayMethod] = {name: model_method(model) for name, model in models.items()}
+    methods[DIS] = peer_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
+    height, width = pairs[0][0].shape[:2]
+    noise = measure_noise(pairs, (height, width))
+    count = min(len(pairs), maximum_pairs)
+    indices = [position * len(pairs) // count for position in range(count)]
+    figures = measure_methods(methods, pairs, indices, Census.for_noise(noise), truth)
+    differences = {
+        f"{AFTER} - {other}": {
+            measure: difference
+            for measure in MEASURES
+            if (difference := compare(figures[AFTER][measure], figures[other][measure])) is not None
+        }
+        for other in (BEFORE, CONTROL)
+        if other in figures
+    }
+    change = differences[f"{AFTER} - {BEFORE}"]
+    verdict, reason = decide(change.get(MATCH_ERROR), chosen, change.get(EXTRAPOLATION))
+    against_control = differences.get(f"{AFTER} - {CONTROL}", {}).get(MATCH_ERROR)
+    if against_control is not None:
+        reason += f"; {describe_control(against_control)}"
+    about = {
+        "models": {name: _describe(model) for name, model in models.items()},
+        "images": {"width": width, "height": height, "held_out_pairs": len(pairs), "noise_grey_levels": noise},
+        "versions": _versions(),
+    }
+    report = Report(verdict, reason, indices, figures, differences, about)
+    return report, _frames_to_show(report, methods, pairs, truth)
+
+
+def _frames_to_show(
+    report: Report, methods: Mapping[str, TwoWayMethod], pairs: FramePairs, truth: Truth | None
+) -> list[Frame]:
+    """Estimate once more on three pairs, of which the worst is one."""
+    order = np.argsort(report.figures[AFTER][MATCH_ERROR] - report.figures[BEFORE][MATCH_ERROR], kind="stable")
+    rows = {"greatest gain": order[0], "median": order[len(order) // 2], "greatest loss": order[-1]}
+    frames = []
+    for title, row in rows.items():
+        index = report.indices[row]
+        first, second = pairs[index]
+        old, new = (report.figures[name][MATCH_ERROR][row] for name in (BEFORE, AFTER))
+        frames.append(
+            Frame(
+                f"{title}: pair {index}, match error {old:.4f} → {new:.4f}",
+                first,
+                methods[BEFORE](first, second),
+                methods[AFTER](first, second),
+                truth(index) if truth else None,
+            )
+        )
+    return frames
+
+
+def _describe(model: Path) -> dict[str, Any]:
+    card = load_card(model)
+    return {"path": str(model), "name": card.name, "sha256": card.sha256, "parent": card.parent}
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "opencv": cv2.__version__,
+        "processor": platform.processor() or platform.machine(),
+    }
+
+
+def write_report(report: Report, frames: list[Frame], folder: Path, run_folder: Path | None = None) -> None:
+    """Write ``report.json`` and ``report.html``; loss curves come from the run's folder, if there was a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = without_nan(report.as_dict())
+    replace_file(folder / "report.json", (json.dumps(content, indent=2) + "\n").encode())
+    about = {name: value for name, value in content.items() if name in report.about}
+    page = Page(report.verdict.value, report.reason, RULE, report.means(), report.differences, frames, about)
+    write_page(page, folder / "report.html", run_folder)

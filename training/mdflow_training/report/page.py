@@ -1,0 +1,186 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write a report as one HTML file that holds its pictures and needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_training.evaluation.flow_evaluation import Confidence
+from mdflow_training.evaluation.flow_files import Flow, Image
+from mdflow_training.judging.held_out_metrics import MEASURES, TwoWayFlow
+from mdflow_training.judging.verdict import LEVEL, Difference
+
+PICTURE_WIDTH = 320
+COLORS = {"improved": "#1a7f37", "no change": "#6e7781"}
+"""Of the verdict; everything else is red."""
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em; color: #1f2328 }
+table { border-collapse: collapse; margin: 1em 0 } th, td { padding: .3em .8em; border-bottom: 1px solid #d0d7de }
+td { text-align: right; white-space: nowrap } th, td:first-child { text-align: left; white-space: normal }
+.verdict { color: #fff; padding: .6em 1em }
+.best { font-weight: bold } figure { display: inline-block; margin: 0 .5em .5em 0; vertical-align: top }
+figure img { max-width: 320px; display: block } pre { background: #f6f8fa; padding: 1em; overflow-x: auto }
+"""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A pair to show.
+
+    Attributes:
+        caption: which pair it is and why it is shown.
+        image: the first frame, ``(H, W, 3)`` uint8 RGB.
+        before: what the old model makes of the pair.
+        after: what the new one makes of it.
+        truth: the true flow ``(H, W, 2)`` in pixels, if it is known.
+    """
+
+    caption: str
+    image: Image
+    before: TwoWayFlow
+    after: TwoWayFlow
+    truth: Flow | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page shows; see `mdflow_training.report.comparison.Report`."""
+
+    verdict: str
+    reason: str
+    rule: str
+    means: Mapping[str, Mapping[str, float]]
+    differences: Mapping[str, Mapping[str, Difference]]
+    frames: list[Frame]
+    about: Mapping[str, Any]
+
+
+def write_page(page: Page, path: Path, run_folder: Path | None = None) -> None:
+    """Write the page; loss curves are drawn from the stages' ``metrics.jsonl`` under ``run_folder``."""
+    color = COLORS.get(page.verdict, "#cf222e")
+    parts = [
+        f"<h1>Adaptation report</h1><p class=verdict style='background:{color}'><b>{escape(page.verdict)}</b>: "
+        f"{escape(page.reason)}</p><p>{escape(page.rule)}</p>"
+    ]
+    if page.means:
+        parts += ["<h2>Held-out pairs</h2>", _means_table(page.means)]
+    parts += [f"<h3>{escape(name)}</h3>{_difference_table(values)}" for name, values in page.differences.items()]
+    if page.frames:
+        parts.append("<h2>The same frames, before and after</h2><p>Colour is direction, saturation length, the same in "
+                     "each row; bright confidence means trust.</p>")  # fmt: skip
+        parts += [_frame_row(frame) for frame in page.frames]
+    curves = read_curves(run_folder) if run_folder else {}
+    if curves:
+        parts += ["<h2>Training</h2>", _embed(draw_curves(curves), "loss curves")]
+    parts += [
+        f"<h2>{escape(name.replace('_', ' ').capitalize())}</h2><pre>{escape(json.dumps(value, indent=2))}</pre>"
+        for name, value in page.about.items()
+    ]
+    text = "<!doctype html><html lang=en><meta charset=utf-8><title>Adaptation report</title>"
+    text += f"<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
+    replace_file(path, text.encode())
+
+
+def _means_table(means: Mapping[str, Mapping[str, float]]) -> str:
+    lines = ["<table><tr><th>mean", *(f"<th>{escape(name)}" for name in means), "</tr>"]
+    for name, measure in MEASURES.items():
+        values = {method: figures[name] for method, figures in means.items() if name in figures}
+        if not values:
+            continue
+        best = (min if measure.lower_is_better else max)(values.values())
+        lines.append(f"<tr><td>{escape(measure.label)}, {'lower' if measure.lower_is_better else 'higher'} is better")
+        for method in means:
+            mark = " class=best" if values.get(method) == best else ""
+            lines.append(f"<td{mark}>{measure.show(values.get(method))}")
+        lines.append("</tr>")
+    return "".join([*lines, "</table>"])
+
+
+def _difference_table(differences: Mapping[str, Difference]) -> str:
+    lines = [f"<table><tr><th>difference<th>mean<th>relative<th>{LEVEL:.0%} interval<th>pairs</tr>"]
+    for name, difference in differences.items():
+        measure = MEASURES[name]
+        low, high = (measure.show(end, "+") for end in difference.interval)
+        lines.append(
+            f"<tr><td>{escape(measure.label)}<td>{measure.show(difference.mean, '+')}"
+            f"<td>{difference.relative:+.1%}<td>{low} to {high}<td>{difference.pairs}</tr>"
+        )
+    return "".join([*lines, "</table>"])
+
+
+def _frame_row(frame: Frame) -> str:
+    flows = {"flow before": frame.before.forward, "flow after": frame.after.forward}
+    if frame.truth is not None:
+        flows["true flow, black: unknown"] = frame.truth
+    lengths = np.concatenate([np.hypot(flow[..., 0], flow[..., 1]).ravel() for flow in flows.values()])
+    scale = max(1.0, float(np.nanquantile(lengths, 0.99)))
+    pictures = {"image": frame.image} | {name: flow_to_color(flow, scale) for name, flow in flows.items()}
+    for name, estimate in (("before", frame.before), ("after", frame.after)):
+        if estimate.confidence is not None:
+            pictures[f"confidence {name}"] = _grey(estimate.confidence)
+    figures = "".join(
+        f"<figure>{_embed(_encode(picture), name)}<figcaption>{escape(name)}</figcaption></figure>"
+        for name, picture in pictures.items()
+    )
+    return f"<h3>{escape(frame.caption)}; full colour: {scale:.1f} px</h3>{figures}"
+
+
+def _grey(confidence: Confidence) -> Image:
+    return np.repeat(np.rint(255 * confidence).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _encode(picture: Image) -> bytes:
+    height, width = picture.shape[:2]
+    if width > PICTURE_WIDTH:
+        size = (PICTURE_WIDTH, max(1, round(height * PICTURE_WIDTH / width)))
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    encoded: NDArray[np.uint8] = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+    return encoded.tobytes()
+
+
+def _embed(png: bytes, description: str) -> str:
+    return f'<img alt="{escape(description)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def read_curves(run_folder: Path) -> dict[str, list[dict[str, float]]]:
+    """Return the logged figures of every stage, by its name, in the order in which the stages ran."""
+    files = sorted(run_folder.glob("**/metrics.jsonl"), key=lambda file: file.stat().st_mtime)
+    curves = {
+        file.parent.relative_to(run_folder).as_posix(): [json.loads(line) for line in file.read_text().splitlines()]
+        for file in files
+    }
+    return {name: lines for name, lines in curves.items() if lines}
+
+
+def draw_curves(curves: Mapping[str, list[dict[str, float]]]) -> bytes:
+    """Draw loss and visible share of each stage; returns a PNG."""
+    figure = Figure(figsize=(3.2 * len(curves), 4.2), layout="constrained")
+    axes = figure.subplots(2, len(curves), squeeze=False, sharex="col")
+    for column, (name, lines) in enumerate(curves.items()):
+        steps = [line["step"] for line in lines]
+        for row, value in enumerate(("loss", "visible")):
+            axes[row, column].plot(steps, [line.get(value, np.nan) for line in lines])
+            axes[row, column].grid(alpha=0.3)
+        axes[0, column].set_title(name)
+        axes[1, column].set_xlabel("step")
+    axes[0, 0].set_ylabel("loss")
+    axes[1, 0].set_ylabel("visible share")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return buffer.getvalue()

@@ -1,0 +1,154 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures under open licenses, taken from Debian packages: the textures of generated pairs."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+LOGGER = logging.getLogger(__name__)
+
+CACHE = Path.home() / ".cache" / "mdflow_ros" / "textures"
+PHOTOGRAPH_SIDE = 1280
+CUTOUT_SIDE = 320
+SMALLEST_PHOTOGRAPH = 480
+SMALLEST_CUTOUT = 64
+NO_PICTURE = re.compile("normal|_nm?$|gloss|mask|blend")
+"""Names of files that hold surface normals and other numbers instead of colours."""
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Debian package of pictures.
+
+    Attributes:
+        name: of the Debian package.
+        licences: every one that a picture of it has, as the package's copyright file names them.
+        folder: where its pictures lie, below ``/usr/share``.
+        files: which files there are pictures of the world, and not normal maps, icons and the like (a glob).
+        cutouts: whether the pictures are objects on a transparent ground, not photographs.
+    """
+
+    name: str
+    licences: tuple[str, ...]
+    folder: str
+    files: str = "**/*"
+    cutouts: bool = False
+
+
+SUPERTUXKART_LICENCES = (
+    "CC-BY-SA-3.0",
+    "CC-BY-SA-4.0",
+    "CC-BY-3.0",
+    "CC-BY-4.0",
+    "CC0",
+    "public-domain",
+    "GPL-3+",
+    "GPL",
+    "MIT",
+)
+"""Half of its pictures have no entry of their own in the copyright file and are under the whole's GPL-3+."""
+
+PACKAGES = (
+    Package("lomiri-wallpapers-16.04", ("CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0"), "backgrounds"),
+    Package("lomiri-wallpapers-20.04", ("CC-BY-SA-3.0",), "backgrounds"),
+    Package("mate-backgrounds", ("GPL-2+", "CC-BY-SA-4.0"), "backgrounds"),
+    Package("plasma-workspace-wallpapers", ("GPL-2+",), "wallpapers"),
+    Package("gnome-backgrounds", ("Creative Commons Attribution-ShareAlike 3.0",), "backgrounds"),
+    Package("ukui-wallpapers", ("CC-BY-SA-3.0",), "backgrounds"),
+    Package("supertuxkart-data", SUPERTUXKART_LICENCES, "games/supertuxkart/data", "t[er]*/**/*.jpg"),
+    Package("tuxpaint-stamps-default", ("GPL-2",), "tuxpaint/stamps", cutouts=True),
+)
+"""opencv-doc is left out on purpose: it carries RubberWhale, an evaluation pair, and pictures of unclear origin.
+
+The licences are those of Debian's copyright files. The authors name others for some pictures: each wallpaper of Plasma
+its own in a ``metadata.json``, LGPL-3 or CC-BY-SA-4.0; the source of Tux Paint's stamps, in ``docs/CONTRIBUTORS.txt``,
+GFDL, CC-BY, CC-BY-SA and public domain, and none for grapes, sliced orange and sliced lime, which come from sxc.hu.
+"""
+
+
+def unpack(package: Package, folder: Path) -> Path:
+    """Download ``package`` and unpack it into ``folder``; return where its pictures lie.
+
+    Raises:
+        RuntimeError: apt or dpkg failed, or the copyright file does not name the expected licences.
+    """
+    with tempfile.TemporaryDirectory(prefix="textures") as download:
+        for command in (["apt-get", "download", package.name], ["dpkg", "-x", "PACKAGE", str(folder)]):
+            found = sorted(Path(download).glob("*.deb"))
+            command = [str(found[0]) if word == "PACKAGE" else word for word in command]
+            result = subprocess.run(command, cwd=download, capture_output=True, text=True, check=False)
+            if result.returncode:
+                raise RuntimeError(
+                    f"{' '.join(command)} failed: {result.stderr.strip()}; run `apt-get update` on a Debian or Ubuntu"
+                )
+    copyright_text = (folder / "usr/share/doc" / package.name / "copyright").read_text(errors="replace")
+    missing = [licence for licence in package.licences if licence not in copyright_text]
+    if missing:
+        raise RuntimeError(f"{package.name} no longer names {', '.join(missing)}; read its copyright file first")
+    return folder / "usr/share" / package.folder
+
+
+def shrink(image: np.ndarray, longest: int) -> np.ndarray:
+    """Return ``image`` with its longer side at most ``longest`` pixels."""
+    scale = longest / max(image.shape[:2])
+    return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Return a tiny grey copy, by which two sizes of one picture are known as the same."""
+    return cv2.resize(cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY), (16, 16), interpolation=cv2.INTER_AREA)
+
+
+def usable(image: np.ndarray | None, cutout: bool) -> bool:
+    """Whether ``image`` is large enough and, for a cut-out, has a transparent ground."""
+    if image is None or image.ndim != 3 or image.dtype != np.uint8:
+        return False
+    if not cutout:
+        return min(image.shape[:2]) >= SMALLEST_PHOTOGRAPH
+    return image.shape[2] == 4 and min(image.shape[:2]) >= SMALLEST_CUTOUT and 0.1 < (image[..., 3] > 127).mean() < 0.98
+
+
+def collect(package: Package, pictures: Path, out: Path, seen: list[np.ndarray]) -> int:
+    """Write the usable pictures below ``pictures`` into ``out``, shrunk, each once; return how many."""
+    kind = out / ("cutouts" if package.cutouts else "photographs")
+    kind.mkdir(parents=True, exist_ok=True)
+    files = [
+        file
+        for file in pictures.glob(package.files)
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_symlink() and not NO_PICTURE.search(file.stem.lower())
+    ]
+    count = 0
+    for file in tqdm(sorted(files, key=lambda file: (-file.stat().st_size, file)), desc=package.name, unit="file"):
+        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED if package.cutouts else cv2.IMREAD_COLOR)
+        if image is None or not usable(image, package.cutouts):
+            continue
+        small = thumbnail(image).astype(np.int16)
+        if any(np.abs(small - other).mean() < 3 for other in seen):
+            continue
+        seen.append(small)
+        image = shrink(image, CUTOUT_SIDE if package.cutouts else PHOTOGRAPH_SIDE)
+        suffix = "png" if package.cutouts else "jpg"
+        cv2.imwrite(str(kind / f"{package.name}-{count:04d}.{suffix}"), image)
+        count += 1
+    return count
+
+
+def table(counts: dict[str, int]) -> str:
+    """Return the packages, their licences and how many pictures each gave, as a Markdown table."""
+    rows = ["| package | licence of the pictures | pictures |", "|---|---|---|"]
+    for package in PACKAGES:
+        kind = "cut-outs" if package.cutouts else "photographs"
+        rows.append(f"| {package.name} | {', '.join(package.licences)} | {counts.get(package.name, 0)} {kind} |")
+    return "\n".join(rows)
