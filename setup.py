@@ -32,6 +32,8 @@ EXTRAS = {
     # Newer linters find new faults in old code; launch_testing, on every apt ROS 2, breaks pytest 9.
     "test": [
         "pytest>=7,<9",
+        "grimp>=3",
+        "hypothesis>=6",
         "ruff>=0.17,<0.18",
         "mypy>=2.4,<2.5",
         "types-PyYAML",

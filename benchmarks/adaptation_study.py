@@ -26,24 +26,24 @@ import torch
 from tqdm import tqdm
 
 from mdflow_ros.model.card import BUNDLED_MODEL
-from mdflow_training.adaptation.config import FULL_AUGMENTATION, AdaptationConfig, load_config
 from mdflow_training.adaptation.from_recordings import load_teacher
 from mdflow_training.adaptation.label_cache import Labels
 from mdflow_training.adaptation.mutual_distillation import adapt, write_text
+from mdflow_training.adaptation.outcome import split_held_out
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
 from mdflow_training.engine.batches import Batch, to_tensor, training_size
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.loop import Run, State, run_stage
 from mdflow_training.evaluation.baselines import Peer, dis_flow
-from mdflow_training.evaluation.flow_files import Flow, Image
 from mdflow_training.evaluation.flow_metrics import endpoint_error
+from mdflow_training.flow_files import Flow, Image
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import FramePairs
 from mdflow_training.judging.held_out_metrics import Truth, truth_in
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork, full_resolution
 from mdflow_training.networks.students import load_core
-from mdflow_training.report.outcome import split_held_out
+from mdflow_training.settings.adaptation import FULL_AUGMENTATION, AdaptationConfig, load_config
 
 CONFIG = Path(__file__).resolve().parents[1] / "training" / "configs" / "adapt_cpu.yaml"
 BASE = ("rounds=1", "validation.gate=false", "execution.panel_every=100000")

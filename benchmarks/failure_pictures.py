@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
-from mdflow_training.evaluation.flow_files import Image, write_image
 from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.evaluation.pictures import confidence_to_grey, error_to_color, with_caption
+from mdflow_training.flow_files import Image, write_image
 from mdflow_training.synthetic.camera_effects import add_noise
 from mdflow_training.synthetic.layers import Layer, render
 from mdflow_training.synthetic.planar import photograph_patch, thin_structure, translation

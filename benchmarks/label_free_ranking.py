@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from mdflow_ros.model.card import BUNDLED_MODEL
-from mdflow_training.adaptation.mutual_distillation import measure_noise
 from mdflow_training.evaluation.baselines import create_peers
-from mdflow_training.evaluation.flow_files import Flow, Image
+from mdflow_training.flow_files import Flow, Image
+from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
     MEASURES,
     Figures,

@@ -18,8 +18,8 @@ import cv2
 import torch
 
 from mdflow_training.engine.distributed import Context
-from mdflow_training.pretraining.config import Phase, PretrainConfig
 from mdflow_training.pretraining.training import Training, schedule
+from mdflow_training.settings.pretraining import Phase, PretrainConfig
 from mdflow_training.synthetic.pairs import synthetic_pair
 from mdflow_training.synthetic.texture_packages import CACHE
 from mdflow_training.synthetic.textures import load_library, procedural_library

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The TensorRT module, and its messages in Python's log.
 
-What this package uses of TensorRT exists from 8.6 to 11; ``test/test_tensorrt_symbols.py`` checks that.
+What this package uses of TensorRT exists from 8.6 to 11.
 """
 
 from __future__ import annotations

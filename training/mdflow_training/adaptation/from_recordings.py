@@ -12,15 +12,15 @@ import torch
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.adaptation.config import AdaptationConfig
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
+from mdflow_training.adaptation.outcome import conclude, conclude_without_pairs, split_held_out
 from mdflow_training.engine.distributed import Context, reduce_mean
 from mdflow_training.engine.loop import State
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.frames.sequences import FramePairs
 from mdflow_training.judging.held_out_metrics import truth_in
 from mdflow_training.report.comparison import Report
-from mdflow_training.report.outcome import conclude, conclude_without_pairs, split_held_out
+from mdflow_training.settings.adaptation import AdaptationConfig
 
 CPU_CONFIG = Path(__file__).parents[1] / "configs" / "adapt_cpu.yaml"
 

@@ -15,21 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdflow_ros.core.resizing import resize_image
-from mdflow_training.adaptation.config import AdaptationConfig, ConfigError
 from mdflow_training.adaptation.label_cache import LabelCache
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
 from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeller
 from mdflow_training.adaptation.unsupervised import UnsupervisedObjective
-from mdflow_training.engine.batches import FramePairs, to_tensor, training_size
+from mdflow_training.engine.batches import FramePairs, training_size
 from mdflow_training.engine.checkpoint import save_state
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.loop import Run, StageResult, State, run_stage
 from mdflow_training.engine.seeds import derive_seed
+from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.label_free_score import LabelFreeScore, validate
-from mdflow_training.losses.census import Census, estimate_noise
+from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, freeze, initialize_for_scratch
 from mdflow_training.networks.students import build_student, load_core
+from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError
 
 RUN_NAME = "run.json"
 """What a run was started with."""
@@ -257,14 +257,6 @@ class _Adaptation:
             torch.manual_seed(derive_seed(self.config.seed, "student"))
             student = build_student(self.config.student, teacher_state, self.run.autocast)
         return student.to(self.run.context.device)
-
-
-def measure_noise(pairs: FramePairs, size: tuple[int, int], samples: int = 16) -> float:
-    """Estimate the camera's noise from frames all over a recording, at the size of training (see `estimate_noise`)."""
-    count = min(len(pairs), samples)
-    frames = [pairs[index * len(pairs) // count][0] for index in range(count)]
-    images = torch.stack([torch.from_numpy(resize_image(frame, size[::-1])) for frame in frames])
-    return estimate_noise(to_tensor(images, torch.device("cpu")))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mdflow_training.adaptation.config import SelectionSettings, Stage3Settings
 from mdflow_training.adaptation.label_cache import Labels
 from mdflow_training.adaptation.unsupervised import UnsupervisedObjective
 from mdflow_training.engine.batches import Batch
 from mdflow_training.losses.census import Census
+from mdflow_training.settings.adaptation import SelectionSettings, Stage3Settings
 
 
 class StudentToTeacherObjective(UnsupervisedObjective):

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mdflow_training.adaptation.config import SelectionSettings, Stage2Settings, VisibilityMethod
 from mdflow_training.adaptation.label_cache import LabelCache, Labeller, Labels
 from mdflow_training.adaptation.panels import draw_panel
 from mdflow_training.augmentation.augmentor import augmentation_of
@@ -23,6 +22,7 @@ from mdflow_training.losses.distillation import sequence_loss
 from mdflow_training.losses.match_selection import select_matches
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
+from mdflow_training.settings.adaptation import SelectionSettings, Stage2Settings, VisibilityMethod
 
 
 def matches_labeller(

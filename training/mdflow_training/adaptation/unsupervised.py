@@ -12,12 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mdflow_training.adaptation.config import (
-    DistillationSettings,
-    SelectionSettings,
-    TeacherStageSettings,
-    UnsupervisedSettings,
-)
 from mdflow_training.adaptation.panels import draw_panel
 from mdflow_training.augmentation.augmentor import augmentation_of
 from mdflow_training.engine.batches import Batch
@@ -29,6 +23,12 @@ from mdflow_training.losses.occlusion import OcclusionMask
 from mdflow_training.losses.unsupervised import photometric_loss, smoothness_loss
 from mdflow_training.networks.directions import stack_directions, swap_directions
 from mdflow_training.networks.flow_network import full_resolution
+from mdflow_training.settings.adaptation import (
+    DistillationSettings,
+    SelectionSettings,
+    TeacherStageSettings,
+    UnsupervisedSettings,
+)
 
 
 def ramp(settings: DistillationSettings, progress: float) -> float:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mdflow_training.adaptation.config import AppearanceSettings
 from mdflow_training.losses.gaussian_blur import blur_images
 from mdflow_training.networks.directions import stack_directions
+from mdflow_training.settings.adaptation import AppearanceSettings
 
 
 class AppearanceChange(NamedTuple):

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mdflow_training.adaptation.config import AugmentationSettings
 from mdflow_training.augmentation.appearance import draw_appearance_change
 from mdflow_training.augmentation.eraser import draw_eraser
 from mdflow_training.augmentation.spatial import draw_spatial_transform
 from mdflow_training.engine.batches import Batch
 from mdflow_training.engine.seeds import generator_for
+from mdflow_training.settings.adaptation import AugmentationSettings
 
 
 class Augmentation:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mdflow_training.adaptation.config import EraserSettings
+from mdflow_training.settings.adaptation import EraserSettings
 
 
 class Box(NamedTuple):

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mdflow_training.adaptation.config import SpatialSettings
 from mdflow_training.networks.directions import stack_directions, swap_directions
 from mdflow_training.networks.fastflownet import warp
+from mdflow_training.settings.adaptation import SpatialSettings
 
 CANDIDATES = 64
 """Maps drawn per sample; the first that stays within the frame is taken, and none at all if no one does."""

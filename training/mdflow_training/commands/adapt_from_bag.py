@@ -24,12 +24,12 @@ from mdflow_ros.deployment.deploy import deploy
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
 from mdflow_ros.deployment.store import ModelStore
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
-from mdflow_training.adaptation.config import load_config
 from mdflow_training.adaptation.from_recordings import adapt_from_recordings
+from mdflow_training.adaptation.outcome import ADAPTED_NAME
 from mdflow_training.engine.distributed import setup, teardown
 from mdflow_training.judging.verdict import Verdict
 from mdflow_training.report.comparison import Report
-from mdflow_training.report.outcome import ADAPTED_NAME
+from mdflow_training.settings.adaptation import load_config
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""

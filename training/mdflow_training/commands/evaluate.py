@@ -35,11 +35,11 @@ from mdflow_training.evaluation.flow_evaluation import (
     evaluate_methods,
     without_confidence,
 )
-from mdflow_training.evaluation.flow_files import Flow, Image, write_image
 from mdflow_training.evaluation.flow_pairs import LoadedPair
 from mdflow_training.evaluation.pictures import draw_evaluation
 from mdflow_training.evaluation.report import without_nan
 from mdflow_training.evaluation.table import format_table
+from mdflow_training.flow_files import Flow, Image, write_image
 
 MODEL = "model"
 """The model's name among the methods."""

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from mdflow_training.frames.preparation import prepare_pairs
-from mdflow_training.frames.settings import FrameSettings
+from mdflow_training.settings.frames import FrameSettings
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,8 +18,8 @@ import cv2
 import torch
 
 from mdflow_training.engine import distributed
-from mdflow_training.pretraining.config import load_config
 from mdflow_training.pretraining.training import LOGGER, keep_config, train
+from mdflow_training.settings.pretraining import load_config
 
 
 def main(arguments: list[str] | None = None) -> int:

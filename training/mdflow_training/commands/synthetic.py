@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mdflow_ros.core.flow_color import flow_to_color
-from mdflow_training.evaluation.flow_files import write_flow, write_image
+from mdflow_training.flow_files import write_flow, write_image
 from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.pairs import synthetic_pair
 from mdflow_training.synthetic.texture_packages import CACHE

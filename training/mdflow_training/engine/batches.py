@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from mdflow_ros.core.resizing import resize_image
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_training.adaptation.config import SMALLEST_SIDE, AdaptationConfig
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.seeds import derive_seed
+from mdflow_training.settings.adaptation import SMALLEST_SIDE, AdaptationConfig
 
 Image = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mdflow_training.adaptation.config import GuardSettings
+from mdflow_training.settings.adaptation import GuardSettings
 
 
 class Guards:

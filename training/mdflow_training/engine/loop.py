@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mdflow_training.adaptation.config import AdaptationConfig, OptimizationSettings
 from mdflow_training.engine.batches import Batch, FramePairs, PairBatches
 from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import Context, reduce_mean, wrap
 from mdflow_training.engine.guards import Guards
 from mdflow_training.engine.log import StageLog
 from mdflow_training.networks.flow_network import FlowNetwork
+from mdflow_training.settings.adaptation import AdaptationConfig, OptimizationSettings
 
 State = dict[str, Tensor]
 

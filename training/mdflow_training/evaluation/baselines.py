@@ -9,7 +9,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from mdflow_training.evaluation.flow_files import Flow, Image
+from mdflow_training.flow_files import Flow, Image
 
 Peer = Callable[[Image, Image], Flow]
 """Estimates the flow ``(H, W, 2)``, in pixels, between two ``(H, W, 3)`` uint8 RGB images."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mdflow_training.evaluation.flow_files import BadFile
 from mdflow_training.evaluation.flow_pairs import PairFiles, TruePair
 from mdflow_training.evaluation.pair_discovery import discover_pairs
+from mdflow_training.flow_files import BadFile
 
 SINTEL_PASSES = ("clean", "final")
 KITTI_IMAGES = ("image_2", "colored_0", "image_0")

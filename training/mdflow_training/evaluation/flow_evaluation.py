@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from mdflow_ros.backends.backend import BackendError
 from mdflow_training.evaluation.confidence_metrics import ConfidenceMetrics
-from mdflow_training.evaluation.flow_files import Flow, Image
 from mdflow_training.evaluation.flow_metrics import FlowMetrics, OcclusionScore, endpoint_error
 from mdflow_training.evaluation.flow_pairs import LoadedPair, TruePair
+from mdflow_training.flow_files import Flow, Image
 
 Confidence = NDArray[np.float32]
 Method = Callable[[Image, Image], tuple[Flow, Confidence | None]]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_training.evaluation.flow_files import Flow, Mask
+from mdflow_training.flow_files import Flow, Mask
 
 ACCURACY_PIXELS = (1, 3, 5)
 OUTLIER_PIXELS = 3.0

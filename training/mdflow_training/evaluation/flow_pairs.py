@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_training.evaluation.flow_files import (
+from mdflow_training.flow_files import (
     BadFile,
     Flow,
     Image,

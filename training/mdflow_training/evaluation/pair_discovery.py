@@ -19,8 +19,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mdflow_training.evaluation.flow_files import BadFile, is_kitti_flow
 from mdflow_training.evaluation.flow_pairs import PairFiles
+from mdflow_training.flow_files import BadFile, is_kitti_flow
 
 IMAGE_SUFFIXES = {".png", ".ppm", ".pgm", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 FLOW_SUFFIXES = {".flo", ".pfm"}

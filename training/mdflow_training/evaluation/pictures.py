@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_training.evaluation.flow_evaluation import Estimate
-from mdflow_training.evaluation.flow_files import Image
 from mdflow_training.evaluation.flow_pairs import LoadedPair
+from mdflow_training.flow_files import Image
 
 ERROR_SCALE = 5.0
 """Errors of this many pixels and more look the same."""

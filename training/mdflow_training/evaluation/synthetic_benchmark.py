@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mdflow_training.evaluation.flow_files import Image
 from mdflow_training.evaluation.flow_pairs import LoadedPair, TruePair
+from mdflow_training.flow_files import Image
 from mdflow_training.synthetic.pairs import synthetic_pair
 from mdflow_training.synthetic.textures import TextureLibrary, procedural_library
 

@@ -21,7 +21,7 @@ from mdflow_training.frames.cache import SUFFIX, FrameCache
 from mdflow_training.frames.contact_sheet import CELL_HEIGHT, CELL_WIDTH, shrink
 from mdflow_training.frames.filters import FrameFilter, Verdict, measure_sharpness
 from mdflow_training.frames.index import Camera, FrameIndex
-from mdflow_training.frames.settings import FrameSettings
+from mdflow_training.settings.frames import FrameSettings
 
 # Bytes left free on the disk of the cache.
 DISK_RESERVE = 10**9

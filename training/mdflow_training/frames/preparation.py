@@ -23,8 +23,8 @@ from mdflow_training.frames.decoding import decode_frames, example_folder, image
 from mdflow_training.frames.filters import Verdict, find_blurred
 from mdflow_training.frames.index import NO_CAMERA, FrameIndex
 from mdflow_training.frames.sequences import FramePairs, find_sequences, pair_up, split_by_time, usual_interval
-from mdflow_training.frames.settings import FrameSettings
 from mdflow_training.frames.summary import FrameSummary
+from mdflow_training.settings.frames import FrameSettings
 
 
 class NotEnoughFrames(FrameSourceError):

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_training.adaptation.config import SMALLEST_SIDE
 from mdflow_training.losses.occlusion import forward_backward_visibility
 from mdflow_training.networks.directions import swap_directions
+from mdflow_training.settings.adaptation import SMALLEST_SIDE
 
 LARGEST_PART = 0.8
 """Of each side."""

@@ -20,8 +20,8 @@ from mdflow_training.engine.batches import FramePairs, to_tensor
 from mdflow_training.evaluation.baselines import Peer
 from mdflow_training.evaluation.confidence_metrics import sparsification_error
 from mdflow_training.evaluation.flow_evaluation import Confidence
-from mdflow_training.evaluation.flow_files import Flow, Image, known_pixels, read_flow
 from mdflow_training.evaluation.flow_metrics import endpoint_error
+from mdflow_training.flow_files import Flow, Image, known_pixels, read_flow
 from mdflow_training.frames.sequences import FramePairs as RecordedPairs
 from mdflow_training.judging.extrapolation import extrapolation_error, part_of
 from mdflow_training.judging.label_free_score import DISAGREEMENT_WEIGHT, RANDOM_MATCH, judge, match_error

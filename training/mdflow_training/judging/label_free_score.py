@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mdflow_ros.core.resizing import resize_image
-from mdflow_training.adaptation.config import ValidationSettings
 from mdflow_training.engine.batches import FramePairs, to_tensor
 from mdflow_training.engine.distributed import Context, reduce_mean
 from mdflow_training.judging.extrapolation import extrapolation_error, part_of
@@ -19,6 +18,7 @@ from mdflow_training.losses.occlusion import forward_backward_visibility
 from mdflow_training.networks.directions import stack_directions, swap_directions
 from mdflow_training.networks.fastflownet import warp
 from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
+from mdflow_training.settings.adaptation import ValidationSettings
 
 RANDOM_MATCH = 0.56
 """Median census distance of random matches: the worst that a pixel can count."""

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mdflow_training.adaptation.config import SelectionSettings
 from mdflow_training.losses.census import OUTSIDE, Census
 from mdflow_training.losses.occlusion import VISIBILITY
 from mdflow_training.networks.directions import swap_directions
 from mdflow_training.networks.fastflownet import warp
+from mdflow_training.settings.adaptation import SelectionSettings
 
 
 class Matches(NamedTuple):

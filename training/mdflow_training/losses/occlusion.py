@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mdflow_training.adaptation.config import OcclusionSettings
 from mdflow_training.networks.directions import swap_directions
 from mdflow_training.networks.fastflownet import warp
+from mdflow_training.settings.adaptation import OcclusionSettings
 
 RANGE_MAP_THRESHOLD = 0.75
 """A pixel that receives less mass than this is occluded (UFlow's `wangthres`)."""

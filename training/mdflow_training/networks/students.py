@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from mdflow_training.adaptation.config import StudentSettings
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, PairwiseNetwork
 from mdflow_training.networks.raft_weights import is_official, to_torchvision
+from mdflow_training.settings.adaptation import StudentSettings
 
 PTLFLOW_PREFIX = "ptlflow:"
 TORCHVISION_PREFIX = "torchvision:"

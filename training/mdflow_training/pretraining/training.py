@@ -30,7 +30,7 @@ from mdflow_training.losses.supervised import endpoint_error, multi_scale_loss
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.networks.flow_network import FastFlowNetwork, full_resolution, initialize_for_scratch
-from mdflow_training.pretraining.config import Phase, PretrainConfig, load_config
+from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_config
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
 from mdflow_training.synthetic.texture_packages import CACHE
 from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library

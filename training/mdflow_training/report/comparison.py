@@ -19,10 +19,10 @@ import torch
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.model.card import load_card
-from mdflow_training.adaptation.mutual_distillation import measure_noise
 from mdflow_training.engine.batches import FramePairs
 from mdflow_training.evaluation.baselines import dis_flow
 from mdflow_training.evaluation.report import without_nan
+from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
     EXTRAPOLATION,
     MATCH_ERROR,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_training.evaluation.flow_evaluation import Confidence
-from mdflow_training.evaluation.flow_files import Flow, Image
+from mdflow_training.flow_files import Flow, Image
 from mdflow_training.judging.held_out_metrics import MEASURES, TwoWayFlow
 from mdflow_training.judging.verdict import LEVEL, Difference
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mdflow_ros.recordings.source import parse_source
-from mdflow_training.evaluation.flow_files import write_flow, write_image
+from mdflow_training.flow_files import write_flow, write_image
 from mdflow_training.synthetic.camera_effects import add_noise, motion_blur, vignette
 from mdflow_training.synthetic.plane_renderer import render_flow, render_image
 from mdflow_training.synthetic.robot_world_scene import Warehouse, drive

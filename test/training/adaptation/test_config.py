@@ -1,0 +1,82 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+from places import ROOT
+
+from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, load_config
+
+DEFAULTS = ROOT / "training" / "configs" / "adapt.yaml"
+
+
+def test_the_shipped_file_lists_every_setting_with_its_default():
+    import yaml
+
+    assert yaml.safe_load(DEFAULTS.read_text()) == AdaptationConfig().model_dump(mode="json")
+
+
+def test_what_suits_a_computer_without_gpu_changes_little():
+    config, default = load_config(DEFAULTS.with_name("adapt_cpu.yaml")), AdaptationConfig()
+    assert (config.student.name, config.student.weights, config.rounds) == ("fastflownet", "teacher", 1)
+    assert config.stage2.selection == default.stage2.selection
+    assert config.stage3.start_from == "student"
+
+
+def test_a_setting_changes_alone():
+    config = load_config(DEFAULTS, ["stage1.distillation.weight=0.7", "stage2.augmentation.spatial.rotation=0.01"])
+    assert config.stage1.distillation.weight == 0.7
+    assert config.stage1.distillation.start == AdaptationConfig().stage1.distillation.start == 0.5
+    assert config.stage2.augmentation is not None and config.stage2.augmentation.spatial is not None
+    assert config.stage2.augmentation.spatial.rotation == 0.01
+    assert config.stage2.augmentation.spatial.crop == 0.2
+    assert config.stage3 == AdaptationConfig().stage3
+
+
+def test_each_ablation_is_one_setting():
+    config = load_config(None, ["stage2.selection.rule=visible"])
+    assert config.stage2.selection.rule == "visible"
+    assert load_config(None, ["stage2.augmentation=null"]).stage2.augmentation is None
+    assert load_config(None, ["stage3.unsupervised.weight=0"]).stage3.unsupervised.weight == 0
+    assert load_config(None, ["student.name=fastflownet"]).student.name == "fastflownet"
+    assert load_config(None, ["rounds=1"]).rounds == 1
+
+
+def test_a_file_may_leave_settings_out(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("stage1:\n  optimization:\n    learning_rate: 1e-5\n")
+    config = load_config(path, ["stage1.optimization.steps=3"])
+    assert config.stage1.optimization.learning_rate == 1e-5
+    assert config.stage1.optimization.steps == 3
+    assert config.stage1.optimization.batch_size == AdaptationConfig().stage1.optimization.batch_size
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stage1.optimzation.steps=3", "did you mean optimization?"),
+        ("stage1.optimization.stepz=3", "stage1.optimization.stepz: unknown setting; did you mean steps?"),
+        ("stage1.optimization.steps=-3", "stage1.optimization.steps: Input should be greater than or equal to 0"),
+        ("rounds", "not of the form section.name=value"),
+        ("rounds=[", "not YAML"),
+        ("image_size=[100, 192]", "must be a multiple of 64"),
+        ("stage2.augmentation.spatial.zoom=[2, 1]", "lower end"),
+        ("stage2.selection.rule=best", "stage2.selection.rule"),
+        ("stage3.start_from=student", "stage3.start_from: only a fastflownet student"),
+        ("frames.strides=[]", "frames.strides"),
+        ("frames.cache_gigabytes=.inf", "finite"),
+        ("frobnicate=1", "there are: seed"),
+    ],
+)
+def test_a_wrong_setting_is_named(override: str, message: str):
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, [override])
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "missing.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(ConfigError, match="must hold settings"):
+        load_config(tmp_path / "list.yaml")

@@ -1,0 +1,243 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdflow_training.evaluation.datasets import NOTHING_FOUND, find_benchmarks
+from mdflow_training.flow_files import BadFile, write_flow, write_image
+
+SIZE = (6, 8)
+
+
+class Disk:
+    """Makes small files of every kind."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def images(self, *names):
+        for level, name in enumerate(names, start=1):
+            write_image(self.root / name, np.full((*SIZE, 3), 10 * level, np.uint8))
+
+    def flows(self, *names, unknown=()):
+        for name in names:
+            flow = np.ones((*SIZE, 2), np.float32)
+            for pixel in unknown:
+                flow[pixel] = np.nan
+            write_flow(self.root / name, flow)
+
+    def mask(self, name, *pixels):
+        mask = np.zeros(SIZE, np.uint8)
+        for pixel in pixels:
+            mask[pixel] = 255
+        write_image(self.root / name, mask)
+
+    def find(self, folder="."):
+        return find_benchmarks(self.root / folder)
+
+    def pairs(self, set_name, folder="."):
+        """Check that there is nothing wrong, and return the set's pairs as (first, second, truth) names."""
+        benchmarks = self.find(folder)
+        assert not benchmarks.problems
+        return [
+            tuple(path.relative_to(self.root).as_posix() for path in (pair.first, pair.second, pair.truth))
+            for pair in benchmarks.sets[set_name]
+        ]
+
+
+@pytest.fixture
+def disk(tmp_path):
+    return Disk(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "truth"),
+    [
+        ("Grove/frame10.png", "Grove/frame11.png", "Grove/flow10.flo"),
+        ("000010/000010_10.png", "000010/000010_11.png", "000010/occ_000010_10.png"),
+        ("000010_10.png", "000010_11.png", "occ_000010_10.png"),
+        ("000010_10.png", "000010_11.png", "flow_occ_000010_10.png"),
+        ("0000004_img1.ppm", "0000004_img2.ppm", "0000004_flow.flo"),
+        ("a_img1.png", "a_img2.png", "a_flow.flo"),
+        ("frame_0001.png", "frame_0002.png", "frame_0001.flo"),
+        ("alley_1/frame_0009.png", "alley_1/frame_0010.png", "alley_1/frame_0009.flo"),
+        ("alley_1_frame_0001.jpg", "alley_1_frame_0002.jpg", "alley_1_frame_0001.pfm"),
+        ("img1.png", "img2.png", "flow.flo"),
+        ("im0.png", "im1.png", "flow0.flo"),
+        ("x/before.png", "x/later.png", "x/flow_gt.flo"),
+        ("000007/000007_10.png", "000007/000007_11.png", "000007/flow.png"),
+    ],
+)
+def test_a_pair_is_found_by_its_names(disk, first, second, truth):
+    disk.images(f"set/{first}", f"set/{second}")
+    disk.flows(f"set/{truth}")
+    assert disk.pairs("set") == [(f"set/{first}", f"set/{second}", f"set/{truth}")]
+
+
+def test_flat_folders_keep_many_pairs_apart(disk):
+    disk.images("a_img1.png", "a_img2.png", "b_img1.png", "b_img2.png")
+    disk.flows("a_flow.flo", "b_flow.flo")
+    assert disk.pairs("data") == [
+        ("a_img1.png", "a_img2.png", "a_flow.flo"),
+        ("b_img1.png", "b_img2.png", "b_flow.flo"),
+    ]
+
+
+def test_frames_between_and_after_the_pairs_are_no_problem(disk):
+    disk.images("k/000003_09.png", "k/000003_10.png", "k/000003_11.png", "k/000003_12.png", "k/preview.png")
+    disk.flows("k/occ_000003_10.png")
+    assert disk.pairs("k") == [("k/000003_10.png", "k/000003_11.png", "k/occ_000003_10.png")]
+
+
+def test_each_subfolder_is_a_set_and_a_lone_set_is_named_after_its_folder(disk):
+    disk.images("one/frame10.png", "one/frame11.png", "two/p/frame10.png", "two/p/frame11.png")
+    disk.flows("one/flow10.flo", "two/p/flow10.flo")
+    (disk.root / "README.md").write_text("not a set")
+    (disk.root / "empty").mkdir()
+    assert set(disk.find().sets) == {"one", "two"}
+    assert [str(problem) for problem in disk.find().problems] == [f"{disk.root / 'empty'}: {NOTHING_FOUND}"]
+    assert set(disk.find("one").sets) == {"one"}
+    assert disk.find().sets["two"][0].name == "p/frame10"
+
+
+def test_kitti_visibility_comes_from_noc(disk):
+    disk.images("k/000010_10.png", "k/000010_11.png")
+    disk.flows("k/occ_000010_10.png", unknown=[(0, 0)])
+    disk.flows("k/noc_000010_10.png", unknown=[(0, 0), (1, 2)])
+    (pair,) = disk.find().sets["k"]
+    loaded = pair.load()
+    assert pair.truth.name == "occ_000010_10.png"
+    assert np.isnan(loaded.truth[0, 0]).all() and np.isfinite(loaded.truth[1, 2]).all()
+    assert np.argwhere(~loaded.visible).tolist() == [[0, 0], [1, 2]]
+
+
+def test_noc_alone_is_the_truth(disk):
+    disk.images("k/000010_10.png", "k/000010_11.png")
+    disk.flows("k/noc_000010_10.png")
+    assert disk.pairs("k")[0][2] == "k/noc_000010_10.png"
+
+
+def test_official_sintel(disk):
+    scenes = disk.root / "training"
+    for rendering in ("clean", "final"):
+        disk.images(*(f"training/{rendering}/alley_1/frame_000{frame}.png" for frame in (1, 2, 3)))
+    disk.flows("training/flow/alley_1/frame_0001.flo", "training/flow/alley_1/frame_0002.flo")
+    for frame in (1, 2):
+        disk.mask(f"training/occlusions/alley_1/frame_000{frame}.png", (1, 1))
+        disk.mask(f"training/invalid/alley_1/frame_000{frame}.png", (2, 3))
+    (disk.root / "test").mkdir()
+
+    benchmarks = disk.find()
+    assert set(benchmarks.sets) == {"data_clean", "data_final"}
+    pair = benchmarks.sets["data_final"][1]
+    assert pair.first == scenes.resolve() / "final/alley_1/frame_0002.png"
+    assert pair.second == scenes.resolve() / "final/alley_1/frame_0003.png"
+    loaded = pair.load()
+    assert np.argwhere(np.isnan(loaded.truth[..., 0])).tolist() == [[2, 3]]
+    assert np.argwhere(~loaded.visible).tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("images", ["image_2", "colored_0", "image_0"])
+def test_official_kitti(disk, images):
+    disk.images(*(f"kitti/training/{images}/{name}.png" for name in ("000000_10", "000000_11", "000000_09")))
+    disk.flows("kitti/training/flow_occ/000000_10.png", "kitti/training/flow_noc/000000_10.png")
+    benchmarks = disk.find()
+    (pair,) = benchmarks.sets["kitti"]
+    assert (pair.first.name, pair.second.name) == ("000000_10.png", "000000_11.png")
+    assert pair.visible_truth.parent.name == "flow_noc"
+    assert pair.load().visible.all()
+
+
+def test_official_chairs_are_those_of_the_validation_split(disk):
+    for number in ("00001", "00002", "00003"):
+        disk.images(f"data/{number}_img1.ppm", f"data/{number}_img2.ppm")
+        disk.flows(f"data/{number}_flow.flo")
+    assert [len(pairs) for pairs in disk.find().sets.values()] == [3]
+    (disk.root / "FlyingChairs_train_val.txt").write_text("1\n2\n1\n")
+    assert disk.pairs("data") == [("data/00002_img1.ppm", "data/00002_img2.ppm", "data/00002_flow.flo")]
+
+
+@pytest.mark.parametrize(
+    ("images", "flows", "named"),
+    [
+        (["s/frame10.png"], ["s/flow10.flo"], "flow10.flo: frame 11 is missing beside frame10.png"),
+        (["s/frame11.png", "s/frame09.png"], ["s/flow10.flo"], "flow10.flo: frame 10 is missing"),
+        (["s/4_img2.png"], ["s/4_flow.flo"], "4_flow.flo: exactly two images have to lie beside it, not: 4_img2.png"),
+        (["s/frame10.png", "s/frame11.png"], [], "frame10.png: no true flow"),
+        ([], ["s/flow10.flo"], "flow10.flo: no two images"),
+    ],
+)
+def test_what_is_missing_is_named_and_the_rest_is_found(disk, images, flows, named):
+    disk.images("good/frame10.png", "good/frame11.png", *images)
+    disk.flows("good/flow10.flo", *flows)
+    benchmarks = disk.find()
+    assert set(benchmarks.sets) == {"good"}
+    (problem,) = benchmarks.problems
+    assert named in str(problem)
+
+
+@pytest.mark.parametrize("unreadable", ["bad", "two/scene"])
+def test_an_unreadable_folder_is_named_and_the_rest_is_found(disk, monkeypatch, unreadable):
+    disk.images(
+        "one/frame10.png", "one/frame11.png", "two/frame10.png", "two/frame11.png", "bad/x.png", "two/scene/x.png"
+    )
+    disk.flows("one/flow10.flo", "two/flow10.flo")
+    entries = Path.iterdir
+
+    def refuse(folder):
+        if folder == disk.root / unreadable:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return entries(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    benchmarks = disk.find()
+    assert set(benchmarks.sets) == {"one", "two"}
+    assert any("Permission denied" in str(problem) and unreadable in str(problem) for problem in benchmarks.problems)
+
+
+def test_an_unreadable_file_is_named_on_reading(disk, monkeypatch):
+    disk.images("k/000010_10.png", "k/000010_11.png")
+    disk.flows("k/occ_000010_10.png")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("mdflow_training.evaluation.pair_discovery.is_kitti_flow", refuse)
+    assert disk.pairs("k") == [("k/000010_10.png", "k/000010_11.png", "k/occ_000010_10.png")]
+
+
+def test_in_official_layouts_a_missing_file_is_named_on_reading(disk):
+    disk.images("kitti/training/image_2/000000_10.png", "kitti/training/image_2/000000_11.png")
+    disk.flows("kitti/training/flow_occ/000001_10.png")
+    without_truth, without_image = disk.find().sets["kitti"]
+    with pytest.raises(FileNotFoundError, match=r"flow_occ/000000_10\.png"):
+        without_truth.load()
+    with pytest.raises(FileNotFoundError, match=r"image_2/000001_10\.png"):
+        without_image.load()
+
+
+def test_files_of_unequal_size_are_named(disk):
+    disk.images("s/frame10.png", "s/frame11.png")
+    write_flow(disk.root / "s/flow10.flo", np.zeros((6, 9, 2), np.float32))
+    (pair,) = disk.find().sets["s"]
+    with pytest.raises(BadFile, match=r"flow10\.flo: 9x6, but .*frame10\.png has 8x6"):
+        pair.load()
+
+
+def test_a_truth_that_knows_nothing_is_named(disk):
+    disk.images("s/frame10.png", "s/frame11.png")
+    write_flow(disk.root / "s/flow10.flo", np.full((*SIZE, 2), np.nan, np.float32))
+    (pair,) = disk.find().sets["s"]
+    with pytest.raises(BadFile, match=r"flow10\.flo: the flow is unknown"):
+        pair.load()
+
+
+def test_a_folder_without_data_is_refused(disk):
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        disk.find()
+    disk.images("frame10.png")
+    disk.flows("flow10.flo")
+    with pytest.raises(BadFile, match="frame 11 is missing"):
+        disk.find()

@@ -1,0 +1,79 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import torch
+
+from mdflow_training.losses.occlusion import OcclusionMask, forward_backward_visibility, range_map, range_map_visibility
+from mdflow_training.networks.directions import stack_directions
+from mdflow_training.networks.fastflownet import warp
+from mdflow_training.settings.adaptation import OcclusionSettings
+
+
+def constant_flow(u: float, v: float, size: tuple[int, int] = (20, 30)) -> torch.Tensor:
+    return torch.tensor([u, v], dtype=torch.float32).view(1, 2, 1, 1).expand(1, 2, *size).contiguous()
+
+
+def test_warp_by_nothing_and_by_whole_pixels():
+    image = torch.rand(1, 3, 20, 30)
+    assert torch.allclose(warp(image, constant_flow(0, 0)), image, atol=1e-5)
+    shifted = warp(image, constant_flow(4, -3))
+    assert torch.allclose(shifted[..., 3:, :-4], image[..., :-3, 4:], atol=1e-5)
+    assert torch.allclose(
+        warp(image, constant_flow(2.5, 0))[..., :-3], image[..., 2:-1].lerp(image[..., 3:], 0.5), atol=1e-5
+    )
+
+
+def test_consistent_flow_is_visible_except_where_it_leaves_the_frame():
+    visible = forward_backward_visibility(constant_flow(5, 0), constant_flow(-5, 0))
+    assert visible.shape == (1, 1, 20, 30)
+    assert visible[..., :25].all() and not visible[..., 26:].any()
+
+
+def test_contradicting_flow_is_occluded_and_small_contradictions_are_not():
+    assert not forward_backward_visibility(constant_flow(5, 0), constant_flow(5, 0)).any()
+    assert forward_backward_visibility(constant_flow(0.3, 0), constant_flow(0.3, 0))[..., 1:-1].all()
+    # |0.75|^2 = 0.5625 exceeds 0.5 + 0.01 * 0.5625
+    assert not forward_backward_visibility(constant_flow(0.75, 0), constant_flow(0, 0)).any()
+
+
+def test_range_map_counts_what_lands():
+    assert torch.allclose(range_map(constant_flow(0, 0)), torch.ones(1, 1, 20, 30))
+    mass = range_map(constant_flow(3.5, 0))
+    assert torch.allclose(mass[..., 4:], torch.ones(1)) and not mass[..., :3].any()
+    assert torch.allclose(mass[..., 3], torch.tensor(0.5))
+    visible = range_map_visibility(constant_flow(-3.5, 0), constant_flow(3.5, 0))
+    assert visible[..., 4:].all() and not visible[..., :4].any()
+
+
+def test_two_surfaces_landing_on_one_pixel_count_twice():
+    flow = constant_flow(0, 0)
+    flow[:, 0, 5, 10] = 2.0
+    mass = range_map(flow)
+    assert mass[0, 0, 5, 12] == 2 and mass[0, 0, 5, 10] == 0
+
+
+def test_masks_carry_no_gradient():
+    flow = constant_flow(1, 0).requires_grad_()
+    assert not forward_backward_visibility(flow, -flow).requires_grad
+    assert not range_map(flow).requires_grad
+
+
+def test_the_mask_of_a_training_from_scratch_waits_for_sensible_flow():
+    mask = OcclusionMask(OcclusionSettings(start=0.2, minimum_visible=0.5))
+    contradicting = stack_directions(constant_flow(5, 0), constant_flow(5, 0))
+    used, share = mask(contradicting)
+    assert used.all() and share == 0
+    for step in range(100):
+        mask.observe(0.1, step / 100)
+    assert mask(contradicting)[0].all(), "the flow is not sensible yet"
+    resumed = OcclusionMask(mask.settings)
+    resumed.load_state_dict(mask.state_dict())
+    for _ in range(100):
+        resumed.observe(0.9, 0.1)
+    assert resumed(contradicting)[0].all(), "its share of the stage has not passed yet"
+    resumed.observe(0.9, 0.3)
+    assert not resumed(contradicting)[0].any()
+
+
+def test_the_mask_of_a_trained_network_is_on_at_once():
+    mask = OcclusionMask(OcclusionSettings(start=0))
+    assert not mask(stack_directions(constant_flow(5, 0), constant_flow(5, 0)))[0].any()

@@ -1,0 +1,192 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pretraining learns, and a killed run goes on as if it had not been killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("torch")
+
+import torch
+from places import ROOT
+
+from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_training.commands.pretrain import main
+from mdflow_training.engine import distributed
+from mdflow_training.engine.checkpoint import load_state
+from mdflow_training.losses.supervised import multi_scale_loss
+from mdflow_training.networks.checkpoints import load_checkpoint
+from mdflow_training.networks.cost_volume import cost_volume
+from mdflow_training.networks.fastflownet import FastFlowNet
+from mdflow_training.pretraining.training import Training, load_weights, schedule, split
+from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_config
+from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
+from mdflow_training.synthetic.textures import procedural_library
+
+TOOL = ROOT / "training" / "pretrain.py"
+PHASES = [
+    {"samples": 16, "size": [64, 64], "batch": 2, "learning_rate": 1e-3, "final_share": 0.5},
+    {"samples": 16, "size": [64, 128], "batch": 2, "learning_rate": 5e-4},
+]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration of eight tiny steps."""
+    path = tmp_path / "pretrain.yaml"
+    settings = {
+        "textures": "procedural",
+        "phases": PHASES,
+        "validation_pairs": 2,
+        "validation_size": [64, 64],
+        "save_every": 2,
+        "workers": 0,
+    }
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def assert_equal(one: object, other: object) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_equal(one[key], other[key])
+    elif isinstance(one, list) and isinstance(other, list):
+        assert len(one) == len(other)
+        for mine, theirs in zip(one, other, strict=True):
+            assert_equal(mine, theirs)
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other
+
+
+def test_learning_one_batch_by_heart_lowers_its_error() -> None:
+    phase = Phase(samples=1, size=(64, 64), batch=2, learning_rate=1e-3, final_share=1)
+    training = Training(PretrainConfig(phases=(phase,), bfloat16=False), distributed.setup())
+    plan = BatchPlan(0, 2, (64, 64), 0.0)
+    pairs = SyntheticPairs(procedural_library(1, 3, 256), 3)
+    batch = next(iter(load_batches(pairs, BatchRequests([plan]), 0)))
+    step = schedule(training.config, 1)[0]
+    errors = [training.step(step, batch)[1].item() for _ in range(60)]
+    assert min(errors[-5:]) < 0.6 * errors[0]
+
+
+def test_a_run_killed_with_signal_9_resumes_to_the_same_end(config: Path, tmp_path: Path) -> None:
+    assert main(["--config", str(config), "--out", str(tmp_path / "whole")]) == 0
+    killed = tmp_path / "killed"
+    command = [sys.executable, str(TOOL), "--config", str(config), "--out", str(killed)]
+    with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stderr=log, stdout=log) as process:
+        while not (killed / "last.pt").exists() and process.poll() is None:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL, (tmp_path / "log").read_text()
+    assert 2 <= load_state(killed / "last.pt")["steps"] < 8
+    assert main(["--config", str(config), "--out", str(killed)]) == 0
+    assert_equal(load_state(tmp_path / "whole" / "last.pt"), load_state(killed / "last.pt"))
+
+
+def test_the_run_folder_holds_deployable_weights_and_the_settings(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert main(["--config", str(config), "--out", str(out)]) == 0
+    for name, samples in (("best.pth", {16, 32}), ("last.pth", {32}), ("phase1.pth", {16}), ("phase2.pth", {32})):
+        checkpoint = load_checkpoint(out / name)
+        assert checkpoint.cost_volume_normalization is True
+        assert checkpoint.training["samples"] in samples
+    assert load_config(out / "config.yaml") == load_config(config)
+    assert (out / "curve.csv").read_text().startswith("samples,planar_epe,world_epe,mean_epe\n16,")
+    assert list((out / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("path", sorted((TOOL.parent / "configs").glob("pretrain*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configurations_are_sound(path: Path) -> None:
+    shipped = load_config(path)
+    assert sum(phase.samples for phase in shipped.phases) >= 150_000
+    assert shipped.initial_weights is None or (TOOL.parents[1] / shipped.initial_weights).exists()
+
+
+def test_training_goes_on_from_a_deployable_model() -> None:
+    weights = load_weights(BUNDLED_MODEL)
+    FastFlowNet(cost_volume_normalization=True).load_state_dict(weights)
+
+
+def test_other_settings_do_not_slip_into_a_run(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = tmp_path / "run"
+    assert main(["--config", str(config), "--out", str(out)]) == 0
+    config.write_text(config.read_text() + "seed: 5\n")
+    assert main(["--config", str(config), "--out", str(out)]) == 2
+    assert "--changed-config" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [("sead: 1", "sead"), ("validation_size: [60, 64]", "multiple of 64"), ("phases: []", "phases"), ("{", "yaml")],
+)
+def test_a_wrong_setting_is_named(config: Path, tmp_path: Path, line: str, named: str) -> None:
+    config.write_text(config.read_text() + line)
+    with pytest.raises(ValueError, match=named):
+        load_config(config)
+    assert main(["--config", str(config), "--out", str(tmp_path / "run")]) == 2
+
+
+def test_two_processes_train_together(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*runner, str(TOOL), "--config", str(config), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    state = load_state(out / "last.pt")
+    assert (state["steps"], state["samples"]) == (4, 32)
+
+
+def test_processes_never_share_a_pair() -> None:
+    phase = Phase(samples=24, size=(64, 64), batch=2, learning_rate=1e-3)
+    plans = [step.plan for step in schedule(PretrainConfig(phases=(phase,)), world_size=2)]
+    numbers = [request.number for rank in range(2) for batch in BatchRequests(plans, rank) for request in batch]
+    assert sorted(numbers) == list(range(12))
+
+
+def test_the_learning_rate_rises_and_falls_once_a_phase() -> None:
+    phase = Phase(samples=800, size=(64, 64), batch=2, learning_rate=1e-3, final_share=0.1)
+    rates = [step.learning_rate for step in schedule(PretrainConfig(phases=(phase,), warm_up=0.1), 1)]
+    highest = rates.index(max(rates))
+    assert len(rates) == 200
+    assert highest == 19
+    assert max(rates) == pytest.approx(1e-3)
+    assert rates[:20] == sorted(rates[:20])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[-1] == pytest.approx(1e-4)
+
+
+def test_validation_textures_are_held_out() -> None:
+    library = procedural_library(0, 20, 128)
+    train, held_out = split(library)
+    assert (len(train.photographs), len(held_out.photographs)) == (18, 2)
+    assert not any(one is other for one in train.photographs for other in held_out.photographs)
+
+
+def test_the_loss_of_exact_flow_is_nearly_zero_and_errors_weigh_by_scale() -> None:
+    truth = torch.full((1, 2, 8, 8), 3.0)
+    flows = [torch.full((1, 2, 4, 4), 3.0), torch.full((1, 2, 8, 8), 3.0)]
+    assert multi_scale_loss(flows, truth, [0.5, 1.0], 1.0) < 0.02
+    wrong = [flows[0] + torch.tensor([3.0, 4.0])[:, None, None], flows[1]]
+    assert multi_scale_loss(wrong, truth, [0.5, 1.0], 1.0).item() == pytest.approx(0.5 * 5, abs=0.02)
+
+
+def test_the_cost_volume_for_training_is_the_plain_one_and_has_its_gradient() -> None:
+    first, second = torch.randn(2, 2, 3, 5, 7, dtype=torch.double)
+    with torch.no_grad():
+        plain = cost_volume(first, second)
+    first.requires_grad_()
+    second.requires_grad_()
+    torch.testing.assert_close(cost_volume(first, second), plain)
+    assert torch.autograd.gradcheck(cost_volume, (first[:1], second[:1]))

@@ -1,0 +1,313 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import importlib.util
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch")
+
+import torch
+from model_files import disturbed_teacher
+from places import ROOT
+from textured_pairs import AffinePair
+
+from mdflow_ros.deployment.running_node import NodeError
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
+from mdflow_training.commands import adapt_from_bag, adaptation_report
+from mdflow_training.evaluation.baselines import create_peers
+from mdflow_training.flow_files import Flow, write_flow, write_image
+from mdflow_training.frames.sequences import FramePairs
+from mdflow_training.judging.held_out_metrics import (
+    MATCH_ERROR,
+    MEASURES,
+    mean_figures,
+    measure_methods,
+    peer_method,
+    truth_in,
+)
+from mdflow_training.judging.verdict import Difference, Verdict, bootstrap_interval, compare, decide
+from mdflow_training.losses.census import Census
+from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, DIS, Report, compare_models, write_report
+
+RANKING = ROOT / "benchmarks" / "label_free_ranking.py"
+specification = importlib.util.spec_from_file_location("label_free_ranking", RANKING)
+assert specification is not None and specification.loader is not None
+ranking = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(ranking)
+
+SIZE = (128, 128)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def difference(relative: float, half_width: float, pairs: int = 20) -> Difference:
+    mean = 0.1 * relative
+    return Difference(mean, (mean - 0.1 * half_width, mean + 0.1 * half_width), relative, pairs)
+
+
+@pytest.mark.parametrize(
+    ("change", "chosen", "verdict"),
+    [
+        (difference(-0.10, 0.05), True, Verdict.IMPROVED),
+        (difference(-0.10, 0.05), False, Verdict.NO_CHANGE),
+        (difference(-0.10, 0.05, pairs=7), True, Verdict.NO_CHANGE),
+        (difference(-0.10, 0.11), True, Verdict.NO_CHANGE),
+        (difference(-0.009, 0.001), True, Verdict.NO_CHANGE),
+        (difference(0.0, 0.0), True, Verdict.NO_CHANGE),
+        (difference(0.10, 0.11), True, Verdict.NO_CHANGE),
+        (difference(0.10, 0.05), True, Verdict.WORSE),
+        (difference(0.10, 0.05), False, Verdict.WORSE),
+        (difference(0.10, 0.05, pairs=7), True, Verdict.NO_CHANGE),
+        (difference(0.10, 0.0, pairs=1), True, Verdict.NO_CHANGE),
+        (None, True, Verdict.NO_CHANGE),
+    ],
+)
+def test_the_rule(change: Difference | None, chosen: bool, verdict: Verdict):
+    assert decide(change, chosen)[0] is verdict
+
+
+def test_a_teacher_that_is_worse_out_of_view_is_not_improved():
+    gain = difference(-0.10, 0.05)
+    assert decide(gain, True, difference(0.2, 0.1))[0] is Verdict.NO_CHANGE
+    for unclear_or_better in (difference(0.2, 0.3), difference(-0.2, 0.1), None):
+        assert decide(gain, True, unclear_or_better)[0] is Verdict.IMPROVED
+    assert decide(difference(0.10, 0.05), True, difference(-0.2, 0.1))[0] is Verdict.WORSE
+
+
+def test_every_verdict_exits_differently_and_none_like_an_error():
+    statuses = [*(verdict.exit_status for verdict in Verdict), adapt_from_bag.NOT_DEPLOYED]
+    assert Verdict.IMPROVED.exit_status == 0 and len(set(statuses)) == 4 and not {1, 2, 130} & set(statuses)
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    samples = random.normal(1.0, 1.0, (100, 40))
+    covered = [low < 1.0 < high for low, high in map(bootstrap_interval, samples)]
+    assert 0.88 < np.mean(covered) < 0.99
+
+
+def test_frames_that_are_alike_make_the_interval_wider():
+    alike = np.repeat(np.random.default_rng(1).normal(size=36), 6)
+    shuffled = np.random.default_rng(2).permutation(alike)
+    (low, high), (low_shuffled, high_shuffled) = bootstrap_interval(alike), bootstrap_interval(shuffled)
+    assert high - low > 1.3 * (high_shuffled - low_shuffled)
+
+
+def test_only_pairs_that_both_have_are_compared():
+    change = compare(np.array([1.0, np.nan, 3.0]), np.array([2.0, 2.0, np.nan]))
+    assert change is not None and (change.mean, change.relative, change.pairs) == (-1.0, -0.5, 1)
+    assert compare(np.array([np.nan]), np.array([1.0])) is None
+
+
+def test_the_measure_that_decides_ranks_as_the_true_error_and_no_trivial_flow_wins():
+    """As in benchmarks/label_free_ranking.py, with OpenCV's flow in place of the teacher's."""
+    scenes = ranking.find_scenes(5, (128, 192), 0.06, effects=False)
+    pairs = [(scene.first[..., ::-1].copy(), scene.second[..., ::-1].copy()) for scene in scenes]
+    methods = {name: peer_method(peer) for name, peer in create_peers().items()}
+    trivial = {
+        "over-smooth": ranking.smoothed(32),
+        "one motion": lambda flow: np.zeros_like(flow) + flow.mean(axis=(0, 1)),
+    }
+    changes = trivial | {
+        "disturbed by 1 px": ranking.disturbed(1),
+        "disturbed by 4 px": ranking.disturbed(4),
+        "half its length": lambda flow: np.float32(0.5) * flow,
+    }
+    methods |= {name: ranking.changed(methods["dis_medium"], change) for name, change in changes.items()}
+    figures = measure_methods(methods, pairs, range(len(pairs)), Census(), lambda index: scenes[index].forward)
+    means = {name: mean_figures(of_method) for name, of_method in figures.items()}
+    agreement = {measure: ranking.agreement(figures, measure) for measure in ranking.LABEL_FREE}
+    assert agreement[MATCH_ERROR] > 0.8, (agreement, means)
+    for name in ("zero_flow", *trivial):
+        assert means[name][MATCH_ERROR] > 1.2 * means["dis_medium"][MATCH_ERROR], means
+    assert means["zero_flow"]["consistency"] == 1, "which is why consistency alone would not do"
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[AffinePair]:
+    random = np.random.default_rng(0)
+    return [AffinePair(SIZE, tuple(random.uniform(-5, 5, 2)), 0.01, seed=seed) for seed in range(8)]
+
+
+def true_flow(scenes: list[AffinePair], index: int) -> Flow:
+    return np.ascontiguousarray(scenes[index].forward[0].permute(1, 2, 0).numpy())
+
+
+def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePair], tmp_path: Path):
+    pairs = [scene.arrays() for scene in scenes]
+    bad = disturbed_teacher(tmp_path, 0.3)
+
+    def judge(before: Path, after: Path, count: int) -> Report:
+        models = {BEFORE: before, AFTER: after, CONTROL: bad}
+        return compare_models(models, pairs[:count], lambda index: true_flow(scenes, index))[0]
+
+    better, worse, same = judge(bad, BUNDLED_MODEL, 8), judge(BUNDLED_MODEL, bad, 8), judge(bad, bad, 2)
+    assert [report.verdict for report in (better, worse, same)] == [
+        Verdict.IMPROVED,
+        Verdict.WORSE,
+        Verdict.NO_CHANGE,
+    ]
+    assert "better than the control" in better.reason and "no different from the control" in same.reason
+    change = better.differences["after - before"]
+    assert change["epe"].interval[1] < 0 and change["coverage"].mean > 0
+    assert set(change) == set(MEASURES)
+    assert set(better.means()) == {BEFORE, AFTER, CONTROL, DIS}
+    assert "coverage" not in better.means()[DIS], "DIS has no confidence"
+
+
+class Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.linked: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        for name, value in attributes:
+            if name == "src":
+                self.sources.append(value or "")
+            elif name == "href":
+                self.linked.append(value or "")
+
+
+def write_frames(folder: Path, count: int, step: float = 3.0) -> str:
+    folder.mkdir()
+    for number in range(count):
+        frame = AffinePair(SIZE, (step * number, -step * number / 2), seed=3).arrays()[1]
+        cv2.imwrite(str(folder / f"{number:03d}.png"), frame[..., ::-1])
+    return f"images:{folder}"
+
+
+SETTINGS = (
+    "rounds=0",
+    "stage1.optimization.steps=2",
+    "stage1.optimization.batch_size=1",
+    "execution.log_every=1",
+    "frames.held_out_share=0.6",
+    "validation.gate=false",
+)
+
+
+def adapt(*arguments: str) -> int:
+    return adapt_from_bag.main([*arguments, *(part for setting in SETTINGS for part in ("--set", setting))])
+
+
+def test_adaptation_ends_with_report_and_full_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "run"
+    source = write_frames(tmp_path / "frames", 12)
+    status = adapt(source, "--out", str(out))
+    report = json.loads((out / "report.json").read_text(), parse_constant=pytest.fail)
+    assert status == {verdict.value: verdict.exit_status for verdict in Verdict}[report["verdict"]]
+    printed = capsys.readouterr().out
+    before, after = (report["means"][name]["match_error"] for name in (BEFORE, AFTER))
+    assert f"{report['verdict']}: {report['reason']}\n" in printed
+    assert f"{before:.4f} before, {after:.4f} after" in printed
+    # 12 frames, 7 held out, 6 pairs: 3 to choose by, 3 to report on.
+    assert len(report["pairs"]) == report["images"]["held_out_pairs"] == 3
+    assert len(report["recordings"]) == 12 and len(report["recordings"][0]["sha256"]) == 64
+    assert report["settings"]["stage1"]["optimization"]["steps"] == 2 and report["seconds_of_this_run"] > 0
+
+    card = load_card(out / "teacher.onnx")
+    assert card.parent == f"sha256:{load_card(BUNDLED_MODEL).sha256}" == report["models"]["after"]["parent"]
+    assert card.sha256 == report["models"]["after"]["sha256"] != report["models"]["before"]["sha256"]
+    assert card.metrics["verdict"] == report["verdict"] and card.metrics["held_out"] == report["means"]
+    assert card.training["recordings"] == report["recordings"] and card.training["settings"] == report["settings"]
+    assert card.licence == load_card(BUNDLED_MODEL).licence
+
+    page = Page()
+    page.feed((out / "report.html").read_text())
+    # 3 frames of image, flows and confidences, and the loss curves: all within the page.
+    assert len(page.sources) == 3 * 5 + 1 and page.linked == []
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+
+
+def test_truth_is_found_by_stamps(scenes: list[AffinePair], tmp_path: Path):
+    flow = true_flow(scenes, 0)
+    for number in range(3):
+        write_image(tmp_path / f"{number:08d}.bmp", np.zeros((*flow.shape[:2], 3), np.uint8))
+    pairs = FramePairs(tmp_path, np.array([100, 200, 300]), np.array([[0, 1], [1, 2]]))
+    write_flow(tmp_path / "200_300.flo", flow)
+    truth = truth_in(tmp_path, pairs)
+    assert truth(0) is None
+    np.testing.assert_array_equal(truth(1), flow)
+    with pytest.raises(ValueError, match=r"named like 100_200\.flo"):
+        truth_in(tmp_path, pairs.part(0, 1))
+    write_flow(tmp_path / "100_200.flo", flow[:-1])
+    with pytest.raises(ValueError, match=r"100_200\.flo is of 128x127 pixels, its frames are of 128x128"):
+        truth_in(tmp_path, pairs)
+    write_flow(tmp_path / "100_200.flo", np.full_like(flow, np.nan))
+    with pytest.raises(ValueError, match=r"100_200\.flo does not know the flow of any pixel"):
+        truth_in(tmp_path, pairs)
+
+
+@pytest.mark.parametrize("kind", ["static", "black"])
+def test_what_cannot_be_learned_from_keeps_the_old_model(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = tmp_path / kind
+    folder.mkdir()
+    frame = AffinePair(SIZE, (0, 0)).arrays()[0] if kind == "static" else np.zeros((*SIZE, 3), np.uint8)
+    for number in range(10):
+        cv2.imwrite(str(folder / f"{number}.png"), frame)
+    out = tmp_path / "run"
+    assert adapt(f"images:{folder}", "--out", str(out), "--deploy") == Verdict.NO_CHANGE.exit_status
+    report = json.loads((out / "report.json").read_text())
+    assert report["verdict"] == "no change" and "keep the old model" in report["reason"]
+    assert "not deployed" in capsys.readouterr().out and not (out / "teacher.onnx").exists()
+    assert "keep the old model" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_only_an_improved_teacher_is_deployed(
+    verdict: Verdict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    deployed: list[tuple[Path, Path, str]] = []
+    monkeypatch.setattr(
+        adapt_from_bag, "deploy", lambda model, store, node: deployed.append((model, store.folder, node)) or "deployed"
+    )
+    store = tmp_path / "store"
+    assert adapt_from_bag.finish(Report(verdict, "why"), tmp_path, "/mdflow", store) == verdict.exit_status
+    assert deployed == ([(tmp_path / "teacher.onnx", store, "/mdflow")] if verdict is Verdict.IMPROVED else [])
+    assert ("not deployed" in capsys.readouterr().out) == (verdict is not Verdict.IMPROVED)
+
+
+@pytest.mark.parametrize("error", [NodeError("no node answers"), ModelError("it is damaged"), OSError("disk full")])
+def test_a_failed_deployment_says_how_to_do_it_later(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr(adapt_from_bag, "deploy", fail)
+    model, store = tmp_path / "teacher.onnx", tmp_path / "the store"
+    status = adapt_from_bag.finish(Report(Verdict.IMPROVED, "why"), tmp_path, "/left/mdflow", store)
+    printed = capsys.readouterr()
+    assert status == adapt_from_bag.NOT_DEPLOYED
+    assert "improved: why" in printed.out and f"the adapted teacher is {model}" in printed.out
+    assert f"error: not deployed: {error}" in printed.err
+    assert f"deploy_model {model} --node /left/mdflow --store '{store}'" in printed.err
+
+
+def test_a_store_without_deployment_is_a_mistake(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        adapt_from_bag.main(["robot.mcap", "--store", "models"])
+    assert "add --deploy" in capsys.readouterr().err
+
+
+def test_two_models_can_be_compared_on_any_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = write_frames(tmp_path / "frames", 10)
+    arguments = [source, "--after", str(BUNDLED_MODEL), "--out", str(tmp_path / "report")]
+    assert adaptation_report.main(arguments) == Verdict.NO_CHANGE.exit_status
+    assert (tmp_path / "report" / "report.html").exists() and "may be chance" in capsys.readouterr().out
+    assert adaptation_report.main([source, "--after", str(tmp_path / "none.onnx"), "--out", str(tmp_path)]) == 1
+    assert "there is no file" in capsys.readouterr().err
+
+
+def test_a_page_escapes_what_it_is_given(tmp_path: Path):
+    write_report(Report(Verdict.NO_CHANGE, "<script>alert(1)</script>"), [], tmp_path)
+    assert "<script>" not in (tmp_path / "report.html").read_text()

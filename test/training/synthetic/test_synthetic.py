@@ -1,0 +1,179 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Synthetic pairs: deterministic, and exact in flow and occlusion."""
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from mdflow_training.commands.synthetic import main
+from mdflow_training.flow_files import read_flow, read_image
+from mdflow_training.synthetic.camera_effects import photograph_pair
+from mdflow_training.synthetic.layers import FlowPair, Layer, render
+from mdflow_training.synthetic.pairs import synthetic_pair
+from mdflow_training.synthetic.planar import bending, translation
+from mdflow_training.synthetic.roads_and_rooms import Camera, facing_wall
+from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library, pyramid, value_noise
+
+SIZE = (128, 192)
+
+
+@pytest.fixture(scope="module")
+def smooth() -> TextureLibrary:
+    """Textures without fine detail, so that interpolation hardly changes them."""
+    random = np.random.default_rng(5)
+    noises = [np.stack([value_noise(random, 16, 3) for _ in range(3)], axis=-1) for _ in range(4)]
+    large = [cv2.resize(128 + 40 * noise, (512, 512), interpolation=cv2.INTER_CUBIC) for noise in noises]
+    return TextureLibrary([pyramid(np.clip(image, 0, 255).astype(np.uint8)) for image in large], [])
+
+
+@pytest.fixture(scope="module")
+def library() -> TextureLibrary:
+    return procedural_library(1, 3, 256)
+
+
+def sample(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return cv2.remap(image, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+
+
+def inner(visible: np.ndarray) -> np.ndarray:
+    """Visible pixels two and more away from any that is not: there no two surfaces are blended."""
+    return cv2.erode(visible.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
+
+
+@pytest.mark.parametrize("world_share", [0.0, 1.0])
+def test_equal_arguments_give_equal_pairs_in_any_order(library: TextureLibrary, world_share: float) -> None:
+    first = [synthetic_pair(library, 7, number, SIZE, world_share) for number in (0, 1, 2)]
+    again = [synthetic_pair(library, 7, number, SIZE, world_share) for number in (2, 1, 0)][::-1]
+    for one, other in zip(first, again, strict=True):
+        for name in vars(one):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert not np.array_equal(first[0].first, first[1].first)
+    assert not np.array_equal(first[0].first, synthetic_pair(library, 8, 0, SIZE, world_share).first)
+
+
+@pytest.mark.parametrize("world_share", [0.0, 1.0])
+def test_warping_by_the_flow_gives_the_other_image(smooth: TextureLibrary, world_share: float) -> None:
+    warped_error, still_error = [], []
+    for number in range(12):
+        pair = synthetic_pair(smooth, 3, number, SIZE, world_share, effects=False)
+        for image, other, flow, occluded in (
+            (pair.first, pair.second, pair.forward, pair.occluded_forward),
+            (pair.second, pair.first, pair.backward, pair.occluded_backward),
+        ):
+            visible = inner(~occluded)
+            if visible.sum() < 500:
+                continue
+            difference = np.abs(sample(other, flow).astype(float) - image)[visible]
+            warped_error.append(np.median(difference))
+            still_error.append(np.abs(other.astype(float) - image)[visible].mean())
+    assert max(warped_error) <= 2
+    assert np.mean(still_error) > 10 * np.mean(warped_error)
+
+
+@pytest.mark.parametrize("world_share", [0.0, 1.0])
+def test_going_forth_and_back_ends_where_it_began(library: TextureLibrary, world_share: float) -> None:
+    checked = 0
+    for number in range(12):
+        pair = synthetic_pair(library, 4, number, SIZE, world_share, effects=False)
+        gap = np.linalg.norm(pair.forward + sample(pair.backward, pair.forward), axis=-1)
+        visible = inner(~pair.occluded_forward)
+        checked += visible.sum()
+        if visible.any():
+            assert np.percentile(gap[visible], 90) < 0.05
+    assert checked > 50_000
+
+
+def test_a_bent_layer_keeps_exact_flow(library: TextureLibrary) -> None:
+    bend = bending(np.random.default_rng(2), SIZE)
+    assert np.abs(bend).max() > 0.3
+    place = translation(-100, -100)
+    pair = render([Layer(library.photographs[0][0], None, place, translation(3, -2) @ place, bend)], SIZE)
+    gap = np.linalg.norm(pair.forward + sample(pair.backward, pair.forward), axis=-1)[12:-12, 12:-12]
+    assert gap.max() < 0.02
+    assert pair.forward.std() > 0.1
+
+
+def hand_made(shift: int) -> FlowPair:
+    """A grey square, columns 20 to 29 and rows 10 to 19, moves right over a still background."""
+    ground = np.full((40, 60, 3), 50, np.uint8)
+    square, alpha = np.full((10, 10, 3), 200, np.uint8), np.full((10, 10), 255, np.uint8)
+    still = translation(0, 0)
+    return render(
+        [Layer(ground, None, still, still), Layer(square, alpha, translation(20, 10), translation(20 + shift, 10))],
+        (40, 60),
+    )
+
+
+def test_occlusion_of_a_hand_made_case_is_exact() -> None:
+    pair = hand_made(4)
+    hidden = np.zeros((40, 60), bool)
+    hidden[10:20, 30:34] = True
+    np.testing.assert_array_equal(pair.occluded_forward, hidden)
+    uncovered = np.zeros((40, 60), bool)
+    uncovered[10:20, 20:24] = True
+    np.testing.assert_array_equal(pair.occluded_backward, uncovered)
+    moving = np.zeros((40, 60, 2), np.float32)
+    moving[10:20, 20:30, 0] = 4
+    np.testing.assert_allclose(pair.forward, moving, atol=1e-5)
+    np.testing.assert_array_equal(pair.first[..., 0] == 200, moving[..., 0] == 4)
+
+
+def test_what_leaves_the_image_is_occluded() -> None:
+    pair = hand_made(35)
+    assert pair.occluded_forward[10:20, 25:30].all()
+    assert not pair.occluded_forward[10:20, 20:25].any()
+
+
+def test_displacements_reach_a_fifth_of_the_width_and_many_are_small(library: TextureLibrary) -> None:
+    lengths = [
+        np.linalg.norm(synthetic_pair(library, 9, number, (192, 512), 0.0, effects=False).forward, axis=-1)
+        for number in range(40)
+    ]
+    largest = np.array([length.max() for length in lengths])
+    assert 100 < largest.max() < 300
+    assert np.mean(np.concatenate(lengths) < 2) > 0.1
+    assert np.mean(np.concatenate(lengths) > 40) > 0.02
+
+
+def test_approaching_a_wall_expands_the_image(library: TextureLibrary) -> None:
+    intrinsics = np.array([[100, 0, 96], [0, 100, 64], [0, 0, 1.0]])
+    camera = Camera(intrinsics, np.eye(3), np.array([0, 0, -0.5]))
+    layer = facing_wall(np.random.default_rng(0), library, SIZE, camera, depth=5.0)
+    flow = render([layer], SIZE).forward
+    x, y = np.meshgrid(np.arange(192) - 96, np.arange(128) - 64)
+    np.testing.assert_allclose(flow, np.stack((x, y), axis=-1) * 0.5 / 4.5, atol=1e-3)
+
+
+def test_camera_effects_leave_the_scene_where_it_is(smooth: TextureLibrary) -> None:
+    """Structure must still line up, to the tenth of a pixel that phase correlation tells, or labels would be wrong."""
+    shifts = []
+    for number in range(20):
+        pair = synthetic_pair(smooth, 6, number, SIZE, 0.0, effects=False)
+        first, second = photograph_pair(np.random.default_rng(number), pair)
+        assert first.shape == pair.first.shape
+        assert first.dtype == second.dtype == np.uint8
+        grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32) for image in (pair.first, first)]
+        (x, y), response = cv2.phaseCorrelate(*grey)
+        if response > 0.3:
+            shifts.append(np.hypot(x, y))
+    assert len(shifts) > 10
+    assert np.median(shifts) < 0.1
+
+
+def test_the_tool_writes_what_evaluation_reads(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    assert main(["--out", str(tmp_path), "--count", "2", "--size", "64", "96", "--procedural"]) == 0
+    folder = tmp_path / "000001"
+    assert read_image(folder / "frame10.png").shape == (64, 96, 3)
+    assert read_flow(folder / "flow10.flo").shape == (64, 96, 2)
+    assert read_image(tmp_path / "sheet.png").shape == (2 * 64, 5 * 96, 3)
+
+
+def test_missing_textures_name_the_remedy(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(FileNotFoundError, match="fetch_textures"):
+        load_library(tmp_path)
+    assert main(["--out", str(tmp_path / "out"), "--textures", str(tmp_path)]) == 2

@@ -1,0 +1,108 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an adaptation leaves behind: models with their cards, and the report that says whether to use them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mdflow_ros.model.card import load_card
+from mdflow_training.adaptation.mutual_distillation import RUN_NAME, AdaptationResult
+from mdflow_training.frames.preparation import NotEnoughFrames
+from mdflow_training.frames.sequences import FramePairs
+from mdflow_training.judging.held_out_metrics import Truth
+from mdflow_training.judging.verdict import Verdict
+from mdflow_training.report.adapted_model import add_metrics, export_adapted, hash_recordings
+from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, Report, compare_models, write_report
+from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError
+
+INITIAL = "initial"
+ADAPTED_NAME, REJECTED_NAME, CONTROL_NAME = "teacher.onnx", "rejected.onnx", "control.onnx"
+
+
+def split_held_out(held_out: FramePairs) -> tuple[FramePairs, FramePairs]:
+    """Return (for the choice of the teacher, for the report): the earlier and the later half.
+
+    What a choice was made by flatters the chosen, so the report judges by pairs that no decision has seen.
+    """
+    half = (len(held_out) + 1) // 2
+    return held_out.part(0, half), held_out.part(half, len(held_out))
+
+
+def candidate(result: AdaptationResult) -> str:
+    """Return the name of the teacher to judge: the chosen one, or if none was chosen, the best of the new ones."""
+    if result.chosen != INITIAL:
+        return result.chosen
+    new = [name for name in result.teachers if name not in (INITIAL, CONTROL)]
+    return min(new, key=lambda name: result.scores[name].error)
+
+
+def conclude(
+    result: AdaptationResult,
+    held_out: FramePairs,
+    sources: Sequence[str],
+    config: AdaptationConfig,
+    model: Path,
+    out: Path,
+    seconds: float,
+    truth: Truth | None = None,
+) -> Report:
+    """Export the models of an adaptation, compare them, and write the report.
+
+    Args:
+        result: of the adaptation.
+        held_out: pairs that neither training nor choice has seen.
+        sources: the recordings, as the user named them.
+        config: all settings.
+        model: the deployable model that it began with.
+        out: gets ``teacher.onnx`` if a new teacher was chosen, else ``rejected.onnx``; ``control.onnx``; the report.
+        seconds: that the command has taken.
+        truth: gives the true flow of some of the pairs, if there is any.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        ValueError: the truth does not fit.
+    """
+    name, chosen = candidate(result), result.chosen != INITIAL
+    history = {
+        "recordings": hash_recordings(sources),
+        "teacher": name,
+        "notes": result.notes,
+        "stopped": result.stopped,
+        "label_free_scores": {teacher: score._asdict() for teacher, score in result.scores.items()},
+        "training_size": list(result.size),
+        "settings": config.model_dump(mode="json"),
+    }
+    models = {BEFORE: model, AFTER: out / (ADAPTED_NAME if chosen else REJECTED_NAME)}
+    teachers = {AFTER: name}
+    if CONTROL in result.teachers:
+        models[CONTROL] = out / CONTROL_NAME
+        teachers[CONTROL] = CONTROL
+    parent = load_card(model)
+    for role, teacher in teachers.items():
+        title = out.name if role == AFTER else f"{out.name}-{role}"
+        export_adapted(result.teachers[teacher], parent, models[role], name=title, training=history)
+    report, frames = compare_models(models, held_out, truth, chosen, config.validation.maximum_pairs)
+    about: dict[str, Any] = {**report.about, "seconds_of_this_run": round(seconds, 1), **history}
+    report = dataclasses.replace(report, about=about)
+    write_report(report, frames, out, out)
+    means = report.means()
+    add_metrics(models[AFTER], {"verdict": report.verdict.value, "reason": report.reason, "held_out": means})
+    return report
+
+
+def conclude_without_pairs(error: NotEnoughFrames, sources: Sequence[str], out: Path) -> Report:
+    """Write the report of a recording that nothing can be learned from.
+
+    Raises:
+        ConfigError: the folder has the models of another recording, whose report this one would replace.
+    """
+    if (out / RUN_NAME).exists():
+        raise ConfigError(f"{error}\n{out} holds the run of another recording and is left as it is")
+    about = {"recordings": hash_recordings(sources), "frames": error.summary.as_dict()}
+    report = Report(Verdict.NO_CHANGE, f"keep the old model: {error}", about=about)
+    write_report(report, [], out)
+    return report

@@ -1,0 +1,385 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting of an adaptation: its type, range, default and meaning.
+
+`load_config` reads them from YAML and from the command line; `configs/adapt.yaml` lists them all.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_training.settings.frames import FrameSettings
+
+SMALLEST_SIDE = 128
+"""RAFT's correlation pyramid needs images of at least this many pixels a side (torchvision)."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Magnification = Annotated[float, Field(gt=0)]
+VisibilityMethod = Literal["forward_backward", "range_map", "none"]
+LabelError = Literal["l1", "robust_l1", "endpoint"]
+
+
+def _fits_the_networks(side: int) -> int:
+    if side % SIZE_MULTIPLE or side < SMALLEST_SIDE:
+        raise ValueError(f"must be a multiple of {SIZE_MULTIPLE} from {SMALLEST_SIDE} on")
+    return side
+
+
+def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError("the lower end of a range comes first")
+    return limits
+
+
+MagnificationRange = Annotated[tuple[Magnification, Magnification], AfterValidator(_ascending)]
+NetworkSide = Annotated[int, AfterValidator(_fits_the_networks)]
+ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
+
+
+class Settings(BaseModel):
+    """A section of the configuration: unknown names are errors, and nothing changes once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OcclusionSettings(Settings):
+    """How a stage finds out which pixels are visible in the other frame."""
+
+    method: VisibilityMethod = "forward_backward"
+    start: Share = 0.0
+    """Share of the stage before which the mask stays off; 0 is on at once, 0.33 suits training from scratch."""
+    minimum_visible: Share = 0.5
+    """The mask switches on after `start` only once so large a share of the pixels passes it."""
+
+
+class UnsupervisedSettings(Settings):
+    """The terms that need no label, on the pair as it was recorded."""
+
+    weight: Weight = 1.0
+    """Of photometric and smoothness term together; 0 leaves the labels alone to teach (ablation)."""
+    level_weights: tuple[Weight, ...] = (1.0,)
+    """Photometric weight of each output, finest first; training from scratch wants [1.0, 0.5, 0.25, 0.12]."""
+    smoothness: Weight = 0.5
+    smoothness_order: Literal[1, 2] = 1
+    """1 favours constant flow, 2 flow that changes linearly (driving)."""
+    edge_sensitivity: Weight = 10.0
+
+
+class DistillationSettings(Settings):
+    """The term that compares the prediction on the augmented pair with the augmented label."""
+
+    weight: Weight = 0.3
+    start: Share = 0.0
+    """Share of the stage before which the term is off."""
+    ramp: Share = 0.0
+    """Share of the stage over which it then grows to its full weight."""
+    sequence_decay: Share = 0.0
+    """Each coarser output weighs so much less than the next; 0 compares the finest alone."""
+    error: LabelError = "l1"
+
+
+class SelectionSettings(Settings):
+    """Which of a network's flow vectors are labels for the other one."""
+
+    rule: Literal["threshold", "quantile", "census", "visible", "all"] = "threshold"
+    """MDFlow's is `threshold`: census distance at most tau, and visible. The others are for comparison."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """tau, on the mean soft Hamming distance of 7x7 windows."""
+    quantile: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """For `quantile`: the share of each image's visible pixels that is kept."""
+
+
+class SpatialSettings(Settings):
+    """Affine maps, the same for both frames, then a small one of the second frame alone."""
+
+    zoom: MagnificationRange = (1.0, 1.5)
+    squeeze: MagnificationRange = (0.86, 1.16)
+    rotation: Weight = 0.2
+    """Largest angle in radians."""
+    translation: Weight = 0.2
+    """Width of the range of shifts, as a share of each side."""
+    relative_zoom: MagnificationRange = (0.985, 1.015)
+    relative_rotation: Weight = 0.015
+    relative_translation: Weight = 0.015
+    horizontal_flip: Probability = 0.5
+    vertical_flip: Probability = 0.5
+    crop: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Largest share of each side that is cut away, the rest filling the frame again: matches that leave the view."""
+
+
+class AppearanceSettings(Settings):
+    """Changes of colour, sharpness and noise."""
+
+    brightness: Share = 0.5
+    contrast: Share = 0.5
+    saturation: Share = 0.5
+    gamma: MagnificationRange = (0.7, 1.5)
+    blur: Weight = 1.5
+    """Largest standard deviation in pixels."""
+    blur_probability: Probability = 0.5
+    noise: Share = 0.04
+    """Largest standard deviation, of images in [0, 1]."""
+    asymmetric: Probability = 0.0
+    """How often the two frames of a pair change differently."""
+
+
+class EraserSettings(Settings):
+    """Boxes painted over one frame."""
+
+    probability: Probability = 0.5
+    boxes: Count = 2
+    side: ShareRange = (0.13, 0.27)
+    """Range of the boxes' sides, as a share of the image height."""
+
+
+class AugmentationSettings(Settings):
+    """What the augmentor does; null switches a kind off."""
+
+    spatial: SpatialSettings | None = SpatialSettings()
+    appearance: AppearanceSettings | None = AppearanceSettings()
+    eraser: EraserSettings | None = None
+
+
+class OptimizationSettings(Settings):
+    """Steps of Adam with decoupled weight decay; linear warm-up, then linear decay."""
+
+    steps: Annotated[int, Field(ge=0)] = 400
+    batch_size: Count = 4
+    """Pairs per step, over all processes."""
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-4
+    warm_up: Share = 0.05
+    """Share of the steps over which the learning rate rises from 0."""
+    final_learning_rate: Share = 0.1
+    """The learning rate at the end, as a share of the highest."""
+    weight_decay: Weight = 1e-6
+    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+
+
+FULL_AUGMENTATION = AugmentationSettings(spatial=SpatialSettings(crop=0.2), eraser=EraserSettings())
+
+
+class TeacherStageSettings(Settings):
+    """What the stages that train the teacher have in common."""
+
+    optimization: OptimizationSettings = OptimizationSettings()
+    occlusion: OcclusionSettings = OcclusionSettings()
+    unsupervised: UnsupervisedSettings = UnsupervisedSettings()
+    distillation: DistillationSettings = DistillationSettings()
+    augmentation: AugmentationSettings | None = FULL_AUGMENTATION
+
+
+class Stage1Settings(TeacherStageSettings):
+    """Unsupervised initialisation of the teacher."""
+
+    distillation: DistillationSettings = DistillationSettings(weight=0.1, start=0.5, ramp=0.1)
+    augmentation: AugmentationSettings | None = AugmentationSettings()
+
+
+class Stage2Settings(Settings):
+    """Teacher to student: pseudo-labels alone."""
+
+    optimization: OptimizationSettings = OptimizationSettings(steps=600, weight_decay=1e-4)
+    selection: SelectionSettings = SelectionSettings()
+    occlusion: VisibilityMethod = "forward_backward"
+    sequence_decay: Share = 0.8
+    """Each earlier refinement of the student weighs so much less than the next."""
+    error: LabelError = "l1"
+    augmentation: AugmentationSettings | None = FULL_AUGMENTATION
+
+
+class Stage3Settings(TeacherStageSettings):
+    """Student to teacher: the student's labels, and the unsupervised terms beside them."""
+
+    label_mask: Literal["teacher_visible", "student_reliable", "all"] = "teacher_visible"
+    """MDFlow masks the student's labels by the teacher's current occlusion; the others are for comparison."""
+    start_from: Literal["teacher", "student"] = "teacher"
+    """Whose weights the teacher begins with; `student` needs student.name fastflownet, and spares learning again what
+    such a student knows."""
+
+
+class StudentSettings(Settings):
+    """The network that learns from the teacher and teaches it in turn."""
+
+    name: str = "raft_small"
+    """One of raft_small, raft_large, fastflownet, or ptlflow:NAME where ptlflow is installed."""
+    weights: str | None = None
+    """A file, `torchvision:NAME` (downloads), `teacher` (fastflownet only), or null: from scratch."""
+    normalization: Literal["pair_mean", "symmetric"] | None = None
+    """How the weights expect images; null is the student's own habit (MDFlow's RAFT weights want pair_mean)."""
+    updates: Count = 6
+    """Refinements of RAFT; the paper uses 12."""
+
+
+class ValidationSettings(Settings):
+    """The label-free check on held-out pairs."""
+
+    maximum_pairs: Count = 48
+    """Evenly spread over the held-out pairs."""
+    minimum_gain: Weight = 0.0
+    """A teacher counts as better if its error is lower than the first one's by this share at least."""
+    student_tolerance: Weight = 0.1
+    """A student may teach though its error is higher by this share at most: it learns from its labels how motion goes
+    on out of view, which the error cannot see."""
+    teacher_tolerance: Weight = 0.05
+    """A teacher that learned from a student is kept though its error is higher than that of the best one so far by this
+    share at most: the error favours who learned from images alone, even over the truth where images are noisy."""
+    gate: bool = True
+    """Let only good students teach, and keep only good teachers; false follows the plan blindly."""
+
+
+class GuardSettings(Settings):
+    """When a stage stops and goes back to its last good state."""
+
+    minimum_visible: Share = 0.3
+    """Smallest running mean of the share of visible pixels: below it, the flow has collapsed."""
+    explosion: Annotated[float, Field(gt=1)] = 5.0
+    """The running mean of the loss may be this many times its lowest value."""
+    window: Count = 20
+    """Steps over which the means run."""
+
+
+class ExecutionSettings(Settings):
+    """How a run is carried out; none of it is part of what is learned, so a resumed run may change it."""
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that load images ahead."""
+    checkpoint_every: Count = 50
+    """Steps that a killed run loses at most."""
+    log_every: Count = 10
+    panel_every: Count = 100
+    label_cache_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
+    """Disk space for labels; those beyond it are computed again whenever they are needed."""
+
+
+class AdaptationConfig(Settings):
+    """All settings of an adaptation."""
+
+    seed: int = 0
+    image_size: tuple[NetworkSide, NetworkSide] | None = None
+    """Height and width of training; null: the frames' own, scaled down to `maximum_pixels`, in multiples of 64."""
+    maximum_pixels: Count = 256 * 384
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Mixed precision; auto is float16 on CUDA, bfloat16 on processors with AMX, and float32 elsewhere."""
+    census_noise: Literal["auto"] | Weight = "auto"
+    """Camera noise in grey levels of 255, to which the census adapts; auto measures it, 0 is the papers' census."""
+    initial_teacher: Literal["given", "scratch"] = "given"
+    """Start stage 1 from the given weights or from random ones."""
+    rounds: Annotated[int, Field(ge=0)] = 2
+    """Times to the student and back, at most; they end when the label-free check no longer improves."""
+    control: bool = True
+    """Also continue stage 1 for as many teacher updates as the rounds made, to tell what the student was good for."""
+    student: StudentSettings = StudentSettings()
+    stage1: Stage1Settings = Stage1Settings()
+    stage2: Stage2Settings = Stage2Settings()
+    stage3: Stage3Settings = Stage3Settings()
+    validation: ValidationSettings = ValidationSettings()
+    guards: GuardSettings = GuardSettings()
+    frames: FrameSettings = FrameSettings()
+    execution: ExecutionSettings = ExecutionSettings()
+
+    @model_validator(mode="after")
+    def _only_a_student_of_its_kind_gives_the_teacher_weights(self) -> AdaptationConfig:
+        if self.stage3.start_from == "student" and self.student.name != "fastflownet":
+            raise ValueError("stage3.start_from: only a fastflownet student has weights for the teacher")
+        return self
+
+    @property
+    def teacher_updates(self) -> int:
+        """Steps of a round that shape the teacher's weights."""
+        through_student = self.stage2.optimization.steps if self.stage3.start_from == "student" else 0
+        return through_student + self.stage3.optimization.steps
+
+    def learned(self) -> dict[str, Any]:
+        """Return the settings on which the result of learning from given pairs depends, as plain values."""
+        return self.model_dump(mode="json", exclude={"execution", "frames"})
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the setting and what would be right."""
+
+
+def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> AdaptationConfig:
+    """Read a configuration.
+
+    Args:
+        path: a YAML file; settings that it leaves out have their defaults. None: all defaults.
+        overrides: ``section.name=value`` with a YAML value, each taking precedence over the file.
+
+    Raises:
+        ConfigError: the file is not a YAML mapping, or a setting is unknown or has a wrong value.
+    """
+    values = AdaptationConfig().model_dump(mode="json")
+    if path is not None:
+        _merge(values, _read_yaml(path))
+    for override in overrides:
+        _merge(values, _parse_override(override))
+    try:
+        return AdaptationConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(details) for details in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold settings such as 'rounds: 2', not a {type(values).__name__}")
+    return values
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"'{override}' is not of the form section.name=value, such as stage1.optimization.steps=100")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value of '{override}' is not YAML: {error}") from error
+    for part in reversed(name.strip().split(".")):
+        value = {part: value}
+    return value
+
+
+def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Change only what ``changes`` names: the rest of a section keeps the section's own defaults."""
+    for name, change in changes.items():
+        if isinstance(change, dict) and isinstance(values.get(name), dict):
+            _merge(values[name], change)
+        else:
+            values[name] = change
+
+
+def _explain(details: Any) -> str:
+    location = [str(part) for part in details["loc"]]
+    if not location:
+        return str(details["msg"]).removeprefix("Value error, ")
+    name = ".".join(location)
+    if details["type"] != "extra_forbidden":
+        return f"{name}: {details['msg']} (found {details['input']!r})"
+    known = _names_in(location[:-1])
+    near = difflib.get_close_matches(location[-1], known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+    return f"{name}: unknown setting; {hint}"
+
+
+def _names_in(sections: list[str]) -> list[str]:
+    model: type[BaseModel] = AdaptationConfig
+    for section in sections:
+        annotation: Any = model.model_fields[section].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel))
+    return list(model.model_fields)
