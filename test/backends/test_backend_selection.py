@@ -82,7 +82,7 @@ def test_a_backend_that_does_not_exist_is_refused_with_a_list():
 def test_choosing_a_backend_imports_neither_torch_nor_tensorrt_nor_onnx(tmp_path):
     program = """
 import sys
-from mdflow_ros.backends import cuda_driver
+from mdflow_ros.backends.tensorrt import cuda_driver
 from mdflow_ros.backends.backend import BackendOptions
 from mdflow_ros.backends.selection import create_backend
 from mdflow_ros.model.card import BUNDLED_MODEL

@@ -25,6 +25,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mdflow_ros.commands import record_bag, repair_bag
+from mdflow_ros.recordings import recording
 from mdflow_ros.recordings.topic_recorder import TopicCount, camera_info_topic, matching_qos
 
 REPOSITORY = ROOT
@@ -197,7 +198,7 @@ def test_stops_at_the_disk_reserve(camera, tmp_path, monkeypatch, capsys):
     for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
     free = iter([5e9, 5e9, 5e9, 5e9])
-    monkeypatch.setattr(record_bag, "free_bytes", lambda path: next(free, 1e9))
+    monkeypatch.setattr(recording, "free_bytes", lambda path: next(free, 1e9))
     bag = tmp_path / "drive"
     assert record_bag.main(["--topics", RAW, "--out", str(bag), "--duration", "30"]) == 1
     assert "only 1.00 GB are free" in capsys.readouterr().out

@@ -23,8 +23,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from mdflow_ros.recordings.frame import FrameSourceError, decode_compressed_image
 from mdflow_ros.recordings.source import parse_source
-from mdflow_training.commands import frame_source
 from mdflow_training.commands.frame_source import main
+from mdflow_training.frames import preparation
 from mdflow_training.frames.filters import FrameFilter, Verdict
 from mdflow_training.frames.preparation import NotEnoughFrames, prepare_pairs
 from mdflow_training.settings.frames import FrameSettings
@@ -472,7 +472,7 @@ def test_a_bag_of_nothing_says_why(tmp_path, level, label):
 def test_frames_are_decoded_once(tmp_path, monkeypatch):
     bag = write_ros2(tmp_path / "bag", panning_images(12))
     first = prepare(tmp_path, bag)
-    monkeypatch.setattr(frame_source, "decode_frames", None)
+    monkeypatch.setattr(preparation, "decode_frames", None)
     again = prepare(tmp_path, bag, held_out_share=0.5)
     assert len(again.held_out) > len(first.held_out)
     assert again.summary.verdicts == first.summary.verdicts

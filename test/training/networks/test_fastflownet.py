@@ -13,7 +13,6 @@ from shifted_images import shifted_pair
 
 torch = pytest.importorskip("torch", reason="needs torch: scripts/setup.sh --training")
 
-from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.architecture import kept_displacements, parameter_shapes
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
 from mdflow_ros.model.onnx_writer.confidence_graph import TAU
@@ -117,17 +116,6 @@ def test_confidence_is_visibility_times_census_reliability(teacher: FastFlowNet)
     np.testing.assert_allclose(confidence[0][inside], expected[inside].numpy(), atol=1e-3)
     # What leaves the image on the right cannot be seen any more.
     assert confidence[0, :, -6:].mean() < 0.3 * confidence[0, :, 40:-40].mean()
-
-
-def test_torch_backend_agrees_with_onnx_runtime() -> None:
-    pair = shifted_pair(128, 192, right=4, down=2)
-    torch_estimate, estimate = (FlowEstimator(backend=name).estimate(*pair) for name in ("torch", "onnxruntime"))
-    inside = (slice(RADIUS, -RADIUS),) * 2
-    np.testing.assert_allclose(torch_estimate.flow, estimate.flow, atol=1e-3)
-    np.testing.assert_allclose(torch_estimate.confidence[inside], estimate.confidence[inside], atol=1e-3)
-    alone = FlowEstimator(backend="torch").estimate(*pair, with_confidence=False)
-    assert alone.confidence is None
-    np.testing.assert_allclose(alone.flow, estimate.flow, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("tqdm")
 
-from mdflow_training.commands import fetch_textures
+from mdflow_training.synthetic import texture_packages
 from mdflow_training.synthetic.texture_packages import Package, collect, table, unpack
 
 PACKAGE = Package("some-pictures", ("CC0",), "pictures")
@@ -31,7 +31,7 @@ def apt_that_gives(monkeypatch: pytest.MonkeyPatch, copyright_text: str) -> None
             (folder / "copyright").write_text(copyright_text)
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(fetch_textures.subprocess, "run", run)
+    monkeypatch.setattr(texture_packages.subprocess, "run", run)
 
 
 def test_a_package_with_the_expected_licence_is_unpacked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_each_picture_is_kept_once_and_shrunk(tmp_path: Path) -> None:
     (source / "broken.png").write_bytes(b"no picture")
     assert collect(PACKAGE, source, tmp_path / "out", []) == 2
     kept = sorted((tmp_path / "out" / "photographs").iterdir())
-    assert [max(cv2.imread(str(file)).shape) for file in kept] == [fetch_textures.PHOTOGRAPH_SIDE, 600]
+    assert [max(cv2.imread(str(file)).shape) for file in kept] == [texture_packages.PHOTOGRAPH_SIDE, 600]
 
 
 def test_cutouts_need_a_transparent_ground(tmp_path: Path) -> None:
