@@ -20,7 +20,7 @@ import torch
 from mdflow_training.engine.distributed import Context
 from mdflow_training.pretraining.training import Training, schedule
 from mdflow_training.settings.pretraining import Phase, PretrainConfig
-from mdflow_training.synthetic.pairs import synthetic_pair
+from mdflow_training.synthetic.batches import Request, SyntheticPairs
 from mdflow_training.synthetic.texture_packages import CACHE
 from mdflow_training.synthetic.textures import load_library, procedural_library
 
@@ -65,9 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
     size = (options.size[0], options.size[1])
     library = load_library(options.textures) if options.textures.is_dir() else procedural_library()
     print(f"{size[1]}x{size[0]}, {options.batch} pairs a step, one core")
-    for name, share in (("flat scenes", 0.0), ("scenes in space", 1.0)):
-        made = rate(lambda n, share=share: synthetic_pair(library, 1, n, size, share), 2, options.seconds)  # type: ignore[misc]
-        print(f"making {name}: {made:.1f} samples/s")
+    for uses in (1, 3):
+        pairs = SyntheticPairs(library, 1, uses=uses)
+        made = rate(lambda n, pairs=pairs: pairs[Request(n, size)], 2, options.seconds)  # type: ignore[misc]
+        print(f"making pairs, {uses} uses of each scene: {made:.1f} samples/s")
     for name, settings in (
         ("float32", {"bfloat16": False}),
         ("float32, channels last", {"bfloat16": False, "channels_last": True}),

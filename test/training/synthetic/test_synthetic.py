@@ -12,7 +12,15 @@ from mdflow_training.commands.synthetic import main
 from mdflow_training.flow_files import read_flow, read_image
 from mdflow_training.synthetic.camera_effects import photograph_pair
 from mdflow_training.synthetic.layers import FlowPair, Layer, render
-from mdflow_training.synthetic.pairs import synthetic_pair
+from mdflow_training.synthetic.pairs import (
+    MIXTURE,
+    SCENE_CLASSES,
+    choose_class,
+    mirror_pair,
+    record_pair,
+    render_pair,
+    synthetic_pair,
+)
 from mdflow_training.synthetic.planar import bending, translation
 from mdflow_training.synthetic.roads_and_rooms import Camera, facing_wall
 from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library, pyramid, value_noise
@@ -45,22 +53,22 @@ def inner(visible: np.ndarray) -> np.ndarray:
     return cv2.erode(visible.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
 
 
-@pytest.mark.parametrize("world_share", [0.0, 1.0])
-def test_equal_arguments_give_equal_pairs_in_any_order(library: TextureLibrary, world_share: float) -> None:
-    first = [synthetic_pair(library, 7, number, SIZE, world_share) for number in (0, 1, 2)]
-    again = [synthetic_pair(library, 7, number, SIZE, world_share) for number in (2, 1, 0)][::-1]
+@pytest.mark.parametrize("scene_class", SCENE_CLASSES)
+def test_equal_arguments_give_equal_pairs_in_any_order(library: TextureLibrary, scene_class: str) -> None:
+    first = [synthetic_pair(library, 7, number, SIZE, scene_class) for number in (0, 1, 2)]
+    again = [synthetic_pair(library, 7, number, SIZE, scene_class) for number in (2, 1, 0)][::-1]
     for one, other in zip(first, again, strict=True):
         for name in vars(one):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert not np.array_equal(first[0].first, first[1].first)
-    assert not np.array_equal(first[0].first, synthetic_pair(library, 8, 0, SIZE, world_share).first)
+    assert not np.array_equal(first[0].first, synthetic_pair(library, 8, 0, SIZE, scene_class).first)
 
 
-@pytest.mark.parametrize("world_share", [0.0, 1.0])
-def test_warping_by_the_flow_gives_the_other_image(smooth: TextureLibrary, world_share: float) -> None:
+@pytest.mark.parametrize("scene_class", SCENE_CLASSES)
+def test_warping_by_the_flow_gives_the_other_image(smooth: TextureLibrary, scene_class: str) -> None:
     warped_error, still_error = [], []
     for number in range(12):
-        pair = synthetic_pair(smooth, 3, number, SIZE, world_share, effects=False)
+        pair = synthetic_pair(smooth, 3, number, SIZE, scene_class, effects=False)
         for image, other, flow, occluded in (
             (pair.first, pair.second, pair.forward, pair.occluded_forward),
             (pair.second, pair.first, pair.backward, pair.occluded_backward),
@@ -75,11 +83,11 @@ def test_warping_by_the_flow_gives_the_other_image(smooth: TextureLibrary, world
     assert np.mean(still_error) > 10 * np.mean(warped_error)
 
 
-@pytest.mark.parametrize("world_share", [0.0, 1.0])
-def test_going_forth_and_back_ends_where_it_began(library: TextureLibrary, world_share: float) -> None:
+@pytest.mark.parametrize("scene_class", SCENE_CLASSES)
+def test_going_forth_and_back_ends_where_it_began(library: TextureLibrary, scene_class: str) -> None:
     checked = 0
     for number in range(12):
-        pair = synthetic_pair(library, 4, number, SIZE, world_share, effects=False)
+        pair = synthetic_pair(library, 4, number, SIZE, scene_class, effects=False)
         gap = np.linalg.norm(pair.forward + sample(pair.backward, pair.forward), axis=-1)
         visible = inner(~pair.occluded_forward)
         checked += visible.sum()
@@ -131,7 +139,7 @@ def test_what_leaves_the_image_is_occluded() -> None:
 
 def test_displacements_reach_a_fifth_of_the_width_and_many_are_small(library: TextureLibrary) -> None:
     lengths = [
-        np.linalg.norm(synthetic_pair(library, 9, number, (192, 512), 0.0, effects=False).forward, axis=-1)
+        np.linalg.norm(synthetic_pair(library, 9, number, (192, 512), "flat", effects=False).forward, axis=-1)
         for number in range(40)
     ]
     largest = np.array([length.max() for length in lengths])
@@ -153,7 +161,7 @@ def test_camera_effects_leave_the_scene_where_it_is(smooth: TextureLibrary) -> N
     """Structure must still line up, to the tenth of a pixel that phase correlation tells, or labels would be wrong."""
     shifts = []
     for number in range(20):
-        pair = synthetic_pair(smooth, 6, number, SIZE, 0.0, effects=False)
+        pair = synthetic_pair(smooth, 6, number, SIZE, "flat", effects=False)
         first, second = photograph_pair(np.random.default_rng(number), pair)
         assert first.shape == pair.first.shape
         assert first.dtype == second.dtype == np.uint8
@@ -163,6 +171,41 @@ def test_camera_effects_leave_the_scene_where_it_is(smooth: TextureLibrary) -> N
             shifts.append(np.hypot(x, y))
     assert len(shifts) > 10
     assert np.median(shifts) < 0.1
+
+
+def test_still_scenes_do_not_move(library: TextureLibrary) -> None:
+    flows = [render_pair(library, 12, number, SIZE, "still").forward for number in range(12)]
+    assert np.median([np.abs(flow).max() for flow in flows]) < 1e-6
+    assert max(np.abs(flow).max() for flow in flows) > 5  # now and then one object moves
+
+
+def test_fast_objects_reach_a_third_of_the_width_before_a_slow_background(library: TextureLibrary) -> None:
+    lengths = [np.linalg.norm(render_pair(library, 12, number, SIZE, "fast").forward, axis=-1) for number in range(40)]
+    assert max(length.max() for length in lengths) > 0.33 * SIZE[1]
+    assert np.median(np.concatenate(lengths)) < 2
+
+
+def test_the_mixture_decides_how_often_a_class_comes() -> None:
+    assert sum(MIXTURE.values()) == pytest.approx(1)
+    drawn = [choose_class(1, number, {"flat": 3, "fast": 1}) for number in range(400)]
+    assert 0.68 < drawn.count("flat") / 400 < 0.82
+    assert drawn == [choose_class(1, number, {"flat": 3, "fast": 1}) for number in range(400)]
+
+
+@pytest.mark.parametrize("axes", [(True, False), (False, True), (True, True)])
+def test_a_mirrored_pair_is_still_exact(library: TextureLibrary, axes: tuple[bool, bool]) -> None:
+    pair = mirror_pair(render_pair(library, 4, 1, SIZE), *axes)
+    gap = np.linalg.norm(pair.forward + sample(pair.backward, pair.forward), axis=-1)
+    assert np.percentile(gap[inner(~pair.occluded_forward)], 90) < 0.05
+
+
+def test_exposure_changes_more_under_its_own_conditions(library: TextureLibrary) -> None:
+    def change(scene_class: str) -> float:
+        pair = render_pair(library, 2, 0, SIZE, "still")
+        takes = [record_pair(pair, 2, 0, scene_class, take) for take in range(20)]
+        return float(np.mean([abs(take.first.mean() - take.second.mean()) for take in takes]))
+
+    assert change("exposure") > 2 * change("flat")
 
 
 def test_the_tool_writes_what_evaluation_reads(tmp_path) -> None:  # type: ignore[no-untyped-def]

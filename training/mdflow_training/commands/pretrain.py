@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "configs" / "pretrain.yaml")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
+    parser.add_argument("--seed", type=int, help="replaces the configuration's: each cycle needs pairs of its own")
     parser.add_argument(
         "--changed-config",
         action="store_true",
@@ -36,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         config = load_config(options.config)
+        if options.seed is not None:
+            config = config.model_copy(update={"seed": options.seed})
         cv2.setNumThreads(1)
         torch.set_num_threads(config.threads)
         context = distributed.setup()

@@ -14,11 +14,11 @@ from tqdm import tqdm
 from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_training.flow_files import write_flow, write_image
 from mdflow_training.synthetic.layers import FlowPair
-from mdflow_training.synthetic.pairs import synthetic_pair
+from mdflow_training.synthetic.pairs import SCENE_CLASSES, synthetic_pair
 from mdflow_training.synthetic.texture_packages import CACHE
 from mdflow_training.synthetic.textures import load_library, procedural_library
 
-SHEET_ROWS = 12
+SHEET_ROWS = 28
 
 
 def write_pair(folder: Path, pair: FlowPair) -> None:
@@ -44,10 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Write pairs and a contact sheet; return 0, or 2 if there are no textures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for NUMBER/ of each pair, and sheet.png")
-    parser.add_argument("--count", type=int, default=12)
+    parser.add_argument("--count", type=int, default=28)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, nargs=2, default=(384, 512), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--world-share", type=float, default=0.35, help="share of scenes in space, 0 to 1")
+    parser.add_argument("--classes", nargs="+", choices=SCENE_CLASSES, default=list(SCENE_CLASSES), help="in turn")
     parser.add_argument("--no-effects", action="store_true", help="leave out blur, noise and the like")
     parser.add_argument("--textures", type=Path, default=CACHE, help="folder that fetch_textures.py filled")
     parser.add_argument("--procedural", action="store_true", help="use made-up textures, which need no download")
@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     shown = []
     for number in tqdm(range(options.count), unit="pair"):
         size = (options.size[0], options.size[1])
-        pair = synthetic_pair(library, options.seed, number, size, options.world_share, not options.no_effects)
+        scene_class = options.classes[number % len(options.classes)]
+        pair = synthetic_pair(library, options.seed, number, size, scene_class, not options.no_effects)
         write_pair(options.out / f"{number:06d}", pair)
         if number < SHEET_ROWS:
             shown.append(pair)

@@ -22,7 +22,7 @@ SEED = 20_260_731
 SIZE = (384, 512)
 """Height and width of the images, in pixels."""
 
-WORLD_SHARES = {"synthetic_planar": 0.0, "synthetic_world": 1.0}
+SCENE_CLASSES = {"synthetic_planar": "flat", "synthetic_world": "space"}
 """The sets: layers that move in the image plane, and a camera that moves through a world of planes."""
 
 DEFAULT_COUNT = 20
@@ -34,7 +34,7 @@ class SyntheticPair:
 
     library: TextureLibrary
     number: int
-    world_share: float
+    scene_class: str
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class SyntheticPair:
 
     def load(self) -> LoadedPair:
         """Make the pair, with all that a real camera does to images."""
-        pair = synthetic_pair(self.library, SEED, self.number, SIZE, self.world_share)
+        pair = synthetic_pair(self.library, SEED, self.number, SIZE, self.scene_class)
         return LoadedPair(_rgb(pair.first), _rgb(pair.second), pair.forward, ~pair.occluded_forward)
 
 
@@ -51,7 +51,8 @@ def synthetic_sets(count: int = DEFAULT_COUNT) -> dict[str, Sequence[TruePair]]:
     """Return the generated sets, each of ``count`` pairs."""
     library = procedural_library(SEED)
     return {
-        name: [SyntheticPair(library, number, share) for number in range(count)] for name, share in WORLD_SHARES.items()
+        name: [SyntheticPair(library, number, scene_class) for number in range(count)]
+        for name, scene_class in SCENE_CLASSES.items()
     }
 
 

@@ -32,6 +32,7 @@ from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.networks.flow_network import FastFlowNetwork, full_resolution, initialize_for_scratch
 from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_config
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
+from mdflow_training.synthetic.pairs import SCENE_CLASSES
 from mdflow_training.synthetic.texture_packages import CACHE
 from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library
 
@@ -73,7 +74,7 @@ def schedule(config: PretrainConfig, world_size: int) -> list[Step]:
                 fall = (share - config.warm_up) / (1 - config.warm_up)
                 floor = phase.final_share
                 factor = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall))
-            plan = BatchPlan(first, phase.batch, phase.size, phase.world_share)
+            plan = BatchPlan(first, phase.batch, phase.size)
             ends_phase = phase_number if number + 1 == count else None
             steps.append(Step(phase, plan, phase.learning_rate * factor, ends_phase))
             first += pairs
@@ -161,20 +162,29 @@ class Training:
 
     @torch.no_grad()
     def validate(self, pairs: SyntheticPairs) -> dict[str, float]:
-        """Return the mean endpoint error of the averaged weights on planar scenes and on worlds, pixels, float32."""
+        """Return the mean endpoint error of the averaged weights, pixels, float32.
+
+        Returns:
+            By scene class and over all classes, where decoding ends at level 3, as the node's default does; and over
+            all classes where it ends at level 2.
+        """
         evaluated = FastFlowNetwork().to(self.context.device).eval()
         evaluated.core = self.average
-        errors: dict[str, list[float]] = {"planar": [], "world": []}
-        half = (self.config.validation_pairs + 1) // 2
-        plans = [BatchPlan(number, 1, self.config.validation_size, float(number >= half)) for number in range(2 * half)]
+        size, count = self.config.validation_size, self.config.validation_pairs
+        plans = [BatchPlan(number, 1, size, name) for name in SCENE_CLASSES for number in range(count)]
+        errors: dict[str, list[float]] = {name: [] for name in SCENE_CLASSES}
+        finest: list[float] = []
         for plan, batch in zip(plans, load_batches(pairs, BatchRequests(plans), 0), strict=True):
             first, second, forward, backward = (tensor.to(self.context.device) for tensor in batch)
             truth = stack_directions(forward, backward)
-            flow = full_resolution(evaluated(first / 255, second / 255)[-1], truth.shape[-2:])
-            kind = "world" if plan.world_share else "planar"
-            errors[kind].append(endpoint_error(flow, truth).mean().item())
-        means = {kind: sum(values) / len(values) for kind, values in errors.items()}
-        return {**means, "mean": (means["planar"] + means["world"]) / 2}
+            *_, level3, level2 = (
+                endpoint_error(full_resolution(flow, truth.shape[-2:]), truth).mean().item()
+                for flow in evaluated(first / 255, second / 255)
+            )
+            errors[str(plan.scene_class)].append(level3)
+            finest.append(level2)
+        means = {name: sum(values) / len(values) for name, values in errors.items()}
+        return {**means, "mean": sum(means.values()) / len(means), "mean_level2": sum(finest) / len(finest)}
 
     def state(self) -> dict[str, Any]:
         """Return all that resuming needs."""
@@ -204,11 +214,11 @@ class Training:
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a deployable model, or of a ``.pth``, plain or under the key ``state_dict``."""
+    """Read the weights of a deployable model, of a ``.pth`` (plain or under ``state_dict``), or of a ``last.pt``."""
     if path.suffix == ".onnx":
         return {name: torch.from_numpy(value.copy()) for name, value in deployed_weights(path)[0].items()}
     content = load_state(path)
-    return content.get("state_dict", content)
+    return content.get("state_dict", content.get("network", content))
 
 
 def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:
@@ -243,7 +253,8 @@ def train(config: PretrainConfig, folder: Path, context: Context, changed: bool 
         LOGGER.info("resumed at step %d, %d samples", training.steps, training.samples)
     steps = schedule(config, context.world_size)[training.steps :]
     requests = BatchRequests([step.plan for step in steps], context.rank)
-    batches = load_batches(SyntheticPairs(train_textures, config.seed), requests, config.workers)
+    pairs = SyntheticPairs(train_textures, config.seed, config.mixture, config.uses)
+    batches = load_batches(pairs, requests, config.workers)
     report = Report(folder, training, len(steps)) if context.is_main else None
     validation_pairs = SyntheticPairs(held_out, VALIDATION_SEED)
     for step, batch in zip(steps, batches, strict=True):

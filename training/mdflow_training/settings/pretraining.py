@@ -11,6 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mdflow_ros.model.architecture import COARSEST_LEVEL, FINEST_LEVEL, SIZE_MULTIPLE
+from mdflow_training.synthetic.pairs import MIXTURE, SCENE_CLASSES
 
 
 def _network_side(side: int) -> int:
@@ -19,7 +20,14 @@ def _network_side(side: int) -> int:
     return side
 
 
+def _scene_class(name: str) -> str:
+    if name not in SCENE_CLASSES:
+        raise ValueError(f"unknown scene class {name!r}; choose of {', '.join(SCENE_CLASSES)}")
+    return name
+
+
 Side = Annotated[int, AfterValidator(_network_side)]
+SceneName = Annotated[str, AfterValidator(_scene_class)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -46,8 +54,6 @@ class Phase(Settings):
     """Of the robust loss; 1 is the plain endpoint error."""
     finest_level: Annotated[int, Field(ge=FINEST_LEVEL, le=COARSEST_LEVEL)] = FINEST_LEVEL
     """Level at which decoding ends; 3 leaves out the finest decoder and more than doubles the speed."""
-    world_share: Annotated[float, Field(ge=0, le=1)] = 0.35
-    """Of the pairs, those that show planes in space, seen by a moving camera."""
 
 
 class PretrainConfig(Settings):
@@ -58,6 +64,10 @@ class PretrainConfig(Settings):
     initial_weights: Path | None = None
     """A ``.pth`` or a deployable ``.onnx`` to start from; without it, weights are drawn at random."""
     seed: int = 1
+    mixture: Annotated[dict[SceneName, Annotated[float, Field(ge=0)]], Field(min_length=1)] = dict(MIXTURE)
+    """Relative shares of the scene classes in training."""
+    uses: Count = 1
+    """How often each rendered scene is used, mirrored and recorded in another way; more makes pairs cheaper."""
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     scale_weights: Annotated[list[float], Field(min_length=5, max_length=5)] = [0.1, 0.1, 0.1, 0.2, 1.0]
     """Of the losses at strides 64, 32, 16, 8, and of the best flow at full resolution."""
@@ -73,7 +83,8 @@ class PretrainConfig(Settings):
     """Of torch, per process."""
     workers: Annotated[int, Field(ge=0)] = 1
     """Processes that make pairs."""
-    validation_pairs: Count = 48
+    validation_pairs: Count = 4
+    """Of each scene class."""
     validation_size: tuple[Side, Side] = (256, 384)
     validation_every: Count = 1000
     """Steps."""

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -13,8 +14,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mdflow_training.synthetic.pairs import synthetic_pair
+from mdflow_training.synthetic.layers import FlowPair
+from mdflow_training.synthetic.pairs import MIXTURE, choose_class, mirror_pair, record_pair, render_pair
 from mdflow_training.synthetic.textures import TextureLibrary
+
+POOL = 256
+"""Pairs between two uses of a scene; none is rendered twice if this is a multiple of processes * workers * batch."""
+
+MIRRORED = ((False, False), (True, False), (True, True), (False, True))
+"""Horizontally and vertically, by use."""
 
 
 @dataclass(frozen=True)
@@ -24,24 +32,41 @@ class Request:
     Attributes:
         number: in the sequence.
         size: height and width, pixels.
-        world_share: see `synthetic_pair`.
+        scene_class: see `SCENE_CLASSES`; None draws it from the mixture.
     """
 
     number: int
     size: tuple[int, int]
-    world_share: float
+    scene_class: str | None = None
 
 
 class SyntheticPairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """Makes each requested pair: images ``(3, H, W)`` uint8 RGB, flows forth and back ``(2, H, W)`` float32 pixels."""
+    """Makes each requested pair: images ``(3, H, W)`` uint8 RGB, flows forth and back ``(2, H, W)`` float32 pixels.
 
-    def __init__(self, library: TextureLibrary, seed: int) -> None:
+    Args:
+        library: textures.
+        seed: names the sequence.
+        mixture: relative shares of the scene classes.
+        uses: how often each rendered scene is used; each time mirrored and recorded by the camera in another way.
+    """
+
+    def __init__(
+        self, library: TextureLibrary, seed: int, mixture: Mapping[str, float] = MIXTURE, uses: int = 1
+    ) -> None:
         self.library = library
         self.seed = seed
+        self.mixture = mixture
+        self.uses = uses
+        self._rendered: OrderedDict[tuple[int, tuple[int, int], str], FlowPair] = OrderedDict()
 
     def __getitem__(self, request: Request) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Make one pair."""
-        pair = synthetic_pair(self.library, self.seed, request.number, request.size, request.world_share)
+        block, within = divmod(request.number, POOL * self.uses)
+        use, place = divmod(within, POOL)
+        number = block * POOL + place
+        scene_class = request.scene_class or choose_class(self.seed, number, self.mixture)
+        pair = mirror_pair(self._render(number, request.size, scene_class), *MIRRORED[use % len(MIRRORED)])
+        pair = record_pair(pair, self.seed, number, scene_class, use)
         images = [
             torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
             for image in (pair.first, pair.second)
@@ -51,6 +76,17 @@ class SyntheticPairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         ]
         return images[0], images[1], flows[0], flows[1]
 
+    def _render(self, number: int, size: tuple[int, int], scene_class: str) -> FlowPair:
+        """Render a scene, or take it from those kept for their next use."""
+        if self.uses == 1:
+            return render_pair(self.library, self.seed, number, size, scene_class)
+        key = (number, size, scene_class)
+        if key not in self._rendered:
+            self._rendered[key] = render_pair(self.library, self.seed, number, size, scene_class)
+            if len(self._rendered) > POOL:
+                self._rendered.popitem(last=False)
+        return self._rendered[key]
+
 
 @dataclass(frozen=True)
 class BatchPlan:
@@ -59,7 +95,7 @@ class BatchPlan:
     first: int
     pairs: int
     size: tuple[int, int]
-    world_share: float
+    scene_class: str | None = None
 
 
 class BatchRequests(Sampler[list[Request]]):
@@ -82,7 +118,7 @@ class BatchRequests(Sampler[list[Request]]):
         """Yield the batches."""
         for plan in self.plans:
             start = plan.first + self.rank * plan.pairs
-            yield [Request(number, plan.size, plan.world_share) for number in range(start, start + plan.pairs)]
+            yield [Request(number, plan.size, plan.scene_class) for number in range(start, start + plan.pairs)]
 
 
 def load_batches(pairs: SyntheticPairs, requests: BatchRequests, workers: int) -> DataLoader:

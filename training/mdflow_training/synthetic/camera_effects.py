@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -16,14 +18,42 @@ _NOISE = np.random.default_rng(0x0153).standard_normal((NOISE_SIDE, NOISE_SIDE, 
 """Drawn once; every image takes another part of it, which is ten times faster than drawing anew."""
 
 
-def photograph_pair(random: np.random.Generator, pair: FlowPair) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Conditions:
+    """How likely each effect is, and how strong.
+
+    Attributes:
+        blur: probability of motion blur.
+        fog: probability of fog.
+        precipitation: probability of rain, snow or dust.
+        dark: probability of low light.
+        exposure_change: standard deviation of the logarithm of the gain between the two images.
+        noise: probability of sensor noise.
+        noise_sigma: mean standard deviation of it, intensity levels.
+    """
+
+    blur: float = 0.2
+    fog: float = 0.12
+    precipitation: float = 0.03
+    dark: float = 0.1
+    exposure_change: float = 0.04
+    noise: float = 0.6
+    noise_sigma: float = 4.0
+
+
+USUAL = Conditions()
+
+
+def photograph_pair(
+    random: np.random.Generator, pair: FlowPair, conditions: Conditions = USUAL
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the two images of ``pair`` as a camera would have recorded them, ``(H, W, 3)`` uint8 BGR.
 
-    Both share the camera's settings; exposure, white balance, noise and fog change a little in between.
+    Both share the camera's settings; exposure, white balance, noise and weather change a little in between.
     """
     images = [pair.first, pair.second]
     size = (images[0].shape[0], images[0].shape[1])
-    if random.random() < 0.2:
+    if random.random() < conditions.blur:
         shutter = float(random.uniform(0.1, 0.5))
         images = [
             motion_blur(image, flow, shutter) for image, flow in zip(images, (pair.forward, pair.backward), strict=True)
@@ -34,14 +64,16 @@ def photograph_pair(random: np.random.Generator, pair: FlowPair) -> tuple[np.nda
             cv2.GaussianBlur(image, (0, 0), sigma * both)
             for image, both in zip(images, random.uniform(0.7, 1.3, 2), strict=True)
         ]
-    if random.random() < 0.12:
+    if random.random() < conditions.fog:
         images = fog(random, images)
-    images = expose(random, images)
+    if random.random() < conditions.precipitation:
+        images = precipitation(random, images)
+    images = expose(random, images, conditions)
     if random.random() < 0.25:
         shade = vignette(random, size)
         images = [cv2.multiply(image, shade, dtype=cv2.CV_8U) for image in images]
-    if random.random() < 0.6:
-        sigma = float(random.exponential(4.0))
+    if random.random() < conditions.noise:
+        sigma = float(random.exponential(conditions.noise_sigma))
         images = [add_noise(random, image, min(sigma, 20.0)) for image in images]
     if random.random() < 0.3:
         quality = int(random.integers(25, 95))
@@ -63,16 +95,18 @@ def motion_blur(image: np.ndarray, flow: np.ndarray, shutter: float) -> np.ndarr
     return cv2.convertScaleAbs(total, alpha=1 / BLUR_SAMPLES)
 
 
-def expose(random: np.random.Generator, images: list[np.ndarray]) -> list[np.ndarray]:
+def expose(random: np.random.Generator, images: list[np.ndarray], conditions: Conditions = USUAL) -> list[np.ndarray]:
     """Change gain, gamma, black level and white balance of both images, and a little between them."""
-    dark = random.random() < 0.1
+    dark = random.random() < conditions.dark
     gain = random.uniform(0.15, 0.5) if dark else np.exp(random.normal(0, 0.2))
     balance = np.exp(random.normal(0, 0.08, 3))
     gamma = np.exp(random.normal(0, 0.2))
     level = random.normal(0, 8)
     exposed = []
     for image in images:
-        change = np.exp(random.normal(0, 0.04)) * np.exp(random.normal(0, 0.015, 3)) if random.random() < 0.5 else 1.0
+        change = np.ones(3)
+        if random.random() < 0.5:
+            change = np.exp(random.normal(0, conditions.exposure_change)) * np.exp(random.normal(0, 0.015, 3))
         values = (np.arange(256) / 255)[:, None] ** gamma * 255 * (gain * balance * change) + level
         exposed.append(cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8).reshape(1, 256, 3)))
     if dark:
@@ -117,6 +151,25 @@ def fog(random: np.random.Generator, images: list[np.ndarray]) -> list[np.ndarra
         share = part[..., None].astype(np.float32)
         foggy.append((image * (1 - share) + colour * share).astype(np.uint8))
     return foggy
+
+
+def precipitation(random: np.random.Generator, images: list[np.ndarray]) -> list[np.ndarray]:
+    """Draw rain, snow or dust over both images: streaks or specks, elsewhere in each image."""
+    height, width = images[0].shape[:2]
+    count, thickness = int(random.integers(10, 150)), int(random.integers(1, 3))
+    length = float(random.choice([0, 0.04, 0.12])) * height
+    slant, brightness = random.normal(0, 0.2), float(random.uniform(120, 255))
+    opacity = float(random.uniform(0.2, 0.7))
+    result = []
+    for image in images:
+        mask = np.zeros((height, width), np.uint8)
+        starts = random.uniform(0, 1, (count, 2)) * (width, height)
+        ends = starts + random.uniform(0.5, 1.5, (count, 1)) * length * np.array([slant, 1.0])
+        for start, end in zip(starts.astype(int).tolist(), ends.astype(int).tolist(), strict=True):
+            cv2.line(mask, start, end, 255, thickness, cv2.LINE_AA)
+        share = cv2.GaussianBlur(mask, (0, 0), 0.7)[..., None].astype(np.float32) * (opacity / 255)
+        result.append((image * (1 - share) + brightness * share).astype(np.uint8))
+    return result
 
 
 def compress(image: np.ndarray, quality: int) -> np.ndarray:

@@ -4,18 +4,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
 import numpy as np
 
-from mdflow_training.synthetic.camera_effects import photograph_pair
-from mdflow_training.synthetic.layers import FlowPair, render
+from mdflow_training.synthetic import hard_scenes
+from mdflow_training.synthetic.camera_effects import USUAL, Conditions, photograph_pair
+from mdflow_training.synthetic.layers import FlowPair, Layer, render
 from mdflow_training.synthetic.planar import planar_scene
-from mdflow_training.synthetic.roads_and_rooms import world_scene
+from mdflow_training.synthetic.roads_and_rooms import driving_scene, world_scene
 from mdflow_training.synthetic.textures import TextureLibrary
 
-LARGEST_SHIFT = 0.25
-"""Of the image's width: scenes of which a twentieth moves farther are drawn again."""
+MAX_TRIES = 5
 
-MOST_TRIES = 5
+Draw = Callable[[np.random.Generator, TextureLibrary, tuple[int, int]], list[Layer]]
+
+
+@dataclass(frozen=True)
+class SceneClass:
+    """One kind of pair.
+
+    Attributes:
+        draw: decides the layers of a scene.
+        conditions: of the camera.
+        share: of the default mixture.
+        max_shift: as a fraction of the width; a scene in which more than a twentieth moves farther is drawn again.
+    """
+
+    draw: Draw
+    conditions: Conditions = USUAL
+    share: float = 1.0
+    max_shift: float = 0.25
+
+
+def flat_or_space(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
+    """Draw a flat scene or one in space, for classes that differ by the camera's conditions alone."""
+    return (world_scene if random.random() < 0.5 else planar_scene)(random, library, size)
+
+
+SCENE_CLASSES: Mapping[str, SceneClass] = {
+    "flat": SceneClass(planar_scene, share=0.16),
+    "space": SceneClass(world_scene, share=0.18),
+    "fast": SceneClass(hard_scenes.fast_objects, share=0.16, max_shift=0.4),
+    "driving": SceneClass(driving_scene, share=0.14, max_shift=0.4),
+    "thin": SceneClass(hard_scenes.thin_objects, share=0.06),
+    "repeated": SceneClass(hard_scenes.repeated_patterns, share=0.04),
+    "bare": SceneClass(hard_scenes.bare_walls, share=0.04),
+    "still": SceneClass(hard_scenes.still_scene, Conditions(noise=0.9, noise_sigma=6.0, blur=0), share=0.06),
+    "zoom": SceneClass(hard_scenes.zooming_camera, share=0.04),
+    "bending": SceneClass(hard_scenes.bending_objects, share=0.03),
+    "rolling_shutter": SceneClass(hard_scenes.rolling_shutter, share=0.03),
+    "low_light": SceneClass(flat_or_space, Conditions(dark=1.0), share=0.02),
+    "exposure": SceneClass(flat_or_space, Conditions(exposure_change=0.3), share=0.02),
+    "weather": SceneClass(flat_or_space, Conditions(fog=0.6, precipitation=0.6), share=0.02),
+}
+"""Each has a validation error of its own."""
+
+MIXTURE: Mapping[str, float] = {name: kind.share for name, kind in SCENE_CLASSES.items()}
+"""Shares of the classes in training; they add up to one."""
+
+
+def choose_class(seed: int, number: int, mixture: Mapping[str, float] = MIXTURE) -> str:
+    """Return the class of pair ``number`` of the sequence ``seed``; ``mixture`` holds relative shares."""
+    shares = np.array(list(mixture.values()), float)
+    random = np.random.default_rng([seed, number, 0xC1A55])
+    return list(mixture)[int(random.choice(len(shares), p=shares / shares.sum()))]
+
+
+def render_pair(
+    library: TextureLibrary, seed: int, number: int, size: tuple[int, int], scene_class: str = "flat"
+) -> FlowPair:
+    """Render pair ``number`` of the sequence ``seed`` as an ideal camera sees it.
+
+    Args:
+        library: textures.
+        seed: names the sequence.
+        number: of the pair in it; any may be asked for in any order.
+        size: height and width, pixels.
+        scene_class: one of `SCENE_CLASSES`.
+
+    Returns:
+        Images, flow in both directions and occlusion; equal arguments give equal results.
+    """
+    kind = SCENE_CLASSES[scene_class]
+    random = np.random.default_rng([seed, number])
+    for _ in range(MAX_TRIES):
+        pair = render(kind.draw(random, library, size), size)
+        if np.percentile(np.abs(pair.forward[::4, ::4]), 95) < kind.max_shift * size[1]:
+            break
+    return pair
+
+
+def record_pair(pair: FlowPair, seed: int, number: int, scene_class: str, take: int = 0) -> FlowPair:
+    """Return ``pair`` as a real camera records it under its class's conditions; each ``take`` differs."""
+    random = np.random.default_rng([seed, number, take, 0xCA3E4A])
+    first, second = photograph_pair(random, pair, SCENE_CLASSES[scene_class].conditions)
+    return replace(pair, first=first, second=second)
 
 
 def synthetic_pair(
@@ -23,29 +108,19 @@ def synthetic_pair(
     seed: int,
     number: int,
     size: tuple[int, int],
-    world_share: float = 0.35,
+    scene_class: str = "flat",
     effects: bool = True,
 ) -> FlowPair:
-    """Make pair ``number`` of the endless sequence ``seed``.
+    """Render pair ``number`` and, with ``effects``, record it; see `render_pair` and `record_pair`."""
+    pair = render_pair(library, seed, number, size, scene_class)
+    return record_pair(pair, seed, number, scene_class) if effects else pair
 
-    Args:
-        library: textures.
-        seed: names the sequence.
-        number: of the pair in it; any may be asked for in any order.
-        size: height and width, pixels.
-        world_share: probability of a scene of planes in space instead of flat layers.
-        effects: whether to add what a real camera does.
 
-    Returns:
-        Images, flow in both directions and occlusion; equal arguments give equal results.
-    """
-    random = np.random.default_rng([seed, number])
-    scene = world_scene if random.random() < world_share else planar_scene
-    for _ in range(MOST_TRIES):
-        pair = render(scene(random, library, size), size)
-        if np.percentile(np.abs(pair.forward[::4, ::4]), 95) < LARGEST_SHIFT * size[1]:
-            break
-    if not effects:
-        return pair
-    first, second = photograph_pair(random, pair)
-    return FlowPair(first, second, pair.forward, pair.backward, pair.occluded_forward, pair.occluded_backward)
+def mirror_pair(pair: FlowPair, horizontally: bool, vertically: bool) -> FlowPair:
+    """Return ``pair`` mirrored left to right, top to bottom, or both (turned by half a circle)."""
+    rows, columns = slice(None, None, -1 if vertically else 1), slice(None, None, -1 if horizontally else 1)
+    signs = np.array([-1 if horizontally else 1, -1 if vertically else 1], np.float32)
+    images = {name: getattr(pair, name)[rows, columns].copy() for name in ("first", "second")}
+    flows = {name: getattr(pair, name)[rows, columns] * signs for name in ("forward", "backward")}
+    occlusions = {name: getattr(pair, name)[rows, columns].copy() for name in ("occluded_forward", "occluded_backward")}
+    return FlowPair(**images, **flows, **occlusions)

@@ -103,9 +103,28 @@ def world_scene(random: np.random.Generator, library: TextureLibrary, size: tupl
     return road(random, library, size) if random.random() < 0.65 else room(random, library, size)
 
 
-def road(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw a street: sky or far view, ground, walls at both sides, boxes and boards, some moving by themselves."""
-    speed = float(np.exp(random.uniform(np.log(0.01), np.log(1.4)))) * random.choice([1, 1, 1, -1])
+def driving_scene(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
+    """Draw a street seen from a vehicle at speed, among others as fast; arguments and result as of `planar_scene`."""
+    return road(random, library, size, speeds=(0.4, 2.5), others=1.2)
+
+
+def road(
+    random: np.random.Generator,
+    library: TextureLibrary,
+    size: tuple[int, int],
+    speeds: tuple[float, float] = (0.01, 1.4),
+    others: float = 0.7,
+) -> list[Layer]:
+    """Draw a street: sky or far view, ground, walls at both sides, boxes and boards, some moving by themselves.
+
+    Args:
+        random: decides everything.
+        library: textures.
+        size: height and width of the images, pixels.
+        speeds: range of the camera's forward motion, metres between the images.
+        others: standard deviation of the motion of what moves by itself, metres.
+    """
+    speed = float(np.exp(random.uniform(*np.log(speeds)))) * random.choice([1, 1, 1, -1])
     camera = Camera(
         intrinsics(random, size, float(random.uniform(0.35, 0.6))),
         rotation_matrix(*random.choice(TURNING) * random.normal(0, (0.02, 0.006, 0.006))),
@@ -121,7 +140,9 @@ def road(random: np.random.Generator, library: TextureLibrary, size: tuple[int, 
     distances = np.sort(np.exp(random.uniform(np.log(4.5), np.log(45), int(random.integers(2, 9)))))[::-1]
     for distance in distances:
         place = np.array([random.uniform(-0.9, 0.9) * half_width, ground, distance])
-        own = np.array([random.normal(0, 0.6), 0, random.normal(0, 0.7)]) if random.random() < 0.5 else None
+        own = None
+        if random.random() < 0.5:
+            own = np.array([random.normal(0, 0.85 * others), 0, random.normal(0, others)])
         layers += box(random, library, camera, place, own) if random.random() < 0.6 else []
         layers += [board(random, library, camera, place, own)] if random.random() < 0.4 else []
     return layers
