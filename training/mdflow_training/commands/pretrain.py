@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "configs" / "pretrain.yaml")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
     parser.add_argument("--seed", type=int, help="replaces the configuration's: each cycle needs pairs of its own")
+    parser.add_argument("--textures", type=Path, help="where the folder of textures is on this machine")
     parser.add_argument(
         "--changed-config",
         action="store_true",
@@ -46,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
             if context.is_main:
                 options.out.mkdir(parents=True, exist_ok=True)
                 keep_config(config, options.out, options.changed_config)
+            if options.textures is not None:
+                config = config.model_copy(update={"textures": options.textures})
             train(config, options.out, context, options.changed_config)
         finally:
             distributed.teardown()

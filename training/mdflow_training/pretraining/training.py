@@ -253,7 +253,7 @@ def train(config: PretrainConfig, folder: Path, context: Context, changed: bool 
         LOGGER.info("resumed at step %d, %d samples", training.steps, training.samples)
     steps = schedule(config, context.world_size)[training.steps :]
     requests = BatchRequests([step.plan for step in steps], context.rank)
-    pairs = SyntheticPairs(train_textures, config.seed, config.mixture, config.uses)
+    pairs = SyntheticPairs(train_textures, config.seed, config.mixture, config.uses, config.pool)
     batches = load_batches(pairs, requests, config.workers)
     report = Report(folder, training, len(steps)) if context.is_main else None
     validation_pairs = SyntheticPairs(held_out, VALIDATION_SEED)

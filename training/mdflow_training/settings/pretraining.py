@@ -68,6 +68,8 @@ class PretrainConfig(Settings):
     """Relative shares of the scene classes in training."""
     uses: Count = 1
     """How often each rendered scene is used, mirrored and recorded in another way; more makes pairs cheaper."""
+    pool: Count = 256
+    """Pairs between two uses; none is rendered twice if this is a multiple of processes * workers * batch."""
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     scale_weights: Annotated[list[float], Field(min_length=5, max_length=5)] = [0.1, 0.1, 0.1, 0.2, 1.0]
     """Of the losses at strides 64, 32, 16, 8, and of the best flow at full resolution."""

@@ -18,9 +18,6 @@ from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.pairs import MIXTURE, choose_class, mirror_pair, record_pair, render_pair
 from mdflow_training.synthetic.textures import TextureLibrary
 
-POOL = 256
-"""Pairs between two uses of a scene; none is rendered twice if this is a multiple of processes * workers * batch."""
-
 MIRRORED = ((False, False), (True, False), (True, True), (False, True))
 """Horizontally and vertically, by use."""
 
@@ -48,22 +45,29 @@ class SyntheticPairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         seed: names the sequence.
         mixture: relative shares of the scene classes.
         uses: how often each rendered scene is used; each time mirrored and recorded by the camera in another way.
+        pool: pairs between two uses of a scene.
     """
 
     def __init__(
-        self, library: TextureLibrary, seed: int, mixture: Mapping[str, float] = MIXTURE, uses: int = 1
+        self,
+        library: TextureLibrary,
+        seed: int,
+        mixture: Mapping[str, float] = MIXTURE,
+        uses: int = 1,
+        pool: int = 256,
     ) -> None:
         self.library = library
         self.seed = seed
         self.mixture = mixture
         self.uses = uses
+        self.pool = pool
         self._rendered: OrderedDict[tuple[int, tuple[int, int], str], FlowPair] = OrderedDict()
 
     def __getitem__(self, request: Request) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Make one pair."""
-        block, within = divmod(request.number, POOL * self.uses)
-        use, place = divmod(within, POOL)
-        number = block * POOL + place
+        block, within = divmod(request.number, self.pool * self.uses)
+        use, place = divmod(within, self.pool)
+        number = block * self.pool + place
         scene_class = request.scene_class or choose_class(self.seed, number, self.mixture)
         pair = mirror_pair(self._render(number, request.size, scene_class), *MIRRORED[use % len(MIRRORED)])
         pair = record_pair(pair, self.seed, number, scene_class, use)
@@ -83,7 +87,7 @@ class SyntheticPairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         key = (number, size, scene_class)
         if key not in self._rendered:
             self._rendered[key] = render_pair(self.library, self.seed, number, size, scene_class)
-            if len(self._rendered) > POOL:
+            if len(self._rendered) > self.pool:
                 self._rendered.popitem(last=False)
         return self._rendered[key]
 

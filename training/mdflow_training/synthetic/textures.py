@@ -83,7 +83,7 @@ def load_library(folder: Path, seed: int = 0, procedural_count: int = 12) -> Tex
     cutouts: list[np.ndarray] = []
     for file in sorted((folder / "photographs").glob("*")):
         photographs.append(pyramid(_read(file, cv2.IMREAD_COLOR)))
-    for file in sorted((folder / "cutouts").glob("*.png")):
+    for file in sorted((folder / "cutouts").glob("*")):
         cutouts.append(_fill_transparent(_read(file, cv2.IMREAD_UNCHANGED)))
     if not photographs:
         raise FileNotFoundError(f"no pictures in {folder / 'photographs'}; run training/fetch_textures.py")
