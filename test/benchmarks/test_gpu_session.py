@@ -48,7 +48,7 @@ def textures(tmp_path: Path) -> Path:
         cutout = cv2.cvtColor(procedural_library(number, 1, 64).photographs[0][0], cv2.COLOR_BGR2BGRA)
         cutout[:16, :, 3] = 0
         cv2.imwrite(str(folder / "cutouts" / f"{number}.png"), cutout)
-    (folder / "LICENCES.md").write_text("| package | licence |\n")
+    (folder / "LICENSES.md").write_text("| package | license |\n")
     return folder
 
 
@@ -56,7 +56,7 @@ def test_a_pack_holds_every_picture_and_the_licenses(textures: Path, tmp_path: P
     pack = tmp_path / "textures.tar"
     assert fetch_textures(["--out", str(textures), "--pack", str(pack)]) == 0
     shutil.unpack_archive(pack, tmp_path / "unpacked")
-    assert (tmp_path / "unpacked" / "LICENCES.md").read_text() == (textures / "LICENCES.md").read_text()
+    assert (tmp_path / "unpacked" / "LICENSES.md").read_text() == (textures / "LICENSES.md").read_text()
     packed, whole = load_library(tmp_path / "unpacked"), load_library(textures)
     assert [len(packed.photographs), len(packed.cutouts)] == [len(whole.photographs), len(whole.cutouts)]
     assert (packed.cutouts[0][..., 3] == whole.cutouts[0][..., 3]).mean() > 0.95

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fetching textures: licences are checked, each picture is kept once, and what is no picture is left."""
+"""Fetching textures: licenses are checked, each picture is kept once, and what is no picture is left."""
 
 import subprocess
 from pathlib import Path
@@ -34,12 +34,12 @@ def apt_that_gives(monkeypatch: pytest.MonkeyPatch, copyright_text: str) -> None
     monkeypatch.setattr(texture_packages.subprocess, "run", run)
 
 
-def test_a_package_with_the_expected_licence_is_unpacked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_package_with_the_expected_license_is_unpacked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     apt_that_gives(monkeypatch, "License: CC0")
     assert unpack(PACKAGE, tmp_path) == tmp_path / "usr/share/pictures"
 
 
-def test_a_package_with_another_licence_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_package_with_another_license_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     apt_that_gives(monkeypatch, "License: CC-BY-NC-4.0")
     with pytest.raises(RuntimeError, match="CC0"):
         unpack(PACKAGE, tmp_path)
@@ -56,7 +56,7 @@ def test_each_picture_is_kept_once_and_shrunk(tmp_path: Path) -> None:
     (source / "broken.png").write_bytes(b"no picture")
     assert collect(PACKAGE, source, tmp_path / "out", []) == 2
     kept = sorted((tmp_path / "out" / "photographs").iterdir())
-    assert [max(cv2.imread(str(file)).shape) for file in kept] == [texture_packages.PHOTOGRAPH_SIDE, 600]
+    assert [max(cv2.imread(str(file)).shape) for file in kept] == [texture_packages.MAX_PHOTOGRAPH_SIDE, 600]
 
 
 def test_cutouts_need_a_transparent_ground(tmp_path: Path) -> None:

@@ -39,9 +39,9 @@ def test_flow_leads_to_the_same_point_of_the_next_image(frame: int):
 
 
 def test_the_nearer_rectangle_hides_the_farther_and_moves_by_itself():
-    grey, white = (Texture.of(np.full((16, 16, 3), value, np.uint8), 16.0) for value in (90, 250))
+    gray, white = (Texture.of(np.full((16, 16, 3), value, np.uint8), 16.0) for value in (90, 250))
     across, down = np.array([4.0, 0, 0]), np.array([0, 4.0, 0])
-    far = Rectangle(np.array([-2.0, -2, 4]), across, down, grey, np.zeros(3))
+    far = Rectangle(np.array([-2.0, -2, 4]), across, down, gray, np.zeros(3))
     near = Rectangle(np.array([-0.25, -0.25, 2]), across / 8, down / 8, white, np.array([0.1, 0, 0]))
     view = View(np.array([[64.0, 0, 31.5], [0, 64, 31.5], [0, 0, 1]]), np.eye(3), np.zeros(3))
     for order in ([far, near], [near, far]):

@@ -107,7 +107,7 @@ def test_a_bent_layer_keeps_exact_flow(library: TextureLibrary) -> None:
 
 
 def hand_made(shift: int) -> FlowPair:
-    """A grey square, columns 20 to 29 and rows 10 to 19, moves right over a still background."""
+    """A gray square, columns 20 to 29 and rows 10 to 19, moves right over a still background."""
     ground = np.full((40, 60, 3), 50, np.uint8)
     square, alpha = np.full((10, 10, 3), 200, np.uint8), np.full((10, 10), 255, np.uint8)
     still = translation(0, 0)
@@ -165,8 +165,8 @@ def test_camera_effects_leave_the_scene_where_it_is(smooth: TextureLibrary) -> N
         first, second = photograph_pair(np.random.default_rng(number), pair)
         assert first.shape == pair.first.shape
         assert first.dtype == second.dtype == np.uint8
-        grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32) for image in (pair.first, first)]
-        (x, y), response = cv2.phaseCorrelate(*grey)
+        gray = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32) for image in (pair.first, first)]
+        (x, y), response = cv2.phaseCorrelate(*gray)
         if response > 0.3:
             shifts.append(np.hypot(x, y))
     assert len(shifts) > 10

@@ -1,9 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Get the photographs and cut-outs that training pairs are made of, from Debian packages with open licences.
+"""Get the photographs and cut-outs that training pairs are made of, from Debian packages with open licenses.
 
 Nothing is installed: each package is downloaded with ``apt-get download`` and unpacked with ``dpkg -x`` into a cache
-folder. Every package's licence is checked against its own copyright file.
+folder. Every package's license is checked against its own copyright file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             shutil.rmtree(options.out / kind, ignore_errors=True)
             if (collected / kind).is_dir():
                 (collected / kind).rename(options.out / kind)
-    (options.out / "LICENCES.md").write_text(table(counts) + "\n")
+    (options.out / "LICENSES.md").write_text(table(counts) + "\n")
     print(table(counts))
     return failed
 

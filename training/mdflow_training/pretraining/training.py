@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.model.architecture import FINEST_LEVEL
 from mdflow_ros.model.weights import load_weights as deployed_weights
 from mdflow_training.engine import distributed
@@ -39,7 +40,7 @@ from mdflow_training.synthetic.textures import TextureLibrary, load_library, pro
 LOGGER = logging.getLogger(__name__)
 
 VALIDATION_SEED = 0x5EED
-MOST_BAD_STEPS = 20
+MAX_BAD_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,10 @@ class Training:
             self.bad_steps = 0
         else:
             self.bad_steps += 1
-            if self.bad_steps > MOST_BAD_STEPS:
-                raise FloatingPointError("the gradient is not finite; lower the learning rate and resume")
+            if self.bad_steps > MAX_BAD_STEPS:
+                raise FloatingPointError(
+                    f"the gradient is not finite for {self.bad_steps} steps; lower the learning rate and resume"
+                )
         self.steps += 1
         self.samples += len(truth) * self.context.world_size
         self._update_average()
@@ -255,7 +258,7 @@ def train(config: PretrainConfig, folder: Path, context: Context, changed: bool 
     requests = BatchRequests([step.plan for step in steps], context.rank)
     pairs = SyntheticPairs(train_textures, config.seed, config.mixture, config.uses, config.pool)
     batches = load_batches(pairs, requests, config.workers)
-    report = Report(folder, training, len(steps)) if context.is_main else None
+    report = PretrainingLog(folder, training, len(steps)) if context.is_main else None
     validation_pairs = SyntheticPairs(held_out, VALIDATION_SEED)
     for step, batch in zip(steps, batches, strict=True):
         loss, error = training.step(step, batch)
@@ -269,7 +272,7 @@ def train(config: PretrainConfig, folder: Path, context: Context, changed: bool 
         report.close()
 
 
-class Report:
+class PretrainingLog:
     """Progress bar, TensorBoard, ``curve.csv`` and the exported weights of a run."""
 
     def __init__(self, folder: Path, training: Training, steps: int) -> None:
@@ -319,10 +322,7 @@ class Report:
         rows = list(csv.reader(curve.read_text().splitlines()))[1:] if curve.exists() else []
         rows = [row for row in rows if int(row[0]) < samples]
         rows.append([str(samples), *(f"{value:.4f}" for value in errors.values())])
-        aside = curve.with_suffix(".aside")
-        with aside.open("w", newline="") as stream:
-            csv.writer(stream).writerows([header, *rows])
-        aside.replace(curve)
+        replace_file(curve, "".join(",".join(row) + "\n" for row in [header, *rows]).encode())
 
     def close(self) -> None:
         """Finish the bar and the events."""

@@ -47,11 +47,11 @@ class Phase(Settings):
     batch: Count
     """Pairs a step and process."""
     learning_rate: Annotated[float, Field(gt=0)]
-    """Its highest value."""
+    """Highest learning rate."""
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """What is left of the learning rate at the phase's end."""
+    """Learning rate at the end of the phase, as a fraction of the highest."""
     exponent: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Of the robust loss; 1 is the plain endpoint error."""
+    """Exponent of the robust loss; 1 is the plain endpoint error."""
     finest_level: Annotated[int, Field(ge=FINEST_LEVEL, le=COARSEST_LEVEL)] = FINEST_LEVEL
     """Level at which decoding ends; 3 leaves out the finest decoder and more than doubles the speed."""
 
@@ -72,21 +72,21 @@ class PretrainConfig(Settings):
     """Pairs between two uses; none is rendered twice if this is a multiple of processes * workers * batch."""
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     scale_weights: Annotated[list[float], Field(min_length=5, max_length=5)] = [0.1, 0.1, 0.1, 0.2, 1.0]
-    """Of the losses at strides 64, 32, 16, 8, and of the best flow at full resolution."""
+    """Loss weights at strides 64, 32, 16, 8, and of the finest decoded flow at full resolution."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Share of a phase in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Of the moving average of the weights, which is what is validated and kept."""
+    """Decay of the moving average of the weights; the average is validated and exported."""
     bfloat16: bool = True
-    """Mixed precision; on CPUs with AMX and on GPUs it is much faster."""
+    """Mixed precision: two times faster on CPUs with AMX or AVX512_BF16, and on GPUs."""
     threads: Count = 1
-    """Of torch, per process."""
+    """Threads of torch, per process."""
     workers: Annotated[int, Field(ge=0)] = 1
     """Processes that make pairs."""
     validation_pairs: Count = 4
-    """Of each scene class."""
+    """Pairs of each scene class."""
     validation_size: tuple[Side, Side] = (256, 384)
     validation_every: Count = 1000
     """Steps."""

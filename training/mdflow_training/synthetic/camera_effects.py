@@ -116,7 +116,7 @@ def expose(random: np.random.Generator, images: list[np.ndarray], conditions: Co
 
 
 def add_noise(random: np.random.Generator, image: np.ndarray, sigma: float) -> np.ndarray:
-    """Add Gaussian noise of ``sigma`` grey levels; images larger than `NOISE_SIDE` repeat it."""
+    """Add Gaussian noise of ``sigma`` intensity levels; images larger than `NOISE_SIDE` repeat it."""
     height, width = image.shape[:2]
     top, left = random.integers(0, NOISE_SIDE, 2)
     rows, columns = np.arange(top, top + height) % NOISE_SIDE, np.arange(left, left + width) % NOISE_SIDE
@@ -145,11 +145,11 @@ def fog(random: np.random.Generator, images: list[np.ndarray]) -> list[np.ndarra
     veil = np.clip(
         thickness * (1 + 0.5 * cv2.resize(noise, (width + drift, height), interpolation=cv2.INTER_CUBIC)), 0, 0.8
     )
-    colour = np.full(3, random.uniform(150, 245), np.float32)
+    color = np.full(3, random.uniform(150, 245), np.float32)
     foggy = []
     for image, part in zip(images, (veil[:, :width], veil[:, drift:]), strict=True):
         share = part[..., None].astype(np.float32)
-        foggy.append((image * (1 - share) + colour * share).astype(np.uint8))
+        foggy.append((image * (1 - share) + color * share).astype(np.uint8))
     return foggy
 
 

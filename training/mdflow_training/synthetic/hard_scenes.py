@@ -29,7 +29,7 @@ from mdflow_training.synthetic.planar import (
 from mdflow_training.synthetic.textures import TextureLibrary, value_noise
 
 MAX_DISPLACEMENT = 0.4
-"""Of a fast object, as a fraction of the image's width."""
+"""Displacement of a fast object, as a fraction of the image's width."""
 
 Homography = NDArray[np.float64]
 

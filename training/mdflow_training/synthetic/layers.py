@@ -22,11 +22,11 @@ COARSE = 4
 
 @dataclass(frozen=True)
 class Layer:
-    """A texture and where its two images lie.
+    """A texture and its place in each image.
 
     Attributes:
         texture: ``(H, W, 3)`` uint8 BGR.
-        alpha: ``(H, W)`` uint8, or None for a layer without borders, which goes on mirrored outside its texture.
+        alpha: ``(H, W)`` uint8, or None for a layer without borders, whose texture repeats mirrored.
         to_first: ``(3, 3)`` map from texture to first-image pixels.
         to_second: ``(3, 3)`` map from texture to second-image pixels, before bending.
         bend: ``(H, W, 2)`` float32 over the second image, pixels: its point ``q`` shows what the projective map puts at
@@ -52,7 +52,7 @@ class FlowPair:
     Attributes:
         first, second: ``(H, W, 3)`` uint8 BGR.
         forward: ``(H, W, 2)`` float32, pixels, from first to second, on the first image's grid.
-        backward: likewise from second to first, on the second image's grid.
+        backward: the same from second to first, on the second image's grid.
         occluded_forward: ``(H, W)`` bool, first-image pixels that are hidden or outside in the second.
         occluded_backward: second-image pixels that are hidden or outside in the first.
     """
@@ -114,7 +114,7 @@ def occluded(flow: np.ndarray, owner: np.ndarray, other_owner: np.ndarray, surfa
     Args:
         flow: ``(H, W, 2)`` float32, pixels.
         owner: ``(H, W)`` number of the surface seen in this image, nearer ones have higher numbers.
-        other_owner: likewise in the other image.
+        other_owner: the same in the other image.
         surfaces: how many there are.
     """
     height, width = owner.shape
@@ -166,16 +166,16 @@ def _paint(view: _View, layer: Layer, number: int, second: bool) -> None:
         sample = _projective_sampler(from_image, box)
     flow[..., 0] -= x
     flow[..., 1] -= y
-    colour = sample(layer.texture, cv2.BORDER_REFLECT_101)
+    color = sample(layer.texture, cv2.BORDER_REFLECT_101)
     if layer.alpha is not None:
         alpha = sample(layer.alpha, cv2.BORDER_CONSTANT)
         weight = alpha * np.float32(1 / 255)
-        view.image[part] = cv2.blendLinear(colour, np.ascontiguousarray(view.image[part]), weight, 1 - weight)
+        view.image[part] = cv2.blendLinear(color, np.ascontiguousarray(view.image[part]), weight, 1 - weight)
         seen = alpha > OPAQUE
     elif seen is not None:
-        view.image[part][seen] = colour[seen]
+        view.image[part][seen] = color[seen]
     else:
-        view.image[part], view.flow[part], view.owner[part] = colour, flow, number
+        view.image[part], view.flow[part], view.owner[part] = color, flow, number
         return
     view.flow[part][seen] = flow[seen]
     view.owner[part][seen] = number

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes of flat layers: a moving background and objects with motions of their own.
+"""Scenes of flat layers: a moving background and objects that move independently.
 
 As in FlyingChairs (Dosovitskiy et al., ICCV 2015), with bending, thin structures and small fast objects added.
 """
@@ -13,14 +13,14 @@ import numpy as np
 from mdflow_training.synthetic.layers import Layer
 from mdflow_training.synthetic.textures import TextureLibrary
 
-LARGEST_DISPLACEMENT = 0.2
-"""Of one motion, as a fraction of the image's width: 100 px at 512."""
+MAX_MOTION = 0.2
+"""Largest displacement, as a fraction of the image's width: 100 px at 512."""
 
-SMALLEST_DISPLACEMENT = 0.3
-"""Typical smallest motion, pixels."""
+MIN_MOTION = 0.3
+"""Smallest displacement, pixels, except for scenes that do not move."""
 
-MOST_TRIES = 4
-"""Of the cuts from a photograph, of which the most detailed is taken: much of a photograph is sky."""
+MAX_TRIES = 4
+"""Maximum number of cuts from a photograph; the most detailed one is taken, because much of a photograph is sky."""
 
 
 def translation(x: float, y: float) -> np.ndarray:
@@ -38,14 +38,14 @@ def displacement(random: np.random.Generator, width: int, fast: bool = False) ->
     """Draw a shift ``(x, y)`` in pixels: any direction, log-uniform length, one in ten not moving unless ``fast``."""
     if random.random() < 0.1 and not fast:
         return np.zeros(2)
-    smallest = 0.02 * width if fast else SMALLEST_DISPLACEMENT
-    length = np.exp(random.uniform(np.log(smallest), np.log(LARGEST_DISPLACEMENT * width)))
+    smallest = 0.02 * width if fast else MIN_MOTION
+    length = np.exp(random.uniform(np.log(smallest), np.log(MAX_MOTION * width)))
     angle = random.uniform(0, 2 * np.pi)
     return length * np.array([np.cos(angle), np.sin(angle)])
 
 
-def motion(random: np.random.Generator, width: int, centre: np.ndarray, fast: bool = False) -> np.ndarray:
-    """Draw a ``(3, 3)`` projective motion around ``centre``, first-image to second-image pixels."""
+def motion(random: np.random.Generator, width: int, center: np.ndarray, fast: bool = False) -> np.ndarray:
+    """Draw a ``(3, 3)`` projective motion around ``center``, first-image to second-image pixels."""
     strength = random.choice([0.05, 0.3, 1.0, 2.0])
     deform = similarity(np.exp(random.normal(0, 0.04 * strength)), random.normal(0, 0.04 * strength))
     if random.random() < 0.3:
@@ -54,7 +54,7 @@ def motion(random: np.random.Generator, width: int, centre: np.ndarray, fast: bo
         )
     if random.random() < 0.3:
         deform[2, :2] = np.clip(random.normal(0, 0.06 * strength, 2), -0.15, 0.15) / width
-    return translation(*(centre + displacement(random, width, fast))) @ deform @ translation(*-centre)
+    return translation(*(center + displacement(random, width, fast))) @ deform @ translation(*-center)
 
 
 def nearly_still(random: np.random.Generator) -> np.ndarray:
@@ -74,19 +74,19 @@ def bending(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def photograph_patch(random: np.random.Generator, library: TextureLibrary, height: int, width: int) -> np.ndarray:
-    """Cut ``(height, width)`` or a little less out of a photograph, at one of its sizes, in varied colours."""
+    """Cut ``(height, width)`` or a little less out of a photograph, at one of its sizes, in varied colors."""
     levels = library.photographs[random.integers(len(library.photographs))]
     fitting = [level for level in levels if level.shape[0] >= height and level.shape[1] >= width] or levels[:1]
     level = fitting[random.integers(len(fitting))]
     patches = []
-    for _ in range(int(random.integers(1, MOST_TRIES + 1))):
+    for _ in range(int(random.integers(1, MAX_TRIES + 1))):
         top = int(random.integers(max(level.shape[0] - height, 0) + 1))
         left = int(random.integers(max(level.shape[1] - width, 0) + 1))
         patches.append(level[top : top + height, left : left + width])
     patch = max(patches, key=detail) if len(patches) > 1 else patches[0]
     if random.random() < 0.5:
         patch = patch[:, ::-1]
-    return recolour(random, patch) if random.random() < 0.5 else np.ascontiguousarray(patch)
+    return recolor(random, patch) if random.random() < 0.5 else np.ascontiguousarray(patch)
 
 
 def detail(patch: np.ndarray) -> float:
@@ -95,7 +95,7 @@ def detail(patch: np.ndarray) -> float:
     return float(np.abs(np.diff(some, axis=1)).mean()) if some.shape[1] > 1 else 0.0
 
 
-def recolour(random: np.random.Generator, patch: np.ndarray) -> np.ndarray:
+def recolor(random: np.random.Generator, patch: np.ndarray) -> np.ndarray:
     """Vary contrast and brightness of each channel; now and then nearly flat, like a wall."""
     low = 0.1 if random.random() < 0.1 else 0.6
     gain = float(random.uniform(low, 1.3)) * random.uniform(0.85, 1.15, 3)
@@ -190,14 +190,14 @@ def planar_scene(random: np.random.Generator, library: TextureLibrary, size: tup
         The layers, the farthest first.
     """
     height, width = size
-    centre = np.array([width / 2, height / 2])
+    center = np.array([width / 2, height / 2])
     texture = photograph_patch(random, library, int(1.4 * height), int(1.4 * width))
     place = (
-        translation(*(centre + random.normal(0, 0.05 * width, 2)))
+        translation(*(center + random.normal(0, 0.05 * width, 2)))
         @ similarity(float(random.uniform(0.7, 1.4)), random.normal(0, 0.15))
         @ translation(-texture.shape[1] / 2, -texture.shape[0] / 2)
     )
-    background = motion(random, width, centre) if random.random() < 0.65 else nearly_still(random)
+    background = motion(random, width, center) if random.random() < 0.65 else nearly_still(random)
     bend = bending(random, size) if random.random() < 0.2 else None
     layers = [Layer(texture, None, place, background @ place, bend)]
     for _ in range(int(random.integers(2, 11))):
@@ -213,13 +213,13 @@ def moving_object(
     small = random.random() < 0.2
     side = int(np.exp(random.uniform(*np.log((0.03, 0.1) if small else (0.2, 0.9)))) * height) + 4
     texture, alpha = object_texture(random, library, side, small)
-    centre = random.uniform(0, 1, 2) * (width, height)
+    center = random.uniform(0, 1, 2) * (width, height)
     place = (
-        translation(*centre)
+        translation(*center)
         @ similarity(float(random.uniform(0.8, 1.25)), random.uniform(-np.pi, np.pi))
         @ translation(-alpha.shape[1] / 2, -alpha.shape[0] / 2)
     )
-    own = motion(random, width, centre, fast=random.random() < 0.6)
+    own = motion(random, width, center, fast=random.random() < 0.6)
     bend = bending(random, size) if not small and random.random() < 0.2 else None
     moved = own @ place if random.random() < 0.25 else background @ own @ place
     return Layer(texture, alpha, place, moved, bend)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Render textured rectangles in space, with exact flow to the next view, for scenes where nearer hides farther.
 
-World and camera axes: x right, y down, z forward; lengths in metres.
+World and camera axes: x right, y down, z forward; lengths in meters.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUPERSAMPLING = 2
-NEAREST = 0.05
-"""Distance in metres before which nothing is seen."""
+MIN_DISTANCE = 0.05
+"""Meters; nearer surfaces are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,21 @@ class Texture:
 
     Attributes:
         levels: ``(H, W, 3)`` uint8, each half as large as the one before, against aliasing.
-        pixels_per_metre: of the first level.
+        pixels_per_meter: of the first level.
     """
 
     levels: list[NDArray[np.uint8]]
-    pixels_per_metre: float
+    pixels_per_meter: float
 
     @classmethod
-    def of(cls, picture: NDArray[np.uint8], pixels_per_metre: float, levels: int = 5) -> Texture:
+    def of(cls, picture: NDArray[np.uint8], pixels_per_meter: float, levels: int = 5) -> Texture:
         """Make the smaller levels of ``picture``, whose sides are multiples of ``2 ** (levels - 1)``."""
         pyramid = [picture]
         for _ in range(levels - 1):
             height, width = pyramid[-1].shape[:2]
             smaller = cv2.resize(pyramid[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
             pyramid.append(np.asarray(smaller, np.uint8))
-        return cls(pyramid, pixels_per_metre)
+        return cls(pyramid, pixels_per_meter)
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Rectangle:
     """A textured rectangle.
 
     Attributes:
-        corner: ``(3,)`` metres, where the texture begins.
-        across: ``(3,)`` metres, the side along the texture's rows.
-        down: ``(3,)`` metres, the side along its columns, at a right angle to ``across``.
+        corner: ``(3,)`` meters, where the texture begins.
+        across: ``(3,)`` meters, the side along the texture's rows.
+        down: ``(3,)`` meters, the side along its columns, at a right angle to ``across``.
         texture: what is painted on it, on both of its faces.
-        motion: ``(3,)`` metres that it moves until the next view.
+        motion: ``(3,)`` meters that it moves until the next view.
     """
 
     corner: NDArray[np.float64]
@@ -67,7 +67,7 @@ class View:
     Attributes:
         intrinsics: ``(3, 3)`` pixels.
         rotation: ``(3, 3)`` world to camera axes.
-        position: ``(3,)`` metres.
+        position: ``(3,)`` meters.
     """
 
     intrinsics: NDArray[np.float64]
@@ -75,7 +75,7 @@ class View:
     position: NDArray[np.float64]
 
     def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return pixels and depth ``(N, 3)`` of world points ``(N, 3)``; pixels of what lies behind mean nothing."""
+        """Return pixels and depth ``(N, 3)`` of world points ``(N, 3)``; ignore points behind the camera."""
         seen = (points - self.position) @ self.rotation.T
         depth = seen[:, 2:]
         return np.hstack(((seen @ self.intrinsics.T)[:, :2] / np.where(depth == 0, 1, depth), depth))
@@ -123,7 +123,7 @@ def render_flow(rectangles: list[Rectangle], view: View, next_view: View, size: 
         there = next_view.project(rectangle.corner + rectangle.motion + offsets)
         rows, columns = np.nonzero(seen)
         shift = there[:, :2] - np.stack((columns, rows), axis=1)
-        flow[seen] = np.where(there[:, 2:] > NEAREST, shift, np.nan)
+        flow[seen] = np.where(there[:, 2:] > MIN_DISTANCE, shift, np.nan)
     return flow
 
 
@@ -147,9 +147,9 @@ def _visible_part(rectangle: Rectangle, view: View, size: tuple[int, int]) -> tu
     """Return the part of the image that a rectangle may cover, all of it where it reaches behind the camera."""
     corner, across, down = rectangle.corner, rectangle.across, rectangle.down
     corners = view.project(np.stack((corner, corner + across, corner + down, corner + across + down)))
-    if (corners[:, 2] < NEAREST).all():
+    if (corners[:, 2] < MIN_DISTANCE).all():
         return None
-    if (corners[:, 2] < NEAREST).any():
+    if (corners[:, 2] < MIN_DISTANCE).any():
         return slice(0, size[0]), slice(0, size[1])
     low = np.clip(np.floor(corners[:, :2].min(axis=0)), 0, size[::-1]).astype(int)
     high = np.clip(np.ceil(corners[:, :2].max(axis=0)) + 1, 0, size[::-1]).astype(int)
@@ -172,7 +172,7 @@ def _cover(surface: _Surface, part: tuple[slice, slice], number: int, rectangle:
         across = (rows[0, 0] * x + (rows[0, 1] * y + rows[0, 2])) * depth
         down = (rows[1, 0] * x + (rows[1, 1] * y + rows[1, 2])) * depth
     width, height = np.linalg.norm(rectangle.across), np.linalg.norm(rectangle.down)
-    nearer = (depth > NEAREST) & (depth < surface.depth[part])
+    nearer = (depth > MIN_DISTANCE) & (depth < surface.depth[part])
     nearer &= (across >= 0) & (across <= width) & (down >= 0) & (down <= height)
     for values, new in ((surface.depth, depth), (surface.across, across), (surface.down, down)):
         values[part][nearer] = new[nearer]
@@ -183,20 +183,20 @@ def _paint(
     image: NDArray[np.uint8], seen: NDArray[np.bool_], surface: _Surface, texture: Texture, focal: float
 ) -> None:
     """Look a texture up, at the level whose pixels are about as large as the image's there."""
-    footprint = surface.depth[seen] * (texture.pixels_per_metre / focal)
+    footprint = surface.depth[seen] * (texture.pixels_per_meter / focal)
     level_of = np.clip(np.round(np.log2(np.maximum(footprint, 1e-6))), 0, len(texture.levels) - 1).astype(int)
-    colours = np.zeros((len(level_of), 3), np.uint8)
+    colors = np.zeros((len(level_of), 3), np.uint8)
     for level in np.unique(level_of):
         at = level_of == level
-        scale = np.float32(texture.pixels_per_metre / 2**level)
+        scale = np.float32(texture.pixels_per_meter / 2**level)
         x = (surface.across[seen][at] * scale - 0.5)[None]
         y = (surface.down[seen][at] * scale - 0.5)[None]
-        colours[at] = _look_up(texture.levels[level], x, y)
-    image[seen] = colours
+        colors[at] = _look_up(texture.levels[level], x, y)
+    image[seen] = colors
 
 
 def _look_up(picture: NDArray[np.uint8], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the colours ``(N, 3)`` of a repeating picture at points ``(1, N)``; OpenCV takes rows of 32766 at most."""
+    """Return the colors ``(N, 3)`` of a repeating picture at points ``(1, N)``; OpenCV takes rows of 32766 at most."""
     longest = 32_766
     parts = [
         cv2.remap(

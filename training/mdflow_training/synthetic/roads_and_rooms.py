@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenes of textured planes and boxes in space, seen by a moving camera: driving-like roads and rooms.
 
-Camera axes: x right, y down, z forward; lengths in metres. A plane's texture pixel ``(a, b)`` lies at ``origin + a *
+Camera axes: x right, y down, z forward; lengths in meters. A plane's texture pixel ``(a, b)`` lies at ``origin + a *
 across + b * along``, hence its homography into a camera with intrinsics K and pose (R, t) is
 ``K [R across, R along, R origin + t]`` (Hartley and Zisserman, section 13.1).
 """
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mdflow_training.synthetic.layers import Layer
-from mdflow_training.synthetic.planar import object_texture, photograph_patch, recolour
+from mdflow_training.synthetic.planar import object_texture, photograph_patch, recolor
 from mdflow_training.synthetic.textures import TextureLibrary
 
 BANDS = ((0.0, 5.0), (5.0, 12.0), (12.0, 28.0), (28.0, 90.0))
-"""Distance ranges in metres; each shows a road or wall texture at a coarser size, against aliasing."""
+"""Distance ranges in meters; each shows a road or wall texture at a coarser size, against aliasing."""
 
 BAND_SIDE = 384
-"""Largest side of the texture of a band, pixels; it goes on mirrored."""
+"""Largest side of the texture of a band, pixels; it repeats mirrored."""
 
 TURNING = (0.05, 0.3, 1.0)
 """How strongly the camera turns, against its usual turning."""
@@ -36,7 +36,7 @@ class Camera:
     Attributes:
         intrinsics: ``(3, 3)``, pixels.
         rotation: ``(3, 3)``, first to second camera axes.
-        shift: ``(3,)`` metres, ``second = rotation @ first + shift``.
+        shift: ``(3,)`` meters, ``second = rotation @ first + shift``.
     """
 
     intrinsics: np.ndarray
@@ -56,10 +56,10 @@ class Camera:
 
         Args:
             texture: ``(H, W, 3)`` uint8.
-            plane: across and along, metres a texture pixel, and origin, metres; each ``(3,)``.
+            plane: across and along, meters a texture pixel, and origin, meters; each ``(3,)``.
             alpha: see `Layer`.
             bounds: see `Layer`.
-            own_motion: ``(3,)`` metres that the plane itself moves between the images.
+            own_motion: ``(3,)`` meters that the plane itself moves between the images.
             continues: see `Layer`.
         """
         first = np.stack(plane, axis=1)
@@ -121,8 +121,8 @@ def road(
         random: decides everything.
         library: textures.
         size: height and width of the images, pixels.
-        speeds: range of the camera's forward motion, metres between the images.
-        others: standard deviation of the motion of what moves by itself, metres.
+        speeds: range of the camera's forward motion, meters between the images.
+        others: standard deviation of the motion of what moves by itself, meters.
     """
     speed = float(np.exp(random.uniform(*np.log(speeds)))) * random.choice([1, 1, 1, -1])
     camera = Camera(
@@ -178,7 +178,7 @@ def room(random: np.random.Generator, library: TextureLibrary, size: tuple[int, 
 
 
 def _clipped(layer: Layer, depth: float) -> Layer:
-    """Return ``layer``; its texture rows run along the viewing direction and end at ``depth`` metres."""
+    """Return ``layer``; its texture rows run along the viewing direction and end at ``depth`` meters."""
     return layer if layer.bounds is None else _with_far_end(layer, depth)
 
 
@@ -203,11 +203,11 @@ def far_view(random: np.random.Generator, library: TextureLibrary, size: tuple[i
 def facing_wall(
     random: np.random.Generator, library: TextureLibrary, size: tuple[int, int], camera: Camera, depth: float
 ) -> Layer:
-    """Cover everything with a photograph on a plane across the view, ``depth`` metres away."""
+    """Cover everything with a photograph on a plane across the view, ``depth`` meters away."""
     texture = photograph_patch(random, library, int(1.2 * size[0]), int(1.2 * size[1]))
     scale = depth / camera.intrinsics[0, 0] * float(random.uniform(0.7, 1.3))
-    centre = np.array([texture.shape[1], texture.shape[0]]) / 2
-    plane = (np.array([scale, 0, 0]), np.array([0, scale, 0]), np.array([*(-scale * centre), depth]))
+    center = np.array([texture.shape[1], texture.shape[0]]) / 2
+    plane = (np.array([scale, 0, 0]), np.array([0, scale, 0]), np.array([*(-scale * center), depth]))
     return camera.layer(texture, plane)
 
 
@@ -226,18 +226,18 @@ def banded(
         library: textures.
         camera: sees the plane.
         across: ``(3,)`` unit direction of the texture's rows.
-        origin: ``(3,)`` metres, where the plane starts beside the camera.
-        extent: metres from ``origin`` in the direction ``across``.
+        origin: ``(3,)`` meters, where the plane starts beside the camera.
+        extent: meters from ``origin`` in the direction ``across``.
     """
     levels = library.photographs[random.integers(len(library.photographs))]
-    metres = BANDS[0][1] / camera.intrinsics[0, 0] * float(random.uniform(0.5, 1.2))
-    colour = int(random.integers(2**32))
+    meters = BANDS[0][1] / camera.intrinsics[0, 0] * float(random.uniform(0.5, 1.2))
+    color = int(random.integers(2**32))
     layers: list[Layer] = []
     for number, (near, far) in reversed(list(enumerate(BANDS))):
         level = min(number, len(levels) - 1)
         whole = levels[level]
-        texture = recolour(np.random.default_rng(colour), whole[-BAND_SIDE:, -BAND_SIDE:])
-        pixel = metres * 2**level
+        texture = recolor(np.random.default_rng(color), whole[-BAND_SIDE:, -BAND_SIDE:])
+        pixel = meters * 2**level
         plane = (across * pixel, np.array([0, 0, pixel]), origin)
         bounds = (extent[0] / pixel, near / pixel, extent[1] / pixel, (far + 1e-3) / pixel)
         layers.append(camera.layer(texture, plane, bounds=bounds, continues=bool(layers)))
@@ -245,14 +245,14 @@ def banded(
 
 
 def ground_plane(random: np.random.Generator, library: TextureLibrary, camera: Camera, height: float) -> list[Layer]:
-    """Cover the plane ``height`` metres below the camera (above, if negative)."""
+    """Cover the plane ``height`` meters below the camera (above, if negative)."""
     return banded(random, library, camera, np.array([1.0, 0, 0]), np.array([0, height, 0.0]), (-100, 100))
 
 
 def wall(
     random: np.random.Generator, library: TextureLibrary, camera: Camera, x: float, heights: tuple[float, float]
 ) -> list[Layer]:
-    """Put up a wall beside the way, ``x`` metres to the right, between two heights (y down)."""
+    """Put up a wall beside the way, ``x`` meters to the right, between two heights (y down)."""
     low, high = min(heights), max(heights)
     return banded(random, library, camera, np.array([0, 1.0, 0]), np.array([x, low, 0.0]), (0, high - low))
 

@@ -25,10 +25,10 @@ SIZE = (192, 256)
 """Height and width, pixels."""
 
 LIGHT = 0.38
-"""Of the light that would fill the range of grey levels."""
+"""Share of the light that fills the range of intensity levels."""
 
 NOISE = 4.5
-"""Standard deviation in grey levels."""
+"""Standard deviation in intensity levels."""
 
 LENS_BLUR = 0.8
 """Standard deviation in pixels."""
@@ -142,7 +142,7 @@ def match_recording(folder: Path, recording: str, losses: list[str]) -> int:
 def _read_rgb(path: Path) -> NDArray[np.uint8]:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise ValueError(f"{path} is no image: render the world anew")
+        raise ValueError(f"{path} cannot be read as an image: render the world again")
     return np.asarray(image[..., ::-1], np.uint8)
 
 

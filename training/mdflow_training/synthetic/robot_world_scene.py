@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from mdflow_training.synthetic.plane_renderer import Rectangle, Texture, View
 
-PIXELS_PER_METRE = 128.0
+PIXELS_PER_METER = 128.0
 HALF_BLOCK = np.array([1.5, 3.5])
-"""Half the width and length in metres of the shelves in the middle, around which the robot drives."""
+"""Half the width and length in meters of the shelves in the middle, around which the robot drives."""
 
 AISLE = 2.4
 CORNER_RADIUS = 1.1
 CAMERA_HEIGHT = 0.55
 SHELF_HEIGHT = 3.0
 SPEEDS = (0.12, 0.06)
-"""Metres a frame on the straight and in corners."""
+"""Meters a frame on the straight and in corners."""
 
 FOCAL_LENGTH = 0.7
 """Of the image's width."""
@@ -30,7 +30,7 @@ REST = np.zeros(3)
 
 
 def _grain(random: np.random.Generator, height: int, width: int, strength: float) -> NDArray[np.float32]:
-    """Return noise of two sizes that repeats without a seam, ``(height, width, 1)`` in grey levels."""
+    """Return noise of two sizes that repeats without a seam, ``(height, width, 1)`` in intensity levels."""
     fine = random.normal(0, strength, (height, width)).astype(np.float32)
     coarse = random.normal(0, strength, (height // 16, width // 16)).astype(np.float32)
     padded = cv2.copyMakeBorder(coarse, 1, 1, 1, 1, cv2.BORDER_WRAP)
@@ -39,11 +39,11 @@ def _grain(random: np.random.Generator, height: int, width: int, strength: float
 
 
 def _finished(picture: NDArray[np.float32]) -> Texture:
-    return Texture.of(np.clip(picture, 0, 255).astype(np.uint8), PIXELS_PER_METRE)
+    return Texture.of(np.clip(picture, 0, 255).astype(np.uint8), PIXELS_PER_METER)
 
 
 def floor_texture(random: np.random.Generator) -> Texture:
-    """Return concrete slabs of half a metre, nearly alike; it repeats after 2 m."""
+    """Return concrete slabs of half a meter, nearly alike; it repeats after 2 m."""
     side = 256
     picture = np.full((side, side, 3), (118, 116, 110), np.float32)
     picture += np.kron(random.normal(0, 5, (4, 4)), np.ones((64, 64)))[..., None]
@@ -75,9 +75,9 @@ def ceiling_texture(random: np.random.Generator) -> Texture:
 
 def carton_picture(random: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
     """Return the face of a carton with tape and a label, ``(height, width, 3)``."""
-    colour = np.array((165, 125, 82)) * random.uniform(0.75, 1.15)
+    color = np.array((165, 125, 82)) * random.uniform(0.75, 1.15)
     picture = np.empty((height, width, 3), np.float32)
-    picture[:] = colour
+    picture[:] = color
     picture += random.normal(0, 4, (height, width, 1))
     picture[:, width // 2 - 2 : width // 2 + 2] *= 1.18
     top, left = int(random.integers(height // 6, height // 2)), int(random.integers(2, max(width // 2, 3)))
@@ -90,8 +90,8 @@ def carton_picture(random: np.random.Generator, height: int, width: int) -> NDAr
 
 
 def shelf_texture(random: np.random.Generator) -> Texture:
-    """Return bays of a shelf, four metres of three kinds of cartons, then the same again."""
-    height, width, bay = int(SHELF_HEIGHT * PIXELS_PER_METRE), 512, 128
+    """Return bays of a shelf, four meters of three kinds of cartons, then the same again."""
+    height, width, bay = int(SHELF_HEIGHT * PIXELS_PER_METER), 512, 128
     picture = np.full((height, width, 3), (28, 28, 32), np.float32)
     kinds = [carton_picture(random, int(random.integers(50, 74)), int(random.integers(36, 54))) for _ in range(3)]
     for base in range(95, height + 1, 96):
@@ -121,7 +121,7 @@ def _fill_bay(
 
 def upright(start: tuple[float, float], end: tuple[float, float], heights: tuple[float, float], texture: Texture,
             motion: NDArray[np.float64] = REST) -> Rectangle:  # fmt: skip
-    """Stand a rectangle on the line between two points ``(x, z)``, between two heights over the floor, metres."""
+    """Stand a rectangle on the line between two points ``(x, z)``, between two heights over the floor, meters."""
     low, high = heights
     corner = np.array([start[0], CAMERA_HEIGHT - high, start[1]])
     across = np.array([end[0] - start[0], 0, end[1] - start[1]])
@@ -129,15 +129,15 @@ def upright(start: tuple[float, float], end: tuple[float, float], heights: tuple
 
 
 def level(height: float, half_width: float, half_length: float, texture: Texture) -> Rectangle:
-    """Lay a rectangle around the middle of the hall, ``height`` metres over the floor."""
+    """Lay a rectangle around the middle of the hall, ``height`` meters over the floor."""
     corner = np.array([-half_width, CAMERA_HEIGHT - height, -half_length])
     return Rectangle(corner, np.array([2 * half_width, 0, 0.0]), np.array([0, 0, 2 * half_length]), texture, REST)
 
 
-def block(centre: tuple[float, float], half: tuple[float, float], height: float, texture: Texture,
+def block(center: tuple[float, float], half: tuple[float, float], height: float, texture: Texture,
           motion: NDArray[np.float64] = REST) -> list[Rectangle]:  # fmt: skip
-    """Return the four faces and the top of a box that stands on the floor; ``centre`` and ``half`` in ``(x, z)``."""
-    (x, z), (width, length) = centre, half
+    """Return the four faces and the top of a box that stands on the floor; ``center`` and ``half`` in ``(x, z)``."""
+    (x, z), (width, length) = center, half
     corners = [(x - width, z - length), (x + width, z - length), (x + width, z + length), (x - width, z + length)]
     faces = [
         upright(a, b, (0, height), texture, motion) for a, b in zip(corners, corners[1:] + corners[:1], strict=True)
@@ -151,13 +151,13 @@ class Cart:
     """A box that goes to and fro beside the robot's way.
 
     Attributes:
-        centre: ``(x, z)`` metres, the middle of its way.
-        reach: ``(x, z)`` metres from there to where it turns.
+        center: ``(x, z)`` meters, the middle of its way.
+        reach: ``(x, z)`` meters from there to where it turns.
         period: frames to and fro.
         texture: of its faces.
     """
 
-    centre: tuple[float, float]
+    center: tuple[float, float]
     reach: tuple[float, float]
     period: float
     texture: Texture
@@ -165,9 +165,9 @@ class Cart:
     def rectangles(self, frame: int) -> list[Rectangle]:
         """Return its faces at a frame."""
         here, there = (np.sin(2 * np.pi * (frame + ahead) / self.period) * np.array(self.reach) for ahead in (0, 1))
-        centre, step = here + self.centre, there - here
+        center, step = here + self.center, there - here
         motion = np.array([step[0], 0, step[1]])
-        return block((float(centre[0]), float(centre[1])), (0.25, 0.35), 0.9, self.texture, motion)
+        return block((float(center[0]), float(center[1])), (0.25, 0.35), 0.9, self.texture, motion)
 
 
 class Warehouse:
@@ -202,8 +202,8 @@ class Warehouse:
         """Put a carton against the inner or outer shelves."""
         half = random.uniform(0.12, 0.28, 2)
         offset = HALF_BLOCK[0] + (half[0] if random.random() < 0.5 else AISLE - half[0])
-        centre = (random.choice([-1, 1]) * offset, random.uniform(-1, 1) * (HALF_BLOCK[1] + 0.5 * AISLE))
-        return block(centre, (half[0], half[1]), float(random.uniform(0.2, 0.7)), texture)
+        center = (random.choice([-1, 1]) * offset, random.uniform(-1, 1) * (HALF_BLOCK[1] + 0.5 * AISLE))
+        return block(center, (half[0], half[1]), float(random.uniform(0.2, 0.7)), texture)
 
     def rectangles(self, frame: int) -> list[Rectangle]:
         """Return everything there is at a frame, with its motion until the next one."""
@@ -244,7 +244,7 @@ def _camera_axes(yaw: float, pitch: float) -> NDArray[np.float64]:
 
 
 def _on_the_way(travelled: float) -> tuple[NDArray[np.float64], float, bool]:
-    """Return place ``(x, z)``, heading in radians, and whether it turns, after so many metres, clockwise from above.
+    """Return place ``(x, z)``, heading in radians, and whether it turns, after some meters, clockwise from above.
 
     The way is a rectangle with round corners in the middle of the aisles.
     """

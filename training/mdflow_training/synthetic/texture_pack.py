@@ -20,7 +20,7 @@ CUTOUT_SHARE = 4
 """The cut-outs are this many times smaller than the photographs."""
 
 JPEG_QUALITY, WEBP_QUALITY = 85, 85
-LICENSES = "LICENCES.md"
+LICENSES = "LICENSES.md"
 
 
 def write_pack(folder: Path, pack: Path, max_bytes: int = MAX_PACK_BYTES) -> int:

@@ -18,12 +18,12 @@ from tqdm import tqdm
 LOGGER = logging.getLogger(__name__)
 
 CACHE = Path.home() / ".cache" / "mdflow_ros" / "textures"
-PHOTOGRAPH_SIDE = 1280
-CUTOUT_SIDE = 320
-SMALLEST_PHOTOGRAPH = 480
-SMALLEST_CUTOUT = 64
+MAX_PHOTOGRAPH_SIDE = 1280
+MAX_CUTOUT_SIDE = 320
+MIN_PHOTOGRAPH_SIDE = 480
+MIN_CUTOUT_SIDE = 64
 NO_PICTURE = re.compile("normal|_nm?$|gloss|mask|blend")
-"""Names of files that hold surface normals and other numbers instead of colours."""
+"""Names of files that hold surface normals and other numbers instead of colors."""
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -34,20 +34,20 @@ class Package:
 
     Attributes:
         name: of the Debian package.
-        licences: every one that a picture of it has, as the package's copyright file names them.
-        folder: where its pictures lie, below ``/usr/share``.
+        licenses: every one that a picture of it has, as the package's copyright file names them.
+        folder: its pictures, below ``/usr/share``.
         files: which files there are pictures of the world, and not normal maps, icons and the like (a glob).
         cutouts: whether the pictures are objects on a transparent ground, not photographs.
     """
 
     name: str
-    licences: tuple[str, ...]
+    licenses: tuple[str, ...]
     folder: str
     files: str = "**/*"
     cutouts: bool = False
 
 
-SUPERTUXKART_LICENCES = (
+SUPERTUXKART_LICENSES = (
     "CC-BY-SA-3.0",
     "CC-BY-SA-4.0",
     "CC-BY-3.0",
@@ -67,22 +67,22 @@ PACKAGES = (
     Package("plasma-workspace-wallpapers", ("GPL-2+",), "wallpapers"),
     Package("gnome-backgrounds", ("Creative Commons Attribution-ShareAlike 3.0",), "backgrounds"),
     Package("ukui-wallpapers", ("CC-BY-SA-3.0",), "backgrounds"),
-    Package("supertuxkart-data", SUPERTUXKART_LICENCES, "games/supertuxkart/data", "t[er]*/**/*.jpg"),
+    Package("supertuxkart-data", SUPERTUXKART_LICENSES, "games/supertuxkart/data", "t[er]*/**/*.jpg"),
     Package("tuxpaint-stamps-default", ("GPL-2",), "tuxpaint/stamps", cutouts=True),
 )
 """opencv-doc is left out on purpose: it carries RubberWhale, an evaluation pair, and pictures of unclear origin.
 
-The licences are those of Debian's copyright files. The authors name others for some pictures: each wallpaper of Plasma
+The licenses are those of Debian's copyright files. The authors name others for some pictures: each wallpaper of Plasma
 its own in a ``metadata.json``, LGPL-3 or CC-BY-SA-4.0; the source of Tux Paint's stamps, in ``docs/CONTRIBUTORS.txt``,
 GFDL, CC-BY, CC-BY-SA and public domain, and none for grapes, sliced orange and sliced lime, which come from sxc.hu.
 """
 
 
 def unpack(package: Package, folder: Path) -> Path:
-    """Download ``package`` and unpack it into ``folder``; return where its pictures lie.
+    """Download ``package`` and unpack it into ``folder``; return the folder of its pictures.
 
     Raises:
-        RuntimeError: apt or dpkg failed, or the copyright file does not name the expected licences.
+        RuntimeError: apt or dpkg failed, or the copyright file does not name the expected licenses.
     """
     with tempfile.TemporaryDirectory(prefix="textures") as download:
         for command in (["apt-get", "download", package.name], ["dpkg", "-x", "PACKAGE", str(folder)]):
@@ -94,7 +94,7 @@ def unpack(package: Package, folder: Path) -> Path:
                     f"{' '.join(command)} failed: {result.stderr.strip()}; run `apt-get update` on a Debian or Ubuntu"
                 )
     copyright_text = (folder / "usr/share/doc" / package.name / "copyright").read_text(errors="replace")
-    missing = [licence for licence in package.licences if licence not in copyright_text]
+    missing = [license for license in package.licenses if license not in copyright_text]
     if missing:
         raise RuntimeError(f"{package.name} no longer names {', '.join(missing)}; read its copyright file first")
     return folder / "usr/share" / package.folder
@@ -107,7 +107,7 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """Return a tiny grey copy, by which two sizes of one picture are known as the same."""
+    """Return a tiny gray copy, by which two sizes of one picture are known as the same."""
     return cv2.resize(cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY), (16, 16), interpolation=cv2.INTER_AREA)
 
 
@@ -116,8 +116,8 @@ def usable(image: np.ndarray | None, cutout: bool) -> bool:
     if image is None or image.ndim != 3 or image.dtype != np.uint8:
         return False
     if not cutout:
-        return min(image.shape[:2]) >= SMALLEST_PHOTOGRAPH
-    return image.shape[2] == 4 and min(image.shape[:2]) >= SMALLEST_CUTOUT and 0.1 < (image[..., 3] > 127).mean() < 0.98
+        return min(image.shape[:2]) >= MIN_PHOTOGRAPH_SIDE
+    return image.shape[2] == 4 and min(image.shape[:2]) >= MIN_CUTOUT_SIDE and 0.1 < (image[..., 3] > 127).mean() < 0.98
 
 
 def collect(package: Package, pictures: Path, out: Path, seen: list[np.ndarray]) -> int:
@@ -138,7 +138,7 @@ def collect(package: Package, pictures: Path, out: Path, seen: list[np.ndarray])
         if any(np.abs(small - other).mean() < 3 for other in seen):
             continue
         seen.append(small)
-        image = shrink(image, CUTOUT_SIDE if package.cutouts else PHOTOGRAPH_SIDE)
+        image = shrink(image, MAX_CUTOUT_SIDE if package.cutouts else MAX_PHOTOGRAPH_SIDE)
         suffix = "png" if package.cutouts else "jpg"
         cv2.imwrite(str(kind / f"{package.name}-{count:04d}.{suffix}"), image)
         count += 1
@@ -146,9 +146,9 @@ def collect(package: Package, pictures: Path, out: Path, seen: list[np.ndarray])
 
 
 def table(counts: dict[str, int]) -> str:
-    """Return the packages, their licences and how many pictures each gave, as a Markdown table."""
-    rows = ["| package | licence of the pictures | pictures |", "|---|---|---|"]
+    """Return the packages, their licenses and how many pictures each gave, as a Markdown table."""
+    rows = ["| package | license of the pictures | pictures |", "|---|---|---|"]
     for package in PACKAGES:
         kind = "cut-outs" if package.cutouts else "photographs"
-        rows.append(f"| {package.name} | {', '.join(package.licences)} | {counts.get(package.name, 0)} {kind} |")
+        rows.append(f"| {package.name} | {', '.join(package.licenses)} | {counts.get(package.name, 0)} {kind} |")
     return "\n".join(rows)

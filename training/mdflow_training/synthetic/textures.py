@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 PYRAMID_LEVELS = 4
-SMALLEST_SIDE = 96
+MIN_SIDE = 96
 PROCEDURAL_SIDE = 512
 
 
@@ -29,9 +29,9 @@ class TextureLibrary:
 
 
 def pyramid(image: np.ndarray) -> list[np.ndarray]:
-    """Return ``image`` and its halvings, as long as the shorter side keeps `SMALLEST_SIDE` pixels."""
+    """Return ``image`` and its halvings, as long as the shorter side keeps `MIN_SIDE` pixels."""
     levels = [image]
-    while len(levels) < PYRAMID_LEVELS and min(levels[-1].shape[:2]) >= 2 * SMALLEST_SIDE:
+    while len(levels) < PYRAMID_LEVELS and min(levels[-1].shape[:2]) >= 2 * MIN_SIDE:
         levels.append(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
     return levels
 
@@ -48,7 +48,7 @@ def value_noise(random: np.random.Generator, side: int, coarsest: int = 2, persi
 
 
 def procedural(random: np.random.Generator, side: int = PROCEDURAL_SIDE) -> np.ndarray:
-    """Return a made-up texture: clouds, tiles or stripes in two colours; ``(side, side, 3)`` uint8."""
+    """Return a made-up texture: clouds, tiles or stripes in two colors; ``(side, side, 3)`` uint8."""
     kind = random.choice(["clouds", "tiles", "stripes"])
     pattern = value_noise(random, side, int(random.integers(2, 9)), float(random.uniform(0.45, 0.9)))
     if kind != "clouds":
@@ -98,7 +98,7 @@ def _read(file: Path, flags: int) -> np.ndarray:
 
 
 def _fill_transparent(cutout: np.ndarray) -> np.ndarray:
-    """Give the transparent ground the object's mean colour, so that no foreign colour bleeds into its border."""
+    """Give the transparent ground the object's mean color, so that no foreign color bleeds into its border."""
     opaque = cutout[..., 3] > 127
     cutout[cutout[..., 3] == 0, :3] = cutout[opaque][:, :3].mean(axis=0).astype(np.uint8)
     return cutout
