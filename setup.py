@@ -44,7 +44,7 @@ EXTRAS = {
         "PyYAML",
         "tqdm",
         "cuda-bindings>=12.8",
-        # TensorRT's parser and builder for a machine without a GPU, 95 MB under NVIDIA's licence.
+        # TensorRT's parser and builder for a machine without a GPU, 95 MB under NVIDIA's license.
         "tensorrt-rtx>=1.6; platform_machine == 'x86_64'",
     ],
 }

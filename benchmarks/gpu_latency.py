@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mdflow_ros.backends.backend import Backend
 
 WARM_UP_RUNS = 10
-LEAST_RUNS = 20
+MIN_RUNS = 20
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Latency:
 def measure_latency(
     backend: Backend, images: NDArray[np.uint8], with_confidence: bool, seconds: float, warm_up_runs: int = WARM_UP_RUNS
 ) -> Latency:
-    """Run ``backend`` on one pair for some ``seconds``, after a warm-up, and at least `LEAST_RUNS` times."""
+    """Run ``backend`` on one pair for some ``seconds``, after a warm-up, and at least `MIN_RUNS` times."""
     times = _time(lambda: backend.run(images, with_confidence), seconds, warm_up_runs)
     p50, p95 = np.percentile(times, (50, 95))
     copies = _time_copies(backend, with_confidence, seconds / 4)
@@ -58,7 +58,7 @@ def _time(work: Callable[[], object], seconds: float, warm_up_runs: int) -> list
         work()
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < LEAST_RUNS or time.perf_counter() < end:
+    while len(times) < MIN_RUNS or time.perf_counter() < end:
         begin = time.perf_counter()
         work()
         times.append(1000 * (time.perf_counter() - begin))

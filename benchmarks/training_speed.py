@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How fast pairs are made and learnt from, in samples per second of one core's work.
+"""How fast pairs are made and learned from, in samples per second of one core's work.
 
 A sample is one flow field; a pair gives two. Processor time is counted, not time on the clock, so that other programs
 disturb less.
@@ -39,7 +39,7 @@ def rate(work: Callable[[int], object], samples: int, seconds: float) -> float:
 
 
 def learning(size: tuple[int, int], batch: int, seconds: float, **settings: object) -> float:
-    """Return how many samples a second are learnt, with ``settings`` of `PretrainConfig` and `Phase`."""
+    """Return how many samples a second are learned, with ``settings`` of `PretrainConfig` and `Phase`."""
     finest = settings.pop("finest_level", 2)
     channels_last = settings.pop("channels_last", False)
     phase = Phase(samples=2 * batch, size=size, batch=batch, learning_rate=1e-4, finest_level=finest)  # type: ignore[arg-type]

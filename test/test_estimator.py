@@ -146,7 +146,7 @@ def test_damaged_models_are_refused_with_path_and_remedy(tmp_path: Path, damage:
     elif damage == "card":
         card_path(model).write_text("[]")
     elif damage == "unknown field":
-        card_path(model).write_text(json.dumps({**json.loads(card_path(model).read_text()), "colour": "red"}))
+        card_path(model).write_text(json.dumps({**json.loads(card_path(model).read_text()), "color": "red"}))
     else:
         (model if damage == "missing model" else card_path(model)).unlink()
     with pytest.raises(ModelError, match=r"model\.(onnx|json).*import_checkpoint\.py"):
@@ -167,4 +167,4 @@ def test_a_failed_write_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest
 
 
 def test_bundled_model_matches_its_card() -> None:
-    assert load_card(BUNDLED_MODEL).licence == "Apache-2.0"
+    assert load_card(BUNDLED_MODEL).license == "Apache-2.0"

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Get the photographs and cut-outs that training pairs are made of, from Debian packages with open licences."""
+"""Get the photographs and cut-outs that training pairs are made of, from Debian packages with open licenses."""
 
 import sys
 

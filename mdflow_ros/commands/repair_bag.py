@@ -25,18 +25,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the new bag")
     parser.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default %(default)s")
     options = parser.parse_args(arguments)
-    losses: list[str] = []
+    warnings: list[str] = []
     try:
         if options.out.absolute().is_relative_to(options.bag.absolute()):
             raise FileExistsError(f"{options.out} lies in the damaged bag itself: choose another --out")
-        copied = repair_aside(options.bag, options.out, options.storage, losses)
+        copied = repair_aside(options.bag, options.out, options.storage, warnings)
     except (FrameSourceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for topic, count in copied.items():
         print(f"{topic}: {count} messages")
-    for loss in losses:
-        print(f"note: {loss}")
+    for warning in warnings:
+        print(f"note: {warning}")
     if not copied:
         print(f"error: nothing of {options.bag} can be read", file=sys.stderr)
     return 0 if copied else 1

@@ -1,8 +1,8 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw optical flow as colours: hue is the direction, saturation the length.
+"""Draw optical flow as colors: hue is the direction, saturation the length.
 
-Source: the colour wheel of Baker et al., A Database and Evaluation Methodology for Optical Flow, IJCV 2011.
+Source: the color wheel of Baker et al., A Database and Evaluation Methodology for Optical Flow, IJCV 2011.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WHEEL_SEGMENTS = (
     ((0, 0, 255), 13),  # blue to magenta
     ((255, 0, 255), 6),  # magenta to red
 )
-"""Corner colours of the wheel, RGB, each with the number of hues up to the next corner."""
+"""Corner colors of the wheel, RGB, each with the number of hues up to the next corner."""
 
 DISC_RADIUS = 255
 
@@ -32,7 +32,7 @@ def flow_to_color(flow: NDArray[np.float32], max_flow: float | None = None) -> N
     Args:
         flow: ``(H, W, 2)`` in pixels, u right and v down. Vectors that are not finite are unknown.
         max_flow: length in pixels that is drawn fully saturated; longer vectors look the same. A fixed one keeps
-            the colours of a video from flickering. ``None`` takes the longest vector of this flow.
+            the colors of a video from flickering. ``None`` takes the longest vector of this flow.
 
     Returns:
         ``(H, W, 3)`` uint8 RGB, black where the flow is unknown.
@@ -50,7 +50,7 @@ def flow_to_color(flow: NDArray[np.float32], max_flow: float | None = None) -> N
     if max_flow is None:
         max_flow = float(length.max(initial=0)) or 1.0
     scale = DISC_RADIUS / np.maximum(length, max_flow)
-    # Looking colours up in a drawn wheel takes a third of the time of computing them (6 against 19 ms at 640x480).
+    # Looking colors up in a drawn wheel takes a third of the time of computing them (6 against 19 ms at 640x480).
     color = cv2.remap(_disc(), u * scale + DISC_RADIUS, v * scale + DISC_RADIUS, cv2.INTER_LINEAR)
     color[~known] = 0
     return np.asarray(color, np.uint8)
@@ -58,7 +58,7 @@ def flow_to_color(flow: NDArray[np.float32], max_flow: float | None = None) -> N
 
 @cache
 def _disc() -> NDArray[np.uint8]:
-    """Return the colours of all directions and lengths, ``(2 R + 1, 2 R + 1, 3)``, standing still in the middle."""
+    """Return the colors of all directions and lengths, ``(2 R + 1, 2 R + 1, 3)``, standing still in the middle."""
     corners = np.array([color for color, _ in WHEEL_SEGMENTS] + [WHEEL_SEGMENTS[0][0]], np.float32)
     positions = np.cumsum([0] + [hues for _, hues in WHEEL_SEGMENTS])
 

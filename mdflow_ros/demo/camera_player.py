@@ -51,7 +51,7 @@ class CameraPlayer(Node):
         self.frames_published = 0
         self._options = options
         self._stop = stop
-        self._losses: list[str] = []
+        self._warnings: list[str] = []
         reliability = ReliabilityPolicy[options.reliability.upper()]
         qos = QoSProfile(depth=QUEUE_DEPTH, reliability=reliability)
         self._images = self.create_publisher(Image, "camera/image_raw", qos)
@@ -66,7 +66,7 @@ class CameraPlayer(Node):
             SourceError: the source cannot be read.
             PlayerError: nobody subscribes in time.
         """
-        frames = read_frames(self._options.source, self._losses)
+        frames = read_frames(self._options.source, self._warnings)
         first = next(frames, None)  # a bad source is reported before waiting for anybody
         if first is None:
             raise SourceError(f"{self._options.source} holds no images.")
@@ -80,8 +80,8 @@ class CameraPlayer(Node):
             self._publish(rgb)
             self._report()
         self._report(final=True)
-        for loss in dict.fromkeys(self._losses):
-            self.get_logger().warning(loss)
+        for warning in dict.fromkeys(self._warnings):
+            self.get_logger().warning(warning)
 
     def _schedule(self, frame: SourceFrame, frames: Iterator[SourceFrame]) -> Iterator[tuple[SourceFrame, float]]:
         """Pair each frame with the time (of the monotonic clock) at which it is due: a camera's frames at once."""
@@ -99,7 +99,7 @@ class CameraPlayer(Node):
                 yield frame, due
             if not self._options.loop:
                 return
-            frames = read_frames(self._options.source, self._losses)
+            frames = read_frames(self._options.source, self._warnings)
 
     def _interval(self, previous: SourceFrame, frame: SourceFrame, last: float) -> float:
         """Return the seconds between two frames of a recording; from its end to its start, the last ones again."""

@@ -34,11 +34,11 @@ FONT = cv2.FONT_HERSHEY_DUPLEX
 COLUMNS = ("image", "optical flow", "confidence")
 
 FASTEST_PERCENT = 99
-"""Full colour is this percentile of the lengths, as single wild vectors would pale all others."""
+"""Full color is this percentile of the lengths, as single wild vectors would pale all others."""
 SLOWEST_FULL_COLOR = 3.0
-"""Full colour in pixels where nothing moves faster, so that noise stays pale."""
+"""Full color in pixels where nothing moves faster, so that noise stays pale."""
 SCALE_DECAY = 0.98
-"""How slowly the video's colours adapt, per pair, when the motion gets slower."""
+"""How slowly the video's colors adapt, per pair, when the motion gets slower."""
 RATE_PAIRS = 10
 """The video's frame rate is measured on this many pairs."""
 
@@ -65,7 +65,7 @@ def shrink_to_tile(array: NDArray[Any]) -> NDArray[Any]:
     height, width = array.shape[:2]
     if width <= TILE_WIDTH:
         return array
-    # A mean would spread the NaN of a masked flow to its neighbours.
+    # A mean would spread the NaN of a masked flow to its neighbors.
     interpolation = cv2.INTER_AREA if array.dtype == np.uint8 else cv2.INTER_NEAREST
     return cv2.resize(array, (TILE_WIDTH, max(1, round(height * TILE_WIDTH / width))), interpolation=interpolation)
 
@@ -138,7 +138,7 @@ class FlowVideo:
     def _write(self, moment: Moment) -> None:
         assert self._writer is not None
         self._full_color = max(_full_color(moment), SCALE_DECAY * self._full_color)
-        row = _moment_row(moment, self._full_color, f"{moment.seconds:.1f} s", f"full colour {self._full_color:.1f} px")
+        row = _moment_row(moment, self._full_color, f"{moment.seconds:.1f} s", f"full color {self._full_color:.1f} px")
         if row.shape[1::-1] != self._size:  # the camera changed its resolution
             row = np.asarray(cv2.resize(row, self._size, interpolation=cv2.INTER_AREA), np.uint8)
         self._writer.write(cv2.cvtColor(row, cv2.COLOR_RGB2BGR))
@@ -151,7 +151,7 @@ def write_contact_sheet(path: Path, moments: Sequence[Moment], title: str, lines
             moment,
             full,
             f"{moment.seconds:.1f} s",
-            f"median {_median_length(moment.flow):.1f} px   full colour {full:.1f} px",
+            f"median {_median_length(moment.flow):.1f} px   full color {full:.1f} px",
         )
         for moment, full in ((moment, _full_color(moment)) for moment in moments)
     ]
@@ -200,7 +200,7 @@ def _moment_row(moment: Moment, full_color: float, image_caption: str, flow_capt
 
 
 def _draw_legend(sheet: Picture) -> None:
-    """Draw the colour wheel and the confidence bar into the sheet's upper right corner."""
+    """Draw the color wheel and the confidence bar into the sheet's upper right corner."""
     reach = np.linspace(-1, 1, LEGEND_SIDE, dtype=np.float32)
     wheel = np.stack(np.meshgrid(reach, reach), axis=2)
     colors = flow_to_color(wheel, 1.0)
@@ -235,7 +235,7 @@ def _median_length(flow: NDArray[np.float32]) -> float:
 
 
 def _full_color(moment: Moment) -> float:
-    """Return the length in pixels to draw in full colour."""
+    """Return the length in pixels to draw in full color."""
     lengths = _lengths(moment.flow)
     return max(SLOWEST_FULL_COLOR, float(np.percentile(lengths, FASTEST_PERCENT)) if lengths.size else 0.0)
 

@@ -34,18 +34,18 @@ def is_camera(source: str) -> bool:
     return source.isdecimal()
 
 
-def read_frames(source: str, losses: list[str]) -> Iterator[SourceFrame]:
+def read_frames(source: str, warnings: list[str]) -> Iterator[SourceFrame]:
     """Read the frames of a source in order.
 
     Args:
         source: a camera index, or a recording as `mdflow_ros.recordings.source` names it: the path of a video,
             of a folder of images, or of a bag, with ``#/topic`` where it has several cameras.
-        losses: gets a line for everything in a recording that is missing or damaged.
+        warnings: gets a line for everything in a recording that is missing or damaged.
 
     Raises:
         SourceError: there is nothing there, or nothing in it that can be read.
     """
-    return _camera_frames(int(source)) if is_camera(source) else _recorded_frames(source, losses)
+    return _camera_frames(int(source)) if is_camera(source) else _recorded_frames(source, warnings)
 
 
 def _camera_frames(index: int) -> Iterator[SourceFrame]:
@@ -62,18 +62,18 @@ def _camera_frames(index: int) -> Iterator[SourceFrame]:
         camera.release()
 
 
-def _recorded_frames(source: str, losses: list[str]) -> Iterator[SourceFrame]:
+def _recorded_frames(source: str, warnings: list[str]) -> Iterator[SourceFrame]:
     try:
         from mdflow_ros.recordings.frame import FrameSourceError
         from mdflow_ros.recordings.source import parse_source
     except ModuleNotFoundError as error:
         raise SourceError(f"Playing recordings needs the package {error.name}: pip install {error.name}") from error
     try:
-        for _, frame in parse_source(source).frames(losses):
+        for _, frame in parse_source(source).frames(warnings):
             try:
                 rgb = frame.decode()
             except ValueError as error:
-                losses.append(f"{source}: a frame was left out: {error}")
+                warnings.append(f"{source}: a frame was left out: {error}")
                 continue
             yield SourceFrame(rgb, frame.stamp)
     except FrameSourceError as error:

@@ -55,7 +55,7 @@ GROUPED = ("conv2", "conv3", "conv4")
 
 
 def kept_displacements() -> list[tuple[int, int]]:
-    """Return the 53 displacements ``(dx, dy)`` of the centre-dense dilated correlation, in official order.
+    """Return the 53 displacements ``(dx, dy)`` of the center-dense dilated correlation, in official order.
 
     Dense up to 2 pixels, a checkerboard beyond; rows of equal ``dy`` first (FastFlowNet, section III-B).
     """

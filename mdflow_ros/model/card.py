@@ -16,6 +16,11 @@ from mdflow_ros.core.atomic_files import replace_file
 
 BUNDLED_MODEL = Path(__file__).with_name("teacher.onnx")
 
+MAX_CARD_LENGTH = 1_000_000
+MAX_NAME_LENGTH = 200
+MAX_SHOWN = 80
+"""Characters of a wrong value that an error shows."""
+
 _MAKE_ONE = "make one with `python training/import_checkpoint.py CHECKPOINT.pth --out MODEL.onnx`"
 
 
@@ -41,10 +46,10 @@ class ModelCard:
         name: a short name for people.
         sha256: of the ONNX file.
         preprocessing: what the network expects; done inside the graph.
-        cost_volume_normalization: whether features are normalised before each correlation.
-        licence: SPDX name, or a sentence, for the weights.
+        cost_volume_normalization: whether features are normalized before each correlation.
+        license: SPDX name, or a sentence, for the weights.
         parent: sha256 or name of the checkpoint that it was made from.
-        training_data: what it learnt from, in words.
+        training_data: what it learned from, in words.
         metrics: measured figures, by data set.
         training: settings and history of its training, free in form.
     """
@@ -53,7 +58,7 @@ class ModelCard:
     sha256: str
     preprocessing: Preprocessing
     cost_volume_normalization: bool
-    licence: str
+    license: str
     parent: str | None = None
     training_data: str = "unknown"
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -65,16 +70,65 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Read a card.
+        """Read a card. ``licence``, the spelling of older cards, is read as ``license``.
 
         Raises:
-            ModelError: it is not JSON, or fields are missing, unknown or of the wrong kind.
+            ModelError: it is not JSON, it is too long or nested too deeply, or a field is missing, unknown or of the
+                wrong kind. The text names the field and its value.
         """
+        if len(text) > MAX_CARD_LENGTH:
+            raise ModelError(f"not a model card: {len(text)} characters, at most {MAX_CARD_LENGTH} are read")
         try:
             values = json.loads(text)
-            return cls(**{**values, "preprocessing": Preprocessing(values["preprocessing"])})
-        except (ValueError, TypeError, KeyError) as error:
+        except RecursionError as error:
+            raise ModelError("not a model card: it is nested too deeply") from error
+        except ValueError as error:
             raise ModelError(f"not a model card: {error}") from error
+        if not isinstance(values, dict):
+            raise ModelError(f"not a model card: a {type(values).__name__} instead of an object")
+        if "licence" in values:
+            values.setdefault("license", values.pop("licence"))
+        names = {field.name: field for field in dataclasses.fields(cls)}
+        unknown = [str(name)[:MAX_SHOWN] for name in values if name not in names]
+        missing = [
+            name
+            for name, declared in names.items()
+            if name not in values
+            and declared.default is dataclasses.MISSING
+            and declared.default_factory is dataclasses.MISSING
+        ]
+        if unknown or missing:
+            raise ModelError(f"not a model card: unknown fields {unknown[:5]}, missing fields {missing}")
+        for name, value in values.items():
+            _check_field(name, value)
+        try:
+            preprocessing = Preprocessing(values["preprocessing"])
+        except ValueError as error:
+            choices = ", ".join(choice.value for choice in Preprocessing)
+            raise ModelError(
+                f"not a model card: preprocessing {_shown(values['preprocessing'])} is none of {choices}"
+            ) from error
+        return cls(**{**values, "preprocessing": preprocessing})
+
+
+def _check_field(name: str, value: object) -> None:
+    """Raise ModelError unless ``value`` is of the kind that the card's field ``name`` has."""
+    kind = {"cost_volume_normalization": bool, "metrics": dict, "training": dict}.get(name, str)
+    if value is None and name == "parent":
+        return
+    if type(value) is not kind:
+        raise ModelError(f"not a model card: {name} must be of type {kind.__name__}, not {_shown(value)}")
+    if not isinstance(value, str):
+        return
+    if name == "name" and not 0 < len(value) <= MAX_NAME_LENGTH:
+        raise ModelError(f"not a model card: name must have 1 to {MAX_NAME_LENGTH} characters, not {len(value)}")
+    if not all(letter.isprintable() or letter in "\n\t" for letter in value):
+        raise ModelError(f"not a model card: {name} holds unprintable characters: {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """Return ``value`` for an error message: escaped and short."""
+    return ascii(value)[:MAX_SHOWN]
 
 
 def card_path(model: Path) -> Path:
@@ -111,10 +165,10 @@ def load_card(model: Path) -> ModelCard:
 
 
 def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
-    """Write a serialised ONNX graph and its card, both aside first and then renamed.
+    """Write a serialized ONNX graph and its card, both aside first and then renamed.
 
     Args:
-        graph: the serialised model.
+        graph: the serialized model.
         card: its card; the ``sha256`` is filled in here.
         path: the ONNX file.
 

@@ -32,30 +32,30 @@ class BagFrames:
     Args:
         bags: bag files and folders in the order of recording.
         topic: an image topic; None takes the bag's only camera.
-        losses: gets a line for everything that is missing, damaged, or odd.
+        warnings: gets a line for everything that is missing, damaged, or odd.
 
     Raises:
         FrameSourceError: no bag there, no such topic, no image topic, or several to choose from.
     """
 
-    def __init__(self, bags: Sequence[Path], topic: str | None, losses: list[str]) -> None:
-        self._losses = losses
+    def __init__(self, bags: Sequence[Path], topic: str | None, warnings: list[str]) -> None:
+        self._warnings = warnings
         self._name = ", ".join(str(bag) for bag in bags)
-        files = dict.fromkeys(part for bag in bags for part in find_parts(bag, losses))
+        files = dict.fromkeys(part for bag in bags for part in find_parts(bag, warnings))
         self._parts = [BagPart(file) for file in files]
         self.topic = self._choose(self._topics(), topic)
 
     def __iter__(self) -> Iterator[Frame]:
         without_stamp = 0
         for part in self._parts:
-            for message in part.messages(self.topic, self._losses):
+            for message in part.messages(self.topic, self._warnings):
                 frame = _frame(message, ros1=part.is_ros1)
                 if frame.stamp == 0:
                     without_stamp += 1
                     frame = Frame(message.time, frame.frame_id, frame.decode)
                 yield frame
         if without_stamp:
-            self._losses.append(
+            self._warnings.append(
                 f"{self._name}: {without_stamp} headers of {self.topic} have no time stamp; "
                 "the time of recording was taken, which is less exact"
             )

@@ -19,10 +19,10 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class RawMessage(NamedTuple):
-    """A serialised message.
+    """A serialized message.
 
     ``type_name`` is spelled as in ROS 2 (``sensor_msgs/msg/Image``), ``time`` is when it was recorded, in ns, and
-    ``data`` is ROS 1's serialisation for a ROS 1 bag, CDR otherwise.
+    ``data`` is ROS 1's serialization for a ROS 1 bag, CDR otherwise.
     """
 
     topic: str

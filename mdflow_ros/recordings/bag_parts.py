@@ -22,7 +22,7 @@ from mdflow_ros.recordings.salvage_sqlite import unfinished_companions
 
 BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd", ".bag.active")
 # Damaged stretches of a file that are named.
-MOST_DETAILS = 3
+MAX_DETAILS = 3
 
 
 def is_bag_file(path: Path) -> bool:
@@ -35,13 +35,13 @@ def natural_order(path: Path) -> list[str | int]:
     return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(path))]
 
 
-def find_parts(bag: Path, losses: list[str]) -> list[Path]:
+def find_parts(bag: Path, warnings: list[str]) -> list[Path]:
     """List the files of a bag in the order of recording.
 
     Args:
         bag: a bag file, or a folder that ``ros2 bag record`` wrote. ``metadata.yaml`` gives the order; parts it
             does not know (recording was killed) follow, and without it the names decide.
-        losses: gets a line for each part that is listed but missing.
+        warnings: gets a line for each part that is listed but missing.
 
     Raises:
         FrameSourceError: nothing there, or no bag in the folder.
@@ -55,21 +55,21 @@ def find_parts(bag: Path, losses: list[str]) -> list[Path]:
     there = sorted((path for path in bag.rglob("*") if is_bag_file(path)), key=natural_order)
     if not there:
         raise FrameSourceError(f"{bag} holds no bag: no file ends in {', '.join(BAG_SUFFIXES)}")
-    listed = [bag / Path(name).name for name in _listed_in_metadata(bag / "metadata.yaml", losses)]
+    listed = [bag / Path(name).name for name in _listed_in_metadata(bag / "metadata.yaml", warnings)]
     for path in listed:
         if path not in there:
-            losses.append(f"{path} is listed in metadata.yaml but missing: its frames are lost")
+            warnings.append(f"{path} is listed in metadata.yaml but missing: its frames are lost")
     return [path for path in listed if path in there] + [path for path in there if path not in listed]
 
 
-def _listed_in_metadata(metadata: Path, losses: list[str]) -> list[str]:
+def _listed_in_metadata(metadata: Path, warnings: list[str]) -> list[str]:
     try:
         information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
         return [str(name) for name in information["relative_file_paths"]]
     except FileNotFoundError:
         return []
     except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-        losses.append(f"{metadata} is unreadable ({error!r}): the parts are taken in the order of their names")
+        warnings.append(f"{metadata} is unreadable ({error!r}): the parts are taken in the order of their names")
         return []
 
 
@@ -110,10 +110,10 @@ class BagPart:
             self.damage = str(error)
             return {message.topic: Topic(message.type_name, None) for message in salvage_messages(self.path, [])}
 
-    def messages(self, topic: str | None, losses: list[str]) -> Iterator[RawMessage]:
+    def messages(self, topic: str | None, warnings: list[str]) -> Iterator[RawMessage]:
         """Yield the messages of one topic, or of all, in the order of recording, as compressed as they are in the file.
 
-        ``losses`` gets a line where the file is damaged.
+        ``warnings`` gets a line where the file is damaged.
         """
         count, last_time = 0, -1
         try:
@@ -130,9 +130,9 @@ class BagPart:
             if topic in (None, message.topic) and message.time > last_time:
                 count += 1
                 yield message
-        shown = "".join(f"; {detail}" for detail in details[:MOST_DETAILS])
+        shown = "".join(f"; {detail}" for detail in details[:MAX_DETAILS])
         messages = f"{count} messages of {topic or 'all topics'}"
-        losses.append(f"{self.path} is damaged or was never closed ({self.damage}): {messages} were read{shown}")
+        warnings.append(f"{self.path} is damaged or was never closed ({self.damage}): {messages} were read{shown}")
 
     @contextmanager
     def _reader(self) -> Iterator[Ros1Reader | Ros2Reader]:

@@ -35,7 +35,7 @@ class Frame:
 def decode_compressed_image(data: bytes | memoryview | NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG, or any other file format that OpenCV knows, to HxWx3 uint8 RGB.
 
-    Grey and 16-bit images come out as 8-bit RGB too.
+    Gray and 16-bit images come out as 8-bit RGB too.
 
     Raises:
         ValueError: the data is empty, truncated at its head, or of an unknown format.

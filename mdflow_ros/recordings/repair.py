@@ -16,13 +16,13 @@ from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.writer import BagWriter, Storage
 
 
-def repair_bag(damaged: Path, writer: BagWriter, losses: list[str]) -> Counter[str]:
+def repair_bag(damaged: Path, writer: BagWriter, warnings: list[str]) -> Counter[str]:
     """Copy all messages that can be read.
 
     Args:
         damaged: a file or folder.
         writer: of the new bag; the caller closes it.
-        losses: gets a line for everything that was left out.
+        warnings: gets a line for everything that was left out.
 
     Returns:
         The number of messages copied of each topic.
@@ -33,10 +33,10 @@ def repair_bag(damaged: Path, writer: BagWriter, losses: list[str]) -> Counter[s
     known_types = get_typestore(Stores.LATEST).types
     copied: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
-    for part in (BagPart(path) for path in find_parts(damaged, losses)):
+    for part in (BagPart(path) for path in find_parts(damaged, warnings)):
         if part.is_ros1:
             raise FrameSourceError(f"{part.path} is a ROS 1 bag; repair it with 'rosbag reindex'")
-        for message in part.messages(None, losses):
+        for message in part.messages(None, warnings):
             if message.type_name not in known_types:
                 left_out[f"{message.topic}: its type {message.type_name} is unknown here"] += 1
                 continue
@@ -49,11 +49,11 @@ def repair_bag(damaged: Path, writer: BagWriter, losses: list[str]) -> Counter[s
                 writer.add_topic(message.topic, message.type_name)
             writer.write(message.topic, message.time, data)
             copied[message.topic] += 1
-    losses.extend(f"{count} messages of {reason}" for reason, count in left_out.items())
+    warnings.extend(f"{count} messages of {reason}" for reason, count in left_out.items())
     return copied
 
 
-def repair_aside(damaged: Path, out: Path, storage: Storage, losses: list[str]) -> Counter[str]:
+def repair_aside(damaged: Path, out: Path, storage: Storage, warnings: list[str]) -> Counter[str]:
     """Repair into a new folder, of which nothing is left if that fails; see `repair_bag`.
 
     Raises:
@@ -62,7 +62,7 @@ def repair_aside(damaged: Path, out: Path, storage: Storage, losses: list[str]) 
     """
     writer = BagWriter(out, storage)
     try:
-        copied = repair_bag(damaged, writer, losses)
+        copied = repair_bag(damaged, writer, warnings)
         writer.close()
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)

@@ -14,21 +14,21 @@ from mdflow_ros.recordings.salvage_ros1 import salvage_ros1
 from mdflow_ros.recordings.salvage_sqlite import salvage_sqlite
 
 
-def salvage_messages(path: Path, losses: list[str]) -> Iterator[RawMessage]:
+def salvage_messages(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
     """Yield what is whole of a bag file, in file order, at most one chunk in memory.
 
     Args:
         path: ``.mcap``, ``.db3``, ``.bag``, ``.bag.active``, or one of the first two as ``.zstd``.
-        losses: gets a note on each stretch that could not be read.
+        warnings: gets a note on each stretch that could not be read.
     """
     if path.suffix == ".zstd":
         with tempfile.TemporaryDirectory() as folder:
             plain = Path(folder, path.stem)
             decompress_file(path, plain)
-            yield from salvage_messages(plain, losses)
+            yield from salvage_messages(plain, warnings)
     elif path.suffix == ".mcap":
-        yield from salvage_mcap(path, losses)
+        yield from salvage_mcap(path, warnings)
     elif path.suffix == ".db3":
-        yield from salvage_sqlite(path, losses)
+        yield from salvage_sqlite(path, warnings)
     else:
-        yield from salvage_ros1(path, losses)
+        yield from salvage_ros1(path, warnings)

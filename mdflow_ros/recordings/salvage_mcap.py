@@ -22,25 +22,25 @@ SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 LAST_OPCODE = 0x0F
 
 
-def salvage_mcap(path: Path, losses: list[str]) -> Iterator[RawMessage]:
-    """Yield the messages in file order; ``losses`` gets a note on each stretch that could not be read."""
+def salvage_mcap(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
+    """Yield the messages in file order; ``warnings`` gets a note on each stretch that could not be read."""
     schemas: dict[int, str] = {}
     channels: dict[int, tuple[str, str]] = {}
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            losses.append("it does not begin like an MCAP file")
+            warnings.append("it does not begin like an MCAP file")
             return
-        for opcode, content in _records(file, losses):
+        for opcode, content in _records(file, warnings):
             if opcode == DATA_END:
                 return
-            inner = _chunk_records(content, losses) if opcode == CHUNK else [(opcode, content)]
+            inner = _chunk_records(content, warnings) if opcode == CHUNK else [(opcode, content)]
             for inner_opcode, record in inner:
                 message = _interpret(inner_opcode, record, schemas, channels)
                 if message is not None:
                     yield message
 
 
-def _records(file: BinaryIO, losses: list[str]) -> Iterator[tuple[int, bytes]]:
+def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[int, bytes]]:
     """Yield (opcode, content) of the top-level records; the last one may be cut off."""
     size = os.fstat(file.fileno()).st_size
     while (position := file.tell()) < size:
@@ -48,17 +48,17 @@ def _records(file: BinaryIO, losses: list[str]) -> Iterator[tuple[int, bytes]]:
         opcode, length = struct.unpack("<BQ", head) if len(head) == 9 else (0, 0)
         if not 1 <= opcode <= LAST_OPCODE and not opcode >= 0x80:  # 0x80 and above are private records
             if head != MAGIC:
-                losses.append(f"nothing makes sense after byte {position}; {size - position} bytes lost")
+                warnings.append(f"nothing makes sense after byte {position}; {size - position} bytes lost")
             return
         missing = position + 9 + length - size
         if missing > 0:
-            losses.append(f"cut off after byte {position}, in a record of {length} bytes")
+            warnings.append(f"cut off after byte {position}, in a record of {length} bytes")
             if opcode != CHUNK:
                 return
         yield opcode, file.read(length)
 
 
-def _chunk_records(chunk: bytes, losses: list[str]) -> Iterator[tuple[int, bytes]]:
+def _chunk_records(chunk: bytes, warnings: list[str]) -> Iterator[tuple[int, bytes]]:
     """Yield (opcode, content) of the whole records of a chunk that may be cut off at its end."""
     if len(chunk) < 32:
         return
@@ -66,10 +66,10 @@ def _chunk_records(chunk: bytes, losses: list[str]) -> Iterator[tuple[int, bytes
     compression = chunk[32 : 32 + name_length].decode("ascii", "replace")
     body = decompress_intact(chunk[40 + name_length :], compression)
     if len(body) == uncompressed_size and checksum and crc32(body) != checksum:
-        losses.append(f"a chunk of {len(body)} bytes fails its checksum and was left out")
+        warnings.append(f"a chunk of {len(body)} bytes fails its checksum and was left out")
         return
     if len(body) < uncompressed_size:
-        losses.append(f"{uncompressed_size - len(body)} of {uncompressed_size} bytes of a chunk are lost")
+        warnings.append(f"{uncompressed_size - len(body)} of {uncompressed_size} bytes of a chunk are lost")
     position = 0
     while position + 9 <= len(body):
         opcode, length = struct.unpack_from("<BQ", body, position)

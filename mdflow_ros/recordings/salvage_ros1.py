@@ -20,39 +20,39 @@ MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE, CHUNK, CONNECTION = 2, 5, 7
 
 
-def salvage_ros1(path: Path, losses: list[str]) -> Iterator[RawMessage]:
-    """Yield the messages in file order; ``losses`` gets a note on each stretch that could not be read."""
+def salvage_ros1(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
+    """Yield the messages in file order; ``warnings`` gets a note on each stretch that could not be read."""
     connections: dict[int, tuple[str, str]] = {}
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            losses.append("it does not begin like a ROS 1 bag")
+            warnings.append("it does not begin like a ROS 1 bag")
             return
-        for header, data in _records(file, losses):
+        for header, data in _records(file, warnings):
             if header.get("op") != bytes([CHUNK]):
                 continue
             body = decompress_intact(data, header.get("compression", b"").decode("ascii", "replace"))
             size = _number(header, "size")
             if len(body) < size:
-                losses.append(f"{size - len(body)} of {size} bytes of a chunk are lost")
+                warnings.append(f"{size - len(body)} of {size} bytes of a chunk are lost")
             for inner_header, inner in _records(BytesIO(body), []):
                 message = _interpret(inner_header, inner, connections)
                 if message is not None:
                     yield message
 
 
-def _records(file: BinaryIO, losses: list[str]) -> Iterator[tuple[dict[str, bytes], bytes]]:
+def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[dict[str, bytes], bytes]]:
     """Yield (header fields, data) of each record; the data of the last one may be cut off."""
     while len(head := file.read(4)) == 4:
         position = file.tell() - 4
         header = _header(file.read(struct.unpack("<I", head)[0]))
         length = file.read(4)
         if "op" not in header or len(length) < 4:
-            losses.append(f"nothing makes sense after byte {position}")
+            warnings.append(f"nothing makes sense after byte {position}")
             return
         (size,) = struct.unpack("<I", length)
         data = file.read(size)
         if len(data) < size:
-            losses.append(f"cut off after byte {position}, in a record of {size} bytes")
+            warnings.append(f"cut off after byte {position}, in a record of {size} bytes")
             if header["op"] != bytes([CHUNK]):
                 return
         yield header, data

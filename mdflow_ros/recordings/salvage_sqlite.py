@@ -31,8 +31,8 @@ def unfinished_companions(path: Path) -> list[Path]:
     return [companion for companion in companions if companion.is_file() and companion.stat().st_size]
 
 
-def salvage_sqlite(path: Path, losses: list[str]) -> Iterator[RawMessage]:
-    """Yield the messages in the order of recording; ``losses`` gets a note on what could not be read."""
+def salvage_sqlite(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
+    """Yield the messages in the order of recording; ``warnings`` gets a note on what could not be read."""
     with tempfile.TemporaryDirectory() as folder:
         companions = unfinished_companions(path)
         if companions:
@@ -44,17 +44,17 @@ def salvage_sqlite(path: Path, losses: list[str]) -> Iterator[RawMessage]:
                 with closing(sqlite3.connect(path)) as database:
                     database.execute("PRAGMA journal_mode=DELETE").fetchall()
             except sqlite3.DatabaseError as error:
-                losses.append(f"its journal could not be applied ({error})")
+                warnings.append(f"its journal could not be applied ({error})")
         if path.stat().st_size < 512:
-            losses.append("nothing is left of it")
+            warnings.append("nothing is left of it")
             return
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
-            yield from _messages(pages, losses)
+            yield from _messages(pages, warnings)
 
 
-def _messages(pages: mmap.mmap, losses: list[str]) -> Iterator[RawMessage]:
+def _messages(pages: mmap.mmap, warnings: list[str]) -> Iterator[RawMessage]:
     if pages[: len(MAGIC)] != MAGIC:
-        losses.append("it does not begin like a SQLite file")
+        warnings.append("it does not begin like a SQLite file")
         return
     topics: dict[int, tuple[str, str]] = {}
     cut_off = 0
@@ -67,7 +67,7 @@ def _messages(pages: mmap.mmap, losses: list[str]) -> Iterator[RawMessage]:
             case [_, int(topic), int(time), bytes(data)] if topic in topics:
                 yield RawMessage(*topics[topic], time, data)
     if cut_off:
-        losses.append(f"{cut_off} rows are cut off or damaged")
+        warnings.append(f"{cut_off} rows are cut off or damaged")
 
 
 def _rows(pages: mmap.mmap) -> Iterator[tuple[int, list[Value] | None]]:

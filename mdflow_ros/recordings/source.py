@@ -36,13 +36,13 @@ class Source:
             return [file for path in self.paths for file in ImageFrames(path).files]
         return list(self.paths)
 
-    def frames(self, losses: list[str]) -> Iterator[tuple[str, Frame]]:
+    def frames(self, warnings: list[str]) -> Iterator[tuple[str, Frame]]:
         """Yield (stream, frame): the stream is a bag's topic, or the path of a video or folder.
 
-        ``losses`` gets a line for everything that is missing, damaged, or odd.
+        ``warnings`` gets a line for everything that is missing, damaged, or odd.
         """
         if self.kind == "bag":
-            bag = BagFrames(self.paths, self.topic, losses)
+            bag = BagFrames(self.paths, self.topic, warnings)
             yield from ((bag.topic, frame) for frame in bag)
             return
         for path in self.paths:

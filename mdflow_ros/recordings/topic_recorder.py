@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribe to camera topics as their publishers offer them, and hand the serialised messages on."""
+"""Subscribe to camera topics as their publishers offer them, and hand the serialized messages on."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write a rosbag2 bag in parts, such that neither a kill nor a full disk costs more than the last second.
 
-rosbags writes the parts, also where rosbag2_py is installed: one way that works everywhere, and recording serialised
+rosbags writes the parts, also where rosbag2_py is installed: one way that works everywhere, and recording serialized
 messages takes no more than appending them to a file.
 """
 
@@ -73,7 +73,7 @@ class BagWriter:
         self._topics[topic] = (type_name, offered_qos)
 
     def write(self, topic: str, time: int, data: bytes) -> None:
-        """Append a serialised message of an announced topic, received at ``time`` in ns.
+        """Append a serialized message of an announced topic, received at ``time`` in ns.
 
         Raises:
             OSError: the disk is full or gone.

@@ -103,7 +103,7 @@ def test_a_graph_that_samples_otherwise_is_refused(attributes, complaint):
         build_serialized_engine(for_target("SM86"), with_grid_sample(graph(), **attributes), b"")
 
 
-def test_a_graph_of_opset_20_is_never_sampled_by_nearest_neighbour():
+def test_a_graph_of_opset_20_is_never_sampled_by_nearest_neighbor():
     """Parsers of TensorRT-RTX up to 1.5 take opset 20's ``linear`` for nearest; then the check must refuse it."""
     parsed = parse(onnx.version_converter.convert_version(graph(), 20))
     layers = [parsed.network.get_layer(index) for index in range(parsed.network.num_layers)]

@@ -10,7 +10,7 @@ from mdflow_ros.core.image_decoding import (
     decode_image,
 )
 
-# One pixel each of red, green, blue and grey, twice over so that both sides are even.
+# One pixel each of red, green, blue and gray, twice over so that both sides are even.
 RGB = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [128, 128, 128]]], np.uint8)
 
 
@@ -33,13 +33,13 @@ def padded(rows: np.ndarray, padding: int) -> tuple[bytes, int]:
         ("bgra8", np.dstack((RGB[..., ::-1], np.full((2, 2), 9, np.uint8)))),
     ],
 )
-def test_colour_channels_and_row_padding(encoding: str, pixels: np.ndarray, padding: int) -> None:
+def test_color_channels_and_row_padding(encoding: str, pixels: np.ndarray, padding: int) -> None:
     data, step = padded(np.ascontiguousarray(pixels), padding)
     np.testing.assert_array_equal(decode_image(encoding, 2, 2, step, False, data), RGB)
 
 
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
-def test_grey(encoding: str) -> None:
+def test_gray(encoding: str) -> None:
     data, step = padded(np.array([[1, 2, 3], [4, 5, 6]], np.uint8), 2)
     np.testing.assert_array_equal(decode_image(encoding, 2, 3, step, False, data)[..., 1], [[1, 2, 3], [4, 5, 6]])
 
@@ -57,8 +57,8 @@ def test_sixteen_bits_in_either_byte_order(encoding: str, big: bool) -> None:
 )
 @pytest.mark.parametrize("bits", [8, 16])
 def test_bayer_patterns_start_at_the_named_pixel(encoding: str, pattern: str, bits: int) -> None:
-    colour = {"r": 200, "g": 100, "b": 50}
-    tile = np.array([colour[c] for c in pattern], np.uint8).reshape(2, 2)
+    color = {"r": 200, "g": 100, "b": 50}
+    tile = np.array([color[c] for c in pattern], np.uint8).reshape(2, 2)
     mosaic = np.tile(tile, (4, 4))
     data = mosaic if bits == 8 else mosaic.astype("<u2") << 8
     decoded = decode_image(f"bayer_{encoding}{bits}", 8, 8, 8 * bits // 8, False, data.tobytes())

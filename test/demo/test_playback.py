@@ -22,20 +22,20 @@ def write_image(path: Path, red: int) -> None:
 def test_folder_of_stamps(tmp_path):
     for stamp, red in ((1_684_437_740_000_000_000, 10), (1_684_437_740_250_000_000, 20)):
         write_image(tmp_path / f"{stamp}.png", red)
-    losses: list[str] = []
-    frames = list(read_frames(str(tmp_path), losses))
+    warnings: list[str] = []
+    frames = list(read_frames(str(tmp_path), warnings))
     assert [frame.rgb[0, 0].tolist() for frame in frames] == [[10, 0, 0], [20, 0, 0]]
     assert frames[1].stamp - frames[0].stamp == 250_000_000
-    assert losses == []
+    assert warnings == []
 
 
 def test_a_damaged_frame_is_left_out_and_told(tmp_path):
     for index in range(3):
         write_image(tmp_path / f"{index}.png", index)
     (tmp_path / "1.png").write_bytes(b"damaged")
-    losses: list[str] = []
-    assert [frame.rgb[0, 0, 0] for frame in read_frames(str(tmp_path), losses)] == [0, 2]
-    assert len(losses) == 1 and "left out" in losses[0]
+    warnings: list[str] = []
+    assert [frame.rgb[0, 0, 0] for frame in read_frames(str(tmp_path), warnings)] == [0, 2]
+    assert len(warnings) == 1 and "left out" in warnings[0]
 
 
 def test_part_of_a_split_bag_with_compressed_messages():

@@ -79,7 +79,7 @@ def size_of(folder):
 
 
 def read(folder):
-    """{topic: [serialised message]} as any reader finds them."""
+    """{topic: [serialized message]} as any reader finds them."""
     messages = defaultdict(list)
     with AnyReader([folder]) as reader:
         for connection, _, data in reader.messages():
@@ -131,7 +131,7 @@ def test_records_every_byte_with_camera_info_and_splits(camera, tmp_path):
 
     summary = prepare_pairs([str(bag)], tmp_path / "cache", FrameSettings()).summary
     assert summary.verdicts["kept"] == len(messages[RAW])
-    assert summary.losses == []
+    assert summary.warnings == []
 
 
 @pytest.mark.parametrize("storage, stop", [("sqlite3", signal.SIGINT), ("mcap", signal.SIGTERM)])
@@ -162,7 +162,7 @@ def test_kill_9_costs_the_last_second(camera, tmp_path, storage):
     summary = prepare_pairs([str(bag)], tmp_path / "cache", FrameSettings()).summary
     assert len(complete[0]) * (summary.verdicts["kept"] + 75) > written  # a second, and how late it may come here
     assert summary.verdicts["kept"] > len(complete)
-    assert "never closed" in summary.losses[0]
+    assert "never closed" in summary.warnings[0]
     assert repair_bag.main([str(bag), "--out", str(tmp_path / "repaired")]) == 0
     assert len(read(tmp_path / "repaired")[RAW]) == summary.verdicts["kept"]
 

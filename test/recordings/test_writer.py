@@ -12,7 +12,7 @@ from mdflow_ros.recordings.writer import STORAGES, BagWriter
 TOPIC, IMAGE = "/camera/image_raw", "sensor_msgs/msg/Image"
 
 
-def serialised(count):
+def serialized(count):
     store = get_typestore(Stores.LATEST)
     messages = zip(regular_stamps(count), panning_images(count), strict=True)
     return [bytes(store.serialize_cdr(image_message(store, stamp, image), IMAGE)) for stamp, image in messages]
@@ -30,7 +30,7 @@ def read(folder):
 
 @pytest.mark.parametrize("storage", STORAGES)
 def test_reads_back_byte_for_byte_in_parts(tmp_path, storage):
-    messages = serialised(20)
+    messages = serialized(20)
     writer = BagWriter(tmp_path / "drive", storage, part_size=6 * len(messages[0]))
     writer.add_topic(TOPIC, IMAGE)
     writer.add_topic("/idle", IMAGE)
@@ -46,14 +46,14 @@ def test_reads_back_byte_for_byte_in_parts(tmp_path, storage):
 
 @pytest.mark.parametrize("storage", STORAGES)
 def test_what_was_flushed_survives(tmp_path, storage):
-    messages = serialised(8)
+    messages = serialized(8)
     writer = BagWriter(tmp_path / "drive", storage, part_size=5 * len(messages[0]))
     writer.add_topic(TOPIC, IMAGE)
     write(writer, messages)
     writer.flush()
     assert len(read(tmp_path / "drive")) == 5  # the finished part
-    losses = []
-    frames = parse_source(str(tmp_path / "drive")).frames(losses)
+    warnings = []
+    frames = parse_source(str(tmp_path / "drive")).frames(warnings)
     assert [frame.stamp for _, frame in frames] == regular_stamps(8)
     writer.close()
     assert len(read(tmp_path / "drive")) == 8
@@ -75,7 +75,7 @@ def test_never_overwrites(tmp_path):
 def test_a_full_disk_is_an_error_of_the_disk(tmp_path):
     writer = BagWriter(tmp_path / "drive", "sqlite3")
     writer.add_topic(TOPIC, IMAGE)
-    messages = serialised(30)
+    messages = serialized(30)
     write(writer, messages[:1])
     writer._writer.storage.conn.execute("PRAGMA max_page_count=100")
     with pytest.raises(OSError, match="full"):

@@ -4,7 +4,7 @@
 
     python camera_process.py LOG
 
-Each line of LOG is ``topic<TAB>hexadecimal of the serialised message``.
+Each line of LOG is ``topic<TAB>hexadecimal of the serialized message``.
 """
 
 import itertools

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Emulate half precision where there is no hardware for it.
 
-ONNX Runtime's CPU runs a half precision graph in single precision and drops the roundings between neighbouring nodes,
+ONNX Runtime's CPU runs a half precision graph in single precision and drops the roundings between neighboring nodes,
 so what it gives says little about a GPU. Here every result that is half in the graph is rounded to half, and stays so.
 """
 

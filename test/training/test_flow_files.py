@@ -108,14 +108,14 @@ def test_a_missing_file_is_named(tmp_path, read):
         read(tmp_path / "missing.png")
 
 
-def test_images_are_rgb_and_grey_ones_get_three_channels(tmp_path):
+def test_images_are_rgb_and_gray_ones_get_three_channels(tmp_path):
     red = np.zeros((2, 3, 3), np.uint8)
     red[..., 0] = 200
     for name in ("red.png", "red.ppm"):
         write_image(tmp_path / name, red)
         np.testing.assert_array_equal(read_image(tmp_path / name), red)
-    write_image(tmp_path / "grey.png", np.full((2, 3), 7, np.uint8))
-    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.full((2, 3, 3), 7))
+    write_image(tmp_path / "gray.png", np.full((2, 3), 7, np.uint8))
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.png"), np.full((2, 3, 3), 7))
 
 
 def test_a_truncated_image_is_refused(tmp_path):

@@ -55,7 +55,7 @@ def read_image(path: Path) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an ``(H, W, 3)`` RGB or ``(H, W)`` grey uint8 image in the format that the name asks for."""
+    """Write an ``(H, W, 3)`` RGB or ``(H, W)`` gray uint8 image in the format that the name asks for."""
     _encode(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image)
 
 
@@ -136,7 +136,7 @@ def write_kitti_flow(path: Path, flow: Flow) -> None:
 
 
 def read_pfm(path: Path) -> Flow:
-    """Read a flow from the first two channels of a colour PFM, whose rows go from the bottom to the top."""
+    """Read a flow from the first two channels of a color PFM, whose rows go from the bottom to the top."""
     header, _, content = path.read_bytes().partition(b"\n")
     size, _, content = content.partition(b"\n")
     scale, _, content = content.partition(b"\n")
@@ -157,7 +157,7 @@ def read_pfm(path: Path) -> Flow:
 
 
 def write_pfm(path: Path, flow: Flow) -> None:
-    """Write a flow as the first two channels of a colour PFM; the third is zero."""
+    """Write a flow as the first two channels of a color PFM; the third is zero."""
     height, width = flow.shape[:2]
     channels = np.dstack((flow, np.zeros((height, width), np.float32)))[::-1]
     _write(path, f"PF\n{width} {height}\n-1.0\n".encode() + channels.astype("<f4").tobytes())

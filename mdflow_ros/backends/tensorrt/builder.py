@@ -35,7 +35,7 @@ def build_serialized_engine(trt: ModuleType, model: onnx.ModelProto, timing_cach
         timing_cache: kernel timings of an earlier build; without any, or with another GPU's, the build is slower.
 
     Returns:
-        The serialised engine, and the timings to hand to the next build.
+        The serialized engine, and the timings to hand to the next build.
 
     Raises:
         BackendError: TensorRT refuses the graph or cannot build it, or reads something else into it than ONNX says.
@@ -65,7 +65,7 @@ def build_serialized_engine(trt: ModuleType, model: onnx.ModelProto, timing_cach
 def check_grid_samples(trt: ModuleType, network: Any, expected: int) -> None:
     """Raise BackendError unless the network samples as our graph asks: bilinear, zeros outside, corners aligned.
 
-    Some parsers read ONNX's ``linear`` of opset 20 as nearest neighbour and say nothing (NVIDIA/TensorRT issue 4646).
+    Some parsers read ONNX's ``linear`` of opset 20 as nearest neighbor and say nothing (NVIDIA/TensorRT issue 4646).
 
     Args:
         trt: the TensorRT module.

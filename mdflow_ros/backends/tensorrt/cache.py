@@ -52,11 +52,11 @@ class EngineKey:
 
 @dataclass(frozen=True)
 class EngineRecord:
-    """The first line of an engine file, as JSON; the serialised engine follows.
+    """The first line of an engine file, as JSON; the serialized engine follows.
 
     Attributes:
         key: what the engine was built from and for.
-        engine_sha256: of the serialised engine.
+        engine_sha256: of the serialized engine.
         build_seconds: how long the build took.
     """
 

@@ -30,7 +30,7 @@ def find_or_build_engine(
     force: bool = False,
     may_build: bool = True,
 ) -> tuple[bytes, Path | None]:
-    """Return a serialised engine, from the cache if one fits, and where it lies, ``None`` if it cannot be kept.
+    """Return a serialized engine, from the cache if one fits, and where it lies, ``None`` if it cannot be kept.
 
     A new engine is compared with ONNX Runtime before it is kept.
 

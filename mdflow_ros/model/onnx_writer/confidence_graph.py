@@ -3,7 +3,7 @@
 """MDFlow's confidence of a flow, as ONNX nodes.
 
 ``confidence = visibility * exp(-d / TAU)``: a match is trusted where flow forward and backward agree and where the two
-neighbourhoods look alike. MDFlow (Kong and Yang, TCSVT 2022) selects its reliable matches by the same two tests, but
+neighborhoods look alike. MDFlow (Kong and Yang, TCSVT 2022) selects its reliable matches by the same two tests, but
 yes or no; here both are graded, as pixels that all get the same confidence cannot be ranked. 1 means trust, 0 that the
 point is hidden or has left the image.
 
@@ -73,9 +73,9 @@ def _visibility(graph: GraphBuilder, forward: str, warped_backward: str) -> str:
 
 
 def _census_distance(graph: GraphBuilder, first: str, second: str) -> str:
-    """Return the mean soft Hamming distance (N, 1, H, W) of two luma images; the centre tap counts as zero."""
+    """Return the mean soft Hamming distance (N, 1, H, W) of two luma images; the center tap counts as zero."""
     side = 2 * CENSUS_RADIUS + 1
-    images = [(image, _neighbours_in_row(graph, image)) for image in (first, second)]
+    images = [(image, _neighbors_in_row(graph, image)) for image in (first, second)]
     total: str | None = None
     # One row of taps at a time bounds the memory to 7 images instead of 49.
     for dy in range(side):
@@ -88,17 +88,17 @@ def _census_distance(graph: GraphBuilder, first: str, second: str) -> str:
     return graph.node("Mul", total, _float(graph, 1 / side**2))
 
 
-def _neighbours_in_row(graph: GraphBuilder, image: str) -> str:
-    """Return the 7 horizontal neighbours of every pixel, (N, 7, H + 6, W), edges repeated."""
+def _neighbors_in_row(graph: GraphBuilder, image: str) -> str:
+    """Return the 7 horizontal neighbors of every pixel, (N, 7, H + 6, W), edges repeated."""
     pads = graph.integers(0, 0, CENSUS_RADIUS, CENSUS_RADIUS, 0, 0, CENSUS_RADIUS, CENSUS_RADIUS)
     padded = graph.node("Pad", image, pads, mode="edge")
     width = graph.dimension(image, 3)
     return graph.concatenate([_shift(graph, padded, 3, dx, width) for dx in range(2 * CENSUS_RADIUS + 1)], axis=1)
 
 
-def _census_row(graph: GraphBuilder, image: str, neighbours: str, dy: int) -> str:
+def _census_row(graph: GraphBuilder, image: str, neighbors: str, dy: int) -> str:
     """Return one row of the soft ternary census transform, (N, 7, H, W)."""
-    row = graph.node("Sub", _shift(graph, neighbours, 2, dy, graph.dimension(image, 2)), image)
+    row = graph.node("Sub", _shift(graph, neighbors, 2, dy, graph.dimension(image, 2)), image)
     norm = graph.node("Sqrt", graph.node("Add", graph.node("Mul", row, row), _float(graph, CENSUS_SOFTNESS)))
     return graph.node("Div", row, norm)
 

@@ -232,8 +232,8 @@ class _Network:
             TILE,
         )
         for axis in (2, 4):
-            neighbours = [graph.slice(windows, [axis], [0], [-1]), graph.slice(windows, [axis], [1], [LAST])]
-            windows = graph.concatenate(neighbours, axis=axis + 1)
+            neighbors = [graph.slice(windows, [axis], [0], [-1]), graph.slice(windows, [axis], [1], [LAST])]
+            windows = graph.concatenate(neighbors, axis=axis + 1)
         windows = graph.reshape(
             graph.transpose(windows, 0, 2, 4, 1, 3, 5), 0, tiles_down, tiles_right, channels, 4 * TILE * TILE
         )

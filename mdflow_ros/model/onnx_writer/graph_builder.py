@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
-"""16 is the first with GridSample; from 20 on some TensorRT parsers turn it into nearest neighbour silently."""
+"""16 is the first with GridSample; from 20 on some TensorRT parsers turn it into nearest neighbor silently."""
 
 FLOAT = TensorProto.FLOAT
 INT64 = TensorProto.INT64

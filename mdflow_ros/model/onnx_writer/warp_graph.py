@@ -25,7 +25,7 @@ def warp(graph: GraphBuilder, image: str, flow: str) -> str:
 
 
 def _positions(graph: GraphBuilder, flow: str, axis: int) -> tuple[str, str]:
-    """Return one pixel in normalised coordinates, and each pixel's normalised position along ``axis``."""
+    """Return one pixel in normalized coordinates, and each pixel's normalized position along ``axis``."""
     length = graph.dimension(flow, axis)
     intervals = graph.node("Max", graph.node("Sub", length, graph.integers(1)), graph.integers(1))
     step = graph.node("Div", graph.constant(np.array([2], np.float32)), graph.cast(intervals, np.float32))

@@ -14,7 +14,7 @@ from mdflow_training.adaptation import teacher_to_student as stage_teacher_to_st
 from mdflow_training.adaptation import unsupervised as stage_unsupervised
 from mdflow_training.adaptation.label_cache import LabelCache
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
-from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeller
+from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeler
 from mdflow_training.adaptation.unsupervised import UnsupervisedObjective, ramp
 from mdflow_training.augmentation.augmentor import augmentation_of
 from mdflow_training.engine.batches import Batch
@@ -67,8 +67,8 @@ def has_no_gradient_at_all(network: FlowNetwork) -> bool:
 
 def labels_of(network: FlowNetwork, folder: Path, selection: SelectionSettings | None = None) -> LabelCache:
     freeze(network)
-    labeller = matches_labeller(network, selection or SelectionSettings(rule="all"), "forward_backward", CENSUS)
-    return LabelCache(labeller, folder, 1e9, SIZE[0] * SIZE[1])
+    labeler = matches_labeler(network, selection or SelectionSettings(rule="all"), "forward_backward", CENSUS)
+    return LabelCache(labeler, folder, 1e9, SIZE[0] * SIZE[1])
 
 
 class Spy:

@@ -33,7 +33,7 @@ def smooth_pair() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def match_error(images: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-    """Mean colour difference to the match, by direction, where the match is in view."""
+    """Mean color difference to the match, by direction, where the match is in view."""
     target = swap_directions(images)
     in_view = warp(torch.ones_like(images[:, :1]), flow) > 0.999
     difference = (warp(target, flow, "border") - images).abs().mean(dim=1, keepdim=True)

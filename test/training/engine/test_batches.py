@@ -100,12 +100,12 @@ def batch_of(*indices: int) -> Batch:
 
 
 def test_labels_are_computed_once_and_survive_a_restart(tmp_path: Path):
-    labeller = CountingLabeller()
-    cache = LabelCache(labeller, tmp_path / "labels", 1e6, 16 * 20)
+    labeler = CountingLabeller()
+    cache = LabelCache(labeler, tmp_path / "labels", 1e6, 16 * 20)
     fresh = cache(batch_of(3, 9))
-    assert labeller.calls == 2
-    again = LabelCache(labeller, tmp_path / "labels", 1e6, 16 * 20)(batch_of(9, 3))
-    assert labeller.calls == 2
+    assert labeler.calls == 2
+    again = LabelCache(labeler, tmp_path / "labels", 1e6, 16 * 20)(batch_of(9, 3))
+    assert labeler.calls == 2
     for one, other in ((fresh.flow, again.flow), (fresh.mask, again.mask)):
         assert torch.equal(one[[0, 2]], other[[1, 3]]) and torch.equal(one[[1, 3]], other[[0, 2]])
     assert torch.equal(fresh.visible, torch.tensor([0.75, 0.75]))
@@ -118,12 +118,12 @@ def test_labels_are_computed_once_and_survive_a_restart(tmp_path: Path):
 
 
 def test_the_cache_keeps_its_budget_and_labels_stay_the_same_without_it(tmp_path: Path):
-    labeller = CountingLabeller()
-    bounded = LabelCache(labeller, tmp_path / "bounded", 4e3, 16 * 20)
+    labeler = CountingLabeller()
+    bounded = LabelCache(labeler, tmp_path / "bounded", 4e3, 16 * 20)
     assert 0 < bounded.capacity < 20
     everything = batch_of(*range(20))
     without = bounded(everything)
     used = sum(path.stat().st_size for path in (tmp_path / "bounded").iterdir())
-    assert 0 < used <= 4e3 and labeller.calls == 20
+    assert 0 < used <= 4e3 and labeler.calls == 20
     with_files = bounded(everything)
-    assert 20 < labeller.calls < 40 and torch.equal(without.flow, with_files.flow)
+    assert 20 < labeler.calls < 40 and torch.equal(without.flow, with_files.flow)

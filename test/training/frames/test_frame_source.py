@@ -30,9 +30,9 @@ from mdflow_training.frames.preparation import NotEnoughFrames, prepare_pairs
 from mdflow_training.settings.frames import FrameSettings
 
 
-def read(name, losses=None):
+def read(name, warnings=None):
     """All frames of a source: [(stamp, image)]."""
-    frames = parse_source(str(name)).frames([] if losses is None else losses)
+    frames = parse_source(str(name)).frames([] if warnings is None else warnings)
     return [(frame.stamp, frame.decode()) for _, frame in frames]
 
 
@@ -61,10 +61,10 @@ ROS2_KINDS.remove((StoragePlugin.SQLITE3, CompressionMode.STORAGE))  # SQLite ha
 def test_reads_every_kind_of_ros2_bag(tmp_path, storage, compression):
     images = panning_images(5)
     bag = write_ros2(tmp_path / "bag", images, storage=storage, compression=compression)
-    losses = []
-    assert_same(read(bag, losses), images, regular_stamps(5))
-    assert_same(read(f"bag:{bag}#/camera/image_raw", losses), images, regular_stamps(5))
-    assert losses == []
+    warnings = []
+    assert_same(read(bag, warnings), images, regular_stamps(5))
+    assert_same(read(f"bag:{bag}#/camera/image_raw", warnings), images, regular_stamps(5))
+    assert warnings == []
 
 
 @pytest.mark.parametrize("compression", [None, *Ros1Writer.CompressionFormat])
@@ -107,11 +107,11 @@ def test_reads_split_bags_in_order(tmp_path):
     (bag / "metadata.yaml").write_text(
         "rosbag2_bagfile_information:\n  relative_file_paths: [drive_1.mcap, drive_0.mcap, drive_99.mcap]\n"
     )
-    losses = []
-    stamps = [stamp for stamp, _ in read(bag, losses)]
+    warnings = []
+    stamps = [stamp for stamp, _ in read(bag, warnings)]
     assert stamps[:4] == [*regular_stamps(4)[2:], *regular_stamps(2)]  # metadata.yaml decides ...
     assert len(stamps) == 22  # ... and what it does not know follows
-    assert ["drive_99.mcap" in loss for loss in losses] == [True]
+    assert ["drive_99.mcap" in warning for warning in warnings] == [True]
 
 
 def test_several_bags_are_put_in_order_of_time_and_chained(tmp_path):
@@ -136,12 +136,12 @@ def test_truncated_bags_give_what_is_left(tmp_path, kind, share):
     content = file.read_bytes()
     damaged = tmp_path / f"damaged.{kind}"
     damaged.write_bytes(content[: int(share * len(content))])
-    losses = []
-    frames = read(damaged, losses)
+    warnings = []
+    frames = read(damaged, warnings)
     assert (share - 0.05) * 60 <= len(frames) <= 60
     assert_same(frames, images[: len(frames)], regular_stamps(len(frames)))
-    assert len(losses) == 1
-    assert f"{len(frames)} messages" in losses[0]
+    assert len(warnings) == 1
+    assert f"{len(frames)} messages" in warnings[0]
 
 
 @pytest.mark.parametrize("kind", ["mcap", "bag"])
@@ -155,11 +155,11 @@ def test_a_damaged_chunk_costs_no_more_than_itself(tmp_path, kind):
     middle = len(content) // 2
     content[middle : middle + 1000] = bytes(1000)
     file.write_bytes(content)
-    losses = []
-    frames = read(file, losses)
+    warnings = []
+    frames = read(file, warnings)
     assert 60 < len(frames) < 120  # a chunk holds 29
     assert frames[-1][0] == regular_stamps(120)[-1]
-    assert len(losses) == 1
+    assert len(warnings) == 1
 
 
 def test_a_damaged_message_is_counted(tmp_path):
@@ -170,7 +170,7 @@ def test_a_damaged_message_is_counted(tmp_path):
     file.write_bytes(content[:begin] + b"\x00" * 8 + content[begin + 8 :])
     prepared = prepare(tmp_path, bag)
     assert prepared.summary.verdicts == {"undecodable": 1, "kept": 11}
-    assert any("no picture" in loss for loss in prepared.summary.losses)
+    assert any("no picture" in loss for loss in prepared.summary.warnings)
 
 
 @pytest.mark.parametrize("journal", ["WAL", "DELETE"])
@@ -189,17 +189,17 @@ def test_sqlite_of_a_killed_recording(tmp_path, journal):
     shutil.copytree(bag, killed)
     database.close()
     before = {path: path.read_bytes() for path in killed.iterdir()}
-    losses = []
-    assert len(read(killed, losses)) == (8 if journal == "WAL" else 10)
-    assert "killed" in losses[0]
+    warnings = []
+    assert len(read(killed, warnings)) == (8 if journal == "WAL" else 10)
+    assert "killed" in warnings[0]
     assert {path: path.read_bytes() for path in killed.iterdir()} == before
 
 
 def test_headers_without_stamp_fall_back_to_the_time_of_recording(tmp_path):
-    losses = []
-    frames = read(write_ros2(tmp_path / "bag", panning_images(3), [0, 0, 0]), losses)
+    warnings = []
+    frames = read(write_ros2(tmp_path / "bag", panning_images(3), [0, 0, 0]), warnings)
     assert [stamp for stamp, _ in frames] == regular_stamps(3)
-    assert "no time stamp" in losses[0]
+    assert "no time stamp" in warnings[0]
 
 
 def test_the_real_robots_bag():
@@ -313,7 +313,7 @@ def test_compressed_images_that_are_not():
 # ---------------------------------------------------------------- cutting
 
 
-def test_pairs_are_neighbours_and_the_held_out_part_is_the_last(tmp_path):
+def test_pairs_are_neighbors_and_the_held_out_part_is_the_last(tmp_path):
     images = panning_images(20)
     prepared = prepare(tmp_path, write_ros2(tmp_path / "bag", images), held_out_share=0.25, strides=[1, 3])
     stamps = np.array(regular_stamps(20))

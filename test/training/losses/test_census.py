@@ -91,7 +91,7 @@ def test_masked_mean_weighs_samples_alike():
 
 
 @pytest.mark.parametrize(("order", "free"), [(1, "constant"), (2, "linear")])
-def test_smoothness_is_free_for_the_flow_it_favours(order: int, free: str):
+def test_smoothness_is_free_for_the_flow_it_favors(order: int, free: str):
     image = torch.full((1, 3, 32, 32), 0.5)
     ramp = torch.linspace(0, 8, 32).view(1, 1, 1, 32).expand(1, 2, 32, 32)
     flow = ramp if free == "linear" else torch.ones(1, 2, 32, 32)

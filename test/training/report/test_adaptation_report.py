@@ -219,7 +219,7 @@ def test_adaptation_ends_with_report_and_full_card(tmp_path: Path, capsys: pytes
     assert card.sha256 == report["models"]["after"]["sha256"] != report["models"]["before"]["sha256"]
     assert card.metrics["verdict"] == report["verdict"] and card.metrics["held_out"] == report["means"]
     assert card.training["recordings"] == report["recordings"] and card.training["settings"] == report["settings"]
-    assert card.licence == load_card(BUNDLED_MODEL).licence
+    assert card.license == load_card(BUNDLED_MODEL).license
 
     page = Page()
     page.feed((out / "report.html").read_text())

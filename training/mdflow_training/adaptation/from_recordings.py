@@ -34,7 +34,7 @@ def load_teacher(model: Path) -> State:
     weights, card = load_weights(model)
     if not card.cost_volume_normalization or card.preprocessing is not Preprocessing.RGB_SCALAR_MEAN:
         raise ModelError(
-            f"{model} was trained without cost-volume normalisation or for other images; adapt the bundled model, or "
+            f"{model} was trained without cost-volume normalization or for other images; adapt the bundled model, or "
             "one that was adapted from it"
         )
     return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}

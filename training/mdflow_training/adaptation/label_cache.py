@@ -32,25 +32,25 @@ class Labels(NamedTuple):
     """``(N,)``: share of the pixels that are visible in the other frame."""
 
 
-Labeller = Callable[[Tensor, Tensor], Labels]
+Labeler = Callable[[Tensor, Tensor], Labels]
 """Labels one pair from its frames (1, 3, H, W)."""
 
 
 class LabelCache:
-    """A labeller that remembers.
+    """A labeler that remembers.
 
-    Pairs are labelled one at a time, so that a label does not depend on the batch in which it is first needed. What
+    Pairs are labeled one at a time, so that a label does not depend on the batch in which it is first needed. What
     does not fit into the budget is computed, and rounded, again each time.
 
     Args:
-        labeller: computes the labels of one pair.
-        folder: where files go; must not hold labels of another labeller.
+        labeler: computes the labels of one pair.
+        folder: where files go; must not hold labels of another labeler.
         budget: bytes of disk space.
         pixels: height times width of training, to foresee the size of a label.
     """
 
-    def __init__(self, labeller: Labeller, folder: Path, budget: float, pixels: int) -> None:
-        self.labeller, self.folder = labeller, folder
+    def __init__(self, labeler: Labeler, folder: Path, budget: float, pixels: int) -> None:
+        self.labeler, self.folder = labeler, folder
         self.capacity = int(budget / (pixels * (2 * 2 * 2 + 2 / 8) + 1024))
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -69,7 +69,7 @@ class LabelCache:
         path = self.folder / f"{index:08d}.npz"
         if path.exists():
             return _load(path, first.device)
-        label = self.labeller(first[None], second[None])
+        label = self.labeler(first[None], second[None])
         label = label._replace(flow=label.flow.clamp(-LONGEST, LONGEST).half().float(), mask=label.mask.round())
         if index < self.capacity:
             _save(path, label)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mdflow_training.adaptation.label_cache import LabelCache
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
-from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeller
+from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeler
 from mdflow_training.adaptation.unsupervised import UnsupervisedObjective
 from mdflow_training.engine.batches import FramePairs, training_size
 from mdflow_training.engine.checkpoint import save_state
@@ -74,7 +74,7 @@ def adapt(
     uninterrupted run has.
 
     Args:
-        teacher_state: weights of a FastFlowNet with cost-volume normalisation, by official names.
+        teacher_state: weights of a FastFlowNet with cost-volume normalization, by official names.
         training_pairs: what to learn from.
         validation_pairs: held out: only the label-free check sees them.
         config: all settings.
@@ -110,7 +110,7 @@ class _Adaptation:
         self.result = AdaptationResult(state, "initial", {"initial": state}, size=run.size)
         noise = measure_noise(run.pairs, run.size) if run.config.census_noise == "auto" else run.config.census_noise
         self.census = Census.for_noise(noise)
-        self.result.notes.append(f"camera noise: {noise:.1f} grey levels; {self.census}")
+        self.result.notes.append(f"camera noise: {noise:.1f} gray levels; {self.census}")
 
     def run_all(self) -> AdaptationResult:
         """Run stage 1, then rounds of stages 2 and 3 while they help, then the control."""
@@ -210,7 +210,7 @@ class _Adaptation:
         improved = score.error < best if validation.gate else kept
         verdict = "is kept" if kept else f"is not kept: {self.result.chosen} stays"
         if kept and not improved:
-            verdict += ": so small a difference may be in favour of the other (validation.teacher_tolerance)"
+            verdict += ": so small a difference may be in favor of the other (validation.teacher_tolerance)"
         self.result.notes.append(
             f"{name}: label-free error {before.error:.4f} -> {score.error:.4f}, the teacher {verdict}"
         )
@@ -231,8 +231,8 @@ class _Adaptation:
     def _labels(self, name: str, network: FlowNetwork) -> LabelCache:
         settings, budget = self.config.stage2, self.config.execution.label_cache_gigabytes * 1e9
         freeze(network)
-        labeller = matches_labeller(network, settings.selection, settings.occlusion, self.census)
-        return LabelCache(labeller, self.run.folder / name / "labels", budget, self.run.size[0] * self.run.size[1])
+        labeler = matches_labeler(network, settings.selection, settings.occlusion, self.census)
+        return LabelCache(labeler, self.run.folder / name / "labels", budget, self.run.size[0] * self.run.size[1])
 
     def _discard(self, labels: LabelCache) -> None:
         if self.run.context.is_main:

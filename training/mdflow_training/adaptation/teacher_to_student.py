@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mdflow_training.adaptation.label_cache import LabelCache, Labeller, Labels
+from mdflow_training.adaptation.label_cache import LabelCache, Labeler, Labels
 from mdflow_training.adaptation.panels import draw_panel
 from mdflow_training.augmentation.augmentor import augmentation_of
 from mdflow_training.engine.batches import Batch
@@ -25,10 +25,10 @@ from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
 from mdflow_training.settings.adaptation import SelectionSettings, Stage2Settings, VisibilityMethod
 
 
-def matches_labeller(
+def matches_labeler(
     network: FlowNetwork, selection: SelectionSettings, occlusion: VisibilityMethod, census: Census
-) -> Labeller:
-    """Return a labeller: the flow of a frozen network, masked by its reliable matches."""
+) -> Labeler:
+    """Return a labeler: the flow of a frozen network, masked by its reliable matches."""
 
     @torch.no_grad()
     def label(first: Tensor, second: Tensor) -> Labels:

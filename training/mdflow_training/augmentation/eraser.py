@@ -29,7 +29,7 @@ class Eraser(NamedTuple):
     boxes: list[Box]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Paint the boxes with their frame's mean colour: stacked images ``(2N, 3, H, W)``."""
+        """Paint the boxes with their frame's mean color: stacked images ``(2N, 3, H, W)``."""
         images = images.clone()
         for frame, top, left, height, width in self.boxes:
             mean = images[frame].mean(dim=(1, 2), keepdim=True)

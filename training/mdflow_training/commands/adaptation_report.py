@@ -21,7 +21,7 @@ from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.judging.held_out_metrics import (
     truth_in,
 )
-from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, MAXIMUM_PAIRS, compare_models, write_report
+from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, MAX_PAIRS, compare_models, write_report
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--after", type=Path, required=True, help="the new model")
     parser.add_argument("--control", type=Path, help="a model to compare the new one with, too")
     parser.add_argument("--truth", type=Path, help="folder of true flows, FIRST_SECOND.flo by the stamps in ns")
-    parser.add_argument("--maximum-pairs", type=int, default=MAXIMUM_PAIRS, help="default: %(default)s")
+    parser.add_argument("--maximum-pairs", type=int, default=MAX_PAIRS, help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
     options = parser.parse_args(arguments)
     if options.maximum_pairs < 1:

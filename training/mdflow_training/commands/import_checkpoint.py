@@ -30,8 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--half", action="store_true", help="store the parameters in half precision")
     parser.add_argument("--name", help="name of the model (default: the checkpoint's file name)")
-    parser.add_argument("--licence", default="unknown", help="licence of the weights")
-    parser.add_argument("--training-data", default="unknown", help="what the weights learnt from")
+    parser.add_argument("--license", "--licence", default="unknown", help="license of the weights")
+    parser.add_argument("--training-data", default="unknown", help="what the weights learned from")
     parser.add_argument("--metrics", type=Path, help="report of training/evaluate.py, for the card")
     options = parser.parse_args(arguments)
     try:
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
             cost_volume_normalization=options.cost_volume_normalization,
             half=options.half,
             name=options.name,
-            licence=options.licence,
+            license=options.license,
             training_data=options.training_data,
             metrics=metrics_of(options.metrics) if options.metrics else None,
         )

@@ -46,9 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
             render_world(options.out, options.frames, options.seed, options.drive)
             print(f"{options.frames} frames in {options.out / FRAMES}, their flow in {options.out / TRUTH}")
         else:
-            losses: list[str] = []
-            count = match_recording(options.out, options.match, losses)
-            print(*(f"note: {loss}" for loss in losses), sep="\n", end="\n" if losses else "")
+            warnings: list[str] = []
+            count = match_recording(options.out, options.match, warnings)
+            print(*(f"note: {warning}" for warning in warnings), sep="\n", end="\n" if warnings else "")
             print(f"{count} pairs with true flow in {options.out / TRUTH_OF_RECORDING}")
     except (OSError, ValueError, FrameSourceError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -18,7 +18,7 @@ from mdflow_ros.core.resizing import resize_image
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.seeds import derive_seed
-from mdflow_training.settings.adaptation import SMALLEST_SIDE, AdaptationConfig
+from mdflow_training.settings.adaptation import MIN_SIDE, AdaptationConfig
 
 Image = NDArray[np.uint8]
 
@@ -53,7 +53,7 @@ def training_size(frame: tuple[int, int], config: AdaptationConfig) -> tuple[int
     if config.image_size is not None:
         return config.image_size
     scale = min(1.0, math.sqrt(config.maximum_pixels / (frame[0] * frame[1])))
-    height, width = (max(SMALLEST_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in frame)
+    height, width = (max(MIN_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in frame)
     return height, width
 
 

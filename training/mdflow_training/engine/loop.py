@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     """What an objective makes of a batch."""
 
     loss: Tensor
-    """To be minimised: a scalar, the mean over this process's samples."""
+    """To be minimized: a scalar, the mean over this process's samples."""
     figures: dict[str, Tensor]
     """Scalars to log; ``visible``, the share of pixels that count as visible, is always among them."""
     draw: Callable[[], NDArray[np.uint8]]
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
 
 
 class Objective(Protocol):
-    """What a stage optimises."""
+    """What a stage optimizes."""
 
     def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
         """Judge ``network`` (a `FlowNetwork`, maybe wrapped) on a batch, at this share of the stage."""
@@ -117,8 +117,8 @@ def run_stage(
     Args:
         name: of the stage, unique in the run, such as ``round1/stage2``.
         network: with its initial weights, on the run's device.
-        objective: what to optimise.
-        settings: of the optimiser.
+        objective: what to optimize.
+        settings: of the optimizer.
         seed: decides the order of the pairs.
         run: what the stages have in common.
     """

@@ -25,7 +25,7 @@ def dis_flow(preset: int) -> Peer:
     search = cv2.DISOpticalFlow.create(preset)
 
     def estimate(first: Image, second: Image) -> Flow:
-        return search.calc(*_grey(first, second), None)  # type: ignore[call-overload]
+        return search.calc(*_gray(first, second), None)  # type: ignore[call-overload]
 
     return estimate
 
@@ -33,7 +33,7 @@ def dis_flow(preset: int) -> Peer:
 def farneback_flow(first: Image, second: Image) -> Flow:
     """Estimate polynomial expansion flow (Farnebäck, SCIA 2003), with the parameters of OpenCV's samples."""
     flow = cv2.calcOpticalFlowFarneback(
-        *_grey(first, second),
+        *_gray(first, second),
         None,  # type: ignore[call-overload]
         pyr_scale=0.5,
         levels=3,
@@ -56,6 +56,6 @@ def create_peers() -> dict[str, Peer]:
     }
 
 
-def _grey(first: Image, second: Image) -> tuple[Image, Image]:
-    grey = (np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) for image in (first, second))
-    return next(grey), next(grey)
+def _gray(first: Image, second: Image) -> tuple[Image, Image]:
+    gray = (np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) for image in (first, second))
+    return next(gray), next(gray)

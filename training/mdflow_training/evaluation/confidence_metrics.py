@@ -35,7 +35,7 @@ def sparsification_error(confidence: Pixels, error: Pixels) -> float:
     """Return AUSE, the area between the confidence's and the best possible sparsification curve; 0 is perfect.
 
     Both curves are divided by the largest value of the best one, the abscissa is the share removed.
-    Source: Ilg et al., ECCV 2018; percentiles and normalisation as in the evaluation of U²Flow (CVPR 2026).
+    Source: Ilg et al., ECCV 2018; percentiles and normalization as in the evaluation of U²Flow (CVPR 2026).
     """
     curve, best = sparsification_curve(-confidence, error), sparsification_curve(error, error)
     scale = (best.max() + 1e-6) * SPARSIFICATION_STEPS

@@ -14,7 +14,7 @@ from mdflow_training.flow_files import BadFile
 
 SINTEL_PASSES = ("clean", "final")
 KITTI_IMAGES = ("image_2", "colored_0", "image_0")
-"""Folders with the left images: KITTI 2015, KITTI 2012 in colour and in grey."""
+"""Folders with the left images: KITTI 2015, KITTI 2012 in color and in gray."""
 CHAIRS_SPLIT = "FlyingChairs_train_val.txt"
 """A line for each pair of FlyingChairs, ``1`` for training and ``2`` for validation."""
 

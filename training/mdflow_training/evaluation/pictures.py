@@ -20,7 +20,7 @@ CAPTION_HEIGHT = 24
 
 
 def draw_evaluation(pair: LoadedPair, estimate: Estimate) -> Image:
-    """Draw a pair: images above, flow and truth in the same colours, error and confidence below.
+    """Draw a pair: images above, flow and truth in the same colors, error and confidence below.
 
     Returns:
         ``(3 (H + 24), 2 W, 3)`` uint8 RGB.
@@ -29,12 +29,12 @@ def draw_evaluation(pair: LoadedPair, estimate: Estimate) -> Image:
     if estimate.confidence is None:
         confidence = ("no confidence", np.zeros_like(pair.first))
     else:
-        confidence = ("confidence, bright: trust", confidence_to_grey(estimate.confidence))
+        confidence = ("confidence, bright: trust", confidence_to_gray(estimate.confidence))
     error_caption = f"error, mean {np.nanmean(estimate.error):.2f} px, red: {ERROR_SCALE:.0f} px or more"
     rows = (
         (("first image", pair.first), ("second image", pair.second)),
         (
-            (f"flow, full colour: {scale:.1f} px", flow_to_color(estimate.flow, scale)),
+            (f"flow, full color: {scale:.1f} px", flow_to_color(estimate.flow, scale)),
             ("true flow, black: unknown", flow_to_color(pair.truth, scale)),
         ),
         ((error_caption, error_to_color(estimate.error)), confidence),
@@ -50,7 +50,7 @@ def error_to_color(error: NDArray[np.float32]) -> Image:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def confidence_to_grey(confidence: NDArray[np.float32]) -> Image:
+def confidence_to_gray(confidence: NDArray[np.float32]) -> Image:
     """Draw a confidence ``(H, W)`` in [0, 1], bright where it trusts."""
     return np.repeat(np.rint(255 * confidence).astype(np.uint8)[..., None], 3, axis=2)
 

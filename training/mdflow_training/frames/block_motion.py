@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Does anything move between two small grey images, or is it noise? One step of Lucas and Kanade (1981) tells."""
+"""Does anything move between two small gray images, or is it noise? One step of Lucas and Kanade (1981) tells."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def estimate_block_motion(
     texture, and too short beyond a pixel.
 
     Args:
-        before: HxW grey values.
+        before: HxW gray values.
         now: the same size.
 
     Returns:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from mdflow_ros.recordings.frame import FrameSourceError
 
-# Frames are thinned out by bursts of this many: pairs need neighbours, and all of the drive should remain.
+# Frames are thinned out by bursts of this many: pairs need neighbors, and all of the drive should remain.
 BURST = 16
 SUFFIX = ".bmp"
 THINNING = "thinning.txt"
 # Of a million bursts one is left, so it must be the first one that is too large.
-MOST_THINNING = 20
+MAX_THINNING = 20
 
 
 class FrameCache:
@@ -61,7 +61,7 @@ class FrameCache:
 
     def _thin_out(self) -> None:
         self._thinning += 1
-        if self._thinning > MOST_THINNING:
+        if self._thinning > MAX_THINNING:
             raise FrameSourceError(
                 f"the frame cache is limited to {self._limit / 1e9:.3f} GB, which is too little for "
                 f"{len(self._sizes)} frames; raise cache_gigabytes or lower longest_side"

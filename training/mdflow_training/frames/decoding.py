@@ -26,7 +26,7 @@ from mdflow_training.settings.frames import FrameSettings
 # Bytes left free on the disk of the cache.
 DISK_RESERVE = 10**9
 # Different reasons not to decode a frame that are named.
-MOST_REASONS = 3
+MAX_REASONS = 3
 
 
 def index_path(cache: Path) -> Path:
@@ -54,7 +54,7 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
         FrameSourceError: a source holds no images; the disk or the cache is full.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    losses: list[str] = []
+    warnings: list[str] = []
     index = FrameIndex(index_path(cache), resume=True)
     images = FrameCache(image_folder(cache), _cache_limit(cache, settings))
     frame_filter = FrameFilter(*(name in settings.filters for name in ("exposure", "duplicate", "static")))
@@ -63,7 +63,9 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
     undecodable: set[str] = set()
     done, shot = len(index), index.cameras[-1].shot if index.cameras else 0
 
-    frames = tqdm(_in_order_of_time(sources, losses), desc="decode", unit=" frames", disable=None if progress else True)
+    frames = tqdm(
+        _in_order_of_time(sources, warnings), desc="decode", unit=" frames", disable=None if progress else True
+    )
     for number, (stream, frame) in enumerate(frames):
         new = (stream, frame.stamp) not in seen
         seen.add((stream, frame.stamp))
@@ -76,7 +78,7 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
             image = _limit_size(frame.decode(), settings.longest_side)
         except ValueError as error:
             index.append(frame.stamp, Verdict.UNDECODABLE)
-            if len(undecodable) < MOST_REASONS:
+            if len(undecodable) < MAX_REASONS:
                 undecodable.add(f"undecodable: {error}")
             continue
         verdict = frame_filter.judge(image)
@@ -91,16 +93,16 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
             examples.add(verdict, image)
         height, width = image.shape[:2]
         index.append(frame.stamp, verdict, Camera(stream, frame.frame_id, height, width, shot), sharpness)
-    return list(dict.fromkeys([*losses, *sorted(undecodable)]))
+    return list(dict.fromkeys([*warnings, *sorted(undecodable)]))
 
 
-def _in_order_of_time(sources: Sequence[Source], losses: list[str]) -> Iterator[tuple[str, Frame]]:
+def _in_order_of_time(sources: Sequence[Source], warnings: list[str]) -> Iterator[tuple[str, Frame]]:
     """Yield (stream, frame) of all sources: bags by the stamp of their first frame, then the others as given."""
     bags = [_with_paths_in_order_of_time(source) for source in sources if source.kind == "bag"]
     if len(bags) > 1:
         bags.sort(key=_first_stamp)
     for source in [*bags, *(source for source in sources if source.kind != "bag")]:
-        yield from source.frames(losses)
+        yield from source.frames(warnings)
 
 
 def _with_paths_in_order_of_time(source: Source) -> Source:

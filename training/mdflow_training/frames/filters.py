@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which frames of a recording are worth training on.
 
-All tests look at block means (a thumbnail of 96 columns, grey, 0 to 255), in which sensor noise is averaged away but
+All tests look at block means (a thumbnail of 96 columns, gray, 0 to 255), in which sensor noise is averaged away but
 the motion of edges still shows.
 """
 
@@ -20,22 +20,22 @@ from mdflow_training.frames.block_motion import estimate_block_motion
 THUMBNAIL_WIDTH = 96
 SHARPNESS_WIDTH = 320
 
-# A frame is too dark or too bright if so large a share of it lies below or above these grey values.
+# A frame is too dark or too bright if so large a share of it lies below or above these gray values.
 DARK, BRIGHT, BADLY_EXPOSED_SHARE = 12.0, 248.0, 0.9
 # A standard deviation below this is fog, a wall at arm's length, or a lens cap.
-LEAST_CONTRAST = 1.0
+MIN_CONTRAST = 1.0
 # Re-sent frames differ by nothing, re-encoded ones by rounding.
 DUPLICATE_CHANGE = 0.25
 # A scene is static if fewer than this share of its blocks have changed by what a motion of at least so many pixels of
 # the image explains, to at least so large a part; and if it is still the same view. Measured on 640x360 frames:
-# white and grainy noise of up to 20 grey levels, JPEG of quality 50 and changes of brightness pass for static, a shift
-# by 0.25 pixels in noise of 10 grey levels does not.
-LEAST_MOVING_SHARE, LEAST_MOTION, LEAST_EXPLAINED, SAME_VIEW_CORRELATION = 0.05, 0.25, 0.15, 0.5
+# white and grainy noise of up to 20 gray levels, JPEG of quality 50 and changes of brightness pass for static, a shift
+# by 0.25 pixels in noise of 10 gray levels does not.
+MIN_MOVING_SHARE, MIN_MOTION, MIN_EXPLAINED, SAME_VIEW_CORRELATION = 0.05, 0.25, 0.15, 0.5
 # Two views with nothing in common, an edited video's next shot: neither their brightness goes together, nor do their
-# colours. Fast motion over a floor changes the one, light that is switched on the other.
-LEAST_CORRELATION, LEAST_COMMON_COLOURS, COLOUR_LEVELS = 0.3, 0.8, 8
+# colors. Fast motion over a floor changes the one, light that is switched on the other.
+MIN_CORRELATION, MIN_COMMON_COLORS, COLOR_LEVELS = 0.3, 0.8, 8
 # Motion blur over 2 % of the image width takes the sharpness of a textured scene to a third.
-BLUR_RATIO, BLUR_NEIGHBOURS = 0.3, 15
+BLUR_RATIO, BLUR_NEIGHBORS = 0.3, 15
 
 
 class Verdict(IntEnum):
@@ -74,26 +74,26 @@ class FrameFilter:
         self._exposure, self._duplicate, self._static = exposure, duplicate, static
         self._before: NDArray[np.float32] | None = None
         self._kept: NDArray[np.float32] | None = None
-        self._kept_colours: NDArray[np.float32] | None = None
+        self._kept_colors: NDArray[np.float32] | None = None
         self.view_changed = False
 
     def judge(self, image: NDArray[np.uint8]) -> Verdict:
         """Judge an HxWx3 RGB image and remember it."""
-        thumbnail = _grey(image, THUMBNAIL_WIDTH)
+        thumbnail = _gray(image, THUMBNAIL_WIDTH)
         verdict = self._verdict(thumbnail, image.shape[1] / THUMBNAIL_WIDTH)
         self._before = thumbnail
         if verdict is Verdict.KEPT:
-            colours = _colours(image)
-            self.view_changed = self._differs_from_kept(thumbnail, colours)
-            self._kept, self._kept_colours = thumbnail, colours
+            colors = _colors(image)
+            self.view_changed = self._differs_from_kept(thumbnail, colors)
+            self._kept, self._kept_colors = thumbnail, colors
         return verdict
 
-    def _differs_from_kept(self, thumbnail: NDArray[np.float32], colours: NDArray[np.float32]) -> bool:
-        if self._kept_colours is None or not _same_size(self._kept, thumbnail):
+    def _differs_from_kept(self, thumbnail: NDArray[np.float32], colors: NDArray[np.float32]) -> bool:
+        if self._kept_colors is None or not _same_size(self._kept, thumbnail):
             return False
         correlation = np.corrcoef(self._kept.ravel(), thumbnail.ravel())[0, 1]
-        common = np.minimum(self._kept_colours, colours).sum()
-        return bool(correlation < LEAST_CORRELATION and common < LEAST_COMMON_COLOURS)
+        common = np.minimum(self._kept_colors, colors).sum()
+        return bool(correlation < MIN_CORRELATION and common < MIN_COMMON_COLORS)
 
     def _verdict(self, thumbnail: NDArray[np.float32], scale: float) -> Verdict:
         if self._exposure:
@@ -113,7 +113,7 @@ def judge_exposure(thumbnail: NDArray[np.float32]) -> Verdict:
         return Verdict.TOO_DARK
     if np.mean(thumbnail > BRIGHT) > BADLY_EXPOSED_SHARE:
         return Verdict.TOO_BRIGHT
-    return Verdict.NO_CONTRAST if thumbnail.std() < LEAST_CONTRAST else Verdict.KEPT
+    return Verdict.NO_CONTRAST if thumbnail.std() < MIN_CONTRAST else Verdict.KEPT
 
 
 def is_duplicate(before: NDArray[np.float32], thumbnail: NDArray[np.float32]) -> bool:
@@ -132,8 +132,8 @@ def is_static(before: NDArray[np.float32], thumbnail: NDArray[np.float32], scale
     if np.corrcoef(before.ravel(), thumbnail.ravel())[0, 1] < SAME_VIEW_CORRELATION:
         return False  # motion too large for the blocks' linear fit
     motion, explained = estimate_block_motion(before, thumbnail)
-    moving = (scale * motion > LEAST_MOTION) & (explained > LEAST_EXPLAINED)
-    return bool(moving.sum() < LEAST_MOVING_SHARE * moving.size)
+    moving = (scale * motion > MIN_MOTION) & (explained > MIN_EXPLAINED)
+    return bool(moving.sum() < MIN_MOVING_SHARE * moving.size)
 
 
 def measure_sharpness(image: NDArray[np.uint8]) -> float:
@@ -141,14 +141,14 @@ def measure_sharpness(image: NDArray[np.uint8]) -> float:
 
     It is relative to the variance of the image, so that a change of light is no change of sharpness.
     """
-    grey = _grey(image, SHARPNESS_WIDTH)
-    return float(cv2.Laplacian(grey, cv2.CV_32F).var() / (grey.var() + 1))
+    gray = _gray(image, SHARPNESS_WIDTH)
+    return float(cv2.Laplacian(gray, cv2.CV_32F).var() / (gray.var() + 1))
 
 
 def find_blurred(sharpness: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Tell which frames of a stretch are blurred.
 
-    Sharpness depends on the scene and the lens, so that each frame is compared with the median of its neighbours in
+    Sharpness depends on the scene and the lens, so that each frame is compared with the median of its neighbors in
     time. A camera that is out of focus throughout loses none.
 
     Args:
@@ -159,21 +159,21 @@ def find_blurred(sharpness: NDArray[np.float32]) -> NDArray[np.bool_]:
     """
     if sharpness.size == 0:
         return np.zeros(0, bool)
-    padded = np.pad(sharpness.astype(np.float64), BLUR_NEIGHBOURS, constant_values=np.nan)
-    neighbours = np.lib.stride_tricks.sliding_window_view(padded, 2 * BLUR_NEIGHBOURS + 1)
-    return sharpness < BLUR_RATIO * np.nanmedian(neighbours, axis=1)
+    padded = np.pad(sharpness.astype(np.float64), BLUR_NEIGHBORS, constant_values=np.nan)
+    neighbors = np.lib.stride_tricks.sliding_window_view(padded, 2 * BLUR_NEIGHBORS + 1)
+    return sharpness < BLUR_RATIO * np.nanmedian(neighbors, axis=1)
 
 
-def _grey(image: NDArray[np.uint8], width: int) -> NDArray[np.float32]:
-    """Return block means: grey, float, ``width`` columns."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+def _gray(image: NDArray[np.uint8], width: int) -> NDArray[np.float32]:
+    """Return block means: gray, float, ``width`` columns."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     height = max(1, round(width * image.shape[0] / image.shape[1]))
-    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _colours(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the share of the pixels in each cell of a coarse colour histogram."""
-    histogram = cv2.calcHist([image], [0, 1, 2], None, [COLOUR_LEVELS] * 3, [0, 256] * 3)
+def _colors(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the share of the pixels in each cell of a coarse color histogram."""
+    histogram = cv2.calcHist([image], [0, 1, 2], None, [COLOR_LEVELS] * 3, [0, 256] * 3)
     return np.asarray(histogram / histogram.sum(), np.float32)
 
 

@@ -75,10 +75,10 @@ def prepare_pairs(
     cache = folder / _fingerprint(parsed, settings)
     finished = cache / "finished.json"
     if not finished.exists():
-        losses = decode_frames(parsed, cache, settings, progress)
-        _write_json(finished, {"sources": list(sources), "losses": losses})
-    losses = json.loads(finished.read_text())["losses"]
-    return _form_pairs(list(sources), cache, settings, losses)
+        warnings = decode_frames(parsed, cache, settings, progress)
+        _write_json(finished, {"sources": list(sources), "losses": warnings})
+    warnings = json.loads(finished.read_text())["losses"]
+    return _form_pairs(list(sources), cache, settings, warnings)
 
 
 def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
@@ -92,7 +92,7 @@ def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
     return hashlib.sha256(json.dumps([files, decisive]).encode()).hexdigest()[:16]
 
 
-def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses: list[str]) -> PreparedPairs:
+def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, warnings: list[str]) -> PreparedPairs:
     index = FrameIndex(index_path(cache))
     verdicts = _final_verdicts(index, read_thinning(image_folder(cache)), settings)
     sequences, cuts = find_sequences(
@@ -117,7 +117,7 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, losses
         cuts=dict(cuts),
         training_pairs=len(training_pairs),
         held_out_pairs=len(held_out_pairs),
-        losses=losses,
+        warnings=warnings,
     )
     _write_json(cache / "summary.json", summary.as_dict())
     contact_sheet = cache / "contact_sheet.png"
@@ -145,7 +145,7 @@ def _check(summary: FrameSummary, settings: FrameSettings, contact_sheet: Path) 
         return
     found, undecodable = sum(summary.verdicts.values()), summary.verdicts.get(Verdict.UNDECODABLE.label, 0)
     if found == undecodable:
-        reasons = "".join(f"\n  {loss}" for loss in summary.losses)
+        reasons = "".join(f"\n  {warning}" for warning in summary.warnings)
         raise FrameSourceError(
             f"{', '.join(summary.sources)}: none of {found} images can be decoded: choose another topic or recording"
             f"{reasons}"

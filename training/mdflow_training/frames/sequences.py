@@ -19,7 +19,7 @@ from mdflow_training.frames.index import NO_CAMERA, Camera
 # Without a given limit, a gap is where more than two frames in a row are missing.
 GAP_IN_INTERVALS = 3.0
 # A pair may span frames in which nothing moved, but not longer than this: light and people come and go.
-LONGEST_PAIR = 1.0
+MAX_PAIR = 1.0
 
 
 def find_sequences(
@@ -45,7 +45,7 @@ def find_sequences(
     # The camera delivered these; a gap is where it did not, or where what it delivered is of no use.
     present = usable | (verdicts == Verdict.DUPLICATE) | (verdicts == Verdict.STATIC)
     gap = longest_gap * 1e9 if longest_gap else GAP_IN_INTERVALS * usual_interval(stamps[camera_numbers != NO_CAMERA])
-    longest_pair = max(LONGEST_PAIR * 1e9, gap)
+    longest_pair = max(MAX_PAIR * 1e9, gap)
 
     sequences: list[list[int]] = []
     cuts: Counter[str] = Counter()

@@ -21,7 +21,7 @@ class FrameSummary:
         sequences: number of unbroken runs of usable frames.
         cuts: number of places where a sequence ended, by reason.
         training_pairs, held_out_pairs: what there is to train and to test on.
-        losses: a line for everything that was missing, damaged, or odd.
+        warnings: a line for everything that was missing, damaged, or odd.
     """
 
     sources: list[str]
@@ -33,11 +33,13 @@ class FrameSummary:
     cuts: dict[str, int]
     training_pairs: int
     held_out_pairs: int
-    losses: list[str]
+    warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain types, as JSON has them."""
-        return asdict(self)
+        """Return plain types for ``summary.json``, whose key for the warnings is ``losses``."""
+        content = asdict(self)
+        content["losses"] = content.pop("warnings")
+        return content
 
     def __str__(self) -> str:
         total = sum(self.verdicts.values())
@@ -50,6 +52,6 @@ class FrameSummary:
             ),
             f"  {self.sequences} sequences" + "".join(f"; {count} x {name}" for name, count in self.cuts.items()),
             f"  {self.training_pairs} pairs to train on, {self.held_out_pairs} held out",
-            *(f"  note: {loss}" for loss in self.losses),
+            *(f"  note: {warning}" for warning in self.warnings),
         ]
         return "\n".join(lines)

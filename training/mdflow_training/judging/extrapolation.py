@@ -15,15 +15,15 @@ from torch import Tensor
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.losses.occlusion import forward_backward_visibility
 from mdflow_training.networks.directions import swap_directions
-from mdflow_training.settings.adaptation import SMALLEST_SIDE
+from mdflow_training.settings.adaptation import MIN_SIDE
 
-LARGEST_PART = 0.8
+MAX_PART = 0.8
 """Of each side."""
 
 
 def part_of(height: int, width: int) -> tuple[slice, slice] | None:
     """Return rows and columns of the middle part of an image, in sizes that networks take; None if it has none."""
-    sides = [max(SMALLEST_SIDE, int(LARGEST_PART * side) // SIZE_MULTIPLE * SIZE_MULTIPLE) for side in (height, width)]
+    sides = [max(MIN_SIDE, int(MAX_PART * side) // SIZE_MULTIPLE * SIZE_MULTIPLE) for side in (height, width)]
     if sides[0] > height or sides[1] > width or sides == [height, width]:
         return None
     top, left = (height - sides[0]) // 2, (width - sides[1]) // 2

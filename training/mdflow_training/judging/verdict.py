@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 LEVEL = 0.95
 DRAWS = 4000
-MINIMUM_GAIN = 0.01
+MIN_GAIN = 0.01
 """Share of the old error that the new one has to save: what is less is not worth a change."""
 
-MINIMUM_PAIRS = 8
+MIN_PAIRS = 8
 """Fewer pairs prove nothing: an interval over them is too narrow."""
 
 RULE = (
     f"The match error decides, on pairs that neither the training nor the choice of the teacher has seen. "
     f"'improved': the {LEVEL:.0%} bootstrap interval of the difference after - before lies below 0 and its mean is at "
-    f"least {MINIMUM_GAIN:.0%} of the old error, the interval of the extrapolation does not lie above 0, and the "
+    f"least {MIN_GAIN:.0%} of the old error, the interval of the extrapolation does not lie above 0, and the "
     f"label-free check of the training chose the teacher. 'worse': the interval of the match error lies above 0. "
-    f"Everything else is 'no change', and so is whatever fewer than {MINIMUM_PAIRS} pairs say. Only an improved "
+    f"Everything else is 'no change', and so is whatever fewer than {MIN_PAIRS} pairs say. Only an improved "
     f"teacher replaces the old one."
 )
 
@@ -108,11 +108,11 @@ def decide(difference: Difference | None, chosen: bool, extrapolation: Differenc
     )
     if not (low > 0 or high < 0):
         return Verdict.NO_CHANGE, f"{shown}, which may be chance"
-    if difference.pairs < MINIMUM_PAIRS:
-        return Verdict.NO_CHANGE, f"{shown}, but so few pairs prove nothing: {MINIMUM_PAIRS} are needed"
+    if difference.pairs < MIN_PAIRS:
+        return Verdict.NO_CHANGE, f"{shown}, but so few pairs prove nothing: {MIN_PAIRS} are needed"
     if low > 0:
         return Verdict.WORSE, shown
-    if -difference.relative < MINIMUM_GAIN:
+    if -difference.relative < MIN_GAIN:
         return Verdict.NO_CHANGE, f"{shown}, which is too little"
     if extrapolation is not None and extrapolation.interval[0] > 0:
         return Verdict.NO_CHANGE, (

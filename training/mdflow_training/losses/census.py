@@ -35,14 +35,14 @@ def luma(images: Tensor) -> Tensor:
 def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -> Tensor:
     """Compare the 7x7 surroundings of each pixel: soft Hamming distance, mean over the 49 taps.
 
-    Each tap's difference to the centre is squashed to t / sqrt(softness + t^2) in both images, and their difference D
+    Each tap's difference to the center is squashed to t / sqrt(softness + t^2) in both images, and their difference D
     counts as D^2 / (0.1 + D^2). Adding a constant to an image changes nothing. 0 is a perfect match; random matches
     have a median of about 0.56. Multiply by 49 for UFlow's sum.
 
     Args:
         first: RGB ``(N, 3, H, W)`` in [0, 1].
         second: likewise; in a loss, the image warped by the flow that is learned.
-        softness: square of the grey levels below which a difference counts less; 0.81 in all papers.
+        softness: square of the gray levels below which a difference counts less; 0.81 in all papers.
 
     Returns:
         ``(N, 1, H, W)`` in [0, 1]; `OUTSIDE` on the border of 3 pixels, where the window leaves the image.
@@ -73,7 +73,7 @@ def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -
 class Census:
     """How to compare images with this much camera noise.
 
-    Measured on generated scenes with sensor noise of 0 to 5 grey levels: the chance that a 5x5 patch at its true place
+    Measured on generated scenes with sensor noise of 0 to 5 gray levels: the chance that a 5x5 patch at its true place
     looks more alike than 0.5 to 2 px beside it rises from 60 % to 70 % in dark, noisy images, and the area under the
     curve of telling errors below 0.5 px from those above 2 px from 0.57 to 0.70. Without noise, the original is best.
 
@@ -87,7 +87,7 @@ class Census:
 
     @staticmethod
     def for_noise(noise: float) -> Census:
-        """Return the census for a standard deviation of the luma's noise, in grey levels of 255."""
+        """Return the census for a standard deviation of the luma's noise, in gray levels of 255."""
         if noise < 0.7:
             return Census()
         return Census(1.0 if noise < 3 else 2.0, NOISY_SOFTNESS)
@@ -102,7 +102,7 @@ class Census:
 
 
 def estimate_noise(images: Tensor) -> float:
-    """Return the standard deviation of the luma's noise, in grey levels of 255: the median over images.
+    """Return the standard deviation of the luma's noise, in gray levels of 255: the median over images.
 
     Source: the Laplacian difference mask of Immerkaer (Fast Noise Variance Estimation, CVIU 1996), with the median in
     place of the mean, so that edges and texture count little.

@@ -11,7 +11,7 @@ from torch import Tensor
 from mdflow_training.losses.unsupervised import masked_mean
 from mdflow_training.networks.flow_network import full_resolution
 
-LARGEST_LABEL = 400.0
+MAX_LABEL = 400.0
 """Labels of this length in pixels or more are left out (RAFT's training)."""
 
 
@@ -46,7 +46,7 @@ def masked_error(prediction: Tensor, label: Tensor, mask: Tensor, error: str = "
         A scalar in pixels.
     """
     label, mask = label.detach(), mask.detach()
-    reasonable = (label.square().sum(dim=1, keepdim=True) < LARGEST_LABEL**2).to(mask.dtype)
+    reasonable = (label.square().sum(dim=1, keepdim=True) < MAX_LABEL**2).to(mask.dtype)
     return masked_mean(ERRORS[error](prediction - label), mask * reasonable)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a flow can be judged by without labels: matching colours (photometric) and smoothness."""
+"""What a flow can be judged by without labels: matching colors (photometric) and smoothness."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def smoothness_loss(image: Tensor, flow: Tensor, order: int = 1, edge_sensitivit
     Args:
         image: RGB ``(N, 3, H, W)`` in [0, 1].
         flow: ``(N, 2, h, w)`` in full-resolution pixels, at any stride; compared in pixels of its own resolution.
-        order: 1 favours constant flow, 2 flow that changes linearly, as on the road under a car.
-        edge_sensitivity: how much an edge excuses a change, per unit of colour difference.
+        order: 1 favors constant flow, 2 flow that changes linearly, as on the road under a car.
+        edge_sensitivity: how much an edge excuses a change, per unit of color difference.
 
     Returns:
         A scalar.

@@ -66,7 +66,7 @@ def import_checkpoint(
     cost_volume_normalization: bool | None = None,
     half: bool = False,
     name: str | None = None,
-    licence: str = "unknown",
+    license: str = "unknown",
     training_data: str = "unknown",
     metrics: dict[str, Any] | None = None,
 ) -> ModelCard:
@@ -79,8 +79,8 @@ def import_checkpoint(
         cost_volume_normalization: ``None`` takes what the checkpoint says, and off if it says nothing.
         half: store the parameters in half precision; arithmetic stays in single.
         name: the model's name; the checkpoint's file name by default.
-        licence: of the weights.
-        training_data: what it learnt from.
+        license: of the weights.
+        training_data: what it learned from.
         metrics: measured figures, by data set.
 
     Raises:
@@ -97,7 +97,7 @@ def import_checkpoint(
         sha256="",
         preprocessing=preprocessing,
         cost_volume_normalization=cost_volume_normalization,
-        licence=licence,
+        license=license,
         parent=f"sha256:{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}",
         training_data=training_data,
         metrics=metrics or {},

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The centre-dense dilated correlation of FastFlowNet, in a form whose gradient is cheap on a CPU.
+"""The center-dense dilated correlation of FastFlowNet, in a form whose gradient is cheap on a CPU.
 
 Correlating row by row is a matrix product whose band holds the wanted displacements. Products outside the band are
 wasted, yet matrix units make forward and backward together two to seven times faster than 53 shifted multiplications.

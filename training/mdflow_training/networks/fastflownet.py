@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The teacher: FastFlowNet in torch, with the official parameter names.
 
-Source: FastFlowNet (Kong, Shen, Yang, ICRA 2021); the optional cost-volume normalisation is UFlow's
+Source: FastFlowNet (Kong, Shen, Yang, ICRA 2021); the optional cost-volume normalization is UFlow's
 (Jonschkowski et al., ECCV 2020).
 """
 
@@ -90,7 +90,7 @@ class FastFlowNet(nn.Module):
     """The small network that is deployed; MDFlow's teacher.
 
     Args:
-        cost_volume_normalization: normalise features before each correlation. It has no parameters but changes the
+        cost_volume_normalization: normalize features before each correlation. It has no parameters but changes the
             function: official checkpoints need it off, networks trained by this package have it on.
 
     Attributes:

@@ -25,7 +25,7 @@ def scale_to_symmetric(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def leave_as_is(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave images in [0, 1] to a network that normalises them itself."""
+    """Leave images in [0, 1] to a network that normalizes them itself."""
     return first, second
 
 
@@ -40,7 +40,7 @@ def full_resolution(flow: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
 
 
 def freeze(network: nn.Module) -> nn.Module:
-    """Make a network a source of labels: evaluation mode (batch normalisation too) and no gradients."""
+    """Make a network a source of labels: evaluation mode (batch normalization too) and no gradients."""
     return network.eval().requires_grad_(False)
 
 
@@ -79,7 +79,7 @@ class FlowNetwork(nn.Module):
         return [flow.float() for flow in flows]
 
     def train(self, mode: bool = True) -> FlowNetwork:
-        """Enter training mode, except for batch normalisation: its statistics stay, for batches are tiny."""
+        """Enter training mode, except for batch normalization: its statistics stay, for batches are tiny."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -112,7 +112,7 @@ class FastFlowNetwork(FlowNetwork):
 def initialize_for_scratch(network: FastFlowNetwork) -> None:
     """Prepare a FastFlowNet for training from scratch, which else stalls at zero flow for a long time.
 
-    Upsampling starts as bilinear, and each level's first guess is small. (Cost-volume normalisation does the most.)
+    Upsampling starts as bilinear, and each level's first guess is small. (Cost-volume normalization does the most.)
     """
     for name, parameter in network.core.named_parameters():
         with torch.no_grad():

@@ -37,11 +37,11 @@ class RaftNetwork(PairwiseNetwork):
 
 
 class PtlflowNetwork(PairwiseNetwork):
-    """Any model of ptlflow (https://github.com/hmorimitsu/ptlflow), which does its own normalisation."""
+    """Any model of ptlflow (https://github.com/hmorimitsu/ptlflow), which does its own normalization."""
 
     def __init__(self, settings: StudentSettings, autocast: torch.dtype | None) -> None:
         if settings.normalization is not None:
-            raise ValueError("ptlflow's models normalise images themselves: set student.normalization to null")
+            raise ValueError("ptlflow's models normalize images themselves: set student.normalization to null")
         import ptlflow
 
         super().__init__(ptlflow.get_model(settings.name.removeprefix(PTLFLOW_PREFIX)), "none", autocast)

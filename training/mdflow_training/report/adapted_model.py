@@ -49,7 +49,7 @@ def export_adapted(
 
     Args:
         state: the weights, by official names.
-        parent: card of the model that it began with; preprocessing and licence are inherited.
+        parent: card of the model that it began with; preprocessing and license are inherited.
         out: the ONNX file.
         name: of the model.
         training: recordings, settings and history, for the card.

@@ -40,7 +40,7 @@ from mdflow_training.losses.census import Census
 from mdflow_training.report.page import Frame, Page, write_page
 
 BEFORE, AFTER, CONTROL, DIS = "before", "after", "control", "OpenCV DIS"
-MAXIMUM_PAIRS = 48
+MAX_PAIRS = 48
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def compare_models(
     pairs: FramePairs,
     truth: Truth | None = None,
     chosen: bool = True,
-    maximum_pairs: int = MAXIMUM_PAIRS,
+    maximum_pairs: int = MAX_PAIRS,
 ) -> tuple[Report, list[Frame]]:
     """Measure models and OpenCV's DIS on held-out pairs and decide.
 
@@ -153,7 +153,7 @@ def compare_models(
         reason += f"; {describe_control(against_control)}"
     about = {
         "models": {name: _describe(model) for name, model in models.items()},
-        "images": {"width": width, "height": height, "held_out_pairs": len(pairs), "noise_grey_levels": noise},
+        "images": {"width": width, "height": height, "held_out_pairs": len(pairs), "noise_gray_levels": noise},
         "versions": _versions(),
     }
     report = Report(verdict, reason, indices, figures, differences, about)

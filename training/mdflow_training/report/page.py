@@ -82,7 +82,7 @@ def write_page(page: Page, path: Path, run_folder: Path | None = None) -> None:
         parts += ["<h2>Held-out pairs</h2>", _means_table(page.means)]
     parts += [f"<h3>{escape(name)}</h3>{_difference_table(values)}" for name, values in page.differences.items()]
     if page.frames:
-        parts.append("<h2>The same frames, before and after</h2><p>Colour is direction, saturation length, the same in "
+        parts.append("<h2>The same frames, before and after</h2><p>Color is direction, saturation length, the same in "
                      "each row; bright confidence means trust.</p>")  # fmt: skip
         parts += [_frame_row(frame) for frame in page.frames]
     curves = read_curves(run_folder) if run_folder else {}
@@ -133,15 +133,15 @@ def _frame_row(frame: Frame) -> str:
     pictures = {"image": frame.image} | {name: flow_to_color(flow, scale) for name, flow in flows.items()}
     for name, estimate in (("before", frame.before), ("after", frame.after)):
         if estimate.confidence is not None:
-            pictures[f"confidence {name}"] = _grey(estimate.confidence)
+            pictures[f"confidence {name}"] = _gray(estimate.confidence)
     figures = "".join(
         f"<figure>{_embed(_encode(picture), name)}<figcaption>{escape(name)}</figcaption></figure>"
         for name, picture in pictures.items()
     )
-    return f"<h3>{escape(frame.caption)}; full colour: {scale:.1f} px</h3>{figures}"
+    return f"<h3>{escape(frame.caption)}; full color: {scale:.1f} px</h3>{figures}"
 
 
-def _grey(confidence: Confidence) -> Image:
+def _gray(confidence: Confidence) -> Image:
     return np.repeat(np.rint(255 * confidence).astype(np.uint8)[..., None], 3, axis=2)
 
 

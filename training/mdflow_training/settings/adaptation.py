@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.settings.frames import FrameSettings
 
-SMALLEST_SIDE = 128
+MIN_SIDE = 128
 """RAFT's correlation pyramid needs images of at least this many pixels a side (torchvision)."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -31,8 +31,8 @@ LabelError = Literal["l1", "robust_l1", "endpoint"]
 
 
 def _fits_the_networks(side: int) -> int:
-    if side % SIZE_MULTIPLE or side < SMALLEST_SIDE:
-        raise ValueError(f"must be a multiple of {SIZE_MULTIPLE} from {SMALLEST_SIDE} on")
+    if side % SIZE_MULTIPLE or side < MIN_SIDE:
+        raise ValueError(f"must be a multiple of {SIZE_MULTIPLE} from {MIN_SIDE} on")
     return side
 
 
@@ -72,7 +72,7 @@ class UnsupervisedSettings(Settings):
     """Photometric weight of each output, finest first; training from scratch wants [1.0, 0.5, 0.25, 0.12]."""
     smoothness: Weight = 0.5
     smoothness_order: Literal[1, 2] = 1
-    """1 favours constant flow, 2 flow that changes linearly (driving)."""
+    """1 favors constant flow, 2 flow that changes linearly (driving)."""
     edge_sensitivity: Weight = 10.0
 
 
@@ -119,7 +119,7 @@ class SpatialSettings(Settings):
 
 
 class AppearanceSettings(Settings):
-    """Changes of colour, sharpness and noise."""
+    """Changes of color, sharpness and noise."""
 
     brightness: Share = 0.5
     contrast: Share = 0.5
@@ -181,7 +181,7 @@ class TeacherStageSettings(Settings):
 
 
 class Stage1Settings(TeacherStageSettings):
-    """Unsupervised initialisation of the teacher."""
+    """Unsupervised initialization of the teacher."""
 
     distillation: DistillationSettings = DistillationSettings(weight=0.1, start=0.5, ramp=0.1)
     augmentation: AugmentationSettings | None = AugmentationSettings()
@@ -234,7 +234,7 @@ class ValidationSettings(Settings):
     on out of view, which the error cannot see."""
     teacher_tolerance: Weight = 0.05
     """A teacher that learned from a student is kept though its error is higher than that of the best one so far by this
-    share at most: the error favours who learned from images alone, even over the truth where images are noisy."""
+    share at most: the error favors who learned from images alone, even over the truth where images are noisy."""
     gate: bool = True
     """Let only good students teach, and keep only good teachers; false follows the plan blindly."""
 
@@ -273,7 +273,7 @@ class AdaptationConfig(Settings):
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Mixed precision; auto is float16 on CUDA, bfloat16 on processors with AMX, and float32 elsewhere."""
     census_noise: Literal["auto"] | Weight = "auto"
-    """Camera noise in grey levels of 255, to which the census adapts; auto measures it, 0 is the papers' census."""
+    """Camera noise in gray levels of 255, to which the census adapts; auto measures it, 0 is the papers' census."""
     initial_teacher: Literal["given", "scratch"] = "given"
     """Start stage 1 from the given weights or from random ones."""
     rounds: Annotated[int, Field(ge=0)] = 2

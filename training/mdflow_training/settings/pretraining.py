@@ -41,7 +41,7 @@ class Phase(Settings):
     """A stretch of training with one image size and one rise and fall of the learning rate."""
 
     samples: Count
-    """Flow fields learnt from; a pair gives two, one each way."""
+    """Flow fields learned from; a pair gives two, one each way."""
     size: tuple[Side, Side]
     """Height and width of the images, pixels."""
     batch: Count

@@ -97,13 +97,13 @@ def remove_own_files(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def match_recording(folder: Path, recording: str, losses: list[str]) -> int:
+def match_recording(folder: Path, recording: str, warnings: list[str]) -> int:
     """Name the true flows of a world by the stamps of a recording of it.
 
     Args:
         folder: of `render_world`; gets ``truth_of_recording/`` in place of an earlier one.
         recording: a bag of the frames, lossless and of their size, as `parse_source` names it.
-        losses: gets a line for everything of the recording that cannot be read.
+        warnings: gets a line for everything of the recording that cannot be read.
 
     Returns:
         How many pairs of frames that follow each other were found.
@@ -118,12 +118,12 @@ def match_recording(folder: Path, recording: str, losses: list[str]) -> int:
     if not numbers:
         raise FileNotFoundError(f"{folder} holds no world: render one first, with the same --out and without --match")
     found: list[tuple[int | None, int]] = []
-    for _, frame in parse_source(recording).frames(losses):
+    for _, frame in parse_source(recording).frames(warnings):
         try:
             found.append((numbers.get(_digest(frame.decode())), frame.stamp))
         except ValueError as error:
             found.append((None, frame.stamp))
-            losses.append(f"the frame at {frame.stamp}: {error}")
+            warnings.append(f"the frame at {frame.stamp}: {error}")
     names = {
         f"{stamp}_{next_stamp}.flo": f"{number:06d}.flo"
         for (number, stamp), (next_number, next_stamp) in itertools.pairwise(found)

@@ -222,11 +222,11 @@ def drive(frames: int, size: tuple[int, int], seed: int) -> list[View]:
     intrinsics = np.array([[FOCAL_LENGTH * width, 0, (width - 1) / 2], [0, FOCAL_LENGTH * width, (height - 1) / 2],
                            [0, 0, 1.0]])  # fmt: skip
     phases = np.random.default_rng([seed, 2]).uniform(0, 2 * np.pi, 3)
-    views, travelled = [], 0.0
+    views, traveled = [], 0.0
     for frame in range(frames + 1):
-        place, heading, turning = _on_the_way(travelled)
+        place, heading, turning = _on_the_way(traveled)
         shaking = np.sin(frame * np.array([1.7, 2.3, 2.9]) + phases)
-        travelled += SPEEDS[1] if turning else SPEEDS[0]
+        traveled += SPEEDS[1] if turning else SPEEDS[0]
         sideways = 0.25 * np.sin(frame / 37) + 0.1 * np.sin(frame / 11)
         yaw = heading + 0.06 * np.sin(frame / 23) + 0.004 * shaking[0]
         position = np.array(
@@ -243,7 +243,7 @@ def _camera_axes(yaw: float, pitch: float) -> NDArray[np.float64]:
     return np.asarray(nod.T @ turn if pitch < 0 else nod @ turn)
 
 
-def _on_the_way(travelled: float) -> tuple[NDArray[np.float64], float, bool]:
+def _on_the_way(traveled: float) -> tuple[NDArray[np.float64], float, bool]:
     """Return place ``(x, z)``, heading in radians, and whether it turns, after some meters, clockwise from above.
 
     The way is a rectangle with round corners in the middle of the aisles.
@@ -251,7 +251,7 @@ def _on_the_way(travelled: float) -> tuple[NDArray[np.float64], float, bool]:
     half = HALF_BLOCK + AISLE / 2
     straights = 2 * (half - CORNER_RADIUS)
     arc = CORNER_RADIUS * np.pi / 2
-    left = travelled % (2 * (straights.sum() + 2 * arc))
+    left = traveled % (2 * (straights.sum() + 2 * arc))
     place, heading = np.array([-half[0], -half[1] + CORNER_RADIUS]), 0.0
     for number in range(4):
         forward, right = (np.array([np.sin(heading + turn), np.cos(heading + turn)]) for turn in (0, np.pi / 2))
