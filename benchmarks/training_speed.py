@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     library = load_library(options.textures) if options.textures.is_dir() else procedural_library()
     print(f"{size[1]}x{size[0]}, {options.batch} pairs a step, one core")
     for uses in (1, 3):
-        pairs = SyntheticPairs(library, 1, uses=uses)
+        pairs = SyntheticPairs(library, 1, uses=uses, pool=32)
         made = rate(lambda n, pairs=pairs: pairs[Request(n, size)], 2, options.seconds)  # type: ignore[misc]
         print(f"making pairs, {uses} uses of each scene: {made:.1f} samples/s")
     for name, settings in (
