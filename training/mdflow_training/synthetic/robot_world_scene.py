@@ -178,20 +178,20 @@ class Warehouse:
         shelf = shelf_texture(random)
         carton = _finished(carton_picture(random, 64, 64))
         outer = HALF_BLOCK + AISLE
-        self._resting = [
+        self.resting = [
             level(0, 12, 12, floor_texture(random)),
             level(4.2, 12, 12, ceiling_texture(random)),
             *block((0, 0), (HALF_BLOCK[0], HALF_BLOCK[1]), SHELF_HEIGHT, shelf),
         ]
         for side in (-1, 1):
             x, z = side * outer[0], side * outer[1]
-            self._resting += [
+            self.resting += [
                 upright((x, -outer[1]), (x, outer[1]), (0, SHELF_HEIGHT), shelf),
                 upright((-outer[0], z), (outer[0], z), (0, 4.2), wall_texture(random)),
                 upright((x, -12), (x, 12), (SHELF_HEIGHT, 4.2), wall_texture(random)),
             ]
         for _ in range(14):
-            self._resting += self._carton_in_the_way(random, carton)
+            self.resting += self._carton_in_the_way(random, carton)
         self._carts = [
             Cart((outer[0] - 0.4, 0.0), (0.0, 2.6), 90, shelf),
             Cart((0.0, -(outer[1] - 0.45)), (0.9, 0.0), 70, carton),
@@ -207,7 +207,7 @@ class Warehouse:
 
     def rectangles(self, frame: int) -> list[Rectangle]:
         """Return everything there is at a frame, with its motion until the next one."""
-        return [*self._resting, *(face for cart in self._carts for face in cart.rectangles(frame))]
+        return [*self.resting, *(face for cart in self._carts for face in cart.rectangles(frame))]
 
 
 def drive(frames: int, size: tuple[int, int], seed: int) -> list[View]:

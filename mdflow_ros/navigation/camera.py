@@ -1,0 +1,83 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A calibrated camera: pixels to rays and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.resizing import Size
+
+FISHEYE = "equidistant"
+MODELS = ("", "plumb_bob", "rational_polynomial", FISHEYE)
+"""Distortion models of sensor_msgs/CameraInfo that this package knows; empty means none."""
+
+
+class BadCalibration(ValueError):
+    """The camera's calibration is missing or cannot be used."""
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole camera, with or without lens distortion.
+
+    Attributes:
+        size: width and height of its images, pixels.
+        intrinsics: ``(3, 3)``, pixels.
+        distortion: coefficients as OpenCV orders them; empty for none.
+        model: one of `MODELS`.
+    """
+
+    size: Size
+    intrinsics: NDArray[np.float64]
+    distortion: NDArray[np.float64]
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.intrinsics[0, 0] > 0 and self.intrinsics[1, 1] > 0):
+            raise BadCalibration(
+                f"the focal lengths of camera_info are {self.intrinsics[0, 0]:g} and {self.intrinsics[1, 1]:g}; "
+                "calibrate the camera, or make its driver publish the calibration"
+            )
+        if self.model not in MODELS:
+            raise BadCalibration(
+                f"unknown distortion model '{self.model}'; known are plumb_bob, rational_polynomial and equidistant: "
+                "use rectified images and the parameter rectified"
+            )
+
+    @property
+    def focal_length(self) -> float:
+        """Mean of both focal lengths, pixels."""
+        return float(self.intrinsics[0, 0] + self.intrinsics[1, 1]) / 2
+
+    def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the points ``(H, W, 2)`` of pixels ``(H, W, 2)`` on the plane z = 1.
+
+        With lens distortion, pixels outside the image give NaN.
+        """
+        if not self.distortion.any():
+            focal = np.array([self.intrinsics[0, 0], self.intrinsics[1, 1]], np.float32)
+            return np.asarray((pixels - self.intrinsics[:2, 2].astype(np.float32)) / focal, np.float32)
+        x, y = (np.ascontiguousarray(pixels[..., axis], np.float32) for axis in (0, 1))
+        nan = (float("nan"),) * 4
+        looked_up = cv2.remap(self._ray_map, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=nan)
+        return np.asarray(looked_up, np.float32)
+
+    def pixels(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return where points ``(..., 2)`` on the plane z = 1 are in the undistorted image, pixels."""
+        focal = np.array([self.intrinsics[0, 0], self.intrinsics[1, 1]], np.float32)
+        return np.asarray(rays * focal + self.intrinsics[:2, 2].astype(np.float32), np.float32)
+
+    @cached_property
+    def _ray_map(self) -> NDArray[np.float32]:
+        """Rays of all pixels; undistortion iterates, so it is done once."""
+        width, height = self.size
+        points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 1, 2).astype(float)
+        undistort = cv2.fisheye.undistortPoints if self.model == FISHEYE else cv2.undistortPoints
+        rays = undistort(points, self.intrinsics, self.distortion)
+        return np.asarray(rays.reshape(height, width, 2), np.float32)

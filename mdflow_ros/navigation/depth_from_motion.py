@@ -1,0 +1,101 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Depth of static points, by triangulation between two images of one moving camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.navigation.epipolar import excess, parallax, refine, variance
+from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.rigid_motion import CameraMotion
+
+
+@dataclass(frozen=True)
+class DepthLimits:
+    """Which points are good enough.
+
+    Attributes:
+        min_confidence: least probability that the flow is right.
+        min_depth: nearest static point, metres.
+        max_depth: farthest point that is kept, metres.
+        max_relative_sigma: greatest standard deviation of the depth, as a fraction of it.
+        max_excess: a point farther from its epipolar line, in standard deviations, is not static.
+        refine: whether the flow corrects the measured motion first.
+    """
+
+    min_confidence: float = 0.5
+    min_depth: float = 0.3
+    max_depth: float = 20.0
+    max_relative_sigma: float = 0.15
+    max_excess: float = 3.0
+    refine: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class DepthEstimate:
+    """Depth on the grid of the matches, in the newer camera.
+
+    Attributes:
+        depth: ``(H, W)`` float32, metres along the optical axis; NaN where it is unknown.
+        sigma: ``(H, W)`` float32, its standard deviation, metres.
+        points: ``(H, W, 3)`` float32, metres, x right, y down, z forward.
+        motion: the camera's motion that explains the flow.
+    """
+
+    depth: NDArray[np.float32]
+    sigma: NDArray[np.float32]
+    points: NDArray[np.float32]
+    motion: CameraMotion
+
+
+def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimits) -> DepthEstimate:
+    """Triangulate ``matches``.
+
+    The depth is ``reach / along`` (see `mdflow_ros.navigation.epipolar`); its variance is propagated to first order
+    from the flow's and the motion's.
+
+    Args:
+        matches: of the flow.
+        motion: the camera's, measured.
+        limits: which points to keep.
+    """
+    if limits.refine:
+        motion = refine(matches, motion, limits.min_depth, limits.min_confidence)
+    seen = parallax(matches, motion, limits.min_depth)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = seen.reach / seen.along
+        relative = np.sqrt(
+            (matches.sigma / seen.along) ** 2 + variance(seen.depth_change, motion.covariance.astype(np.float32))
+        )
+        good = (seen.along > 0) & (matches.confidence >= limits.min_confidence)
+        good &= (depth >= limits.min_depth) & (depth <= limits.max_depth)
+        good &= (relative <= limits.max_relative_sigma) & (excess(seen, limits.min_depth) <= limits.max_excess)
+    depth = np.where(good, depth, np.float32(np.nan)).astype(np.float32)
+    # Along the line: the part of the displacement across it is noise.
+    rays = seen.infinity + seen.along[..., None] * seen.unit
+    points = np.concatenate((rays * depth[..., None], depth[..., None]), axis=-1)
+    return DepthEstimate(depth, (relative * depth).astype(np.float32), points.astype(np.float32), motion)
+
+
+def depth_image(points: NDArray[np.float32], intrinsics: NDArray[np.float64], size: Size) -> NDArray[np.float32]:
+    """Return the depth image ``(H, W)`` of points, metres; NaN where there is none, the nearest where there are many.
+
+    Args:
+        points: ``(N, 3)`` in the camera, z > 0.
+        intrinsics: ``(3, 3)`` of a camera without distortion, pixels.
+        size: width and height.
+    """
+    width, height = size
+    z = points[:, 2]
+    column = np.rint(points[:, 0] / z * np.float32(intrinsics[0, 0]) + np.float32(intrinsics[0, 2])).astype(int)
+    row = np.rint(points[:, 1] / z * np.float32(intrinsics[1, 1]) + np.float32(intrinsics[1, 2])).astype(int)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    farthest_first = np.argsort(-z[inside])
+    image = np.full(size[::-1], np.nan, np.float32)
+    image[row[inside][farthest_first], column[inside][farthest_first]] = z[inside][farthest_first]
+    return image

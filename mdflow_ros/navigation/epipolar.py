@@ -1,0 +1,145 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Split a displacement into what depth explains, along the epipolar line, and what it does not, across it.
+
+A static point at depth Z of the newer camera is seen at ``infinity + epipolar / Z``: ``infinity`` is where the camera's
+rotation alone takes it, and ``epipolar = t_xy - infinity * t_z`` points along its epipolar line (Hartley and Zisserman,
+Multiple View Geometry, section 9.5, on the plane z = 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.rigid_motion import CameraMotion
+
+CORRELATION = 16.0
+"""Errors of the flow are alike over about so many pixels: matches closer than that count less."""
+
+ITERATIONS = 4
+MAX_MATCHES = 1500
+"""Matches that `refine` uses, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parallax:
+    """Displacements after the rotation is taken out, on the plane z = 1; all arrays are float32 of the grid's shape.
+
+    Attributes:
+        infinity: ``(H, W, 2)``, where points infinitely far away are seen.
+        unit: ``(H, W, 2)``, direction in which static points move from there.
+        reach: displacement of a point at a depth of one metre.
+        along: displacement along ``unit``.
+        across: displacement at a right angle to it, 0 for static points.
+        along_sigma: standard deviation of ``along``.
+        across_sigma: standard deviation of ``across``.
+        across_change: ``(H, W, 6)``, derivative of ``across`` by a small rotation and translation of the camera.
+        depth_change: ``(H, W, 6)``, derivative of the logarithm of the depth by the same.
+    """
+
+    infinity: NDArray[np.float32]
+    unit: NDArray[np.float32]
+    reach: NDArray[np.float32]
+    along: NDArray[np.float32]
+    across: NDArray[np.float32]
+    along_sigma: NDArray[np.float32]
+    across_sigma: NDArray[np.float32]
+    across_change: NDArray[np.float32]
+    depth_change: NDArray[np.float32]
+
+
+def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parallax:
+    """Split the displacements of ``matches``.
+
+    Args:
+        matches: of the flow.
+        camera: the camera's motion.
+        min_depth: nothing static is nearer than this, metres.
+    """
+    rotation, translation = camera.motion.rotation.astype(np.float32), camera.motion.translation.astype(np.float32)
+    covariance = camera.covariance.astype(np.float32)
+    rotated = matches.older @ rotation[:, :2].T + rotation[:, 2]
+    infinity = rotated[..., :2] / rotated[..., 2:]
+    x, y = infinity[..., 0], infinity[..., 1]
+    toward_x, toward_y = translation[0] - x * translation[2], translation[1] - y * translation[2]
+    reach = np.maximum(np.hypot(toward_x, toward_y), np.float32(1e-9))
+    unit_x, unit_y = toward_x / reach, toward_y / reach
+    moved_x, moved_y = matches.newer[..., 0] - x, matches.newer[..., 1] - y
+    along = moved_x * unit_x + moved_y * unit_y
+    across = moved_y * unit_x - moved_x * unit_y
+    turned_along = _turned(x, y, unit_x, unit_y)
+    turned_across = _turned(x, y, -unit_y, unit_x)
+    inverse_depth = np.clip(along / reach, 0, np.float32(1 / min_depth))[..., None]
+    shifted_along = np.stack((unit_x, unit_y, -x * unit_x - y * unit_y), axis=-1)
+    shifted_across = np.stack((-unit_y, unit_x, x * unit_y - y * unit_x), axis=-1)
+    across_change = -np.concatenate((turned_across, shifted_across * inverse_depth), axis=-1)
+    positive = np.maximum(along, np.float32(1e-9))[..., None]
+    depth_change = np.concatenate((turned_along / positive, shifted_along / reach[..., None]), axis=-1)
+    noise = matches.sigma**2
+    return Parallax(
+        infinity=infinity,
+        unit=np.stack((unit_x, unit_y), axis=-1),
+        reach=reach,
+        along=along,
+        across=across,
+        along_sigma=np.sqrt(noise + variance(turned_along, covariance[:3, :3])),
+        across_sigma=np.sqrt(noise + variance(across_change, covariance)),
+        across_change=across_change,
+        depth_change=depth_change,
+    )
+
+
+def _turned(
+    x: NDArray[np.float32], y: NDArray[np.float32], unit_x: NDArray[np.float32], unit_y: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the derivative ``(H, W, 3)``, along a direction, of a ray's place by a small rotation."""
+    about_x = -x * y * unit_x - (1 + y * y) * unit_y
+    about_y = (1 + x * x) * unit_x + x * y * unit_y
+    about_z = x * unit_y - y * unit_x
+    return np.stack((about_x, about_y, about_z), axis=-1)
+
+
+def variance(change: NDArray[np.float32], covariance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return ``change @ covariance @ change`` for each derivative ``(H, W, N)``."""
+    return np.asarray(((change @ covariance) * change).sum(axis=-1))
+
+
+def excess(seen: Parallax, min_depth: float) -> NDArray[np.float32]:
+    """Return how far, in standard deviations, each displacement is from that of any static point ``(H, W)``.
+
+    Static points lie on the epipolar line between infinity and ``min_depth``, metres. NaN stays NaN.
+    """
+    explained = np.clip(seen.along, 0, seen.reach / np.float32(min_depth))
+    return np.hypot(seen.across / seen.across_sigma, (seen.along - explained) / seen.along_sigma)
+
+
+def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confidence: float) -> CameraMotion:
+    """Correct a camera's motion so that most displacements lie on their epipolar lines.
+
+    Gauss-Newton on the displacements across the lines, with the measured motion as a prior, and Geman-McClure weights
+    whose scale narrows as the motion becomes certain; moving objects lose their weight that way. The distance
+    travelled cannot be seen in the images and stays as it was measured.
+
+    Returns:
+        The motion and its covariance after the correction.
+    """
+    size = matches.confidence.size
+    few = matches.every(max(1, int(np.ceil(np.sqrt(size / MAX_MATCHES)))))
+    weight = min(1.0, (few.stride / CORRELATION) ** 2)
+    prior = np.linalg.inv(camera.covariance)
+    total, current = np.zeros(6), camera
+    usable = (few.confidence >= min_confidence) & np.isfinite(few.newer).all(axis=-1)
+    for _ in range(ITERATIONS):
+        seen = parallax(few, current, min_depth)
+        change, across = seen.across_change[usable].astype(float), seen.across[usable].astype(float)
+        surprise = (across / seen.across_sigma[usable]) ** 2
+        weights = weight / (few.sigma[usable].astype(float) ** 2 * (1 + surprise / 4) ** 2)
+        information = prior + (change * weights[:, None]).T @ change
+        covariance = np.linalg.inv(information)
+        total = total - covariance @ (change.T @ (weights * across) + prior @ total)
+        current = camera.corrected(total, covariance)
+    return current

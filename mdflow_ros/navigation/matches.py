@@ -1,0 +1,102 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs of rays that the flow says belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.navigation.camera import Camera
+
+RIGHT_WITHIN = 1.0
+RIGHT_WITHIN_SHARE = 0.05
+"""The confidence is the probability that the flow is right within this many pixels or this share of its length."""
+
+CORE = 0.8
+"""Errors of the flow have heavier tails than a Gaussian: 68 % of them are within this share of the standard deviation
+of Gaussian errors with the same confidence (measured by benchmarks/navigation.py)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """A grid of pixels with their rays in both images.
+
+    Attributes:
+        older: ``(H, W, 2)`` float32, points on the plane z = 1 of the older camera.
+        newer: ``(H, W, 2)`` float32, the same of the newer camera; NaN where unknown.
+        pixels: ``(H, W, 2)`` float32, where they are in the newer image, pixels.
+        confidence: ``(H, W)`` float32, probability that the match is right.
+        sigma: ``(H, W)`` float32, standard deviation of ``newer - older`` on each axis, on the plane z = 1.
+        stride: distance between neighbors of the grid, pixels.
+    """
+
+    older: NDArray[np.float32]
+    newer: NDArray[np.float32]
+    pixels: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    sigma: NDArray[np.float32]
+    stride: int
+
+    def every(self, step: int) -> Matches:
+        """Return every ``step``-th match on both axes."""
+        fields = ("older", "newer", "pixels", "confidence", "sigma")
+        parts = {name: getattr(self, name)[::step, ::step] for name in fields}
+        return replace(self, **parts, stride=self.stride * step)
+
+
+def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the standard deviation of flow on each axis, in pixels.
+
+    An error that is Gaussian with ``sigma`` on both axes stays within a radius ``r`` with probability
+    ``1 - exp(-r**2 / (2 sigma**2))`` (Rayleigh distribution), which is the confidence. `CORE`
+    accounts for errors that are not Gaussian.
+
+    Args:
+        confidence: ``(H, W)`` in [0, 1].
+        length: ``(H, W)`` of the flow, pixels.
+    """
+    radius = np.maximum(np.float32(RIGHT_WITHIN), np.float32(RIGHT_WITHIN_SHARE) * length)
+    # Within these bounds: nothing is surer than a quarter of a pixel, and log needs a confidence above 0.
+    bounded = np.clip(confidence, np.float32(0.01), np.float32(0.9995))
+    return np.asarray(CORE * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
+
+
+def match(
+    flow: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    camera: Camera,
+    stride: int,
+    backward: bool = False,
+) -> Matches:
+    """Return the matches of a flow field on a coarser grid.
+
+    Args:
+        flow: ``(H, W, 2)`` pixels; NaN where masked.
+        confidence: ``(H, W)`` in [0, 1].
+        camera: of images of this size.
+        stride: of the grid, pixels.
+        backward: whether the flow leads from the newer to the older image.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    if flow.shape[:2] != confidence.shape or camera.size != (flow.shape[1], flow.shape[0]):
+        raise ValueError(
+            f"flow is {flow.shape[1]}x{flow.shape[0]}, confidence {confidence.shape[1]}x{confidence.shape[0]} and "
+            f"camera_info {camera.size[0]}x{camera.size[1]}: take all three from one flow node"
+        )
+    coarse = np.ascontiguousarray(flow[::stride, ::stride])
+    sure = np.ascontiguousarray(confidence[::stride, ::stride])
+    start = np.stack(
+        np.meshgrid(
+            np.arange(0, flow.shape[1], stride, dtype=np.float32), np.arange(0, flow.shape[0], stride, dtype=np.float32)
+        ),
+        axis=-1,
+    )
+    end = start + coarse
+    older, newer = (end, start) if backward else (start, end)
+    sigma = flow_sigma(sure, np.hypot(coarse[..., 0], coarse[..., 1])) / np.float32(camera.focal_length)
+    return Matches(camera.rays(older), camera.rays(newer), newer, sure, sigma, stride)

@@ -1,0 +1,143 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What moves by itself: connected regions of flow that the camera's own motion does not explain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.rigid_motion import RigidMotion
+
+GROW = 0.7
+"""Share of the least excess that suffices beside what is sure to move."""
+
+REACH = 15
+"""Across which an object may grow, in steps of the grid, to both sides together."""
+
+
+@dataclass(frozen=True)
+class MovingLimits:
+    """What counts as a moving object.
+
+    Attributes:
+        min_confidence: least probability that the flow is right.
+        min_excess: least distance from the flow of static points, standard deviations.
+        min_area: smallest object, as a share of the view.
+    """
+
+    min_confidence: float = 0.5
+    min_excess: float = 4.0
+    min_area: float = 0.002
+
+
+@dataclass(frozen=True)
+class MovingObject:
+    """A moving region of the newer image.
+
+    Attributes:
+        left: of its box, pixels.
+        top: of its box, pixels.
+        width: of its box, pixels.
+        height: of its box, pixels.
+        score: mean confidence of its flow, in [0, 1].
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    score: float
+
+
+def moving_objects(
+    matches: Matches, excess: NDArray[np.float32], size: Size, limits: MovingLimits
+) -> tuple[NDArray[np.uint8], list[MovingObject]]:
+    """Find the moving objects.
+
+    Args:
+        matches: of the flow.
+        excess: ``(H, W)``, how far each match is from the flow of static points, standard deviations.
+        size: width and height of the newer image, pixels.
+        limits: what counts.
+
+    Returns:
+        A mask ``(height, width)`` of the newer image, 255 where something moves, and the objects, largest first.
+    """
+    width, height = -(-size[0] // matches.stride), -(-size[1] // matches.stride)
+    column, row = (np.rint(np.nan_to_num(matches.pixels[..., axis], nan=-1e6) / matches.stride) for axis in (0, 1))
+    inside = np.isfinite(excess) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    place = (row[inside].astype(int), column[inside].astype(int))
+    sure = matches.confidence[inside] >= limits.min_confidence
+    moves = excess[inside] > limits.min_excess
+    # Votes of static pixels keep a few wild ones from being taken for an object.
+    votes, confidence = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    votes[place] = np.where(moves, 1.0, -1.0) * sure
+    confidence[place] = matches.confidence[inside]
+    mask = (cv2.blur(votes, (5, 5)) > 0).astype(np.uint8)
+    mask = _opened(mask)
+    mask = _grown(mask, place, excess[inside] > GROW * limits.min_excess)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask)
+    objects = []
+    for label in range(1, count):
+        left, top, across, down, area = (int(value) for value in boxes[label])
+        if area < limits.min_area * width * height:
+            mask[labels == label] = 0
+            continue
+        of_box = (slice(top, top + down), slice(left, left + across))
+        known = (labels[of_box] == label) & (confidence[of_box] > 0)
+        score = float(confidence[of_box][known].mean()) if known.any() else 0.0
+        right, bottom = min((left + across) * matches.stride, size[0]), min((top + down) * matches.stride, size[1])
+        left, top = left * matches.stride, top * matches.stride
+        objects.append((area, MovingObject(left, top, right - left, bottom - top, score)))
+    full = cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(full, np.uint8), [found for _, found in sorted(objects, key=lambda pair: -pair[0])]
+
+
+def _grown(
+    mask: NDArray[np.uint8], place: tuple[NDArray[np.int_], NDArray[np.int_]], weak: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Let objects grow into the weaker evidence around them (hysteresis): flow is least sure at their borders."""
+    evidence = np.zeros(mask.shape, np.float32)
+    evidence[place] = np.where(weak, 1.0, -1.0)
+    wide = ((cv2.blur(evidence, (5, 5)) > 0) | (mask > 0)).astype(np.uint8)
+    wide = _opened(wide)
+    near = np.asarray(cv2.dilate(mask, np.ones((REACH, REACH), np.uint8)), np.uint8)
+    return np.asarray(mask | (wide & near), np.uint8)
+
+
+def _opened(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def ground_points(
+    objects: list[MovingObject],
+    rays_of: NDArray[np.float32],
+    camera_pose: RigidMotion,
+    spacing: float = 0.05,
+) -> NDArray[np.float32]:
+    """Return where the objects stand on flat ground ``(N, 3)``, in the camera, metres.
+
+    Args:
+        objects: the moving ones.
+        rays_of: ``(len(objects), 2, 2)``, rays on the plane z = 1 of each box's bottom left and bottom right corner.
+        camera_pose: the camera in a frame whose plane z = 0 is the ground.
+        spacing: of the points along the bottom edge, metres.
+    """
+    points = []
+    up, height = camera_pose.rotation[2], float(camera_pose.translation[2])
+    for corners in rays_of:
+        rays = np.concatenate((corners, np.ones((2, 1), np.float32)), axis=1).astype(float)
+        fall = -rays @ up  # how far a ray falls per metre of depth
+        if not (fall > 1e-3).all():
+            continue  # at or above the horizon: it does not touch the ground within view
+        ends = rays * (height / fall)[:, None]
+        count = max(2, int(np.linalg.norm(ends[1] - ends[0]) / spacing) + 1)
+        share = np.linspace(0, 1, min(count, 1000))[:, None]
+        points.append((1 - share) * ends[0] + share * ends[1])
+    return np.concatenate(points).astype(np.float32) if points else np.zeros((0, 3), np.float32)

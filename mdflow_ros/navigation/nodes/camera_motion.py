@@ -1,0 +1,195 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The camera's motion between two stamps, from TF or from odometry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from geometry_msgs.msg import Pose, Transform
+from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+
+from mdflow_ros.navigation.nodes.consumer import MissingPackage
+from mdflow_ros.navigation.rigid_motion import PoseHistory, RigidMotion
+from mdflow_ros.node.messages import stamp_of
+from mdflow_ros.node.parameters import Declaration
+
+FORWARD = (0.0, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5)
+"""Pose of a camera at the robot's center that looks forward: optical axes in forward, left, up (REP 103)."""
+
+MOTION_PARAMETERS = {
+    "motion_from": Declaration(
+        "tf",
+        "Where the camera's motion comes from. tf: /tf between odom_frame and the camera's frame, by tf2_ros. "
+        "odometry: nav_msgs/Odometry on odom, with camera_pose.",
+        choices=("tf", "odometry"),
+        read_only=True,
+    ),
+    "odom_frame": Declaration("odom", "With tf: a frame that does not move with the robot and does not jump."),
+    "base_frame": Declaration("base_footprint", "With tf: the robot's frame, its origin on the ground."),
+    "camera_pose": Declaration(
+        list(FORWARD),
+        "With odometry: x, y, z and quaternion x, y, z, w of the camera's optical frame in the odometry's child frame; "
+        "z is the camera's height over the ground.",
+    ),
+    "translation_sigma": Declaration(
+        0.02, "Standard deviation of the measured translation, share of the distance.", minimum=0.0, maximum=1.0
+    ),
+    "rotation_sigma": Declaration(
+        0.2, "Standard deviation of the measured rotation between two images, degrees.", minimum=0.0, maximum=10.0
+    ),
+}
+
+
+class MotionUnavailable(ValueError):
+    """The camera's motion between two stamps is not known and will not be."""
+
+
+class MotionSource(Protocol):
+    """Knows how the camera moved."""
+
+    def motion(self, older: int, newer: int, camera_frame: str) -> RigidMotion | None:
+        """Return the motion from the older to the newer camera, or ``None`` if it may become known.
+
+        Raises:
+            MotionUnavailable: it will not become known.
+        """
+
+    def camera_pose(self, camera_frame: str) -> RigidMotion:
+        """Return the camera's pose in the robot's frame.
+
+        Raises:
+            MotionUnavailable: it is not known.
+        """
+
+    def waits_for(self) -> str:
+        """Return what is missing while `motion` returns ``None``."""
+
+
+def rigid(pose: Pose | Transform) -> RigidMotion:
+    """Return a pose or a transform as a rigid motion.
+
+    Raises:
+        ValueError: its quaternion is zero.
+    """
+    position = pose.translation if isinstance(pose, Transform) else pose.position
+    turned = pose.rotation if isinstance(pose, Transform) else pose.orientation
+    return RigidMotion.of(
+        np.array([position.x, position.y, position.z]), np.array([turned.x, turned.y, turned.z, turned.w])
+    )
+
+
+def pose_refusal(values: Sequence[float]) -> str | None:
+    """Return why ``values`` cannot be a camera pose, or ``None``."""
+    if len(values) != 7:
+        return f"camera_pose must be x, y, z and quaternion x, y, z, w, not {len(values)} numbers"
+    try:
+        RigidMotion.of(np.array(values[:3]), np.array(values[3:]))
+    except ValueError as error:
+        return f"camera_pose: {error}"
+    return None
+
+
+class OdometryMotion:
+    """The motion from nav_msgs/Odometry, whose poses are interpolated.
+
+    Args:
+        node: has the parameter ``camera_pose``.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._poses = PoseHistory()
+        profile = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._subscription = node.create_subscription(Odometry, "odom", self._on_odometry, profile)
+
+    def _on_odometry(self, message: Odometry) -> None:
+        try:
+            self._poses.add(stamp_of(message.header), rigid(message.pose.pose))
+        except ValueError as error:
+            self._node.get_logger().error(f"odometry: orientation {error}", throttle_duration_sec=5.0)
+
+    def motion(self, older: int, newer: int, camera_frame: str) -> RigidMotion | None:
+        """Return the motion between two stamps."""
+        first, second = self._poses.at(older), self._poses.at(newer)
+        if first is None and self._poses.oldest is not None and older < self._poses.oldest:
+            raise MotionUnavailable(f"{self._subscription.topic_name} has no pose from before the older image's stamp")
+        if first is None or second is None:
+            return None
+        camera = self.camera_pose(camera_frame)
+        return (second @ camera).inverse() @ (first @ camera)
+
+    def camera_pose(self, camera_frame: str) -> RigidMotion:
+        """Return the parameter."""
+        pose = np.array(self._node.get_parameter("camera_pose").value, float)
+        return RigidMotion.of(pose[:3], pose[3:])
+
+    def waits_for(self) -> str:
+        """Say which topic."""
+        newest = self._poses.newest
+        state = "nothing so far" if newest is None else f"newest stamp {newest / 1e9:.3f} s"
+        return f"{self._subscription.topic_name} ({state})"
+
+
+class TransformMotion:
+    """The motion from TF.
+
+    Args:
+        node: has the parameters ``odom_frame`` and ``base_frame``.
+
+    Raises:
+        MissingPackage: tf2_ros is not installed.
+    """
+
+    def __init__(self, node: Node) -> None:
+        try:
+            import tf2_ros
+        except ImportError as error:
+            raise MissingPackage(
+                "motion_from is tf, which needs tf2_ros (apt install ros-<distro>-tf2-ros-py); "
+                "or set motion_from to odometry, remap odom and set camera_pose"
+            ) from error
+        self._node = node
+        self._error: type[Exception] = tf2_ros.TransformException
+        self._buffer: Any = tf2_ros.Buffer(cache_time=Duration(seconds=10))
+        self._listener = tf2_ros.TransformListener(self._buffer, node)
+        self._last = ""
+
+    def motion(self, older: int, newer: int, camera_frame: str) -> RigidMotion | None:
+        """Return the motion between two stamps."""
+        fixed = self._node.get_parameter("odom_frame").value
+        try:
+            found = self._buffer.lookup_transform_full(
+                camera_frame, Time(nanoseconds=newer), camera_frame, Time(nanoseconds=older), fixed
+            )
+        except self._error as error:
+            self._last = str(error)
+            return None
+        return rigid(found.transform)
+
+    def camera_pose(self, camera_frame: str) -> RigidMotion:
+        """Return the newest transform from the camera to the robot's frame."""
+        try:
+            base = self._node.get_parameter("base_frame").value
+            return rigid(self._buffer.lookup_transform(base, camera_frame, Time()).transform)
+        except self._error as error:
+            raise MotionUnavailable(f"no camera pose: {error}") from error
+
+    def waits_for(self) -> str:
+        """Repeat what tf2 said."""
+        return f"TF: {self._last}"
+
+
+def motion_source(node: Node) -> MotionSource:
+    """Return the source that the parameter ``motion_from`` names.
+
+    Raises:
+        MissingPackage: it needs a package that is not installed.
+    """
+    return OdometryMotion(node) if node.get_parameter("motion_from").value == "odometry" else TransformMotion(node)

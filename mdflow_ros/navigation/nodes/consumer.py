@@ -1,0 +1,306 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the consumers of the flow have in common: parameters, subscriptions, diagnostics, start and end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from numpy.typing import NDArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, Image, TimeReference
+from std_msgs.msg import Header
+
+from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.navigation.camera import Camera
+from mdflow_ros.navigation.matches import Matches, match
+from mdflow_ros.navigation.nodes.fields import camera_of, read_field
+from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
+from mdflow_ros.node.diagnostics import diagnostic_array
+from mdflow_ros.node.messages import stamp_of
+from mdflow_ros.node.parameters import Declaration
+
+POLL_PERIOD = 0.2
+"""How often a consumer looks whether anybody subscribes to it, in seconds."""
+
+DIAGNOSTICS_PERIOD = 1.0
+LOG_PERIOD = 5.0
+"""A recurring complaint is logged once in so many seconds."""
+
+DEPTH = 5
+INPUTS: dict[str, type[Any]] = {
+    "flow": Image,
+    "confidence": Image,
+    "camera_info": CameraInfo,
+    "previous_stamp": TimeReference,
+}
+"""Outputs of the flow node, below ``mdflow/``; all of a pair carry the same header."""
+
+COMMON = {
+    "direction": Declaration(
+        "forward", "Direction of the flow, as the flow node has it.", choices=("forward", "backward")
+    ),
+    "min_confidence": Declaration(
+        0.5, "Least probability that a pixel's flow is right for it to be used.", minimum=0.0, maximum=1.0
+    ),
+}
+CALIBRATED = {
+    **COMMON,
+    "rectified": Declaration(
+        False, "Whether the camera's images are rectified: then P of camera_info holds, without distortion."
+    ),
+    "stride": Declaration(2, "Distance between the pixels that are used, in pixels.", minimum=1, maximum=16),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class FlowPair:
+    """What the flow node published for a pair of images.
+
+    Attributes:
+        header: of the newer image.
+        older: stamp of the older image, nanoseconds; 0 where it is not known.
+        newer: stamp of the newer image, nanoseconds.
+        flow: ``(H, W, 2)`` pixels.
+        confidence: ``(H, W)`` in [0, 1].
+        camera: of images of this size, where the consumer asks for it.
+    """
+
+    header: Header
+    older: int
+    newer: int
+    flow: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    camera: Camera | None
+
+    @property
+    def interval(self) -> float:
+        """Time between the images, seconds."""
+        return (self.newer - self.older) / NANOSECONDS
+
+
+class MissingPackage(RuntimeError):
+    """A ROS package is needed that is not installed here; the text says what to do."""
+
+
+class Consumer(Node):
+    """A node that turns flow into something else, while somebody subscribes to that.
+
+    A subclass declares `PARAMETERS`, makes its outputs by `output`, and implements `process`.
+
+    Args:
+        name: of the node.
+        inputs: which of `INPUTS` it needs.
+    """
+
+    PARAMETERS: ClassVar[Mapping[str, Declaration]] = COMMON
+
+    def __init__(self, name: str, inputs: tuple[str, ...] = tuple(INPUTS)) -> None:
+        super().__init__(name)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        for key, declaration in self.PARAMETERS.items():
+            self.declare_parameter(key, declaration.default, declaration.descriptor())
+        self._synchronizer = ExactSynchronizer(inputs, self._on_set)
+        self._inputs: list[Subscription[Any]] = []
+        self._outputs: list[Publisher[Any]] = []
+        self._camera: tuple[Any, Camera] | None = None
+        self._published = 0
+        self._trouble: str | None = None
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(POLL_PERIOD, self._poll)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics)
+
+    def process(self, pair: FlowPair) -> None:
+        """Work on a pair and publish.
+
+        Raises:
+            ValueError: the pair cannot be used; the text says why.
+        """
+        raise NotImplementedError
+
+    def value(self, name: str) -> Any:
+        """Return a parameter."""
+        return self.get_parameter(name).value
+
+    def output(self, message_type: type[Any], topic: str) -> Publisher[Any]:
+        """Create a publisher; while none of them has a subscriber, the node does not listen either."""
+        publisher = self.create_publisher(
+            message_type,
+            topic,
+            QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._outputs.append(publisher)
+        return publisher
+
+    def matches(self, pair: FlowPair) -> Matches:
+        """Return the matches of a pair on the grid that the parameters describe."""
+        assert pair.camera is not None
+        return match(pair.flow, pair.confidence, pair.camera, self.value("stride"), self.backward)
+
+    @property
+    def backward(self) -> bool:
+        """Whether the flow leads from the newer to the older image."""
+        return bool(self.value("direction") == "backward")
+
+    def published(self) -> None:
+        """Count a pair that was dealt with."""
+        self._published += 1
+        self._trouble = None
+
+    def complain(self, trouble: str) -> None:
+        """Tell the log, now and then, and diagnostics why a pair was not used."""
+        self._trouble = trouble
+        self.get_logger().warning(trouble, throttle_duration_sec=LOG_PERIOD)
+
+    def reason_to_refuse(self, name: str, value: Any) -> str | None:
+        """Return why a parameter must not have a value, or ``None``; ranges are rclpy's to check."""
+        choices = self.PARAMETERS[name].choices if name in self.PARAMETERS else None
+        if choices is not None and value not in choices:
+            return f"{name} must be one of {', '.join(choices)}, not '{value}'"
+        return None
+
+    def _check_parameters(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+        reasons = [self.reason_to_refuse(parameter.name, parameter.value) for parameter in parameters]
+        reason = next((reason for reason in reasons if reason), "")
+        return SetParametersResult(successful=not reason, reason=reason)
+
+    def _poll(self) -> None:
+        wanted = any(output.get_subscription_count() for output in self._outputs)
+        if wanted and not self._inputs:
+            self._subscribe()
+        elif not wanted and self._inputs:
+            for subscription in self._inputs:
+                self.destroy_subscription(subscription)
+            self._inputs = []
+
+    def _subscribe(self) -> None:
+        profile = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        overridable = QoSOverridingOptions.with_default_policies()
+
+        def listen(name: str) -> Subscription[Any]:
+            def add(message: Any) -> None:
+                self._synchronizer.add(name, message)
+
+            return self.create_subscription(
+                INPUTS[name], f"mdflow/{name}", add, profile, qos_overriding_options=overridable
+            )
+
+        self._inputs = [listen(name) for name in self._synchronizer.names]
+
+    def _on_set(self, messages: dict[str, Any]) -> None:
+        try:
+            self.on_pair(self._pair(messages))
+        except ValueError as error:
+            self.complain(str(error))
+
+    def on_pair(self, pair: FlowPair) -> None:
+        """Take the next pair; by default it is processed at once."""
+        self.process(pair)
+        self.published()
+
+    def _pair(self, messages: dict[str, Any]) -> FlowPair:
+        flow = messages["flow"]
+        previous = messages.get("previous_stamp")
+        newer = stamp_of(flow.header)
+        older = previous.time_ref.sec * NANOSECONDS + previous.time_ref.nanosec if previous else 0
+        if previous and not older < newer:
+            raise ValueError(f"the older image's stamp, {older}, is not before the newer's, {newer}")
+        return FlowPair(
+            header=flow.header,
+            older=older,
+            newer=newer,
+            flow=read_field(flow, 2),
+            confidence=read_field(messages["confidence"], 1),
+            camera=self._camera_of(messages["camera_info"]) if "camera_info" in messages else None,
+        )
+
+    def _camera_of(self, info: CameraInfo) -> Camera:
+        rectified = self.value("rectified")
+        key = (info.width, info.height, bytes(info.k), tuple(info.d), bytes(info.p), info.distortion_model, rectified)
+        if self._camera is None or self._camera[0] != key:
+            self._camera = (key, camera_of(info, rectified))
+        return self._camera[1]
+
+    def _publish_diagnostics(self) -> None:
+        level, summary = self._condition()
+        values = {
+            "pairs_received": str(self._synchronizer.sets),
+            "pairs_incomplete": str(self._synchronizer.incomplete),
+            "pairs_published": str(self._published),
+            **self.diagnostic_values(),
+        }
+        name = self.get_fully_qualified_name()
+        stamp = self.get_clock().now().to_msg()
+        topic = self.resolve_topic_name("mdflow/flow")
+        self._diagnostics.publish(diagnostic_array(stamp, f"{name}: navigation", topic, level, summary, values))
+
+    def diagnostic_values(self) -> dict[str, str]:
+        """Return what else diagnostics should show."""
+        return {}
+
+    def _condition(self) -> tuple[bytes, str]:
+        if not self._inputs:
+            return DiagnosticStatus.OK, "nobody subscribes"
+        if self._trouble is not None:
+            return DiagnosticStatus.WARN, self._trouble
+        if self._published:
+            return DiagnosticStatus.OK, "running"
+        missing = [self.resolve_topic_name(f"mdflow/{name}") for name in self._synchronizer.missing()]
+        if missing and any(self._synchronizer.received.values()):
+            return DiagnosticStatus.WARN, f"no message on {', '.join(missing)}: does the camera publish camera_info?"
+        return DiagnosticStatus.WARN, f"waiting for {', '.join(missing) or 'messages with one stamp'}"
+
+
+def help_text(description: str, parameters: Mapping[str, Declaration]) -> str:
+    """Return what ``--help`` prints."""
+    lines = [description.strip(), "", "Parameters, set by --ros-args -p NAME:=VALUE:"]
+    for name, declaration in parameters.items():
+        choices = f" One of {', '.join(declaration.choices)}." if declaration.choices else ""
+        bounds = f" {declaration.minimum:g} to {declaration.maximum:g}." if declaration.minimum is not None else ""
+        lines.append(f"  {name} (default {declaration.default!r}): {declaration.description}{choices}{bounds}")
+    return "\n".join(lines)
+
+
+def run(node_type: type[Consumer], description: str, arguments: list[str] | None = None) -> int:
+    """Run a consumer until it is told to stop, and return the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if "--help" in given or "-h" in given:
+        print(help_text(description, node_type.PARAMETERS))
+        return 0
+    rclpy.init(args=arguments)
+    try:
+        node = node_type()  # type: ignore[call-arg]
+    except (InvalidParameterValueException, InvalidParameterTypeException, MissingPackage) as error:
+        print(f"error: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        # A signal in the wrong moment makes rclpy stumble over its own shutdown.
+        if rclpy.ok():
+            raise
+    finally:
+        executor.shutdown(timeout_sec=0)
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

@@ -1,0 +1,83 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Flow messages to arrays, and arrays to point clouds."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from mdflow_ros.navigation.camera import BadCalibration, Camera
+
+
+def read_field(message: Image, channels: int) -> NDArray[np.float32]:
+    """Return the field ``(H, W)`` or ``(H, W, channels)`` of a 32FC1 or 32FC2 message.
+
+    Raises:
+        ValueError: the message holds something else.
+    """
+    encoding, bytes_per_row = f"32FC{channels}", message.width * channels * 4
+    wrong = message.encoding != encoding or message.is_bigendian or message.step != bytes_per_row
+    if wrong or len(message.data) != message.step * message.height or not len(message.data):
+        raise ValueError(
+            f"expected a little-endian {encoding} image without padding, not {message.encoding} of {message.width}x"
+            f"{message.height} pixels with {len(message.data)} bytes: remap the topic to the flow node's"
+        )
+    shape = (message.height, message.width) if channels == 1 else (message.height, message.width, channels)
+    return np.frombuffer(message.data, np.float32).reshape(shape)
+
+
+def camera_of(info: CameraInfo, rectified: bool) -> Camera:
+    """Return the camera that a calibration describes.
+
+    Args:
+        info: of images of the flow's size.
+        rectified: whether the images are rectified: then P holds, and there is no distortion.
+
+    Raises:
+        BadCalibration: the calibration is missing or of an unknown kind.
+    """
+    size = (info.width, info.height)
+    if rectified:
+        return Camera(size, np.array(info.p, float).reshape(3, 4)[:, :3], np.zeros(0))
+    matrix = np.array(info.k, float).reshape(3, 3)
+    if not matrix.any():
+        raise BadCalibration("K of camera_info is empty: calibrate the camera, or make its driver publish K")
+    return Camera(size, matrix, np.array(info.d, float), info.distortion_model)
+
+
+def coarse_camera_info(camera: Camera, header: Header, stride: int) -> CameraInfo:
+    """Return the calibration of an undistorted image that has every ``stride``-th pixel of the camera's."""
+    width, height = -(-camera.size[0] // stride), -(-camera.size[1] // stride)
+    info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
+    matrix = camera.intrinsics.copy()
+    matrix[:2] /= stride
+    info.k[:] = matrix.ravel()
+    info.r[:] = np.eye(3).ravel()
+    info.p[:] = np.hstack((matrix, np.zeros((3, 1)))).ravel()
+    return info
+
+
+def point_cloud(header: Header, names: tuple[str, ...], values: NDArray[np.float32]) -> PointCloud2:
+    """Return a cloud with float32 fields.
+
+    Args:
+        header: of the message.
+        names: of the fields.
+        values: ``(N, len(names))`` float32, finite.
+    """
+    message = PointCloud2(header=header, height=1, width=len(values), is_dense=True, is_bigendian=False)
+    message.fields = [
+        PointField(name=name, offset=4 * number, datatype=PointField.FLOAT32, count=1)
+        for number, name in enumerate(names)
+    ]
+    message.point_step, message.row_step = 4 * len(names), 4 * len(names) * len(values)
+    # The setter takes an array.array as it is; anything else it checks value by value.
+    data = array("B")
+    data.frombytes(np.ascontiguousarray(values, np.float32).tobytes())
+    message.data = data
+    return message

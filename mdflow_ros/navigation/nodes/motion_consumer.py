@@ -1,0 +1,91 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A consumer that also needs the camera's motion, which may arrive after the flow."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source, pose_refusal
+from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, FlowPair
+from mdflow_ros.navigation.rigid_motion import CameraMotion
+from mdflow_ros.node.parameters import Declaration
+
+RETRY_PERIOD = 0.02
+"""How often pairs that wait for the motion are looked at, in seconds."""
+
+MAX_WAITING = 5
+"""Pairs that wait; the oldest is given up."""
+
+
+class MotionConsumer(Consumer):
+    """Processes each pair when the camera's motion between its stamps is known; `process_motion` does the work."""
+
+    PARAMETERS: ClassVar[Mapping[str, Declaration]] = {**CALIBRATED, **MOTION_PARAMETERS}
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._source = self.make_source()
+        self._waiting: deque[FlowPair] = deque()
+        self._retry_timer = self.create_timer(RETRY_PERIOD, self._retry)
+        self._retry_timer.cancel()
+
+    def make_source(self) -> MotionSource | None:
+        """Return where the motion comes from, or ``None`` if pairs need no motion."""
+        return motion_source(self)
+
+    def process_motion(self, pair: FlowPair, motion: CameraMotion | None) -> None:
+        """Work on a pair and publish.
+
+        Raises:
+            ValueError: the pair cannot be used; the text says why.
+        """
+        raise NotImplementedError
+
+    def reason_to_refuse(self, name: str, value: Any) -> str | None:
+        """Check the camera's pose too."""
+        if name != "camera_pose":
+            return super().reason_to_refuse(name, value)
+        return pose_refusal(value)
+
+    def on_pair(self, pair: FlowPair) -> None:
+        """Put the pair behind those that wait."""
+        if self._source is None:
+            self.process_motion(pair, None)
+            self.published()
+            return
+        self._waiting.append(pair)
+        if len(self._waiting) > MAX_WAITING:
+            self._waiting.popleft()
+            self.complain(f"gave up a pair that waited for {self._source.waits_for()}")
+        self._retry()
+
+    def _retry(self) -> None:
+        while self._waiting:
+            try:
+                if not self._process_first():
+                    break
+            except ValueError as error:
+                self._waiting.popleft()
+                self.complain(str(error))
+        if self._waiting:
+            self._retry_timer.reset()
+        else:
+            self._retry_timer.cancel()
+
+    def _process_first(self) -> bool:
+        """Process the pair that waits longest; False if its motion is not known yet."""
+        pair = self._waiting[0]
+        assert self._source is not None
+        measured = self._source.motion(pair.older, pair.newer, pair.header.frame_id)
+        if measured is None:
+            return False
+        rotation = float(np.deg2rad(self.value("rotation_sigma")))
+        self.process_motion(pair, CameraMotion.with_sigmas(measured, self.value("translation_sigma"), rotation))
+        self._waiting.popleft()
+        self.published()
+        return True

@@ -1,0 +1,164 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""moving_objects: what moves by itself, seen from a camera that moves too.
+
+Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node; with motion_from tf
+or odometry also those. Outputs, all of the newer image: ~/mask (mono8, 255 where something moves), ~/detections
+(vision_msgs/Detection2DArray, where vision_msgs is installed), and ~/points (PointCloud2: where the objects stand on
+flat ground, in the camera's frame; needs the camera's pose, by tf or camera_pose).
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+
+from mdflow_ros.navigation.epipolar import excess, parallax, refine
+from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.moving_objects import MovingLimits, MovingObject, ground_points, moving_objects
+from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source
+from mdflow_ros.navigation.nodes.consumer import FlowPair, run
+from mdflow_ros.navigation.nodes.fields import point_cloud
+from mdflow_ros.navigation.nodes.motion_consumer import MotionConsumer
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
+from mdflow_ros.navigation.self_motion import self_motion
+from mdflow_ros.node.parameters import Declaration
+
+try:
+    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+except ImportError:
+    Detection2DArray = None
+
+FLOW_ALONE = "flow"
+
+
+class MovingObjectsNode(MotionConsumer):
+    """Publishes what the camera's own motion does not explain."""
+
+    PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
+        **MotionConsumer.PARAMETERS,
+        "motion_from": Declaration(
+            FLOW_ALONE,
+            "Where the camera's motion comes from. flow: the flow itself. tf: /tf between odom_frame and the camera's "
+            "frame, by tf2_ros. odometry: nav_msgs/Odometry on odom, with camera_pose.",
+            choices=(FLOW_ALONE, *(MOTION_PARAMETERS["motion_from"].choices or ())),
+            read_only=True,
+        ),
+        "min_depth": Declaration(
+            0.3, "With tf or odometry: nearest static point, metres.", minimum=0.01, maximum=100.0
+        ),
+        "min_excess": Declaration(
+            4.0, "Least distance from the flow of static points, standard deviations.", minimum=1.0, maximum=100.0
+        ),
+        "min_area": Declaration(0.002, "Smallest object, share of the view.", minimum=0.0, maximum=1.0),
+    }
+
+    def __init__(self) -> None:
+        super().__init__("moving_objects")
+        self._mask = self.output(Image, "~/mask")
+        self._points = self.output(PointCloud2, "~/points")
+        self._detections = self.output(Detection2DArray, "~/detections") if Detection2DArray else None
+        if self._detections is None:
+            self.get_logger().info("vision_msgs is not installed: ~/detections is not published")
+        self._count = 0
+
+    def make_source(self) -> MotionSource | None:
+        """Return no source where the flow suffices."""
+        return None if self.value("motion_from") == FLOW_ALONE else motion_source(self)
+
+    def process_motion(self, pair: FlowPair, motion: CameraMotion | None) -> None:
+        """Find the objects and publish them."""
+        assert pair.camera is not None
+        matches = self.matches(pair)
+        limits = MovingLimits(**{name: self.value(name) for name in MovingLimits.__dataclass_fields__})
+        mask, objects = moving_objects(matches, self._excess(pair, matches, motion), pair.camera.size, limits)
+        self._count = len(objects)
+        if self._mask.get_subscription_count():
+            self._mask.publish(mask_message(pair.header, mask))
+        if self._detections is not None and self._detections.get_subscription_count():
+            self._detections.publish(detections_message(pair.header, objects))
+        if self._points.get_subscription_count():
+            pose = self._camera_pose(pair.header.frame_id)
+            rays = pair.camera.rays(bottom_corners(objects, pair.camera.size))
+            self._points.publish(point_cloud(pair.header, ("x", "y", "z"), ground_points(objects, rays, pose)))
+
+    def _excess(self, pair: FlowPair, matches: Matches, motion: CameraMotion | None) -> NDArray[np.float32]:
+        assert pair.camera is not None
+        confidence = self.value("min_confidence")
+        if motion is not None:
+            depth = self.value("min_depth")
+            return excess(parallax(matches, refine(matches, motion, depth, confidence), depth), depth)
+        found = self_motion(matches, pair.camera.focal_length, confidence)
+        if found is None:
+            raise ValueError("no camera motion explains half of the trusted flow: objects fill the view, or it is dark")
+        return found.excess(matches)
+
+    def _camera_pose(self, frame: str) -> RigidMotion:
+        if self._source is not None:
+            pose = self._source.camera_pose(frame)
+        else:
+            given = np.array(self.value("camera_pose"), float)
+            pose = RigidMotion.of(given[:3], given[3:])
+        if not pose.translation[2] > 0:
+            raise ValueError(
+                f"the camera's height is {pose.translation[2]:g} m; ~/points needs it: set z of camera_pose"
+            )
+        return pose
+
+    def diagnostic_values(self) -> dict[str, str]:
+        """Add the number of objects."""
+        return {"objects": str(self._count)}
+
+
+def bottom_corners(objects: list[MovingObject], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the pixels ``(N, 2, 2)`` of the bottom left and right corners, within the image."""
+    corners = [
+        [[found.left, bottom], [min(found.left + found.width, size[0] - 1), bottom]]
+        for found in objects
+        for bottom in [min(found.top + found.height, size[1] - 1)]
+    ]
+    return np.array(corners, np.float32).reshape(-1, 2, 2)
+
+
+def mask_message(header: Header, mask: NDArray[np.uint8]) -> Image:
+    """Return a mono8 image."""
+    height, width = mask.shape
+    message = Image(header=header, height=height, width=width, encoding="mono8", step=width)
+    message.data = array("B", mask.tobytes())
+    return message
+
+
+def detections_message(header: Header, objects: list[MovingObject]) -> Any:
+    """Return the boxes as vision_msgs/Detection2DArray."""
+    message = Detection2DArray(header=header)
+    for found in objects:
+        detection = Detection2D(header=header)
+        center = detection.bbox.center
+        # vision_msgs 4 wraps the center in a pose with a position; earlier ones have x and y.
+        place = getattr(center, "position", center)
+        place.x, place.y = found.left + found.width / 2, found.top + found.height / 2
+        detection.bbox.size_x, detection.bbox.size_y = float(found.width), float(found.height)
+        hypothesis = ObjectHypothesisWithPose()
+        inner = getattr(hypothesis, "hypothesis", hypothesis)
+        if hasattr(inner, "class_id"):
+            inner.class_id = "moving"
+        inner.score = found.score
+        detection.results.append(hypothesis)
+        message.detections.append(detection)
+    return message
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node."""
+    return run(MovingObjectsNode, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

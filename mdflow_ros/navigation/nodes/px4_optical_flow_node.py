@@ -1,0 +1,174 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""px4_optical_flow: a camera that looks down as an optical flow sensor, for PX4 and for robot_localization.
+
+Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node; range
+(sensor_msgs/Range), without which the parameter height holds; imu (sensor_msgs/Imu in the robot's axes), without which
+the gyro's part is NaN and the robot is taken to stay level. Outputs: /fmu/in/sensor_optical_flow
+(px4_msgs/SensorOpticalFlow, where px4_msgs is installed) and ~/twist (geometry_msgs/TwistWithCovarianceStamped in
+base_frame).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from geometry_msgs.msg import TwistWithCovarianceStamped
+from numpy.typing import NDArray
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Imu, Range
+
+from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.navigation.downward_motion import (
+    DOWNWARD,
+    GroundMotion,
+    GyroHistory,
+    Twist,
+    ground_motion,
+    ground_twist,
+    pixel_flow,
+)
+from mdflow_ros.navigation.nodes.camera_motion import pose_refusal
+from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, FlowPair, run
+from mdflow_ros.navigation.rigid_motion import RigidMotion
+from mdflow_ros.node.messages import stamp_of
+from mdflow_ros.node.parameters import Declaration
+
+try:
+    from px4_msgs.msg import SensorOpticalFlow
+except ImportError:
+    SensorOpticalFlow = None
+
+MAX_RANGE_AGE = 0.5
+"""A range older than this, in seconds, does not count."""
+
+
+class Px4OpticalFlowNode(Consumer):
+    """Publishes the motion over the ground."""
+
+    PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
+        **CALIBRATED,
+        "camera_pose": Declaration(
+            list(DOWNWARD),
+            "x, y, z and quaternion x, y, z, w of the camera's optical frame in base_frame. By default it looks down, "
+            "the image's top toward the robot's front.",
+        ),
+        "base_frame": Declaration("base_link", "The robot's frame (forward, left, up), of ~/twist."),
+        "height": Declaration(
+            0.0,
+            "Height of the camera over the ground while no range is received, metres; 0: unknown.",
+            minimum=0.0,
+            maximum=1000.0,
+        ),
+        "height_sigma": Declaration(0.03, "Standard deviation of the height, share of it.", minimum=0.0, maximum=1.0),
+        "min_quality": Declaration(0.2, "~/twist is published above this quality, 0 to 1.", minimum=0.0, maximum=1.0),
+        "max_flow_rate": Declaration(7.0, "Fastest flow that PX4 may use, rad/s.", minimum=0.1, maximum=100.0),
+        "min_ground_distance": Declaration(
+            0.1, "Least height at which PX4 may use the flow, metres.", minimum=0.0, maximum=100.0
+        ),
+        "max_ground_distance": Declaration(30.0, "Greatest such height, metres.", minimum=0.1, maximum=1000.0),
+    }
+
+    def __init__(self) -> None:
+        super().__init__("px4_optical_flow")
+        self._twist = self.output(TwistWithCovarianceStamped, "~/twist")
+        self._sensor = self.output(SensorOpticalFlow, "/fmu/in/sensor_optical_flow") if SensorOpticalFlow else None
+        if self._sensor is None:
+            self.get_logger().info("px4_msgs is not installed: only ~/twist is published")
+        self._gyro = GyroHistory()
+        self._range: tuple[int, float] | None = None
+        profile = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(Imu, "imu", self._on_imu, profile)
+        self.create_subscription(Range, "range", self._on_range, profile)
+        self._quality = 0.0
+
+    def reason_to_refuse(self, name: str, value: Any) -> str | None:
+        """Check the camera's pose too."""
+        if name != "camera_pose":
+            return super().reason_to_refuse(name, value)
+        return pose_refusal(value)
+
+    def _on_imu(self, message: Imu) -> None:
+        rate = message.angular_velocity
+        self._gyro.add(stamp_of(message.header), np.array([rate.x, rate.y, rate.z]))
+
+    def _on_range(self, message: Range) -> None:
+        if message.min_range <= message.range <= message.max_range:
+            self._range = (stamp_of(message.header), message.range)
+
+    def _height(self, stamp: int) -> float | None:
+        if self._range is not None and abs(stamp - self._range[0]) <= MAX_RANGE_AGE * NANOSECONDS:
+            return self._range[1]
+        return self.value("height") or None
+
+    def process(self, pair: FlowPair) -> None:
+        """Measure and publish."""
+        pose = np.array(self.value("camera_pose"), float)
+        camera = RigidMotion.of(pose[:3], pose[3:])
+        ground = ground_motion(self.matches(pair), self.value("min_confidence"))
+        self._quality = ground.quality if ground else 0.0
+        turned, height = self._gyro.between(pair.older, pair.newer), self._height(pair.newer)
+        if self._sensor is not None and self._sensor.get_subscription_count():
+            self._sensor.publish(self._sensor_message(pair, ground, camera.rotation, turned, height))
+        if not self._twist.get_subscription_count() or ground is None or self._quality < self.value("min_quality"):
+            return
+        if height is None:
+            raise ValueError("~/twist needs the height over the ground: publish a range, or set the parameter height")
+        sigma = self.value("height_sigma") * height
+        twist = ground_twist(
+            self._forward(ground), height, sigma, pair.interval, camera.rotation, camera.translation, turned
+        )
+        self._twist.publish(self._twist_message(pair, twist))
+
+    def _forward(self, ground: GroundMotion) -> GroundMotion:
+        return ground.reversed() if self.backward else ground
+
+    def _sensor_message(
+        self,
+        pair: FlowPair,
+        ground: GroundMotion | None,
+        rotation: NDArray[np.float64],
+        turned: NDArray[np.float64] | None,
+        height: float | None,
+    ) -> Any:
+        message = SensorOpticalFlow()
+        message.timestamp = self.get_clock().now().nanoseconds // 1000
+        message.timestamp_sample = pair.newer // 1000
+        message.integration_timespan_us = (pair.newer - pair.older) // 1000
+        shift = self._forward(ground).shift if ground else np.zeros(2)
+        message.pixel_flow = [float(angle) for angle in pixel_flow(shift, rotation)]
+        delta = np.full(3, np.nan) if turned is None else turned * [1, -1, -1]
+        message.delta_angle = [float(angle) for angle in delta]
+        message.delta_angle_available = turned is not None
+        message.distance_m, message.distance_available = height or float("nan"), height is not None
+        message.quality = round(255 * self._quality)
+        for name in ("max_flow_rate", "min_ground_distance", "max_ground_distance"):
+            setattr(message, name, self.value(name))
+        return message
+
+    def _twist_message(self, pair: FlowPair, twist: Twist) -> TwistWithCovarianceStamped:
+        message = TwistWithCovarianceStamped()
+        message.header.stamp, message.header.frame_id = pair.header.stamp, self.value("base_frame")
+        for vector, values in (
+            (message.twist.twist.linear, twist.linear),
+            (message.twist.twist.angular, twist.angular),
+        ):
+            vector.x, vector.y, vector.z = (float(value) for value in values)
+        message.twist.covariance[:] = twist.covariance.ravel()
+        return message
+
+    def diagnostic_values(self) -> dict[str, str]:
+        """Add the quality."""
+        return {"quality": f"{self._quality:.3f}"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node."""
+    return run(Px4OpticalFlowNode, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

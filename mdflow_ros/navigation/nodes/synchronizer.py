@@ -1,0 +1,51 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Exact synchronization of topics whose messages carry the same header; message_filters is not everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+KEPT = 10
+"""Incomplete sets that are kept."""
+
+
+class ExactSynchronizer:
+    """Collects messages with one stamp and hands them over when all topics are there.
+
+    Args:
+        names: of the topics.
+        on_set: gets a dictionary from name to message, sets in the order of their stamps.
+    """
+
+    def __init__(self, names: Iterable[str], on_set: Callable[[dict[str, Any]], None]) -> None:
+        self.names = tuple(names)
+        self.sets = 0
+        self.incomplete = 0
+        self.received: dict[str, int] = dict.fromkeys(self.names, 0)
+        self._on_set = on_set
+        self._waiting: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def add(self, name: str, message: Any) -> None:
+        """Add a message with a header. Sets that a complete one overtakes are dropped and counted."""
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        self.received[name] += 1
+        waiting = self._waiting.setdefault(stamp, {})
+        waiting[name] = message
+        if len(waiting) == len(self.names):
+            # In the order of arrival, not of stamps: a looping bag jumps back.
+            for older in list(self._waiting):
+                del self._waiting[older]
+                if older == stamp:
+                    break
+                self.incomplete += 1
+            self.sets += 1
+            self._on_set(waiting)
+        elif len(self._waiting) > KEPT:
+            del self._waiting[next(iter(self._waiting))]
+            self.incomplete += 1
+
+    def missing(self) -> list[str]:
+        """Return the topics of which nothing came so far."""
+        return [name for name, count in self.received.items() if not count]

@@ -1,0 +1,93 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""time_to_contact: seconds until what is seen reaches the camera, for each sector of the view, without odometry.
+
+Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node. Outputs:
+~/seconds and ~/sector_confidence (32FC1 images of rows x columns sectors, header of the newer image; infinite where
+nothing approaches, NaN where it is unknown), ~/nearest (std_msgs/Float32, the least time of a confident sector) and
+~/stop (std_msgs/Bool, true while that is below threshold, held for hold seconds).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from sensor_msgs.msg import Image
+from std_msgs.msg import Bool, Float32
+
+from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, FlowPair, run
+from mdflow_ros.navigation.self_motion import self_motion
+from mdflow_ros.navigation.time_to_contact import Sectors, nearest_contact, time_to_contact
+from mdflow_ros.node.messages import image_message
+from mdflow_ros.node.parameters import Declaration
+
+
+class TimeToContactNode(Consumer):
+    """Publishes how soon the robot touches what it sees."""
+
+    PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
+        **CALIBRATED,
+        "columns": Declaration(5, "Sectors side by side.", minimum=1, maximum=32),
+        "rows": Declaration(1, "Sectors one above the other.", minimum=1, maximum=32),
+        "top": Declaration(0.2, "Where the sectors begin, share of the image's height.", minimum=0.0, maximum=1.0),
+        "bottom": Declaration(
+            0.65,
+            "Where the sectors end, share of the image's height; the floor below would count as an obstacle.",
+            minimum=0.0,
+            maximum=1.0,
+        ),
+        "derotate": Declaration(True, "Take the camera's rotation out first, as far as the flow shows it."),
+        "threshold": Declaration(1.5, "~/stop is true below this time, seconds.", minimum=0.0, maximum=60.0),
+        "min_certainty": Declaration(
+            0.99, "Least probability that a sector approaches for it to count.", minimum=0.5, maximum=1.0
+        ),
+        "hold": Declaration(0.3, "~/stop stays true for this long, seconds.", minimum=0.0, maximum=60.0),
+    }
+
+    def __init__(self) -> None:
+        super().__init__("time_to_contact")
+        self._seconds = self.output(Image, "~/seconds")
+        self._confidence = self.output(Image, "~/sector_confidence")
+        self._nearest = self.output(Float32, "~/nearest")
+        self._stop = self.output(Bool, "~/stop")
+        self._stop_until = -math.inf
+        self._last = math.inf
+
+    def process(self, pair: FlowPair) -> None:
+        """Measure and publish."""
+        assert pair.camera is not None
+        names = ("columns", "rows", "top", "bottom", "min_confidence")
+        sectors = Sectors(**{name: self.value(name) for name in names})
+        matches = self.matches(pair)
+        rotation = np.eye(3)
+        if self.value("derotate"):
+            found = self_motion(matches, pair.camera.focal_length, sectors.min_confidence)
+            rotation = found.camera.motion.rotation if found else rotation
+        contact = time_to_contact(matches, rotation, pair.interval, sectors, self.backward)
+        self._last = nearest_contact(contact, self.value("min_certainty"))
+        now = pair.newer / 1e9
+        if self._last < self.value("threshold"):
+            self._stop_until = now + self.value("hold")
+        elif self._stop_until - now > self.value("hold"):  # the time jumped back
+            self._stop_until = -math.inf
+        self._seconds.publish(image_message(pair.header, contact.seconds.astype(np.float32)))
+        self._confidence.publish(image_message(pair.header, contact.confidence.astype(np.float32)))
+        self._nearest.publish(Float32(data=self._last))
+        self._stop.publish(Bool(data=now <= self._stop_until))
+
+    def diagnostic_values(self) -> dict[str, str]:
+        """Add the least time."""
+        return {"nearest_seconds": f"{self._last:.2f}"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node."""
+    return run(TimeToContactNode, __doc__ or "", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

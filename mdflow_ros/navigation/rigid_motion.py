@@ -1,0 +1,150 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rotations, poses, and the motion of a camera between two images."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+HISTORY = 1000
+"""Poses that are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class RigidMotion:
+    """Maps points: ``rotation @ point + translation``.
+
+    Attributes:
+        rotation: ``(3, 3)``.
+        translation: ``(3,)``, metres.
+    """
+
+    rotation: NDArray[np.float64]
+    translation: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, position: NDArray[np.float64], quaternion: NDArray[np.float64]) -> RigidMotion:
+        """Make it from a translation ``(3,)`` and a quaternion ``(x, y, z, w)``.
+
+        Raises:
+            ValueError: the quaternion is zero or not finite.
+        """
+        return cls(rotation_of(np.asarray(quaternion, float)), np.asarray(position, float))
+
+    def __matmul__(self, first: RigidMotion) -> RigidMotion:
+        """Return the motion that applies ``first``, then this one."""
+        return RigidMotion(self.rotation @ first.rotation, self.rotation @ first.translation + self.translation)
+
+    def inverse(self) -> RigidMotion:
+        """Return the motion back."""
+        return RigidMotion(self.rotation.T, -self.rotation.T @ self.translation)
+
+
+def rotation_of(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rotation matrix ``(3, 3)`` of a quaternion ``(x, y, z, w)`` of any length.
+
+    Raises:
+        ValueError: the quaternion is zero or not finite.
+    """
+    length = float(np.linalg.norm(quaternion))
+    if not 1e-6 < length < 1e6:
+        raise ValueError(f"[{', '.join(f'{value:g}' for value in quaternion)}] is not a rotation: give x, y, z, w")
+    x, y, z, w = quaternion / length
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rotation matrix of a rotation vector ``(3,)``, radians."""
+    return np.asarray(cv2.Rodrigues(np.asarray(vector, float))[0])
+
+
+class PoseHistory:
+    """Timed poses, interpolated in between; poses from before a jump back in time are forgotten."""
+
+    def __init__(self) -> None:
+        self._stamps: list[int] = []
+        self._poses: list[RigidMotion] = []
+
+    def add(self, stamp: int, pose: RigidMotion) -> None:
+        """Add a pose; ``stamp`` in nanoseconds."""
+        if self._stamps and stamp <= self._stamps[-1]:
+            if stamp == self._stamps[-1]:
+                return
+            self._stamps.clear()
+            self._poses.clear()
+        self._stamps.append(stamp)
+        self._poses.append(pose)
+        if len(self._stamps) > HISTORY:
+            del self._stamps[0], self._poses[0]
+
+    @property
+    def newest(self) -> int | None:
+        """Stamp of the last pose."""
+        return self._stamps[-1] if self._stamps else None
+
+    @property
+    def oldest(self) -> int | None:
+        """Stamp of the first pose."""
+        return self._stamps[0] if self._stamps else None
+
+    def at(self, stamp: int) -> RigidMotion | None:
+        """Return the pose at ``stamp``, or ``None`` outside of what is known."""
+        after = bisect.bisect_left(self._stamps, stamp)
+        if after == len(self._stamps):
+            return None
+        if self._stamps[after] == stamp:
+            return self._poses[after]
+        if after == 0:
+            return None
+        first, last = self._poses[after - 1], self._poses[after]
+        share = (stamp - self._stamps[after - 1]) / (self._stamps[after] - self._stamps[after - 1])
+        between = cv2.Rodrigues(last.rotation @ first.rotation.T)[0].ravel()
+        position = (1 - share) * first.translation + share * last.translation
+        return RigidMotion(turn(share * between) @ first.rotation, position)
+
+
+@dataclass(frozen=True, eq=False)
+class CameraMotion:
+    """How a camera moved between two images, and how well that is known.
+
+    Attributes:
+        motion: from the older to the newer camera's coordinates (x right, y down, z forward).
+        covariance: ``(6, 6)`` of a small rotation vector, radians, applied after ``motion.rotation``, and of the
+            translation, metres.
+    """
+
+    motion: RigidMotion
+    covariance: NDArray[np.float64]
+
+    @classmethod
+    def with_sigmas(cls, motion: RigidMotion, translation: float, rotation: float) -> CameraMotion:
+        """Take errors that are independent and equal on all axes.
+
+        Args:
+            motion: the measured one.
+            translation: standard deviation on each axis, as a fraction of the distance.
+            rotation: standard deviation about each axis, radians.
+        """
+        distance = max(translation * float(np.linalg.norm(motion.translation)), MIN_TRANSLATION_SIGMA)
+        return cls(motion, np.diag(np.repeat([max(rotation, MIN_ROTATION_SIGMA), distance], 3) ** 2))
+
+    def corrected(self, change: NDArray[np.float64], covariance: NDArray[np.float64]) -> CameraMotion:
+        """Apply a change ``(6,)``: rotation vector and translation."""
+        moved = RigidMotion(turn(change[:3]) @ self.motion.rotation, self.motion.translation + change[3:])
+        return CameraMotion(moved, covariance)
+
+
+MIN_TRANSLATION_SIGMA = 1e-4
+MIN_ROTATION_SIGMA = 1e-5
+"""No odometry is better than this, metres and radians; it keeps covariances invertible."""

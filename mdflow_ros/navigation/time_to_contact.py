@@ -1,0 +1,153 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Time to contact of each sector of the view, from how fast it grows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.navigation.matches import Matches
+
+ITERATIONS = 3
+CORRELATION = 8.0
+"""Errors of the flow are alike over about so many pixels."""
+
+SYSTEMATIC = 0.3
+"""Errors that a sector has in common do not average out: share of the standard deviation of one match."""
+
+MIN_MATCHES = 20
+"""A sector with fewer confident matches stays unknown."""
+
+
+@dataclass(frozen=True)
+class Sectors:
+    """How the view is divided.
+
+    Attributes:
+        columns: sectors side by side.
+        rows: sectors one above the other.
+        top: where the first row begins, share of the image's height.
+        bottom: where the last row ends, share of the image's height.
+        min_confidence: least probability that the flow is right.
+    """
+
+    columns: int = 5
+    rows: int = 1
+    top: float = 0.2
+    bottom: float = 0.65
+    min_confidence: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class TimeToContact:
+    """What the sectors do; all arrays are ``(rows, columns)`` float64.
+
+    Attributes:
+        seconds: until what is seen reaches the camera, from the newer image on; infinite where it recedes or rests, NaN
+            where it is unknown.
+        sigma: standard deviation of the growth, as a fraction of it.
+        confidence: probability that the sector grows at all, 0 where it is unknown.
+    """
+
+    seconds: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+
+def time_to_contact(
+    matches: Matches, rotation: NDArray[np.float64], interval: float, sectors: Sectors, backward: bool = False
+) -> TimeToContact:
+    """Measure the time to contact.
+
+    What approaches at depth Z grows by the factor ``1 + a`` between the images, and is at the camera after
+    ``interval / a`` more (Lee 1976). ``a`` is half the divergence of the flow, of an affine fit to each sector.
+
+    Args:
+        matches: of the flow.
+        rotation: ``(3, 3)`` of the camera between the images, older to newer; turning looks like growth off the center.
+        interval: between the images, seconds.
+        sectors: how the view is divided.
+        backward: whether the matches are on the newer image's grid.
+    """
+    growth, sigma = _growth(matches, rotation, sectors, backward)
+    if backward:
+        sigma = sigma / (1 + growth) ** 2
+        growth = -growth / (1 + growth)
+    known = np.isfinite(growth)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        seconds = np.where(growth > 0, interval / growth, np.inf)
+        confidence = _normal_cdf(growth / sigma)
+        relative = sigma / np.abs(growth)
+    return TimeToContact(np.where(known, seconds, np.nan), relative, np.where(known, confidence, 0.0))
+
+
+def nearest_contact(contact: TimeToContact, min_certainty: float) -> float:
+    """Return the least time, seconds, of the sectors that approach with at least this probability; infinite if none."""
+    sure = contact.confidence >= min_certainty
+    return float(contact.seconds[sure].min()) if sure.any() else math.inf
+
+
+def _growth(
+    matches: Matches, rotation: NDArray[np.float64], sectors: Sectors, backward: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the growth of each sector on the grid's image, and its standard deviation ``(rows, columns)``."""
+    start, end = (matches.newer, matches.older) if backward else (matches.older, matches.newer)
+    turned = rotation.T if backward else rotation
+    # Turn the end back instead of the start on: the fit then stays on the grid of the start.
+    back = end @ turned[:2].astype(np.float32)[:, :2] + turned[2, :2].astype(np.float32)
+    depth = end @ turned[:2, 2].astype(np.float32) + np.float32(turned[2, 2])
+    moved = back / depth[..., None] - start
+    height = start.shape[0]
+    band = slice(round(sectors.top * height), round(sectors.bottom * height))
+    parts = [_split(field[band], sectors) for field in (start, moved, matches.confidence, matches.sigma)]
+    return _fit(parts[0], parts[1], parts[2] >= sectors.min_confidence, parts[3], matches.stride)
+
+
+def _split(field: NDArray[np.float32], sectors: Sectors) -> NDArray[np.float32]:
+    """Cut ``(H, W, ...)`` into sectors ``(rows, columns, matches, ...)``; a remainder at the edges is left out."""
+    down, across = field.shape[0] // sectors.rows, field.shape[1] // sectors.columns
+    rest = field.shape[2:]
+    whole = field[: down * sectors.rows, : across * sectors.columns]
+    cut = whole.reshape(sectors.rows, down, sectors.columns, across, *rest).swapaxes(1, 2)
+    return cut.reshape(sectors.rows, sectors.columns, down * across, *rest)
+
+
+def _fit(
+    start: NDArray[np.float32],
+    moved: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    sigma: NDArray[np.float32],
+    stride: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit ``moved = a + B start`` by reweighted least squares (Geman-McClure); half the trace of B and its sigma."""
+    usable = usable & np.isfinite(moved).all(axis=-1)
+    moved = np.where(usable[..., None], moved, 0)
+    center = start.mean(axis=2, keepdims=True)
+    design = np.concatenate((np.ones_like(start[..., :1]), start - center), axis=-1).astype(float)
+    noise = np.where(usable, sigma, 1).astype(float) ** 2
+    weights = usable / noise
+    scale = 1.0
+    for _ in range(ITERATIONS):
+        weighted = design * weights[..., None]
+        normal = weighted.swapaxes(-1, -2) @ design + 1e-9 * np.eye(3)
+        solution = np.linalg.solve(normal, weighted.swapaxes(-1, -2) @ moved)
+        residual = moved - design @ solution
+        surprise = (residual**2).sum(axis=-1) / (2 * noise)
+        scale = np.maximum(1, (surprise * usable).sum(axis=-1) / np.maximum(usable.sum(axis=-1), 1))
+        weights = usable / (noise * (1 + surprise / (4 * scale[..., None])) ** 2)
+    growth = (solution[..., 1, 0] + solution[..., 2, 1]) / 2
+    covariance = np.linalg.inv(normal)
+    fewer = max(1.0, (CORRELATION / stride) ** 2)
+    extent = ((start - center) ** 2).mean(axis=(2, 3))
+    common = SYSTEMATIC**2 * np.median(noise, axis=-1) / extent / 2
+    variance = (covariance[..., 1, 1] + covariance[..., 2, 2]) / 4 * fewer * scale + common
+    known = usable.sum(axis=-1) >= MIN_MATCHES
+    return np.where(known, growth, np.nan), np.where(known, np.sqrt(variance), np.nan)
+
+
+def _normal_cdf(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.vectorize(lambda value: (1 + math.erf(value / 2**0.5)) / 2, otypes=[float])(z)
