@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.epipolar import excess, parallax, refine, variance
 from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.regions import moving_regions
 from mdflow_ros.navigation.rigid_motion import CameraMotion
 
 
@@ -21,8 +22,8 @@ class DepthLimits:
 
     Attributes:
         min_confidence: least probability that the flow is right.
-        min_depth: nearest static point, metres.
-        max_depth: farthest point that is kept, metres.
+        min_depth: nearest static point, meters.
+        max_depth: farthest point that is kept, meters.
         max_relative_sigma: greatest standard deviation of the depth, as a fraction of it.
         max_excess: a point farther from its epipolar line, in standard deviations, is not static.
         refine: whether the flow corrects the measured motion first.
@@ -41,9 +42,9 @@ class DepthEstimate:
     """Depth on the grid of the matches, in the newer camera.
 
     Attributes:
-        depth: ``(H, W)`` float32, metres along the optical axis; NaN where it is unknown.
-        sigma: ``(H, W)`` float32, its standard deviation, metres.
-        points: ``(H, W, 3)`` float32, metres, x right, y down, z forward.
+        depth: ``(H, W)`` float32, meters along the optical axis; NaN where it is unknown.
+        sigma: ``(H, W)`` float32, its standard deviation, meters.
+        points: ``(H, W, 3)`` float32, meters, x right, y down, z forward.
         motion: the camera's motion that explains the flow.
     """
 
@@ -74,7 +75,11 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
         )
         good = (seen.along > 0) & (matches.confidence >= limits.min_confidence)
         good &= (depth >= limits.min_depth) & (depth <= limits.max_depth)
-        good &= (relative <= limits.max_relative_sigma) & (excess(seen, limits.min_depth) <= limits.max_excess)
+        off = excess(seen, limits.min_depth)
+        good &= (relative <= limits.max_relative_sigma) & (off <= limits.max_excess)
+    # A pixel that moves along its epipolar line looks static; what surrounds it does not.
+    confidence = np.where(np.isfinite(off), matches.confidence, np.float32(0))
+    good &= moving_regions(np.nan_to_num(off), confidence, limits.max_excess, limits.min_confidence) == 0
     depth = np.where(good, depth, np.float32(np.nan)).astype(np.float32)
     # Along the line: the part of the displacement across it is noise.
     rays = seen.infinity + seen.along[..., None] * seen.unit
@@ -83,7 +88,7 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
 
 
 def depth_image(points: NDArray[np.float32], intrinsics: NDArray[np.float64], size: Size) -> NDArray[np.float32]:
-    """Return the depth image ``(H, W)`` of points, metres; NaN where there is none, the nearest where there are many.
+    """Return the depth image ``(H, W)`` of points, meters; NaN where there is none, the nearest where there are many.
 
     Args:
         points: ``(N, 3)`` in the camera, z > 0.

@@ -154,11 +154,11 @@ def ground_twist(
 
     Args:
         ground: the motion of the ground.
-        height: of the camera over the ground at the newer image, metres.
-        height_sigma: its standard deviation, metres.
+        height: of the camera over the ground at the newer image, meters.
+        height_sigma: its standard deviation, meters.
         interval: between the images, seconds.
         rotation: ``(3, 3)``, camera to robot.
-        position: ``(3,)`` of the camera in the robot, metres.
+        position: ``(3,)`` of the camera in the robot, meters.
         turned: ``(3,)`` radians that a gyro measured about the robot's axes; without it the robot is assumed level.
     """
     about_camera = np.array([0.0, 0.0, -ground.turn]) if turned is None else rotation.T @ turned

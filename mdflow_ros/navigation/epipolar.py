@@ -32,7 +32,7 @@ class Parallax:
     Attributes:
         infinity: ``(H, W, 2)``, where points infinitely far away are seen.
         unit: ``(H, W, 2)``, direction in which static points move from there.
-        reach: displacement of a point at a depth of one metre.
+        reach: displacement of a point at a depth of one meter.
         along: displacement along ``unit``.
         across: displacement at a right angle to it, 0 for static points.
         along_sigma: standard deviation of ``along``.
@@ -58,7 +58,7 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     Args:
         matches: of the flow.
         camera: the camera's motion.
-        min_depth: nothing static is nearer than this, metres.
+        min_depth: nothing static is nearer than this, meters.
     """
     rotation, translation = camera.motion.rotation.astype(np.float32), camera.motion.translation.astype(np.float32)
     covariance = camera.covariance.astype(np.float32)
@@ -111,7 +111,7 @@ def variance(change: NDArray[np.float32], covariance: NDArray[np.float32]) -> ND
 def excess(seen: Parallax, min_depth: float) -> NDArray[np.float32]:
     """Return how far, in standard deviations, each displacement is from that of any static point ``(H, W)``.
 
-    Static points lie on the epipolar line between infinity and ``min_depth``, metres. NaN stays NaN.
+    Static points lie on the epipolar line between infinity and ``min_depth``, meters. NaN stays NaN.
     """
     explained = np.clip(seen.along, 0, seen.reach / np.float32(min_depth))
     return np.hypot(seen.across / seen.across_sigma, (seen.along - explained) / seen.along_sigma)

@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.regions import moving_regions
 from mdflow_ros.navigation.rigid_motion import RigidMotion
-
-GROW = 0.7
-"""Share of the least excess that suffices beside what is sure to move."""
-
-REACH = 15
-"""Across which an object may grow, in steps of the grid, to both sides together."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +68,9 @@ def moving_objects(
     column, row = (np.rint(np.nan_to_num(matches.pixels[..., axis], nan=-1e6) / matches.stride) for axis in (0, 1))
     inside = np.isfinite(excess) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     place = (row[inside].astype(int), column[inside].astype(int))
-    sure = matches.confidence[inside] >= limits.min_confidence
-    moves = excess[inside] > limits.min_excess
-    # Votes of static pixels keep a few wild ones from being taken for an object.
-    votes, confidence = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-    votes[place] = np.where(moves, 1.0, -1.0) * sure
-    confidence[place] = matches.confidence[inside]
-    mask = (cv2.blur(votes, (5, 5)) > 0).astype(np.uint8)
-    mask = _opened(mask)
-    mask = _grown(mask, place, excess[inside] > GROW * limits.min_excess)
+    confidence, off = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    confidence[place], off[place] = matches.confidence[inside], excess[inside]
+    mask = moving_regions(off, confidence, limits.min_excess, limits.min_confidence)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask)
     objects = []
     for label in range(1, count):
@@ -99,41 +88,25 @@ def moving_objects(
     return np.asarray(full, np.uint8), [found for _, found in sorted(objects, key=lambda pair: -pair[0])]
 
 
-def _grown(
-    mask: NDArray[np.uint8], place: tuple[NDArray[np.int_], NDArray[np.int_]], weak: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    """Let objects grow into the weaker evidence around them (hysteresis): flow is least sure at their borders."""
-    evidence = np.zeros(mask.shape, np.float32)
-    evidence[place] = np.where(weak, 1.0, -1.0)
-    wide = ((cv2.blur(evidence, (5, 5)) > 0) | (mask > 0)).astype(np.uint8)
-    wide = _opened(wide)
-    near = np.asarray(cv2.dilate(mask, np.ones((REACH, REACH), np.uint8)), np.uint8)
-    return np.asarray(mask | (wide & near), np.uint8)
-
-
-def _opened(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
-
-
 def ground_points(
     objects: list[MovingObject],
     rays_of: NDArray[np.float32],
     camera_pose: RigidMotion,
     spacing: float = 0.05,
 ) -> NDArray[np.float32]:
-    """Return where the objects stand on flat ground ``(N, 3)``, in the camera, metres.
+    """Return where the objects stand on flat ground ``(N, 3)``, in the camera, meters.
 
     Args:
         objects: the moving ones.
         rays_of: ``(len(objects), 2, 2)``, rays on the plane z = 1 of each box's bottom left and bottom right corner.
         camera_pose: the camera in a frame whose plane z = 0 is the ground.
-        spacing: of the points along the bottom edge, metres.
+        spacing: of the points along the bottom edge, meters.
     """
     points = []
     up, height = camera_pose.rotation[2], float(camera_pose.translation[2])
     for corners in rays_of:
         rays = np.concatenate((corners, np.ones((2, 1), np.float32)), axis=1).astype(float)
-        fall = -rays @ up  # how far a ray falls per metre of depth
+        fall = -rays @ up  # how far a ray falls per meter of depth
         if not (fall > 1e-3).all():
             continue  # at or above the horizon: it does not touch the ground within view
         ends = rays * (height / fall)[:, None]

@@ -21,7 +21,7 @@ class RigidMotion:
 
     Attributes:
         rotation: ``(3, 3)``.
-        translation: ``(3,)``, metres.
+        translation: ``(3,)``, meters.
     """
 
     rotation: NDArray[np.float64]
@@ -121,7 +121,7 @@ class CameraMotion:
     Attributes:
         motion: from the older to the newer camera's coordinates (x right, y down, z forward).
         covariance: ``(6, 6)`` of a small rotation vector, radians, applied after ``motion.rotation``, and of the
-            translation, metres.
+            translation, meters.
     """
 
     motion: RigidMotion
@@ -147,4 +147,4 @@ class CameraMotion:
 
 MIN_TRANSLATION_SIGMA = 1e-4
 MIN_ROTATION_SIGMA = 1e-5
-"""No odometry is better than this, metres and radians; it keeps covariances invertible."""
+"""No odometry is better than this, meters and radians; it keeps covariances invertible."""

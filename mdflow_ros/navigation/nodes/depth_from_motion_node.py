@@ -4,7 +4,7 @@
 
 Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node; TF, or
 nav_msgs/Odometry on odom. Outputs, all of the newer image: ~/points (PointCloud2: x, y, z, confidence, sigma_z, in the
-camera's frame), ~/image (32FC1 depth, rectified, metres, NaN where unknown) and ~/camera_info for it.
+camera's frame), ~/image (32FC1 depth, rectified, meters, NaN where unknown) and ~/camera_info for it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class DepthFromMotionNode(MotionConsumer):
 
     PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
         **MotionConsumer.PARAMETERS,
-        "min_depth": Declaration(0.3, "Nearest point, metres.", minimum=0.01, maximum=100.0),
-        "max_depth": Declaration(20.0, "Farthest point, metres.", minimum=0.1, maximum=10000.0),
+        "min_depth": Declaration(0.3, "Nearest point, meters.", minimum=0.01, maximum=100.0),
+        "max_depth": Declaration(20.0, "Farthest point, meters.", minimum=0.1, maximum=10000.0),
         "max_relative_sigma": Declaration(
             0.15, "Greatest standard deviation of a point's depth, share of the depth.", minimum=0.01, maximum=1.0
         ),

@@ -4,7 +4,7 @@
 
 Inputs: mdflow/flow and mdflow/confidence of the flow node. Output: ~/points (PointCloud2 with the fields x, y, u, v,
 confidence: a pixel of the flow's grid, its flow, and the probability that it is right; most trusted first. Pixels, not
-metres).
+meters).
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class MovingObjectsNode(MotionConsumer):
             read_only=True,
         ),
         "min_depth": Declaration(
-            0.3, "With tf or odometry: nearest static point, metres.", minimum=0.01, maximum=100.0
+            0.3, "With tf or odometry: nearest static point, meters.", minimum=0.01, maximum=100.0
         ),
         "min_excess": Declaration(
             4.0, "Least distance from the flow of static points, standard deviations.", minimum=1.0, maximum=100.0

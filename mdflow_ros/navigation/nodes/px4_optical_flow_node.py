@@ -59,7 +59,7 @@ class Px4OpticalFlowNode(Consumer):
         "base_frame": Declaration("base_link", "The robot's frame (forward, left, up), of ~/twist."),
         "height": Declaration(
             0.0,
-            "Height of the camera over the ground while no range is received, metres; 0: unknown.",
+            "Height of the camera over the ground while no range is received, meters; 0: unknown.",
             minimum=0.0,
             maximum=1000.0,
         ),
@@ -67,9 +67,9 @@ class Px4OpticalFlowNode(Consumer):
         "min_quality": Declaration(0.2, "~/twist is published above this quality, 0 to 1.", minimum=0.0, maximum=1.0),
         "max_flow_rate": Declaration(7.0, "Fastest flow that PX4 may use, rad/s.", minimum=0.1, maximum=100.0),
         "min_ground_distance": Declaration(
-            0.1, "Least height at which PX4 may use the flow, metres.", minimum=0.0, maximum=100.0
+            0.1, "Least height at which PX4 may use the flow, meters.", minimum=0.0, maximum=100.0
         ),
-        "max_ground_distance": Declaration(30.0, "Greatest such height, metres.", minimum=0.1, maximum=1000.0),
+        "max_ground_distance": Declaration(30.0, "Greatest such height, meters.", minimum=0.1, maximum=1000.0),
     }
 
     def __init__(self) -> None:

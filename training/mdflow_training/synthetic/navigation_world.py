@@ -47,12 +47,12 @@ class Step:
     Attributes:
         images: older and newer, RGB uint8.
         flow: ``(H, W, 2)`` pixels, from the older to the newer.
-        depth: ``(H, W)`` metres in the older camera, on the older image's grid.
-        newer_depth: ``(H, W)`` metres in the newer camera, on the newer image's grid.
+        depth: ``(H, W)`` meters in the older camera, on the older image's grid.
+        newer_depth: ``(H, W)`` meters in the newer camera, on the newer image's grid.
         moving: ``(H, W)``, whether the pixel of the older image belongs to something that moves.
         newer_moving: the same for the newer image.
         rotation: ``(3, 3)`` from the older to the newer camera's axes.
-        translation: ``(3,)`` metres, with ``newer = rotation @ older + translation``.
+        translation: ``(3,)`` meters, with ``newer = rotation @ older + translation``.
         intrinsics: ``(3, 3)`` pixels.
     """
 
@@ -112,8 +112,15 @@ def hall_step(frame: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Step:
     return render_step(world, world, (views[frame], views[frame + 1]), size, seed + frame)
 
 
-def crossing_step(seed: int, size: tuple[int, int] = SIZE, speed: float = 0.06) -> Step:
-    """Return a step toward cartons, of which two cross the robot's way; ``speed`` is the robot's, metres a step."""
+def crossing_step(seed: int, size: tuple[int, int] = SIZE, speed: float = 0.06, max_turn: float = 0.01) -> Step:
+    """Return a step toward cartons, of which two cross the robot's way.
+
+    Args:
+        seed: of the world.
+        size: height and width, pixels.
+        speed: of the robot, meters a step.
+        max_turn: of the robot, radians a step.
+    """
     random = np.random.default_rng([seed, 5])
     texture = carton_texture(random)
     resting = open_hall(random)
@@ -126,13 +133,13 @@ def crossing_step(seed: int, size: tuple[int, int] = SIZE, speed: float = 0.06) 
         faces = carton((random.uniform(-0.25, 0.25) * depth, depth), texture, motion)
         older += faces
         newer += [replace(face, corner=face.corner + motion) for face in faces]
-    turn = random.uniform(-0.01, 0.01)
-    views = (forward_view(size), forward_view(size, position=(random.uniform(-0.01, 0.01), 0, speed), yaw=turn))
+    turn = random.uniform(-max_turn, max_turn)
+    views = (forward_view(size), forward_view(size, position=(random.uniform(-speed, speed) / 6, 0, speed), yaw=turn))
     return render_step(older, newer, views, size, seed)
 
 
 def approach_step(distance: float, speed: float, yaw: float = 0.0, size: tuple[int, int] = SIZE, seed: int = 0) -> Step:
-    """Return a step toward a wall; ``distance`` is the wall's from the newer camera, ``speed`` in metres a step."""
+    """Return a step toward a wall; ``distance`` is the wall's from the newer camera, ``speed`` in meters a step."""
     wall = shelf_texture(np.random.default_rng([seed, 6]))
     world = [upright((-8, distance), (8, distance), (-6, 6), wall)]
     views = forward_view(size, position=(0, 0, -speed)), forward_view(size, yaw=yaw)
@@ -145,15 +152,15 @@ def downward_step(
     """Return a step of a camera that looks down, the image's top toward the robot's front.
 
     Args:
-        height: of the older camera over the floor, metres.
-        moved: metres forward, left and up.
+        height: of the older camera over the floor, meters.
+        moved: meters forward, left and up.
         turn: to the left about the vertical, radians.
         textured: whether anything can be seen on the floor.
         seed: of texture and noise.
     """
     texture = floor_texture(np.random.default_rng([seed, 4]))
     if not textured:
-        texture = Texture.of(np.full((256, 256, 3), 118, np.uint8), texture.pixels_per_metre)
+        texture = Texture.of(np.full((256, 256, 3), 118, np.uint8), texture.pixels_per_meter)
     floor = level(CAMERA_HEIGHT - height, 12, 12, texture)
     # World: x right, y down, z forward. Image: right is the robot's right, down is the robot's rear.
     look_down = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
@@ -198,5 +205,5 @@ def open_hall(random: np.random.Generator) -> list[Rectangle]:
 
 
 def carton(center: tuple[float, float], texture: Texture, motion: NDArray[np.float64] | None = None) -> list[Rectangle]:
-    """Return a carton that stands on the floor; ``center`` in ``(x, z)`` metres, ``motion`` until the next image."""
+    """Return a carton that stands on the floor; ``center`` in ``(x, z)`` meters, ``motion`` until the next image."""
     return block(center, (0.25, 0.25), 0.8, texture, REST if motion is None else motion)

@@ -1,0 +1,51 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Regions that move, from single pixels that do."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+NEIGHBORS = 5
+"""Side of the square that votes, in steps of the grid."""
+
+GROW = 0.7
+"""Share of the least excess that suffices beside what is sure to move."""
+
+REACH = 41
+"""Side of the square within which a region may grow around what is sure to move, in steps of the grid."""
+
+GAP = 21
+"""Gaps in a region below this width are closed: where an object moves along the epipolar line it seems to rest."""
+
+
+def moving_regions(
+    excess: NDArray[np.float32], confidence: NDArray[np.float32], min_excess: float, min_confidence: float
+) -> NDArray[np.uint8]:
+    """Return 1 where something moves, 0 elsewhere ``(H, W)``.
+
+    Regions grow from what is sure to move into weaker evidence around it (hysteresis), as the flow is least sure at the
+    borders of objects.
+
+    Args:
+        excess: ``(H, W)``, distance from the flow of static points, standard deviations.
+        confidence: ``(H, W)``, of the flow; 0 where it is unknown.
+        min_excess: least excess of what moves.
+        min_confidence: least confidence of what is sure to move.
+    """
+    sure = _majority(excess > min_excess, confidence >= max(min_confidence, 1e-6))
+    if not sure.any():
+        return sure
+    near = np.asarray(cv2.dilate(sure, np.ones((REACH, REACH), np.uint8)), np.uint8)
+    grown = sure | (_majority(excess > GROW * min_excess, confidence > 0) & near)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GAP, GAP))
+    return np.asarray(cv2.morphologyEx(grown, cv2.MORPH_CLOSE, kernel), np.uint8)
+
+
+def _majority(moves: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return 1 where most of the known pixels around move: a few wild ones are no object."""
+    votes = np.where(moves, np.float32(1), np.float32(-1)) * known
+    region = (cv2.blur(votes.astype(np.float32), (NEIGHBORS, NEIGHBORS)) > 0).astype(np.uint8)
+    return np.asarray(cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)

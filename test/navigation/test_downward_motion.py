@@ -1,0 +1,130 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Signs and units of the motion over the ground, on rendered drives of a camera that looks down."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from navigation import RealFlow, camera_of, matches_of
+
+from mdflow_ros.navigation.downward_motion import (
+    DOWNWARD,
+    GroundMotion,
+    GyroHistory,
+    ground_motion,
+    ground_twist,
+    pixel_flow,
+    turned_shift,
+)
+from mdflow_ros.navigation.matches import match
+from mdflow_ros.navigation.rigid_motion import rotation_of
+from mdflow_training.synthetic.navigation_world import Step, downward_step
+
+MOUNT = rotation_of(np.array(DOWNWARD[3:]))
+INTERVAL = 0.1
+
+
+def ground_of(step: Step) -> GroundMotion:
+    found = ground_motion(matches_of(step, np.random.default_rng(0)), 0.5)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("moved", "expected"),
+    [((0.03, 0, 0), (0, 0.03)), ((-0.03, 0, 0), (0, -0.03)), ((0, 0.02, 0), (0.02, 0)), ((0, -0.02, 0), (-0.02, 0))],
+    ids=["forward", "back", "left", "right"],
+)
+def test_pixel_flow_has_px4s_signs_and_units(moved: tuple[float, ...], expected: tuple[float, float]) -> None:
+    # PX4: positive is what a right-handed turn about the body's forward, right, down axes looks like, so that
+    # v_forward = height * flow[1] / dt and v_right = -height * flow[0] / dt.
+    flow = pixel_flow(ground_of(downward_step(1.0, moved)).shift, MOUNT)
+    np.testing.assert_allclose(flow, expected, atol=5e-4)
+
+
+def test_pixel_flow_equals_the_gyro_when_the_robot_only_turns() -> None:
+    roll, pitch = 0.01, -0.02
+    about_camera = MOUNT.T @ np.array([roll, pitch, 0])
+    # In forward, right, down axes a turn about left is one about right, negated.
+    np.testing.assert_allclose(pixel_flow(turned_shift(about_camera), MOUNT), [roll, -pitch], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("height", "moved", "turn"),
+    [
+        (1.0, (0.03, 0, 0), 0.0),
+        (2.0, (0.03, 0.02, 0), 0.0),
+        (1.0, (0.02, 0.01, 0.02), 0.03),
+        (1.0, (0, 0, -0.02), -0.05),
+    ],
+)
+def test_twist_on_a_rendered_drive(height: float, moved: tuple[float, ...], turn: float) -> None:
+    ground = ground_of(downward_step(height, moved, turn))
+    now = height + moved[2]
+    twist = ground_twist(ground, now, 0.0, INTERVAL, MOUNT, np.zeros(3), None)
+    # The twist is in the axes of the newer pose.
+    cosine, sine = np.cos(turn), np.sin(turn)
+    forward, left = cosine * moved[0] + sine * moved[1], -sine * moved[0] + cosine * moved[1]
+    np.testing.assert_allclose(twist.linear, np.array([forward, left, moved[2]]) / INTERVAL, atol=0.01)
+    np.testing.assert_allclose(twist.angular, [0, 0, turn / INTERVAL], atol=0.01)
+    sigmas = np.sqrt(np.diag(twist.covariance))
+    assert (sigmas[:3] < 0.05).all() and sigmas[5] < 0.05 and (sigmas[3:5] > 100).all()
+
+
+def test_twist_of_the_base_takes_the_cameras_place_into_account() -> None:
+    ground = ground_of(downward_step(1.0, (0, 0.05, 0), turn=0.05))
+    # A camera 1 m ahead of a base that turns on the spot moves to the left.
+    twist = ground_twist(ground, 1.0, 0.0, INTERVAL, MOUNT, np.array([1.0, 0, 0]), None)
+    np.testing.assert_allclose(twist.linear, 0, atol=0.03)
+    np.testing.assert_allclose(twist.angular[2], 0.5, atol=0.01)
+
+
+def test_gyro_takes_roll_and_pitch_out() -> None:
+    ground = ground_of(downward_step(1.0, (0.03, 0, 0)))
+    turned = np.array([0.0, 0.01, 0.0])
+    level = ground_twist(ground, 1.0, 0.0, INTERVAL, MOUNT, np.zeros(3), np.zeros(3))
+    pitched = ground_twist(ground, 1.0, 0.0, INTERVAL, MOUNT, np.zeros(3), turned)
+    # A turn about left lowers the nose: the ground seems to move forward, so the true motion was faster.
+    assert pitched.linear[0] == pytest.approx(level.linear[0] + 0.1, abs=1e-3)
+
+
+def test_height_error_adds_to_the_covariance() -> None:
+    ground = ground_of(downward_step(1.0, (0.05, 0, 0)))
+    twist = ground_twist(ground, 1.0, 0.1, INTERVAL, MOUNT, np.zeros(3), None)
+    assert np.sqrt(twist.covariance[0, 0]) == pytest.approx(0.05, rel=0.1)
+    assert np.sqrt(twist.covariance[1, 1]) < 0.01
+
+
+def test_motion_back_is_the_reverse() -> None:
+    ground = ground_of(downward_step(1.0, (0.02, 0.01, 0.02), 0.03))
+    there_and_back = ground.reversed().reversed()
+    np.testing.assert_allclose(there_and_back.shift, ground.shift)
+    np.testing.assert_allclose([there_and_back.turn, there_and_back.growth], [ground.turn, ground.growth])
+    assert ground.reversed().growth > 0 > ground.growth
+
+
+def test_too_little_trusted_flow() -> None:
+    step = downward_step(1.0, (0.03, 0, 0))
+    assert ground_motion(match(step.flow, np.zeros(step.depth.shape, np.float32), camera_of(step), 2), 0.5) is None
+
+
+def test_gyro_is_integrated_between_the_stamps() -> None:
+    gyro = GyroHistory()
+    for stamp in range(0, 11):
+        gyro.add(stamp * 10_000_000, np.array([1.0, 0.0, stamp]))
+    np.testing.assert_allclose(gyro.between(15_000_000, 65_000_000), [0.05, 0, 0.05 * 4])
+    assert gyro.between(50_000_000, 150_000_000) is None and gyro.between(-1, 10) is None
+
+
+def test_quality_falls_over_ground_without_texture() -> None:
+    flow = RealFlow()
+    qualities = []
+    for textured in (True, False):
+        step = downward_step(1.0, (0.03, 0, 0), textured=textured)
+        ground = ground_motion(flow.matches(step), 0.5)
+        qualities.append(ground.quality if ground else 0.0)
+        if textured and ground:
+            np.testing.assert_allclose(pixel_flow(ground.shift, MOUNT), [0, 0.03], atol=2e-3)
+    print(qualities)
+    assert qualities[1] < 0.7 * qualities[0]

@@ -1,0 +1,118 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Moving objects on rendered worlds, with odometry and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from navigation import RealFlow, camera_of, matches_of, measured_motion
+
+from mdflow_ros.navigation.epipolar import excess, parallax, refine
+from mdflow_ros.navigation.matches import Matches, match
+from mdflow_ros.navigation.moving_objects import MovingLimits, MovingObject, ground_points, moving_objects
+from mdflow_ros.navigation.rigid_motion import RigidMotion
+from mdflow_ros.navigation.self_motion import self_motion
+from mdflow_training.synthetic.navigation_world import Step, crossing_step, hall_step
+
+MIN_DEPTH = 0.3
+
+
+def excess_with_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
+    motion = refine(matches, measured_motion(step, random), MIN_DEPTH, 0.5)
+    return excess(parallax(matches, motion, MIN_DEPTH), MIN_DEPTH)
+
+
+def excess_without_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
+    found = self_motion(matches, camera_of(step).focal_length, 0.5)
+    assert found is not None
+    return found.excess(matches)
+
+
+MODES = pytest.mark.parametrize("excess_of", [excess_with_odometry, excess_without_odometry])
+
+
+def find(step: Step, matches: Matches, excess_of: Callable, random: np.random.Generator):
+    return moving_objects(matches, excess_of(step, matches, random), camera_of(step).size, MovingLimits())
+
+
+def precision_and_recall(found: list[np.ndarray], true: list[np.ndarray]) -> tuple[float, float]:
+    seen, truth = np.stack(found) > 0, np.stack(true)
+    hits = (seen & truth).sum()
+    return hits / seen.sum(), hits / truth.sum()
+
+
+@MODES
+def test_precision_and_recall(excess_of: Callable) -> None:
+    random, masks, truths = np.random.default_rng(0), [], []
+    for seed in range(8):
+        step = crossing_step(seed)
+        mask, objects = find(step, matches_of(step, random), excess_of, random)
+        assert 1 <= len(objects) <= 2
+        masks.append(mask)
+        truths.append(step.newer_moving)
+    precision, recall = precision_and_recall(masks, truths)
+    assert precision >= 0.8 and recall >= 0.8
+
+
+@MODES
+def test_nothing_moves_in_a_resting_world(excess_of: Callable) -> None:
+    random = np.random.default_rng(0)
+    for frame in range(0, 220, 44):
+        step = hall_step(frame)
+        mask, objects = find(step, matches_of(step, random), excess_of, random)
+        assert not objects and not mask.any()
+
+
+def test_box_holds_its_object() -> None:
+    step, random = crossing_step(2), np.random.default_rng(0)
+    mask, objects = find(step, matches_of(step, random), excess_with_odometry, random)
+    rows, columns = np.nonzero(mask)
+    left, right = min(o.left for o in objects), max(o.left + o.width for o in objects)
+    top, bottom = min(o.top for o in objects), max(o.top + o.height for o in objects)
+    assert (left, right, top, bottom) == (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1)
+    assert all(0.9 < found.score <= 1 for found in objects)
+
+
+def test_a_resting_camera_sees_what_moves() -> None:
+    step, random = crossing_step(1, speed=0.0, max_turn=0.0), np.random.default_rng(0)
+    flow = step.flow + random.normal(0, 0.2, step.flow.shape)
+    matches = match(flow.astype(np.float32), np.full(step.depth.shape, 0.95, np.float32), camera_of(step), 2)
+    mask, _ = find(step, matches, excess_without_odometry, random)
+    precision, recall = precision_and_recall([mask], [step.newer_moving])
+    assert precision >= 0.8 and recall >= 0.8
+
+
+def test_too_little_trusted_flow_gives_no_motion() -> None:
+    step = crossing_step(0)
+    matches = match(step.flow, np.full(step.depth.shape, 0.1, np.float32), camera_of(step), 2)
+    assert self_motion(matches, camera_of(step).focal_length, 0.5) is None
+
+
+def test_ground_points_lie_where_the_object_stands() -> None:
+    # A camera 1 m high that looks forward: a ray that falls by 0.5 per meter meets the ground 2 m ahead.
+    pose = RigidMotion.of(np.array([0, 0, 1.0]), np.array([-0.5, 0.5, -0.5, 0.5]))
+    rays = np.array([[[-0.1, 0.5], [0.1, 0.5]], [[0, -0.1], [0.2, -0.1]]], np.float32)
+    objects = [MovingObject(0, 0, 1, 1, 1.0)] * 2
+    points = ground_points(objects, rays, pose)
+    np.testing.assert_allclose(points[:, 1:], np.tile([1.0, 2.0], (len(points), 1)), atol=1e-6)
+    np.testing.assert_allclose([points[:, 0].min(), points[:, 0].max()], [-0.2, 0.2], atol=1e-6)
+    assert ground_points([], np.zeros((0, 2, 2), np.float32), pose).shape == (0, 3)
+
+
+def test_real_estimator_end_to_end() -> None:
+    flow, random = RealFlow(), np.random.default_rng(0)
+    found: dict[Callable, list[np.ndarray]] = {excess_with_odometry: [], excess_without_odometry: []}
+    truths = []
+    for seed in range(6):
+        step = crossing_step(seed)
+        matches = flow.matches(step)
+        truths.append(step.newer_moving)
+        for excess_of, masks in found.items():
+            masks.append(find(step, matches, excess_of, random)[0])
+    for masks in found.values():
+        precision, recall = precision_and_recall(masks, truths)
+        print(precision, recall)
+        assert precision >= 0.8 and recall >= 0.8

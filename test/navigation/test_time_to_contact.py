@@ -1,0 +1,83 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Time to contact on approaches at known speed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from navigation import RealFlow, camera_of, matches_of
+
+from mdflow_ros.navigation.matches import Matches, match
+from mdflow_ros.navigation.self_motion import self_motion
+from mdflow_ros.navigation.time_to_contact import Sectors, TimeToContact, nearest_contact, time_to_contact
+from mdflow_training.synthetic.navigation_world import Step, approach_step
+
+INTERVAL = 0.1
+
+
+def measure(step: Step, matches: Matches, sectors: Sectors | None = None) -> TimeToContact:
+    found = self_motion(matches, camera_of(step).focal_length, 0.5)
+    rotation = found.camera.motion.rotation if found else np.eye(3)
+    return time_to_contact(matches, rotation, INTERVAL, sectors or Sectors())
+
+
+@pytest.mark.parametrize(("distance", "speed", "yaw"), [(3, 0.1, 0), (1, 0.1, 0), (2, 0.1, 0.03), (2, 0.1, -0.03)])
+def test_approach_at_known_speed(distance: float, speed: float, yaw: float) -> None:
+    step = approach_step(distance, speed, yaw)
+    contact = measure(step, matches_of(step, np.random.default_rng(0)))
+    np.testing.assert_allclose(contact.seconds, distance / speed * INTERVAL, rtol=0.15)
+    assert (contact.confidence > 0.99).all()
+    assert nearest_contact(contact, 0.99) == pytest.approx(distance / speed * INTERVAL, rel=0.15)
+
+
+def test_receding_wall_is_never_touched() -> None:
+    step = approach_step(2, -0.1)
+    contact = measure(step, matches_of(step, np.random.default_rng(0)))
+    assert np.isinf(contact.seconds).all() and (contact.confidence < 0.01).all()
+    assert nearest_contact(contact, 0.99) == np.inf
+
+
+def test_turning_alone_is_no_approach() -> None:
+    step = approach_step(2, 0.0, yaw=0.04)
+    contact = measure(step, matches_of(step, np.random.default_rng(0)))
+    assert nearest_contact(contact, 0.99) > 10
+
+
+def test_unknown_without_trusted_flow() -> None:
+    step = approach_step(2, 0.1)
+    confidence = np.full(step.depth.shape, 0.95, np.float32)
+    confidence[:, :64] = 0.1
+    contact = measure(step, match(step.flow, confidence, camera_of(step), 2))
+    assert np.isnan(contact.seconds[0, 0]) and contact.confidence[0, 0] == 0
+    assert np.isfinite(contact.seconds[0, 1:]).all()
+
+
+def test_one_sector_may_be_nearer_than_the_rest() -> None:
+    near, far = approach_step(1, 0.1), approach_step(4, 0.1)
+    flow = far.flow.copy()
+    flow[:, 128:192] = near.flow[:, 128:192]
+    matches = match(flow, np.full(near.depth.shape, 0.95, np.float32), camera_of(near), 2)
+    contact = time_to_contact(matches, np.eye(3), INTERVAL, Sectors(columns=5))
+    np.testing.assert_allclose(contact.seconds[0], [4, 4, 1, 4, 4], rtol=0.02)
+
+
+def test_backward_flow_gives_the_same_time() -> None:
+    # Head-on, each ray shrinks toward the center by the ratio of the distances.
+    step = approach_step(2, 0.1)
+    camera = camera_of(step)
+    height, width = step.depth.shape
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    flow = (camera.pixels(camera.rays(grid) * np.float32(2 / 2.1)) - grid).astype(np.float32)
+    matches = match(flow, np.full((height, width), 0.95, np.float32), camera, 2, backward=True)
+    contact = time_to_contact(matches, np.eye(3), INTERVAL, Sectors(rows=2), backward=True)
+    np.testing.assert_allclose(contact.seconds, 2.0, rtol=0.01)
+
+
+def test_real_estimator_within_15_percent() -> None:
+    flow = RealFlow()
+    for distance in (3, 2):
+        step = approach_step(distance, 0.1)
+        contact = measure(step, flow.matches(step))
+        print(contact.seconds)
+        assert np.median(contact.seconds) == pytest.approx(distance, rel=0.15)
