@@ -11,13 +11,13 @@ import pytest
 
 ROBOT, TRAINING = "mdflow_ros", "mdflow_training"
 COMMANDS = re.compile(
-    rf"({ROBOT}|{TRAINING})\.commands\.|{ROBOT}\.node\.flow_node$|{ROBOT}\.demo\.(camera_player|flow_recorder)$"
+    rf"({ROBOT}|{TRAINING})\.commands\.|{ROBOT}\.node\.flow_node$|{ROBOT}\.navigation\.nodes\.\w+_node$|{ROBOT}\.demo\.(camera_player|flow_recorder)$"
 )
 HEAVY = {"torch", "torchvision", "tensorboard", "matplotlib", "pydantic", "tqdm"}
 """Packages of training, which a robot does not have."""
 
 ROS = re.compile(r"rclpy|[a-z_]+_(msgs|srvs|interfaces)$|builtin_interfaces|launch|launch_ros")
-ROS_ROOMS = ("node", "navigation", "demo", "commands", "recordings", "deployment")
+ROS_ROOMS = ("node", "navigation.nodes", "demo", "commands", "recordings", "deployment")
 """Rooms of the robot side that may import ROS; all others work without it."""
 
 
