@@ -25,7 +25,7 @@ ARGUMENTS = {
     "log_level": ("info", "Least severity that is logged: debug, info, warn, error or fatal."),
     "consumers": (
         "[]",
-        "Consumers to start beside the flow node, as [depth_from_motion, moving_objects]; see docs/navigation/README.md.",
+        "Consumers to start beside the flow node, as [depth_from_motion, moving_objects]: docs/navigation/README.md.",
     ),
     "consumers_params_file": (
         PathJoinSubstitution([FindPackageShare("mdflow_ros"), "config", "navigation.yaml"]),
