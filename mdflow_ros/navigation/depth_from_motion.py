@@ -33,7 +33,7 @@ class DepthLimits:
     min_depth: float = 0.3
     max_depth: float = 20.0
     max_relative_sigma: float = 0.15
-    max_excess: float = 3.0
+    max_excess: float = 2.5
     refine: bool = True
 
 

@@ -43,7 +43,7 @@ class GroundMotion:
         turn_sigma: its standard deviation.
         growth: of the image content; 0.1 is ten percent.
         growth_sigma: its standard deviation.
-        quality: share of the view whose flow is trusted and agrees, in [0, 1].
+        quality: mean confidence over the view, 0 where the flow is not trusted or does not agree, in [0, 1].
     """
 
     shift: NDArray[np.float64]
@@ -95,7 +95,7 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     )
     cosine, sine = solution[2:]
     scale = float(np.hypot(cosine, sine))
-    agree = float((surprise < AGREES**2 * 2 * spread).sum()) / matches.confidence.size
+    agree = float(matches.confidence[usable][surprise < AGREES**2 * 2 * spread].sum()) / matches.confidence.size
     return GroundMotion(
         shift=solution[:2],
         shift_sigma=float(max(sigmas[:2])),

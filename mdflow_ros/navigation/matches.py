@@ -15,10 +15,6 @@ RIGHT_WITHIN = 1.0
 RIGHT_WITHIN_SHARE = 0.05
 """The confidence is the probability that the flow is right within this many pixels or this share of its length."""
 
-CORE = 0.8
-"""Errors of the flow have heavier tails than a Gaussian: 68 % of them are within this share of the standard deviation
-of Gaussian errors with the same confidence (measured by benchmarks/navigation.py)."""
-
 
 @dataclass(frozen=True, eq=False)
 class Matches:
@@ -51,8 +47,7 @@ def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> 
     """Return the standard deviation of flow on each axis, in pixels.
 
     An error that is Gaussian with ``sigma`` on both axes stays within a radius ``r`` with probability
-    ``1 - exp(-r**2 / (2 sigma**2))`` (Rayleigh distribution), which is the confidence. `CORE`
-    accounts for errors that are not Gaussian.
+    ``1 - exp(-r**2 / (2 sigma**2))`` (Rayleigh distribution), which is the confidence.
 
     Args:
         confidence: ``(H, W)`` in [0, 1].
@@ -61,7 +56,7 @@ def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> 
     radius = np.maximum(np.float32(RIGHT_WITHIN), np.float32(RIGHT_WITHIN_SHARE) * length)
     # Within these bounds: nothing is surer than a quarter of a pixel, and log needs a confidence above 0.
     bounded = np.clip(confidence, np.float32(0.01), np.float32(0.9995))
-    return np.asarray(CORE * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
+    return np.asarray(radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
 
 
 def match(

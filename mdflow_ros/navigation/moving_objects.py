@@ -27,7 +27,7 @@ class MovingLimits:
     """
 
     min_confidence: float = 0.5
-    min_excess: float = 4.0
+    min_excess: float = 3.0
     min_area: float = 0.002
 
 

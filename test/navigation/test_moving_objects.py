@@ -114,5 +114,4 @@ def test_real_estimator_end_to_end() -> None:
             masks.append(find(step, matches, excess_of, random)[0])
     for masks in found.values():
         precision, recall = precision_and_recall(masks, truths)
-        print(precision, recall)
         assert precision >= 0.8 and recall >= 0.8

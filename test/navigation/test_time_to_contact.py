@@ -79,5 +79,4 @@ def test_real_estimator_within_15_percent() -> None:
     for distance in (3, 2):
         step = approach_step(distance, 0.1)
         contact = measure(step, flow.matches(step))
-        print(contact.seconds)
         assert np.median(contact.seconds) == pytest.approx(distance, rel=0.15)

@@ -7,10 +7,11 @@ from __future__ import annotations
 import numpy as np
 
 from mdflow_ros.estimator import FlowEstimator
+from mdflow_ros.navigation.calibration import probability
 from mdflow_ros.navigation.camera import Camera
-from mdflow_ros.navigation.matches import RIGHT_WITHIN, RIGHT_WITHIN_SHARE, Matches, flow_sigma, match
+from mdflow_ros.navigation.matches import Matches, flow_sigma, match
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, turn
-from mdflow_training.synthetic.navigation_world import Step, crossing_step, hall_step
+from mdflow_training.synthetic.navigation_world import Step
 
 TRANSLATION_SIGMA, ROTATION_SIGMA = 0.02, float(np.deg2rad(0.2))
 CONFIDENCE = 0.95
@@ -46,30 +47,16 @@ def measured_motion(step: Step, random: np.random.Generator | None = None) -> Ca
 
 
 class RealFlow:
-    """The bundled model, its confidence turned into the probability that it should be, by other rendered steps."""
+    """The bundled model, its confidence as a probability."""
 
     def __init__(self) -> None:
         self._estimator = FlowEstimator(backend="onnxruntime")
-        steps = [hall_step(5), hall_step(105), crossing_step(100), crossing_step(101)]
-        confidence, right = [], []
-        for step in steps:
-            estimate = self._estimator.estimate(*step.images)
-            assert estimate.confidence is not None
-            error = np.linalg.norm(estimate.flow - step.flow, axis=-1)
-            known = np.isfinite(error)
-            limit = np.maximum(RIGHT_WITHIN, RIGHT_WITHIN_SHARE * np.linalg.norm(step.flow, axis=-1))
-            confidence.append(estimate.confidence[known])
-            right.append((error <= limit)[known])
-        order = np.argsort(np.concatenate(confidence))
-        parts = np.array_split(order, 20)
-        self._seen = [float(np.concatenate(confidence)[part].mean()) for part in parts]
-        self._right = np.maximum.accumulate([float(np.concatenate(right)[part].mean()) for part in parts])
 
     def __call__(self, step: Step) -> tuple[np.ndarray, np.ndarray]:
-        """Return flow and confidence."""
+        """Return flow and probability."""
         estimate = self._estimator.estimate(*step.images)
         assert estimate.confidence is not None
-        return estimate.flow, np.interp(estimate.confidence, self._seen, self._right).astype(np.float32)
+        return estimate.flow, probability(estimate.confidence)
 
     def matches(self, step: Step) -> Matches:
         return match(*self(step), camera_of(step), 2)

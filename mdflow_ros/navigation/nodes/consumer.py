@@ -26,6 +26,7 @@ from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.navigation.calibration import probability
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
 from mdflow_ros.navigation.nodes.fields import camera_of, read_field
@@ -76,7 +77,7 @@ class FlowPair:
         older: stamp of the older image, nanoseconds; 0 where it is not known.
         newer: stamp of the newer image, nanoseconds.
         flow: ``(H, W, 2)`` pixels.
-        confidence: ``(H, W)`` in [0, 1].
+        confidence: ``(H, W)``, probability that the flow is right.
         camera: of images of this size, where the consumer asks for it.
     """
 
@@ -225,7 +226,7 @@ class Consumer(Node):
             older=older,
             newer=newer,
             flow=read_field(flow, 2),
-            confidence=read_field(messages["confidence"], 1),
+            confidence=probability(read_field(messages["confidence"], 1)),
             camera=self._camera_of(messages["camera_info"]) if "camera_info" in messages else None,
         )
 

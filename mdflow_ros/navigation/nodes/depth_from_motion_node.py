@@ -38,7 +38,7 @@ class DepthFromMotionNode(MotionConsumer):
             0.15, "Greatest standard deviation of a point's depth, share of the depth.", minimum=0.01, maximum=1.0
         ),
         "max_excess": Declaration(
-            3.0,
+            2.5,
             "A point farther off its epipolar line than this many standard deviations is not static and is left out.",
             minimum=0.5,
             maximum=100.0,

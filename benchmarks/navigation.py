@@ -1,0 +1,283 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure the consumers of the flow on rendered worlds with the bundled model, and draw the docs' pictures.
+
+python benchmarks/navigation.py [--pictures docs/navigation] [--calibrate]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_ros.navigation.calibration import probability
+from mdflow_ros.navigation.camera import Camera
+from mdflow_ros.navigation.depth_from_motion import DepthEstimate, DepthLimits, depth_from_motion
+from mdflow_ros.navigation.downward_motion import DOWNWARD, ground_motion, ground_twist
+from mdflow_ros.navigation.epipolar import excess, parallax, refine
+from mdflow_ros.navigation.flow_points import flow_points
+from mdflow_ros.navigation.matches import RIGHT_WITHIN, RIGHT_WITHIN_SHARE, Matches, match
+from mdflow_ros.navigation.moving_objects import MovingLimits, moving_objects
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_of, turn
+from mdflow_ros.navigation.self_motion import self_motion
+from mdflow_ros.navigation.time_to_contact import Sectors, time_to_contact
+from mdflow_training.synthetic.navigation_world import Step, approach_step, crossing_step, downward_step, hall_step
+
+TRANSLATION_SIGMA, ROTATION_SIGMA = 0.02, float(np.deg2rad(0.2))
+MIN_CONFIDENCE, MIN_DEPTH, STRIDE, INTERVAL = 0.5, 0.3, 2, 0.1
+
+
+class Measured:
+    """The bundled model on rendered steps; its confidence as a probability."""
+
+    def __init__(self) -> None:
+        self.estimator = FlowEstimator(backend="onnxruntime")
+
+    def __call__(self, step: Step) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return flow and probability."""
+        estimate = self.estimator.estimate(*step.images)
+        assert estimate.confidence is not None
+        return estimate.flow, probability(estimate.confidence)
+
+    def matches(self, step: Step) -> Matches:
+        """Return the matches of a step."""
+        return match(*self(step), camera_of(step), STRIDE)
+
+
+def calibrate(measured: Measured) -> None:
+    """Print the reliability curve of the model's confidence."""
+    confidence, right = [], []
+    for step in [*map(hall_step, range(5, 220, 50)), *map(crossing_step, range(100, 104))]:
+        estimate = measured.estimator.estimate(*step.images)
+        assert estimate.confidence is not None
+        error, length = (np.linalg.norm(field, axis=-1) for field in (estimate.flow - step.flow, step.flow))
+        known = np.isfinite(error)
+        confidence.append(estimate.confidence[known])
+        right.append((error <= np.maximum(RIGHT_WITHIN, RIGHT_WITHIN_SHARE * length))[known])
+    every, correct = np.concatenate(confidence), np.concatenate(right)
+    parts = np.array_split(np.argsort(every), 16)
+    shares = np.maximum.accumulate([float(correct[part].mean()) for part in parts])
+    print("CONFIDENCE =", tuple(round(float(every[part].mean()), 3) for part in parts))
+    print("PROBABILITY =", tuple(round(float(share), 3) for share in shares))
+
+
+def camera_of(step: Step) -> Camera:
+    """Return the camera of a step."""
+    return Camera((step.depth.shape[1], step.depth.shape[0]), step.intrinsics, np.zeros(0))
+
+
+def odometry(step: Step, random: np.random.Generator | None) -> CameraMotion:
+    """Return the camera's motion, with the noise of odometry unless ``random`` is ``None``."""
+    motion = RigidMotion(step.rotation, step.translation)
+    if random is not None:
+        noise = random.normal(0, TRANSLATION_SIGMA, 3) * float(np.linalg.norm(step.translation))
+        motion = RigidMotion(turn(random.normal(0, ROTATION_SIGMA, 3)) @ step.rotation, step.translation + noise)
+    return CameraMotion.with_sigmas(motion, TRANSLATION_SIGMA, ROTATION_SIGMA)
+
+
+def newer_truth(step: Step, matches: Matches) -> NDArray[np.float64]:
+    """Return the true depth of the matches in the newer camera."""
+    depth = step.depth[::STRIDE, ::STRIDE]
+    older = np.concatenate((matches.older * depth[..., None], depth[..., None]), axis=-1)
+    return np.asarray((older @ step.rotation.T + step.translation)[..., 2])
+
+
+def measure_depth(measured: Measured, frames: range, noisy: bool) -> None:
+    """Print the accuracy of depth_from_motion on the warehouse drive."""
+    random = np.random.default_rng(0)
+    relative, in_sigmas, coverage = [], [], []
+    for frame in frames:
+        step = hall_step(frame)
+        matches = measured.matches(step)
+        found: DepthEstimate = depth_from_motion(matches, odometry(step, random if noisy else None), DepthLimits())
+        truth = newer_truth(step, matches)
+        known = np.isfinite(found.depth) & (truth > 0.5) & (truth < 10)
+        error = (found.depth - truth)[known]
+        relative.append(np.abs(error) / truth[known])
+        in_sigmas.append(np.abs(error) / found.sigma[known])
+        coverage.append(np.isfinite(found.depth).mean())
+    errors, sigmas = np.concatenate(relative), np.concatenate(in_sigmas)
+    print(
+        f"depth_from_motion, {'noisy' if noisy else 'true'} odometry: median error {np.median(errors):.1%}, "
+        f"within 20 % {np.mean(errors <= 0.2):.1%}, coverage {np.mean(coverage):.1%} (least {min(coverage):.1%}), "
+        f"within one sigma {np.mean(sigmas <= 1):.1%}"
+    )
+
+
+def find_moving(step: Step, matches: Matches, random: np.random.Generator | None) -> tuple:
+    """Return excess, mask and objects; with odometry if ``random`` is given, else by the flow alone."""
+    if random is None:
+        found = self_motion(matches, camera_of(step).focal_length, MIN_CONFIDENCE)
+        off = np.zeros(matches.confidence.shape, np.float32) if found is None else found.excess(matches)
+    else:
+        motion = refine(matches, odometry(step, random), MIN_DEPTH, MIN_CONFIDENCE)
+        off = excess(parallax(matches, motion, MIN_DEPTH), MIN_DEPTH)
+    return off, *moving_objects(matches, off, camera_of(step).size, MovingLimits())
+
+
+def measure_moving(measured: Measured, seeds: range, with_odometry: bool) -> None:
+    """Print precision and recall of moving_objects, by pixels."""
+    random = np.random.default_rng(0) if with_odometry else None
+    hits = seen = true = 0
+    for seed in seeds:
+        step = crossing_step(seed)
+        mask = find_moving(step, measured.matches(step), random)[1] > 0
+        hits += int((mask & step.newer_moving).sum())
+        seen, true = seen + int(mask.sum()), true + int(step.newer_moving.sum())
+    name = "odometry" if with_odometry else "the flow alone"
+    print(f"moving_objects, {name}: precision {hits / max(seen, 1):.2f}, recall {hits / true:.2f}")
+
+
+def contact_of(step: Step, matches: Matches) -> NDArray[np.float64]:
+    """Return the seconds of each sector."""
+    found = self_motion(matches, camera_of(step).focal_length, MIN_CONFIDENCE)
+    rotation = found.camera.motion.rotation if found else np.eye(3)
+    return time_to_contact(matches, rotation, INTERVAL, Sectors()).seconds[0]
+
+
+def measure_contact(measured: Measured) -> None:
+    """Print the time to contact of approaches at known speed."""
+    for distance, yaw in ((3.0, 0.0), (2.0, 0.0), (1.0, 0.0), (2.0, 0.02)):
+        step = approach_step(distance, 0.1, yaw)
+        seconds = contact_of(step, measured.matches(step))
+        print(f"time_to_contact, {distance:.1f} s, yaw {yaw:.2f} rad: median {np.median(seconds):.2f} s, sectors",
+              " ".join(f"{value:.2f}" for value in seconds))  # fmt: skip
+
+
+def measure_downward(measured: Measured) -> None:
+    """Print the twist and the quality over floors with and without texture."""
+    mount = rotation_of(np.array(DOWNWARD[3:]))
+    for textured in (True, False):
+        step = downward_step(1.0, (0.03, 0.01, 0), textured=textured)
+        ground = ground_motion(measured.matches(step), MIN_CONFIDENCE)
+        if ground is None:
+            print(f"px4_optical_flow, texture {textured}: quality 0")
+            continue
+        twist = ground_twist(ground, 1.0, 0.0, INTERVAL, mount, np.zeros(3), None)
+        print(f"px4_optical_flow, texture {textured}: quality {ground.quality:.2f}, velocity {twist.linear.round(3)}, "
+              "true [0.3 0.1 0] m/s")  # fmt: skip
+
+
+def measure_cost(measured: Measured) -> None:
+    """Print the processor time of each consumer beside the model's, single-threaded, without messages."""
+    step = crossing_step(0)
+    flow, confidence = measured(step)
+    camera, noise = camera_of(step), np.random.default_rng(0)
+
+    def matches() -> Matches:
+        return match(flow, confidence, camera, STRIDE)
+
+    consumers: dict[str, Callable[[], object]] = {
+        "depth_from_motion": lambda: depth_from_motion(matches(), odometry(step, None), DepthLimits()),
+        "moving_objects": lambda: find_moving(step, matches(), None),
+        "moving_objects, odometry": lambda: find_moving(step, matches(), noise),
+        "time_to_contact": lambda: contact_of(step, matches()),
+        "px4_optical_flow": lambda: ground_motion(matches(), MIN_CONFIDENCE),
+        "flow_points": lambda: flow_points(flow, confidence, 500, 8),
+    }
+    model = float(np.median([cost(lambda: measured(step)) for _ in range(10)]))
+    for name, work in consumers.items():
+        spent = float(np.median([cost(work) for _ in range(20)]))
+        print(f"{name}: {spent * 1e3:.1f} ms, {spent / model:.1%} of the model's {model * 1e3:.0f} ms")
+
+
+def cost(work: Callable[[], object]) -> float:
+    """Return the processor time of a call, seconds."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def colored(field: NDArray, low: float, high: float) -> NDArray[np.uint8]:
+    """Return a field as colors, black where it is unknown, of the images' size."""
+    scaled = np.clip((np.nan_to_num(field, nan=low) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+    picture = cv2.applyColorMap(scaled, cv2.COLORMAP_TURBO)
+    picture[~np.isfinite(field)] = 0
+    return np.asarray(cv2.resize(picture, (320, 256), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def draw(measured: Measured, folder: Path) -> None:
+    """Write the pictures of the docs."""
+    step = hall_step(10)
+    matches = measured.matches(step)
+    found = depth_from_motion(matches, odometry(step, np.random.default_rng(0)), DepthLimits())
+    save(folder / "depth_from_motion.jpg", bgr(step.images[0]), colored(found.depth, 0.5, 6),
+         colored(found.sigma / found.depth, 0, 0.15), colored(newer_truth(step, matches), 0.5, 6))  # fmt: skip
+
+    step = crossing_step(3)
+    matches = measured.matches(step)
+    off, mask, objects = find_moving(step, matches, None)
+    image = bgr(step.images[1])
+    for box in objects:
+        corner = (box.left + box.width, box.top + box.height)
+        cv2.rectangle(image, (box.left, box.top), corner, (0, 255, 255), 2)
+    save(folder / "moving_objects.jpg", image, cv2.cvtColor(mask, cv2.COLOR_GRAY2BGR), colored(off, 0, 12))
+
+    step = approach_step(2.0, 0.1)
+    image, sectors = bgr(step.images[1]), Sectors()
+    for number, seconds in enumerate(contact_of(step, measured.matches(step))):
+        left, top, bottom = 64 * number, round(256 * sectors.top), round(256 * sectors.bottom)
+        cv2.rectangle(image, (left + 1, top), (left + 62, bottom), (0, 255, 255), 1)
+        cv2.putText(image, f"{seconds:.2f} s", (left + 5, 112), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 255, 255), 1)
+    save(folder / "time_to_contact.jpg", image)
+
+    step = downward_step(1.0, (0.06, 0.03, 0))
+    ground = ground_motion(measured.matches(step), MIN_CONFIDENCE)
+    image = bgr(step.images[1])
+    if ground is not None:
+        end = (np.array([160, 128]) + ground.shift * 224 * 4).astype(int)
+        cv2.arrowedLine(image, (160, 128), (int(end[0]), int(end[1])), (0, 255, 255), 2)
+    save(folder / "px4_optical_flow.jpg", image)
+
+    step = hall_step(10)
+    image = bgr(step.images[0])
+    for x, y, u, v, _ in flow_points(*measured(step), 300, 16):
+        cv2.arrowedLine(image, (int(x), int(y)), (round(x + u), round(y + v)), (0, 255, 255), 1, cv2.LINE_AA)
+    save(folder / "flow_points.jpg", image)
+
+
+def bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image as OpenCV orders its channels."""
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def save(path: Path, *pictures: NDArray[np.uint8]) -> None:
+    """Write pictures side by side."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.hstack(pictures), [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+def main() -> None:
+    """Measure, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="only print the curve for mdflow_ros/navigation/calibration.py",
+    )
+    arguments = parser.parse_args()
+    measured = Measured()
+    if arguments.calibrate:
+        calibrate(measured)
+        return
+    for noisy in (False, True):
+        measure_depth(measured, range(0, 220, 11), noisy)
+    for with_odometry in (True, False):
+        measure_moving(measured, range(12), with_odometry)
+    measure_contact(measured)
+    measure_downward(measured)
+    measure_cost(measured)
+    if arguments.pictures:
+        draw(measured, arguments.pictures)
+
+
+if __name__ == "__main__":
+    main()
