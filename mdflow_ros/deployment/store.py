@@ -27,6 +27,7 @@ from mdflow_ros.model.card import ModelCard, ModelError, card_path, load_card
 CURRENT = "current"
 MODEL_NAME = "teacher.onnx"
 DEPLOYMENT_NAME = "deployment.json"
+MAX_TIME_LENGTH = 64
 VERSION_NAME = re.compile(r"(\d{4,})-[0-9a-f]{12}")
 
 
@@ -111,24 +112,41 @@ class ModelStore:
         """Return a version by its name.
 
         Raises:
-            ModelError: there is none of this name, or its notes are damaged.
+            ModelError: there is none of this name, its notes are damaged, or the name or its notes point out of the
+                store.
         """
+        if not VERSION_NAME.fullmatch(name):
+            raise ModelError(f"{name[:80]!r} is not the name of a model in {self.folder}; --list shows the names")
         path = self.folder / name / DEPLOYMENT_NAME
         try:
             notes = json.loads(path.read_text(encoding="utf-8"))
-            return Version(self.folder / name, notes["deployed"], notes["replaced"])
+            deployed, replaced = notes["deployed"], notes["replaced"]
         except FileNotFoundError:
             raise ModelError(f"there is no model {name} in {self.folder}; --list shows those there are") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelError(f"cannot read {path}: {error}; delete its folder") from error
+        if not isinstance(deployed, str) or len(deployed) > MAX_TIME_LENGTH or not deployed.isprintable():
+            raise ModelError(f"cannot read {path}: 'deployed' must be a time in ISO 8601; delete its folder")
+        if replaced is not None and not (isinstance(replaced, str) and VERSION_NAME.fullmatch(replaced)):
+            raise ModelError(f"cannot read {path}: 'replaced' must name a model of the store; delete its folder")
+        return Version(self.folder / name, deployed, replaced)
 
     def current(self) -> Version | None:
         """Return the current version; ``None`` is the bundled model, also where the version has been deleted.
 
         Raises:
-            ModelError: its notes are damaged.
+            ModelError: its notes are damaged, or `current` is not a link to a version of this store.
         """
-        return self.version(os.readlink(self.pointer)) if self.pointer.exists() else None
+        if not self.pointer.is_symlink():
+            if self.pointer.exists():
+                raise ModelError(f"{self.pointer} is not a link; delete it, then deploy again")
+            return None
+        target = os.readlink(self.pointer)
+        if not VERSION_NAME.fullmatch(target):
+            raise ModelError(
+                f"{self.pointer} points out of the store, to {target[:80]!r}; delete it, then deploy again"
+            )
+        return self.version(target) if self.pointer.exists() else None
 
     def previous(self) -> Version | None:
         """Return what the current version has replaced; ``None`` is the bundled model.

@@ -1,5 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import json
 import os
 import shutil
 from pathlib import Path
@@ -123,3 +124,38 @@ def test_a_version_that_was_deleted_or_damaged_does_not_lock_the_store(store: Mo
     assert "* bundled model" in list_versions(store)
     store.make_current(store.add(make_model(tmp_path, "fourth")))
     assert store.current() is not None
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        {"deployed": "2026-01-01T00:00:00+00:00", "replaced": "../x"},
+        {"deployed": "2026-01-01T00:00:00+00:00", "replaced": 3},
+        {"deployed": None, "replaced": None},
+        {"deployed": "\x1b[2J", "replaced": None},
+        ["deployed", "replaced"],
+    ],
+)
+def test_notes_that_point_out_of_the_store_or_are_of_another_kind_are_refused(
+    store: ModelStore, tmp_path: Path, notes: object
+):
+    name = deploy(store, make_model(tmp_path, "first"))
+    (store.folder / name / "deployment.json").write_text(json.dumps(notes))
+    with pytest.raises(ModelError, match="delete its folder"):
+        store.current()
+
+
+def test_deeply_nested_notes_are_refused(store: ModelStore, tmp_path: Path):
+    name = deploy(store, make_model(tmp_path, "first"))
+    (store.folder / name / "deployment.json").write_text("[" * 100_000)
+    with pytest.raises(ModelError, match="delete its folder"):
+        store.current()
+
+
+@pytest.mark.parametrize("target", ["../outside", "/tmp", "."])
+def test_a_pointer_out_of_the_store_is_refused(store: ModelStore, tmp_path: Path, target: str):
+    deploy(store, make_model(tmp_path, "first"))
+    store.pointer.unlink()
+    store.pointer.symlink_to(target)
+    with pytest.raises(ModelError, match="points out of the store"):
+        store.current()
