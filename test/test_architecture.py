@@ -3,6 +3,8 @@
 """The floor plan: which module may import which."""
 
 import re
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -77,3 +79,10 @@ def test_nothing_imports_a_command(graph: grimp.ImportGraph) -> None:
 def test_files_of_training_only_call_a_command() -> None:
     for file in (Path(__file__).parents[1] / "training").glob("*.py"):
         assert len(file.read_text().splitlines()) <= 12, f"{file} does more than call a command"
+
+
+def test_the_estimator_starts_without_torch_and_ros() -> None:
+    blocked = sorted(HEAVY | {"rclpy", "sensor_msgs", "mdflow_training"})
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked}))\nfrom mdflow_ros.estimator import FlowEstimator\nFlowEstimator()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -4,7 +4,7 @@
 
 import sys
 
-from mdflow_training.commands.adapt_from_bag import main
+from mdflow_training.entry_points import adapt_from_bag as main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,7 @@
 
 import sys
 
-from mdflow_training.commands.fetch_textures import main
+from mdflow_training.entry_points import fetch_textures as main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,7 @@
 
 import sys
 
-from mdflow_training.commands.pretrain import main
+from mdflow_training.entry_points import pretrain as main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,7 @@
 
 import sys
 
-from mdflow_training.commands.robot_world import main
+from mdflow_training.entry_points import robot_world as main
 
 if __name__ == "__main__":
     sys.exit(main())

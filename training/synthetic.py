@@ -4,7 +4,7 @@
 
 import sys
 
-from mdflow_training.commands.synthetic import main
+from mdflow_training.entry_points import synthetic as main
 
 if __name__ == "__main__":
     sys.exit(main())
