@@ -83,6 +83,8 @@ def test_files_of_training_only_call_a_command() -> None:
 
 def test_the_estimator_starts_without_torch_and_ros() -> None:
     blocked = sorted(HEAVY | {"rclpy", "sensor_msgs", "mdflow_training"})
-    code = f"import sys; sys.modules.update(dict.fromkeys({blocked}))\nfrom mdflow_ros.estimator import FlowEstimator\nFlowEstimator()"
+    code = f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n" + (
+        "from mdflow_ros.estimator import FlowEstimator; FlowEstimator()"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
