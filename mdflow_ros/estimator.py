@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mdflow_ros.backends.backend import Backend, BackendOptions
 from mdflow_ros.backends.selection import AUTO, create_backend
+from mdflow_ros.core.refinement import ROUNDS, refine_flow
 from mdflow_ros.core.resizing import Size, network_size, resize_field, resize_flow, resize_image, scaled_size
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, load_card
@@ -45,6 +46,7 @@ class FlowEstimator:
             images' own. Smaller is faster and reaches farther, larger sees finer detail.
         output_scale: published size over image size, in (0, 1].
         options: what the backend may need to know; its inference size is filled in here.
+        refinement_rounds: see `mdflow_ros.core.refinement.refine_flow`; 0 publishes the network's flow as it is.
 
     Raises:
         ModelError: the model is missing, damaged, or does not match its card.
@@ -60,6 +62,7 @@ class FlowEstimator:
         inference_size: Size | None = None,
         output_scale: float = 1.0,
         options: BackendOptions | None = None,
+        refinement_rounds: int = ROUNDS,
     ) -> None:
         if not 0 < output_scale <= 1:
             raise ValueError(f"output_scale must be in (0, 1], not {output_scale}")
@@ -68,6 +71,7 @@ class FlowEstimator:
         self.model = Path(model)
         self.card: ModelCard = load_card(self.model)
         self.output_scale = output_scale
+        self.refinement_rounds = refinement_rounds
         self._inference_size = inference_size and network_size(inference_size, SIZE_MULTIPLE)
         options = replace(options or BackendOptions(), inference_size=self._inference_size)
         self._backend: Backend = create_backend(backend, self.model, options)
@@ -106,7 +110,7 @@ class FlowEstimator:
         images = np.stack([resize_image(image, inference_size) for image in (first, second)])
         flow, confidence = self._backend.run(images, with_confidence)
         output_size = self.output_size(size)
-        flow = resize_flow(flow, output_size)
+        flow = refine_flow(first, second, resize_flow(flow, output_size), self.refinement_rounds)
         if confidence is not None:
             confidence = resize_field(confidence, output_size)
         return FlowEstimate(flow, confidence, time.perf_counter() - start)
