@@ -53,7 +53,7 @@ def refine_flow(
     solver.setDelta(DELTA)
     solver.setGamma(GAMMA)
     for _ in range(rounds):
-        u, v = solver.calcUV(gray[0], gray[1], u, v)
+        u, v = (np.asarray(part, np.float32) for part in solver.calcUV(gray[0], gray[1], u, v))
     height, width = flow.shape[:2]
     change = resize_field(np.stack((u, v), axis=-1) - coarse, (width, height))
     change = change * np.array([width / size[0], height / size[1]], np.float32)
