@@ -25,6 +25,8 @@ from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 from rosbags.typesys import Stores, get_typestore
 
+from mdflow_ros.core.atomic_files import replace_file
+
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
 # What Humble and Iron still read and Jazzy and later also do; 9 writes QoS in a way that older ones refuse.
@@ -148,9 +150,8 @@ class BagWriter:
         self._write_metadata()
 
     def _write_metadata(self) -> None:
-        partial = self.folder / "metadata.yaml.partial"
-        partial.write_text(yaml.safe_dump({"rosbag2_bagfile_information": self._metadata()}, sort_keys=False))
-        partial.replace(self.folder / "metadata.yaml")
+        metadata = yaml.safe_dump({"rosbag2_bagfile_information": self._metadata()}, sort_keys=False)
+        replace_file(self.folder / "metadata.yaml", metadata.encode())
 
     def _metadata(self) -> dict[str, Any]:
         """Return what rosbag2's ``yaml.hpp`` reads."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_training.adaptation.label_cache import LabelCache
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
 from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeler
@@ -224,7 +225,7 @@ class _Adaptation:
             score = validate(network, self.validation_pairs, run.size, self.config.validation, run.context, self.census)
             self.known_scores[name] = score._asdict()
             if run.context.is_main:
-                write_text(self.score_file, json.dumps(self.known_scores, indent=2))
+                replace_file(self.score_file, json.dumps(self.known_scores, indent=2).encode())
         self.result.scores[name] = LabelFreeScore(**self.known_scores[name])
         return self.result.scores[name]
 
@@ -257,13 +258,6 @@ class _Adaptation:
             torch.manual_seed(derive_seed(self.config.seed, "student"))
             student = build_student(self.config.student, teacher_state, self.run.autocast)
         return student.to(self.run.context.device)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file aside and put it in place."""
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(text)
-    aside.replace(path)
 
 
 def _identity(
@@ -302,7 +296,7 @@ def _claim_folder(folder: Path, identity: dict[str, Any], context: Context) -> N
             )
     elif context.is_main:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(identity, indent=2))
+        replace_file(path, json.dumps(identity, indent=2).encode())
 
 
 def _read_json(path: Path) -> Any:
@@ -331,5 +325,5 @@ def _write_summary(folder: Path, result: AdaptationResult) -> None:
         "size": result.size,
         "scores": {name: score._asdict() for name, score in result.scores.items()},
     }
-    write_text(folder / "adaptation.json", json.dumps(summary, indent=2))
+    replace_file(folder / "adaptation.json", json.dumps(summary, indent=2).encode())
     save_state(folder / "teacher.pt", {"state_dict": result.teacher_state, "cost_volume_normalization": True})

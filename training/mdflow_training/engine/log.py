@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_training.engine.distributed import Context
 
 
@@ -106,6 +107,4 @@ def _drop_from(path: Path, start: int) -> None:
                 kept.append(line + "\n")
         except (json.JSONDecodeError, KeyError):
             break
-    aside = path.with_name(f".{path.name}")
-    aside.write_text("".join(kept))
-    aside.replace(path)
+    replace_file(path, "".join(kept).encode())

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.recordings.frame import FrameSourceError
 
 # Frames are thinned out by bursts of this many: pairs need neighbors, and all of the drive should remain.
@@ -67,9 +68,7 @@ class FrameCache:
                 f"{len(self._sizes)} frames; raise cache_gigabytes or lower longest_side"
             )
         # Noted before the first deletion: a killed run must not miss frames that it takes for kept.
-        partial = self._folder / f"{THINNING}.partial"
-        partial.write_text(str(self._thinning))
-        partial.replace(self._folder / THINNING)
+        replace_file(self._folder / THINNING, str(self._thinning).encode())
         self._delete_surplus()
 
     def _delete_surplus(self) -> None:

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from mdflow_ros.core.atomic_files import replace_file
 
 CELL_WIDTH, CELL_HEIGHT, TITLE_HEIGHT, MARGIN = 160, 120, 26, 4
 COLUMNS = 8
@@ -29,9 +30,8 @@ def draw_contact_sheet(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], 
             left = MARGIN + column * (CELL_WIDTH + MARGIN)
             strip[TITLE_HEIGHT : TITLE_HEIGHT + cell.shape[0], left : left + cell.shape[1]] = cell
         strips.append(strip)
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # each process of a shared training draws it
-    partial.write_bytes(cv2.imencode(".png", cv2.cvtColor(np.concatenate(strips), cv2.COLOR_RGB2BGR))[1].tobytes())
-    partial.replace(path)
+    encoded = cv2.imencode(".png", cv2.cvtColor(np.concatenate(strips), cv2.COLOR_RGB2BGR))[1]
+    replace_file(path, encoded.tobytes())  # each process of a shared training draws it
 
 
 def shrink(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_training.frames.filters import Verdict
 
 _VERDICTS = {verdict.label: verdict for verdict in Verdict}
@@ -55,9 +56,7 @@ class FrameIndex:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         if resume:
             lines = _until_last_kept(lines)
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(lines), encoding="utf-8")
-            partial.replace(path)
+            replace_file(path, "".join(lines).encode())
         for line in lines:
             self._remember(json.loads(line))
         self._file = path.open("a", encoding="utf-8") if resume else None

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.recordings.frame import FrameSourceError, decode_compressed_image
 from mdflow_ros.recordings.source import Source, parse_source
 from mdflow_training.frames.cache import read_image, read_thinning, thinned_out
@@ -185,6 +185,4 @@ def _draw(
 
 
 def _write_json(path: Path, content: object) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")  # each process of a shared training writes it
-    partial.write_text(json.dumps(content, indent=2))
-    partial.replace(path)
+    replace_file(path, json.dumps(content, indent=2).encode())  # each process of a shared training writes it
