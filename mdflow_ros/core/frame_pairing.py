@@ -1,10 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Decide which two frames make a pair, and when pairs have to start over."""
+"""Decide which two frames make a pair."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,7 +14,7 @@ NANOSECONDS = 1_000_000_000
 
 
 class ResetReason(Enum):
-    """Why a frame starts over instead of completing a pair."""
+    """Why a frame starts a new pair instead of completing one."""
 
     FIRST_FRAME = "first_frame"
     ZERO_STAMP = "zero_stamp"
@@ -26,16 +25,35 @@ class ResetReason(Enum):
     ENCODING_CHANGED = "encoding_changed"
     FRAME_ID_CHANGED = "frame_id_changed"
 
+    @property
+    def advice(self) -> str:
+        """What to do when every image has this reason."""
+        return _ADVICE[self]
+
+
+_TWO_CAMERAS = "do two cameras publish on this topic?"
+_ADVICE = {
+    ResetReason.FIRST_FRAME: "each image is the first one",
+    ResetReason.ZERO_STAMP: "header.stamp is zero; the camera driver must fill it",
+    ResetReason.EQUAL_STAMP: "header.stamp repeats; the camera driver must stamp each image with its time of capture",
+    ResetReason.STAMP_WENT_BACK: f"header.stamp goes back; {_TWO_CAMERAS}",
+    ResetReason.GAP: "images are further apart than max_frame_gap; raise it, or lower inference_size if inference is "
+    "slower than that",
+    ResetReason.SIZE_CHANGED: f"the size of the images changes; {_TWO_CAMERAS}",
+    ResetReason.ENCODING_CHANGED: f"the encoding of the images changes; {_TWO_CAMERAS}",
+    ResetReason.FRAME_ID_CHANGED: f"header.frame_id changes; {_TWO_CAMERAS}",
+}
+
 
 @dataclass(frozen=True)
-class Frame:
+class CameraFrame:
     """A camera frame.
 
     Attributes:
         image: ``(H, W, 3)`` uint8 RGB.
-        stamp: time of acquisition, in nanoseconds; 0 means that the camera gave none.
+        stamp: time of acquisition in nanoseconds; 0 means that the camera gave none.
         frame_id: the camera's frame.
-        encoding: the encoding that the image came in.
+        encoding: the encoding of the message that held the image.
     """
 
     image: NDArray[np.uint8]
@@ -49,30 +67,41 @@ class FramePairer:
 
     Args:
         max_frame_gap: longest time between the frames of a pair, in seconds. May be set at any time.
+
+    Attributes:
+        resets: number of frames that started a new pair, by reason; every reason has an entry.
+        consecutive_resets: number of resets since the last pair.
+        last_reason: reason of the last reset.
     """
 
     def __init__(self, max_frame_gap: float) -> None:
         self.max_frame_gap = max_frame_gap
-        self.resets: Counter[ResetReason] = Counter()
-        self._previous: Frame | None = None
+        # With all its keys from the start another thread may iterate over it at any time.
+        self.resets = dict.fromkeys(ResetReason, 0)
+        self.consecutive_resets = 0
+        self.last_reason = ResetReason.FIRST_FRAME
+        self._previous: CameraFrame | None = None
 
-    def push(self, frame: Frame) -> Frame | None:
-        """Take the next frame and return its predecessor, or ``None`` if pairs start over with it.
+    def push(self, frame: CameraFrame) -> CameraFrame | None:
+        """Take the next frame and return its predecessor, or ``None`` if the frame starts a new pair.
 
         Every ``None`` is counted in `resets`.
         """
         previous, self._previous = self._previous, frame
-        reason = self._reason_to_start_over(previous, frame)
+        reason = self._reset_reason(previous, frame)
         if reason is None:
+            self.consecutive_resets = 0
             return previous
         self.resets[reason] += 1
+        self.consecutive_resets += 1
+        self.last_reason = reason
         return None
 
-    def start_over(self) -> None:
+    def reset(self) -> None:
         """Forget the last frame: the next one is a first frame."""
         self._previous = None
 
-    def _reason_to_start_over(self, previous: Frame | None, frame: Frame) -> ResetReason | None:
+    def _reset_reason(self, previous: CameraFrame | None, frame: CameraFrame) -> ResetReason | None:
         if frame.stamp == 0:
             return ResetReason.ZERO_STAMP
         if previous is None or previous.stamp == 0:

@@ -28,8 +28,8 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.playback import SourceError, SourceFrame, is_camera, read_frames
-from mdflow_ros.demo.stop_signal import StopSignal
 
 QUEUE_DEPTH = 10
 POLL_SECONDS = 0.05

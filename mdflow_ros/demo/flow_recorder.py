@@ -33,6 +33,7 @@ from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_image
+from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.flow_pictures import (
     EvenSample,
     FlowVideo,
@@ -42,7 +43,6 @@ from mdflow_ros.demo.flow_pictures import (
     written_aside,
 )
 from mdflow_ros.demo.measurements import Measurements
-from mdflow_ros.demo.stop_signal import StopSignal
 
 QUEUE_DEPTH = 30
 REMEMBERED_IMAGES = 60

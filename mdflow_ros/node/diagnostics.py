@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node counts and measures, and how it reports that on /diagnostics."""
+"""What the node counts and measures, and how it reports it on /diagnostics."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from mdflow_ros.core.rolling_statistics import RollingStatistics
 
 
 class FlowCounters:
-    """Counts since the node was started, and statistics of the last seconds."""
+    """Counts since the node was started, and statistics of the last seconds.
+
+    Attributes:
+        last_frame_time: when an image came last, by the monotonic clock.
+        last_refusal: why the last image gave no flow, until a pair is published.
+    """
 
     def __init__(self) -> None:
         self.frames_received = 0
         self.frames_corrupt = 0
         self.frames_unsupported = 0
+        self.inference_failures = 0
         self.pairs_computed = 0
         self.pairs_published = 0
         self.last_frame_time: float | None = None
@@ -33,13 +39,14 @@ class FlowCounters:
         self.frames_received += 1
         self.last_frame_time = time.monotonic()
 
-    def pair_published(self, inference_ms: float, latency_ms: float, mean_confidence: float | None) -> None:
-        """Count a published pair and what it took."""
+    def pair_published(self, inference_ms: float, latency_ms: float | None, mean_confidence: float | None) -> None:
+        """Count a published pair and the time that it took; the latency is unknown while the clock is not set."""
         now = time.monotonic()
         self.pairs_published += 1
         self.last_refusal = None
         self.inference_ms.add(inference_ms, now)
-        self.latency_ms.add(latency_ms, now)
+        if latency_ms is not None:
+            self.latency_ms.add(latency_ms, now)
         if mean_confidence is not None:
             self.confidence.add(mean_confidence, now)
 
@@ -55,6 +62,7 @@ class FlowCounters:
             "frames_received": str(self.frames_received),
             "frames_corrupt": str(self.frames_corrupt),
             "frames_unsupported": str(self.frames_unsupported),
+            "inference_failures": str(self.inference_failures),
             "inference_ms_mean": f"{inference.mean:.1f}" if inference else "",
             "inference_ms_p95": f"{inference.p95:.1f}" if inference else "",
             "latency_ms_mean": f"{latency.mean:.1f}" if latency else "",

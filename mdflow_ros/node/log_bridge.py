@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the ROS-free core logs, in ROS' log."""
+"""Send what the ROS-free core logs to the log of ROS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 
 class LogBridge(logging.Handler):
-    """Hands Python log records to a ROS logger."""
+    """Passes Python log records to a ROS logger."""
 
     def __init__(self, logger: RcutilsLogger) -> None:
         super().__init__()

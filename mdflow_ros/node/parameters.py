@@ -1,9 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node's parameters: their defaults, descriptions and ranges, and what each of them may be."""
+"""The node's parameters: defaults, descriptions, ranges and checks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,13 @@ class Declaration:
     """One parameter.
 
     Attributes:
-        default: its default, which also gives its type.
-        description: what it does; says too whether a change takes effect at once.
+        default: default value, which also gives the type.
+        description: what the parameter does.
         minimum: smallest value, for numbers.
         maximum: largest value, for numbers.
         choices: the only values, for strings.
         read_only: can be set at the start only.
+        live: takes effect at once; the others take effect when the node is configured.
     """
 
     default: Any
@@ -37,76 +39,98 @@ class Declaration:
     maximum: float | None = None
     choices: tuple[str, ...] | None = None
     read_only: bool = False
+    live: bool = False
+
+    @property
+    def effect(self) -> str:
+        """When a new value takes effect, as a sentence."""
+        if self.read_only:
+            return "Can be set at the start only."
+        return "Takes effect at once." if self.live else "Takes effect when the node is configured."
 
     def descriptor(self) -> ParameterDescriptor:
         """Return the ROS descriptor."""
-        descriptor = ParameterDescriptor(description=self.description, read_only=self.read_only)
+        descriptor = ParameterDescriptor(description=f"{self.description} {self.effect}", read_only=self.read_only)
         if self.choices is not None:
             descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
         if isinstance(self.default, float):
             descriptor.floating_point_range = [FloatingPointRange(from_value=self.minimum, to_value=self.maximum)]
+            # rclpy would refuse `max_frame_gap: 1` in a parameter file because 1 is an integer; `error` checks instead.
+            descriptor.dynamic_typing = True
         elif isinstance(self.default, int) and not isinstance(self.default, bool):
             descriptor.integer_range = [
                 IntegerRange(from_value=int(self.minimum or 0), to_value=int(self.maximum or 0))
             ]
         return descriptor
 
+    def error(self, name: str, value: Any) -> str | None:
+        """Return what is wrong with a new value, or ``None``. rclpy checks types and ranges of integers itself."""
+        if isinstance(self.default, float):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                return f"{name} must be a number, not {value!r}"
+            if not (self.minimum or 0.0) <= value <= (self.maximum or 0.0):
+                return f"{name} must be between {self.minimum:g} and {self.maximum:g}, not {value}"
+        if self.choices is not None and value not in self.choices:
+            return f"{name} must be one of {', '.join(self.choices)}, not '{value}'"
+        return None
 
-ON_CONFIGURE = "Takes effect when the node is configured."
-LIVE = "Takes effect at once."
 
 DECLARATIONS = {
-    "autostart": Declaration(True, "Configure and activate without being told to.", read_only=True),
-    "model": Declaration(
-        "", f"ONNX file of the model, its card beside it; empty for the bundled teacher. {ON_CONFIGURE}"
-    ),
+    "autostart": Declaration(True, "Configure and activate without a request.", read_only=True),
+    "model": Declaration("", "ONNX file of the model, with its card beside it; empty for the bundled teacher."),
     "backend": Declaration(
         AUTO,
-        f"Engine that runs the model; auto takes the best that works here and logs why. {ON_CONFIGURE}",
+        "Engine that runs the model. auto takes the best one that works here and logs why; an explicitly chosen "
+        "backend that cannot run is an error.",
         choices=(AUTO, *BACKENDS),
     ),
     "inference_size": Declaration(
         [0, 0],
-        "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] for the image's own size. "
-        f"{ON_CONFIGURE}",
+        "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] for the size of the image. "
+        "Lower it first on a slow computer.",
     ),
     "output_scale": Declaration(
         1.0,
-        f"Size of the published flow over the size of the image; vectors are scaled alike. {ON_CONFIGURE}",
+        "Size of the published flow divided by the size of the image; vectors are scaled too.",
         minimum=0.05,
         maximum=1.0,
     ),
     "direction": Declaration(
         "forward",
-        "forward: from the older to the newer image, on the older one's grid; backward: from the newer to the older, "
-        f"on the newer one's grid. {ON_CONFIGURE}",
+        "forward: from the older to the newer image, on the grid of the older one; backward: from the newer to the "
+        "older image, on the grid of the newer one.",
         choices=("forward", "backward"),
     ),
     "image_transport": Declaration(
         "raw",
-        f"raw: subscribe to sensor_msgs/Image on `image`; compressed: to CompressedImage on `image/compressed`. "
-        f"{ON_CONFIGURE}",
+        "raw: subscribe to sensor_msgs/Image on `image`; compressed: to CompressedImage on `image/compressed`.",
         choices=("raw", "compressed"),
     ),
-    "threads": Declaration(0, f"CPU threads for inference; 0 takes all cores. {ON_CONFIGURE}", minimum=0, maximum=256),
-    "precision": Declaration("fp16", f"Arithmetic of the TensorRT engine. {ON_CONFIGURE}", choices=("fp16", "fp32")),
-    "force_engine_update": Declaration(
-        False, f"Build a new TensorRT engine even if a fitting one is cached. {ON_CONFIGURE}"
-    ),
+    "threads": Declaration(0, "CPU threads for inference; 0 for all cores.", minimum=0, maximum=256),
+    "precision": Declaration("fp16", "Arithmetic of the TensorRT engine.", choices=("fp16", "fp32")),
+    "force_engine_update": Declaration(False, "Build a new TensorRT engine even if a matching one is cached."),
     "build_only": Declaration(
         False, "Build the TensorRT engine if needed, then exit without processing images.", read_only=True
     ),
     "max_frame_gap": Declaration(
         0.5,
-        f"Longest time between the two images of a pair, in seconds; pairs start over after a longer gap. {LIVE}",
+        "Longest time between the two images of a pair, in seconds; after a longer gap a new pair starts.",
         minimum=0.001,
         maximum=60.0,
+        live=True,
+    ),
+    "max_megapixels": Declaration(
+        64.0,
+        "Largest image that is decoded, in millions of pixels; larger ones are dropped and reported.",
+        minimum=0.01,
+        maximum=1000.0,
+        live=True,
     ),
     "mask_invalid": Declaration(
-        False, f"Write NaN into the flow where confidence is below confidence_threshold. {LIVE}"
+        False, "Write NaN into the flow where the confidence is below confidence_threshold.", live=True
     ),
     "confidence_threshold": Declaration(
-        0.1, f"Least confidence that mask_invalid keeps. {LIVE}", minimum=0.0, maximum=1.0
+        0.1, "Smallest confidence that mask_invalid keeps.", minimum=0.0, maximum=1.0, live=True
     ),
 }
 
@@ -115,25 +139,34 @@ def declare_parameters(node: Node) -> None:
     """Declare every parameter on ``node``.
 
     Raises:
-        rclpy.exceptions.InvalidParameterValueException: an override is out of range.
+        rclpy.exceptions.ParameterException: an override has the wrong type or is out of range.
+        ValueError: an override is not allowed; the text says what is.
     """
     for name, declaration in DECLARATIONS.items():
         node.declare_parameter(name, declaration.default, declaration.descriptor())
+    error = validate_parameters(node.get_parameters(list(DECLARATIONS)))
+    if error is not None:
+        raise ValueError(error)
 
 
-def reason_to_refuse(parameters: list[Parameter[Any]]) -> str | None:
-    """Return why the new values are not acceptable, or ``None`` if they are; ranges are rclpy's to check."""
+def validate_parameters(parameters: Iterable[Parameter[Any]]) -> str | None:
+    """Return what is wrong with the new values, or ``None`` if all are allowed."""
     for parameter in parameters:
         declaration = DECLARATIONS.get(parameter.name)
         if declaration is None:
             continue
-        if declaration.choices is not None and parameter.value not in declaration.choices:
-            return f"{parameter.name} must be one of {', '.join(declaration.choices)}, not '{parameter.value}'"
-        if parameter.name == "inference_size":
-            size = list(parameter.value or [])
-            if size != [0, 0] and (len(size) != 2 or not all(64 <= side <= 8192 for side in size)):
-                return f"inference_size must be [width, height] of 64 to 8192 pixels each, or [0, 0], not {size}"
+        error = declaration.error(parameter.name, parameter.value)
+        if error is None and parameter.name == "inference_size":
+            error = _inference_size_error(list(parameter.value or []))
+        if error is not None:
+            return error
     return None
+
+
+def _inference_size_error(size: list[int]) -> str | None:
+    if size == [0, 0] or (len(size) == 2 and all(64 <= side <= 8192 for side in size)):
+        return None
+    return f"inference_size must be [width, height] of 64 to 8192 pixels each, or [0, 0], not {size}"
 
 
 @dataclass(frozen=True)
@@ -149,23 +182,46 @@ class Settings:
     options: BackendOptions
 
     @classmethod
-    def of(cls, node: Node) -> Settings:
-        """Read them."""
-
-        def value(name: str) -> Any:
-            return node.get_parameter(name).value
-
-        width, height = value("inference_size")
-        inference_size = (width, height) if width else None
-        options = BackendOptions(
-            threads=value("threads"), precision=value("precision"), force_engine_update=value("force_engine_update")
-        )
+    def from_node(cls, node: Node) -> Settings:
+        """Read the parameters of ``node``."""
+        value = _values(node)
+        width, height = value["inference_size"]
         return cls(
-            model=Path(value("model")).expanduser() if value("model") else BUNDLED_MODEL,
-            backend=value("backend"),
-            inference_size=inference_size,
-            output_scale=value("output_scale"),
-            backward=value("direction") == "backward",
-            compressed=value("image_transport") == "compressed",
-            options=options,
+            model=Path(value["model"]).expanduser() if value["model"] else BUNDLED_MODEL,
+            backend=value["backend"],
+            inference_size=(width, height) if width else None,
+            output_scale=float(value["output_scale"]),
+            backward=value["direction"] == "backward",
+            compressed=value["image_transport"] == "compressed",
+            options=BackendOptions(
+                threads=value["threads"],
+                precision=value["precision"],
+                force_engine_update=value["force_engine_update"],
+            ),
         )
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """The parameters that take effect at once."""
+
+    max_frame_gap: float
+    max_pixels: int
+    mask_invalid: bool
+    confidence_threshold: float
+
+    @classmethod
+    def from_node(cls, node: Node) -> LiveSettings:
+        """Read the parameters of ``node``."""
+        value = _values(node)
+        return cls(
+            max_frame_gap=float(value["max_frame_gap"]),
+            max_pixels=round(value["max_megapixels"] * 1e6),
+            mask_invalid=value["mask_invalid"],
+            confidence_threshold=float(value["confidence_threshold"]),
+        )
+
+
+def _values(node: Node) -> dict[str, Any]:
+    names = list(DECLARATIONS)
+    return {name: parameter.value for name, parameter in zip(names, node.get_parameters(names), strict=True)}

@@ -8,28 +8,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.lifecycle import LifecycleNodeMixin, LifecyclePublisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Float64, Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
-from mdflow_ros.node.camera_info import scaled_camera_info
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.node.camera_info import published_camera_info
 from mdflow_ros.node.messages import image_message
 
-DEPTH = 5
-"""Messages kept for subscribers: with one, a big one is overtaken by the next before its lost parts are resent."""
+QUEUE_DEPTH = 5
+"""With a depth of 1 a large message is overtaken by the next one before its lost parts are sent again."""
 
 
-class FlowOutputs:
-    """Publishes what is subscribed to; all of a pair's messages with a header carry the newer image's.
+class FlowPublishers:
+    """Publishes what is subscribed to. Every message of a pair that has a header carries that of the newer image.
 
     Args:
         node: the node, whose lifecycle switches the publishers.
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNodeMixin) -> None:
         self._flow = self._publisher(node, Image, "~/flow")
         self._confidence = self._publisher(node, Image, "~/confidence")
         self._camera_info = self._publisher(node, CameraInfo, "~/camera_info")
@@ -46,16 +47,16 @@ class FlowOutputs:
         )
 
     @staticmethod
-    def _publisher(node: LifecycleNode, message_type: type[Any], topic: str) -> LifecyclePublisher[Any]:
-        profile = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+    def _publisher(node: LifecycleNodeMixin, message_type: type[Any], topic: str) -> LifecyclePublisher[Any]:
+        profile = QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         overridable = QoSOverridingOptions.with_default_policies()
         return node.create_lifecycle_publisher(message_type, topic, profile, qos_overriding_options=overridable)
 
-    def wanted(self) -> bool:
+    def has_subscribers(self) -> bool:
         """Whether anybody subscribes to anything."""
         return any(publisher.get_subscription_count() for publisher in self._all)
 
-    def confidence_wanted(self) -> bool:
+    def confidence_has_subscribers(self) -> bool:
         """Whether anybody subscribes to the confidence."""
         return bool(self._confidence.get_subscription_count())
 
@@ -66,29 +67,32 @@ class FlowOutputs:
         flow: NDArray[np.float32],
         confidence: NDArray[np.float32] | None,
         camera_info: CameraInfo | None,
+        image_size: Size,
     ) -> None:
         """Publish a pair.
 
         Args:
-            header: the newer image's.
-            previous_stamp: the older image's stamp, in nanoseconds.
-            flow: ``(H, W, 2)``.
-            confidence: ``(H, W)``, if it was computed.
-            camera_info: the camera's calibration, if it is known.
+            header: header of the newer image.
+            previous_stamp: stamp of the older image, in nanoseconds.
+            flow: ``(H, W, 2)`` in pixels.
+            confidence: ``(H, W)`` in [0, 1], if it was computed.
+            camera_info: calibration of the camera, if it is known.
+            image_size: width and height of the camera's images.
         """
         height, width = flow.shape[:2]
         if camera_info is not None and self._camera_info.get_subscription_count():
-            self._camera_info.publish(scaled_camera_info(camera_info, header, width, height))
+            self._camera_info.publish(published_camera_info(camera_info, header, image_size, (width, height)))
         if self._previous_stamp.get_subscription_count():
             reference = TimeReference(header=header, source="previous image")
             reference.time_ref.sec, reference.time_ref.nanosec = divmod(previous_stamp, NANOSECONDS)
             self._previous_stamp.publish(reference)
-        if confidence is not None and self.confidence_wanted():
+        if confidence is not None and self.confidence_has_subscribers():
             self._confidence.publish(image_message(header, confidence))
         if self._flow.get_subscription_count():
             self._flow.publish(image_message(header, flow))
 
-    def publish_times(self, latency_ms: float, inference_ms: float) -> None:
-        """Publish what the pair took, in milliseconds."""
-        self._latency.publish(Float64(data=latency_ms))
+    def publish_times(self, latency_ms: float | None, inference_ms: float) -> None:
+        """Publish the time that a pair took; an unknown latency is left out."""
+        if latency_ms is not None:
+            self._latency.publish(Float64(data=latency_ms))
         self._inference.publish(Float64(data=inference_ms))

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that works on the newest item and lets the executor go on."""
+"""A thread that works on the newest item, so that the executor need not wait."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ Item = TypeVar("Item")
 
 
 class NewestOnlyWorker(Generic[Item]):
-    """Calls ``work`` with the newest item that was put; items that were overtaken are dropped and counted.
+    """Calls ``work`` with the newest item that was put; older items that still wait are dropped and counted.
 
     Args:
-        work: runs in the worker's own thread and must not raise.
+        work: runs in the thread of the worker and must not raise.
+        name: name of the thread.
     """
 
-    def __init__(self, work: Callable[[Item], None]) -> None:
+    def __init__(self, work: Callable[[Item], None], name: str) -> None:
         self.dropped = 0
         self._work = work
         self._newest: Item | None = None
         self._stopping = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="flow", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def put(self, item: Item) -> None:
@@ -36,16 +37,17 @@ class NewestOnlyWorker(Generic[Item]):
             self._changed.notify()
 
     def clear(self) -> None:
-        """Forget an item that waits; one in work goes on."""
+        """Forget an item that waits; the one being processed is finished."""
         with self._changed:
             self._newest = None
 
-    def stop(self, timeout: float) -> None:
-        """End the thread, waiting up to ``timeout`` seconds for the item in work."""
+    def stop(self, timeout: float) -> bool:
+        """End the thread, waiting up to ``timeout`` seconds for the item being processed; returns whether it ended."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:

@@ -7,12 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS, Frame, FramePairer, ResetReason
+from mdflow_ros.core.frame_pairing import NANOSECONDS, CameraFrame, FramePairer, ResetReason
 from mdflow_ros.core.rolling_statistics import RollingStatistics
 
-FIRST = Frame(np.zeros((4, 6, 3), np.uint8), 10 * NANOSECONDS, "camera", "rgb8")
+FIRST = CameraFrame(np.zeros((4, 6, 3), np.uint8), 10 * NANOSECONDS, "camera", "rgb8")
 SECOND = replace(FIRST, stamp=FIRST.stamp + NANOSECONDS // 10)
 SMALLER = np.zeros((3, 6, 3), np.uint8)
+
+
+def counted(pairer: FramePairer) -> dict[ResetReason, int]:
+    return {reason: count for reason, count in pairer.resets.items() if count}
 
 
 def test_consecutive_frames_pair() -> None:
@@ -20,7 +24,7 @@ def test_consecutive_frames_pair() -> None:
     assert pairer.push(FIRST) is None
     assert pairer.push(SECOND) is FIRST
     assert pairer.push(replace(SECOND, stamp=SECOND.stamp + 1)) is SECOND
-    assert pairer.resets == {ResetReason.FIRST_FRAME: 1}
+    assert counted(pairer) == {ResetReason.FIRST_FRAME: 1}
 
 
 @pytest.mark.parametrize(
@@ -35,11 +39,11 @@ def test_consecutive_frames_pair() -> None:
         (replace(SECOND, frame_id="other"), ResetReason.FRAME_ID_CHANGED),
     ],
 )
-def test_pairs_start_over_for_a_counted_reason(frame: Frame, reason: ResetReason) -> None:
+def test_a_frame_starts_a_new_pair_for_a_counted_reason(frame: CameraFrame, reason: ResetReason) -> None:
     pairer = FramePairer(max_frame_gap=0.5)
     pairer.push(FIRST)
     assert pairer.push(frame) is None
-    assert pairer.resets == {ResetReason.FIRST_FRAME: 1, reason: 1}
+    assert counted(pairer) == {ResetReason.FIRST_FRAME: 1, reason: 1}
 
 
 def test_the_longest_allowed_gap_still_pairs() -> None:
@@ -48,25 +52,39 @@ def test_the_longest_allowed_gap_still_pairs() -> None:
     assert pairer.push(replace(FIRST, stamp=FIRST.stamp + NANOSECONDS // 2)) is FIRST
 
 
-def test_after_a_bag_loop_pairs_go_on_from_the_new_start() -> None:
+def test_pairs_continue_after_a_bag_loop() -> None:
     pairer = FramePairer(max_frame_gap=0.5)
     for frame in (FIRST, SECOND, FIRST):
         pairer.push(frame)
     assert pairer.push(SECOND) is FIRST
 
 
-def test_a_frame_without_a_stamp_pairs_with_none() -> None:
+def test_a_frame_without_a_stamp_is_not_paired() -> None:
     pairer = FramePairer(max_frame_gap=0.5)
     pairer.push(replace(FIRST, stamp=0))
     assert pairer.push(FIRST) is None
     assert pairer.push(SECOND) is FIRST
 
 
-def test_starting_over_forgets_the_last_frame() -> None:
+def test_reset_forgets_the_last_frame() -> None:
     pairer = FramePairer(max_frame_gap=0.5)
     pairer.push(FIRST)
-    pairer.start_over()
+    pairer.reset()
     assert pairer.push(SECOND) is None
+
+
+def test_consecutive_resets_are_counted_until_the_next_pair() -> None:
+    pairer = FramePairer(max_frame_gap=0.5)
+    for number in range(4):
+        image = (SMALLER, FIRST.image)[number % 2]
+        pairer.push(replace(FIRST, image=image, stamp=FIRST.stamp + number))
+    assert (pairer.consecutive_resets, pairer.last_reason) == (4, ResetReason.SIZE_CHANGED)
+    pairer.push(replace(FIRST, stamp=FIRST.stamp + 9))
+    assert pairer.consecutive_resets == 0
+
+
+def test_every_reason_has_advice() -> None:
+    assert all(reason.advice for reason in ResetReason)
 
 
 def test_statistics_of_the_last_seconds() -> None:

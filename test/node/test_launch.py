@@ -18,18 +18,17 @@ from places import ROOT
 from sensor_msgs.msg import Image
 from shifted_images import textured_image
 
+from mdflow_ros.node.parameter_docs import LAUNCHED, parameter_file, table
 from mdflow_ros.node.parameters import DECLARATIONS
 
 DOMAIN = 24
 
 
-def test_parameter_file_holds_every_parameter_with_its_default() -> None:
-    text = (ROOT / "config" / "flow.yaml").read_text()
-    parameters = yaml.safe_load(text)["/**"]["ros__parameters"]
-    launched = {"autostart", "build_only"}
-    assert parameters == {name: d.default for name, d in DECLARATIONS.items() if name not in launched}
-    for line in text.splitlines()[4:]:
-        assert "  # " in line, f"no comment: {line}"
+def test_parameter_file_and_table_are_current() -> None:
+    assert (ROOT / "config" / "flow.yaml").read_text() == parameter_file()
+    assert (ROOT / "docs" / "parameters.md").read_text() == table()
+    parameters = yaml.safe_load(parameter_file())["/**"]["ros__parameters"]
+    assert parameters == {name: d.default for name, d in DECLARATIONS.items() if name not in LAUNCHED}
 
 
 def test_launch_brings_the_node_up_on_the_given_topic() -> None:

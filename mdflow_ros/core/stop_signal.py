@@ -1,0 +1,28 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Let a program end at a point of its own choice after Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+
+class StopSignal:
+    """Remembers SIGINT, SIGTERM and SIGHUP instead of interrupting the code that runs at that moment.
+
+    It replaces rclpy's signal handlers, which invalidate every publisher at once: pass
+    ``signal_handler_options=SignalHandlerOptions.NO`` to ``rclpy.init``. It also works where a shell started the
+    process in the background with SIGINT ignored. Create it in the main thread.
+
+    Attributes:
+        requested: True after the first signal.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._request)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True

@@ -1,0 +1,237 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribe to the camera as it offers its topics, and follow when it comes back with other QoS or another type."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from rclpy.utilities import get_rmw_implementation_identifier
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from mdflow_ros.node.transport import transport_advice
+
+IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+CAMERA_INFO_TYPES = {"sensor_msgs/msg/CameraInfo": CameraInfo}
+
+QUEUE_DEPTH = 5
+"""With a depth of 1 a large message is overtaken by the next one before its lost parts are sent again."""
+
+NO_PUBLISHER_SECONDS = 1.0
+"""How long to wait for a publisher before subscribing without knowing what it offers."""
+
+AUTO = "auto"
+POLICIES = {
+    "reliability": (AUTO, "reliable", "best_effort"),
+    "durability": (AUTO, "volatile", "transient_local"),
+    "history": ("keep_last", "keep_all"),
+}
+
+
+@dataclass(frozen=True)
+class QosOverrides:
+    """What the parameters ``qos_overrides.TOPIC.subscription.*`` ask for; ``auto`` follows the publishers."""
+
+    reliability: str
+    durability: str
+    history: str
+    depth: int
+
+    @classmethod
+    def declare(cls, node: Node, topic: str) -> QosOverrides:
+        """Declare the parameters of a topic, named as it is after remapping, and read them.
+
+        Raises:
+            ValueError: a value is not allowed.
+        """
+        name = f"qos_overrides.{topic}.subscription"
+        values: dict[str, Any] = {}
+        for policy, choices in POLICIES.items():
+            descriptor = ParameterDescriptor(read_only=True, description=f"One of: {', '.join(choices)}.")
+            values[policy] = str(node.declare_parameter(f"{name}.{policy}", choices[0], descriptor).value).lower()
+            if values[policy] not in choices:
+                allowed = ", ".join(choices)
+                raise ValueError(f"{name}.{policy} must be one of {allowed}, not '{values[policy]}'")
+        depth = ParameterDescriptor(read_only=True, description="Length of the queue.")
+        depth.integer_range = [IntegerRange(from_value=1, to_value=1000)]
+        return cls(**values, depth=node.declare_parameter(f"{name}.depth", QUEUE_DEPTH, depth).value)
+
+    def profile(self, offered: Sequence[QoSProfile]) -> QoSProfile:
+        """Return the strictest profile that all publishers meet, unless a parameter says otherwise."""
+        reliable = bool(offered) and all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
+        latched = bool(offered) and all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
+        reliability = ("reliable" if reliable else "best_effort") if self.reliability == AUTO else self.reliability
+        durability = ("transient_local" if latched else "volatile") if self.durability == AUTO else self.durability
+        return QoSProfile(
+            history=HistoryPolicy[self.history.upper()],
+            depth=self.depth,
+            reliability=ReliabilityPolicy[reliability.upper()],
+            durability=DurabilityPolicy[durability.upper()],
+        )
+
+
+class WatchedTopic:
+    """A subscription that is renewed when what the publishers offer changes.
+
+    Args:
+        node: subscribes.
+        topic: resolved name.
+        types: the message types that can be received, by name; the first one is taken where the graph does not tell.
+        callback: gets the messages.
+    """
+
+    def __init__(self, node: Node, topic: str, types: dict[str, type[Any]], callback: Callable[[Any], None]) -> None:
+        self.topic = topic
+        self.messages_lost = 0
+        self.qos_complaint = ""
+        self._node, self._types, self._callback = node, types, callback
+        self._overrides = QosOverrides.declare(node, topic)
+        self._subscription: Subscription[Any] | None = None
+        self._subscribed_as: tuple[str, QoSProfile] | None = None
+        self._waiting_since: float | None = None
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the topic is subscribed to."""
+        return self._subscription is not None
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether the subscription is a reliable one."""
+        return self._subscribed_as is not None and self._subscribed_as[1].reliability == ReliabilityPolicy.RELIABLE
+
+    def publishers(self) -> list[TopicEndpointInfo]:
+        """Return those who publish on the topic."""
+        return list(self._node.get_publishers_info_by_topic(self.topic))
+
+    def refresh(self) -> None:
+        """Subscribe, or subscribe anew if the publishers offer something else now."""
+        publishers = self.publishers()
+        readable = [publisher for publisher in publishers if publisher.topic_type in self._types]
+        if not readable and not self._may_subscribe_blindly():
+            return
+        offered_types = {publisher.topic_type for publisher in readable}
+        preferred = next(name for name in self._types if name in offered_types or not offered_types)
+        profile = self._overrides.profile([p.qos_profile for p in readable if p.topic_type == preferred])
+        if self._subscribed_as == (preferred, profile):
+            return
+        self.close()
+        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos)
+        # rmw implementations without this event make rclpy raise.
+        events.message_lost = self._on_message_lost if "fastrtps" in get_rmw_implementation_identifier() else None
+        self._subscription = self._node.create_subscription(
+            self._types[preferred], self.topic, self._callback, profile, event_callbacks=events
+        )
+        self._subscribed_as = preferred, profile
+        if readable:
+            reliability = profile.reliability.name.lower().replace("_", " ")
+            self._node.get_logger().info(f"listening to {self.topic} ({preferred}, {reliability})")
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = self._subscribed_as = self._waiting_since = None
+        self.qos_complaint = ""
+
+    def _may_subscribe_blindly(self) -> bool:
+        """Tell whether nobody has published for a while; an existing subscription stays as it is meanwhile."""
+        if self.is_subscribed:
+            return False
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        return now - self._waiting_since >= NO_PUBLISHER_SECONDS
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        policy = getattr(event.last_policy_kind, "name", str(event.last_policy_kind)).lower()
+        self.qos_complaint = (
+            f"{event.total_count} publishers of {self.topic} offer an incompatible {policy} policy; "
+            f"remove the parameter qos_overrides.{self.topic}.subscription.{policy}"
+        )
+        self._node.get_logger().warning(self.qos_complaint)
+
+    def _on_message_lost(self, event: Any) -> None:
+        self.messages_lost = event.total_count
+
+
+class CameraInput:
+    """The camera's image and camera_info topics.
+
+    Args:
+        node: subscribes.
+        on_image: gets the images.
+    """
+
+    def __init__(self, node: Node, on_image: Callable[[Image | CompressedImage], None]) -> None:
+        # A remapping of `image` applies to `image/compressed` only if the name is resolved first.
+        base = node.resolve_topic_name("image")
+        raw, compressed = IMAGE_TYPES
+        self._topics = {
+            False: WatchedTopic(node, base, IMAGE_TYPES, on_image),
+            True: WatchedTopic(
+                node,
+                node.resolve_topic_name(f"{base}/compressed"),
+                {compressed: CompressedImage, raw: Image},
+                on_image,
+            ),
+        }
+        self._infos = WatchedTopic(
+            node, node.resolve_topic_name("camera_info"), CAMERA_INFO_TYPES, self._on_camera_info
+        )
+        self._compressed = False
+        self.camera_info: CameraInfo | None = None
+
+    @property
+    def image(self) -> WatchedTopic:
+        """The image topic of the transport that is set."""
+        return self._topics[self._compressed]
+
+    def choose(self, compressed: bool) -> None:
+        """Choose the transport; takes effect with the next `refresh`."""
+        if compressed != self._compressed:
+            self.close()
+            self._compressed = compressed
+
+    def refresh(self) -> None:
+        """Subscribe as the camera offers its topics now."""
+        self.image.refresh()
+        self._infos.refresh()
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self.image.close()
+        self._infos.close()
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self.camera_info = message
+
+    def silence(self, seconds: float) -> str:
+        """Return why no image has arrived for ``seconds``, as far as it can be told, and what to do."""
+        topic, publishers = self.image.topic, self.image.publishers()
+        no_image = f"no image on {topic} for {seconds:.0f} s"
+        if not publishers:
+            return f"{no_image}: nobody publishes it; remap `image` to the topic of your camera"
+        if self.image.qos_complaint:
+            return f"{no_image}: {self.image.qos_complaint}"
+        if not any(publisher.topic_type in IMAGE_TYPES for publisher in publishers):
+            types = ", ".join(sorted({publisher.topic_type for publisher in publishers}))
+            return f"{no_image}: it carries {types}, not sensor_msgs/msg/Image; remap `image` to a topic of images"
+        names = ", ".join(f"{p.node_name} ({p.topic_type}, {p.qos_profile.reliability.name})" for p in publishers)
+        info = self.camera_info
+        advice = transport_advice(
+            os.environ,
+            get_rmw_implementation_identifier(),
+            info.width * info.height * 3 if info is not None else 0,
+            self.image.is_reliable,
+        )
+        return f"{no_image}, published by {names}: is it sending? If it is, {advice}"

@@ -1,0 +1,337 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The flow node as ROS sees it: lifecycle, parameters, services, timers and the topics that it connects."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
+
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_ros.node.camera_input import CameraInput
+from mdflow_ros.node.diagnostics import FlowCounters, diagnostic_array
+from mdflow_ros.node.log_bridge import LogBridge
+from mdflow_ros.node.messages import stamp_of
+from mdflow_ros.node.parameters import LiveSettings, Settings, declare_parameters, validate_parameters
+from mdflow_ros.node.pipeline import FlowPipeline, FlowResult, describe
+from mdflow_ros.node.publishers import FlowPublishers
+from mdflow_ros.node.worker import NewestOnlyWorker
+
+POLL_PERIOD = 0.1
+"""How often the node checks for subscribers and for changes of the camera, in seconds."""
+
+DIAGNOSTICS_PERIOD = 1.0
+LOG_PERIOD = 5.0
+"""Shortest time between two log lines about dropped images, in seconds."""
+
+NO_IMAGE_WARNING_SECONDS = 5.0
+MAX_CONSECUTIVE_RESETS = 5
+"""With more resets in a row than this, diagnostics warn."""
+
+
+class FlowNode(LifecycleNodeMixin, Node):
+    """Estimates the flow between consecutive frames of a camera; the README lists topics and parameters.
+
+    The callback groups need a `MultiThreadedExecutor`. The default group receives messages and answers most services.
+    Lifecycle transitions, and reloading, run beside it because loading a model takes long. A worker thread decodes,
+    estimates and publishes. Timers use a steady clock: they must run although nobody publishes /clock.
+
+    Attributes:
+        exit_code: set when the process is to end.
+        is_loading: whether a model is being loaded.
+
+    Raises:
+        rclpy.exceptions.ParameterException: a parameter has the wrong type or is out of range.
+        ValueError: a parameter has a value that is not allowed.
+        RuntimeError: a QoS override of a publisher is not allowed.
+    """
+
+    def __init__(self) -> None:
+        Node.__init__(self, "mdflow")
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        declare_parameters(self)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        logging.getLogger("mdflow_ros").addHandler(LogBridge(self.get_logger()))
+        logging.getLogger("mdflow_ros").setLevel(logging.DEBUG)
+
+        self.exit_code: int | None = None
+        self.is_loading = False
+        self._active = False
+        self._enabled = True
+        self._load_error: str | None = None
+        self._has_namesake = False
+        self._start_time = time.monotonic()
+        self._counters = FlowCounters()
+        self._pipeline = FlowPipeline(self._counters, self._report_drop, self._load)
+        self._worker: NewestOnlyWorker[Image | CompressedImage] = NewestOnlyWorker(self._process, "flow")
+        self._input = CameraInput(self, self._on_image)
+        self._outputs = FlowPublishers(self)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        loading = MutuallyExclusiveCallbackGroup()
+        self.create_service(Trigger, "~/reload_model", self._reload_model, callback_group=loading)
+        self.create_service(SetBool, "~/enable", self._enable)
+        self.create_service(Trigger, "~/reset", self._reset)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(POLL_PERIOD, self._poll, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=steady)
+        if self.get_parameter("autostart").value or self.get_parameter("build_only").value:
+            self._start_timer = self.create_timer(0.0, self._start, callback_group=loading, clock=steady)
+
+    # Lifecycle
+
+    def _start(self) -> None:
+        self._start_timer.cancel()
+        configured = self.trigger_configure() == TransitionCallbackReturn.SUCCESS
+        if self.get_parameter("build_only").value:
+            self.exit_code = 0 if configured else 1
+        elif configured:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model."""
+        self._load_error = None
+        try:
+            settings = Settings.from_node(self)
+            self._pipeline.configure(settings, self._load(settings))
+        except Exception as error:  # rclpy would swallow it without a word
+            self._load_error = f"cannot load the model: {describe(error)}"
+            self.get_logger().error(f"{self._load_error}; then configure again")
+            return TransitionCallbackReturn.FAILURE
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the camera as soon as somebody subscribes to the node."""
+        self._pipeline.pairer.reset()
+        self._active = True
+        self.get_logger().info("active; idle until somebody subscribes, for example to ~/flow")
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe; discard the pair being processed."""
+        self._active = False
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the model."""
+        self._pipeline.release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release everything."""
+        self._active = False
+        self._pipeline.release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Fall back to unconfigured, from where the node can be configured again."""
+        self._active = False
+        self._pipeline.release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _load(self, settings: Settings) -> FlowEstimator:
+        self.is_loading = True
+        try:
+            estimator = FlowEstimator(
+                settings.model, settings.backend, settings.inference_size, settings.output_scale, settings.options
+            )
+            if settings.inference_size is not None:
+                estimator.warm_up(settings.inference_size)
+        finally:
+            self.is_loading = False
+        self.get_logger().info(_model_line(estimator))
+        return estimator
+
+    # Services
+
+    def _reload_model(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Load the model that the parameters name and swap it in between two frames; keep the old one on failure."""
+        old = self._pipeline.settings
+        if old is None:
+            response.message = "the node is not configured; configure it, which loads the model"
+            return response
+        try:
+            new = Settings.from_node(self)
+            # Building an engine takes minutes, during which the robot would have no flow.
+            options = replace(new.options, may_build_engine=False)
+            # Only the model changes: other parameters take effect when the node is configured.
+            settings = replace(old, model=new.model, backend=new.backend, options=options)
+            estimator = self._load(settings)
+        except Exception as error:  # the old model still works, whatever is wrong with the new one
+            response.message = f"kept the old model: {describe(error)}"
+            self.get_logger().error(response.message)
+            return response
+        if self._pipeline.settings is not old:
+            response.message = "the node was cleaned up or configured again while the model was being loaded"
+            return response
+        self._pipeline.configure(settings, estimator)
+        response.success, response.message = True, _model_line(estimator)
+        return response
+
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Pause or resume without unloading the model."""
+        self._enabled = request.data
+        self._pipeline.pairer.reset()
+        response.success, response.message = True, "enabled" if request.data else "paused"
+        return response
+
+    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Forget the last image, so that the next one starts a new pair."""
+        self._worker.clear()
+        self._pipeline.pairer.reset()
+        response.success, response.message = True, "the next image starts a new pair"
+        return response
+
+    def _check_parameters(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+        error = validate_parameters(parameters)
+        return SetParametersResult(successful=error is None, reason=error or "")
+
+    # Images
+
+    def _poll(self) -> None:
+        """Subscribe to the camera while somebody subscribes to the node."""
+        settings = self._pipeline.settings
+        if self._active and self._enabled and settings is not None and self._outputs.has_subscribers():
+            if not self._input.image.is_subscribed:
+                self._pipeline.pairer.reset()
+                self._counters.last_frame_time = time.monotonic()
+            self._input.choose(settings.compressed)
+            self._input.refresh()
+        elif self._input.image.is_subscribed:
+            self._input.close()
+            self._worker.clear()
+
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        self._counters.frame_received()
+        self._worker.put(message)
+
+    def _process(self, message: Image | CompressedImage) -> None:
+        """Take one message from the camera to the published flow, in the worker's thread, which must survive."""
+        if not self._active:
+            return
+        try:
+            with_confidence = self._outputs.confidence_has_subscribers()
+            result = self._pipeline.process(message, LiveSettings.from_node(self), with_confidence)
+            if result is not None and self._active:
+                self._publish(result)
+        except Exception as error:
+            if self.context.ok():  # publishing fails while the process shuts down
+                self._counters.last_refusal = describe(error)
+                self._report_drop(self._counters.last_refusal)
+
+    def _publish(self, result: FlowResult) -> None:
+        self._outputs.publish_pair(
+            result.header,
+            result.previous_stamp,
+            result.flow,
+            result.confidence,
+            self._input.camera_info,
+            result.image_size,
+        )
+        now = self.get_clock().now().nanoseconds
+        latency_ms = (now - stamp_of(result.header)) / 1e6 if now else None
+        inference_ms = result.inference_seconds * 1e3
+        self._outputs.publish_times(latency_ms, inference_ms)
+        mean_confidence = None if result.confidence is None else float(result.confidence.mean())
+        self._counters.pair_published(inference_ms, latency_ms, mean_confidence)
+
+    def _report_drop(self, reason: str) -> None:
+        self.get_logger().error(reason, throttle_duration_sec=LOG_PERIOD)
+
+    # Diagnostics
+
+    def _publish_diagnostics(self) -> None:
+        self._look_for_namesake()
+        level, summary = self._status()
+        pairer, estimator = self._pipeline.pairer, self._pipeline.estimator
+        values = {
+            **self._counters.values(),
+            "frames_dropped": str(self._worker.dropped),
+            "messages_lost": str(self._input.image.messages_lost),
+            "resets": str(sum(pairer.resets.values())),
+            **{f"resets.{reason.value}": str(count) for reason, count in pairer.resets.items()},
+            "model": estimator.card.name if estimator else "",
+            "model_sha256": estimator.card.sha256 if estimator else "",
+            "backend": estimator.backend if estimator else "",
+            "clock": self._clock_state(),
+            "idle_because": "" if level == DiagnosticStatus.OK and summary == "flowing" else summary,
+        }
+        stamp = self.get_clock().now().to_msg()
+        name = self.get_fully_qualified_name()
+        self._diagnostics.publish(
+            diagnostic_array(stamp, f"{name}: flow", self._input.image.topic, level, summary, values)
+        )
+
+    def _status(self) -> tuple[bytes, str]:
+        """Return how the node is doing, and why it idles if it does."""
+        if self._load_error is not None:
+            return DiagnosticStatus.ERROR, self._load_error
+        if self._pipeline.settings is None:
+            return DiagnosticStatus.WARN, "loading the model" if self.is_loading else "not configured"
+        if not self._active:
+            return DiagnosticStatus.WARN, "not active"
+        if not self._enabled:
+            return DiagnosticStatus.WARN, "paused; call the service ~/enable with data: true"
+        if not self._outputs.has_subscribers():
+            return DiagnosticStatus.OK, "nobody subscribes"
+        if self._pipeline.failure is not None:
+            return DiagnosticStatus.ERROR, self._pipeline.failure
+        if self._counters.last_refusal is not None:
+            return DiagnosticStatus.ERROR, self._counters.last_refusal
+        now, last_frame = time.monotonic(), self._counters.last_frame_time
+        if last_frame is None or now - last_frame > NO_IMAGE_WARNING_SECONDS:
+            return DiagnosticStatus.WARN, self._input.silence(NO_IMAGE_WARNING_SECONDS)
+        pairer = self._pipeline.pairer
+        if pairer.consecutive_resets > MAX_CONSECUTIVE_RESETS:
+            reason = pairer.last_reason
+            count = pairer.consecutive_resets
+            return DiagnosticStatus.WARN, f"no pair among the last {count} images ({reason.value}): {reason.advice}"
+        if self._has_namesake:
+            return DiagnosticStatus.WARN, "another node has the same name; give each its own namespace"
+        if self._counters.inference_ms.summary(now) is None:
+            return DiagnosticStatus.OK, "waiting for a pair"
+        return DiagnosticStatus.OK, "flowing"
+
+    def _clock_state(self) -> str:
+        if not self.get_parameter("use_sim_time").value:
+            return "system time"
+        if self.get_clock().now().nanoseconds:
+            return "simulated time"
+        if time.monotonic() - self._start_time > NO_IMAGE_WARNING_SECONDS:
+            self.get_logger().warning(
+                "use_sim_time is true, but nobody publishes /clock: flow is published, its latency is unknown. "
+                "Play the bag with --clock, or set use_sim_time to false.",
+                once=True,
+            )
+        return "waiting for /clock"
+
+    def _look_for_namesake(self) -> None:
+        own = (self.get_name(), self.get_namespace())
+        has_namesake = self.get_node_names_and_namespaces().count(own) > 1
+        if has_namesake and not self._has_namesake:
+            self.get_logger().warning(
+                f"another node is called {self.get_fully_qualified_name()}: services and parameters may reach "
+                "either. Give each its own namespace, such as namespace:=left in the launch file."
+            )
+        self._has_namesake = has_namesake
+
+    def stop(self, timeout: float) -> bool:
+        """Stop working, for the end of the process; returns whether nothing runs any more after ``timeout`` seconds."""
+        self._active = False
+        return self._worker.stop(timeout) and not self.is_loading
+
+
+def _model_line(estimator: FlowEstimator) -> str:
+    return f"model {estimator.card.name} ({estimator.card.sha256[:12]}) runs on {estimator.backend}"

@@ -1,0 +1,92 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write ``docs/parameters.md`` and ``config/flow.yaml`` from the declarations.
+
+Run it in the root of a checkout after a change: ``python -m mdflow_ros.node.parameter_docs``.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from mdflow_ros.node.parameters import DECLARATIONS, Declaration
+
+LAUNCHED = ("autostart", "build_only")
+"""Parameters that the launch file and the command line set, so they are not in the parameter file."""
+
+TABLE_HEAD = """\
+# Parameters of the flow node
+
+Written by `python -m mdflow_ros.node.parameter_docs` from `mdflow_ros/node/parameters.py`.
+
+*Live* parameters take effect at once, *start* ones can be set at the start only, and the others take effect when the
+node is configured (`model` and `backend` also by the service `~/reload_model`). `ros2 param describe /mdflow NAME`
+prints the same.
+
+The QoS of the subscriptions follows what the camera offers. `qos_overrides./TOPIC.subscription.reliability`
+(`auto`, `reliable`, `best_effort`), `.durability` (`auto`, `volatile`, `transient_local`), `.history` (`keep_last`,
+`keep_all`) and `.depth` override it; those of the publishers are `qos_overrides./mdflow/flow.publisher.reliability`,
+`.history` and `.depth`. TOPIC is the name after remapping, such as `/camera/image_raw`.
+
+| parameter | default | values | when | what |
+|---|---|---|---|---|
+"""
+
+FILE_HEAD = """\
+# Parameters of the flow node, written by `python -m mdflow_ros.node.parameter_docs`.
+# Arguments of flow.launch.py override what stands here.
+/**:
+  ros__parameters:
+"""
+
+
+def table() -> str:
+    """Return the contents of ``docs/parameters.md``."""
+    rows = [
+        f"| `{name}` | `{_yaml(d.default)}` | {_values(d)} | {_when(d)} | {d.description} |"
+        for name, d in DECLARATIONS.items()
+    ]
+    return TABLE_HEAD + "\n".join(rows) + "\n"
+
+
+def parameter_file() -> str:
+    """Return the contents of ``config/flow.yaml``."""
+    parts = []
+    for name, d in DECLARATIONS.items():
+        if name not in LAUNCHED:
+            comment = f"{d.description}{f' One of {_plain_values(d)}.' if d.choices else ''} {d.effect}"
+            parts += textwrap.wrap(
+                comment, 115, initial_indent="    # ", subsequent_indent="    # ", break_on_hyphens=False
+            )
+            parts.append(f"    {name}: {_yaml(d.default)}")
+    return FILE_HEAD + "\n".join(parts) + "\n"
+
+
+def _yaml(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)
+
+
+def _values(declaration: Declaration) -> str:
+    return f"`{_plain_values(declaration)}`" if declaration.choices else _plain_values(declaration)
+
+
+def _plain_values(declaration: Declaration) -> str:
+    if declaration.choices is not None:
+        return ", ".join(declaration.choices)
+    if declaration.minimum is not None:
+        return f"{declaration.minimum:g} to {declaration.maximum:g}"
+    return ""
+
+
+def _when(declaration: Declaration) -> str:
+    if declaration.read_only:
+        return "start"
+    return "live" if declaration.live else ""
+
+
+if __name__ == "__main__":
+    Path("docs/parameters.md").write_text(table())
+    Path("config/flow.yaml").write_text(parameter_file())

@@ -1,0 +1,187 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""From an image message to flow: decode, pair, estimate, mask. Knows messages, but nothing of the ROS graph."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from mdflow_ros.backends.backend import BackendError, BackendUnavailable
+from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer, ResetReason
+from mdflow_ros.core.image_decoding import UnsupportedEncoding
+from mdflow_ros.core.printable import printable
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.estimator import FlowEstimate, FlowEstimator
+from mdflow_ros.model.card import ModelError
+from mdflow_ros.node.diagnostics import FlowCounters
+from mdflow_ros.node.messages import to_frame
+from mdflow_ros.node.parameters import LiveSettings, Settings
+
+MAX_RETRY_SECONDS = 30.0
+"""Longest wait after a failed inference; the first one is 1 s, and each is twice as long as the one before."""
+
+FAILURES_BEFORE_RELOAD = 2
+"""After this many failures in a row the model is loaded anew, as a lost device needs."""
+
+EXPECTED_ERRORS = (ModelError, BackendUnavailable, BackendError, ValueError, OSError)
+"""Errors whose text says everything that a user needs."""
+
+
+def describe(error: BaseException) -> str:
+    """Return the text of an error, with its type if it is not an expected one."""
+    text = str(error) if isinstance(error, EXPECTED_ERRORS) else f"unexpected {type(error).__name__}: {error}"
+    return printable(text, 1000)
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """The flow of a pair.
+
+    Attributes:
+        header: header of the newer image.
+        previous_stamp: stamp of the older image, in nanoseconds.
+        image_size: width and height of the camera's images.
+        flow: ``(H, W, 2)`` in pixels, NaN where it is masked.
+        confidence: ``(H, W)`` in [0, 1], if it was computed.
+        inference_seconds: time of the estimate.
+    """
+
+    header: Header
+    previous_stamp: int
+    image_size: Size
+    flow: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None
+    inference_seconds: float
+
+
+class FlowPipeline:
+    """Turns image messages into flow. An image that cannot be used is counted and reported, and nothing else changes.
+
+    Args:
+        counters: counts what happens.
+        report: gets a line about each image that gave no flow.
+        load: loads the model of the settings.
+    """
+
+    def __init__(
+        self, counters: FlowCounters, report: Callable[[str], None], load: Callable[[Settings], FlowEstimator]
+    ) -> None:
+        self.pairer = FramePairer(max_frame_gap=0.5)
+        self.settings: Settings | None = None
+        self.estimator: FlowEstimator | None = None
+        self.failure: str | None = None
+        """Why the last inference failed, until one succeeds."""
+        self._counters, self._report, self._load = counters, report, load
+        self._failures_in_a_row = 0
+        self._retry_time = 0.0
+
+    def configure(self, settings: Settings, estimator: FlowEstimator) -> None:
+        """Use another model or other settings from the next frame on."""
+        self.settings, self.estimator = settings, estimator
+        self._recovered()
+
+    def release(self) -> None:
+        """Let go of the model; a pair being processed may hold it a little longer."""
+        self.settings = self.estimator = None
+        self._recovered()
+
+    def process(self, message: Image | CompressedImage, live: LiveSettings, with_confidence: bool) -> FlowResult | None:
+        """Return the flow between the last image and this one, or ``None`` if there is none.
+
+        Args:
+            message: the image.
+            live: the parameters as they are now.
+            with_confidence: whether the confidence is needed for more than masking.
+        """
+        settings = self.settings
+        if settings is None:
+            return None
+        frame = self._decode(message, live)
+        if frame is None:
+            return None
+        self.pairer.max_frame_gap = live.max_frame_gap
+        previous = self.pairer.push(frame)
+        if previous is None:
+            if self.pairer.last_reason == ResetReason.ZERO_STAMP:
+                self._refuse(f"cannot pair an image: {ResetReason.ZERO_STAMP.advice}")
+            return None
+        first, second = (frame, previous) if settings.backward else (previous, frame)
+        estimate = self._estimate(settings, first, second, with_confidence or live.mask_invalid)
+        if estimate is None:
+            return None
+        flow = _masked(estimate, live.confidence_threshold) if live.mask_invalid else estimate.flow
+        height, width = frame.image.shape[:2]
+        return FlowResult(
+            message.header, previous.stamp, (width, height), flow, estimate.confidence, estimate.inference_seconds
+        )
+
+    def _decode(self, message: Image | CompressedImage, live: LiveSettings) -> CameraFrame | None:
+        try:
+            return to_frame(message, live.max_pixels)
+        except UnsupportedEncoding as error:
+            self._counters.frames_unsupported += 1
+            self._refuse(describe(error))
+        except Exception as error:  # whatever a decoder raises, the message is the cause
+            self._counters.frames_corrupt += 1
+            self._refuse(f"dropped an image: {describe(error)}")
+        return None
+
+    def _estimate(
+        self, settings: Settings, first: CameraFrame, second: CameraFrame, with_confidence: bool
+    ) -> FlowEstimate | None:
+        """Return the estimate, or ``None`` if it failed or if it is too early to try again after a failure."""
+        if self.failure is not None and time.monotonic() < self._retry_time:
+            return None
+        try:
+            estimator = self.estimator
+            if estimator is None or self._failures_in_a_row >= FAILURES_BEFORE_RELOAD:
+                estimator = self._reload(settings)
+            estimate = estimator.estimate(first.image, second.image, with_confidence)
+        except ValueError as error:  # images that the network cannot take
+            self._counters.frames_corrupt += 1
+            self._refuse(f"dropped an image: {describe(error)}")
+            return None
+        except Exception as error:
+            self._failed(error)
+            return None
+        self._recovered()
+        self._counters.pairs_computed += 1
+        return estimate
+
+    def _reload(self, settings: Settings) -> FlowEstimator:
+        self.estimator = None  # its memory may be what the new one needs
+        options = replace(settings.options, may_build_engine=False)  # building one takes minutes
+        try:
+            estimator = self._load(replace(settings, options=options))
+        except ValueError as error:
+            raise BackendError(str(error)) from error
+        if self.settings is settings:  # unless the node was configured anew meanwhile
+            self.estimator = estimator
+        return estimator
+
+    def _failed(self, error: Exception) -> None:
+        self._failures_in_a_row += 1
+        self._counters.inference_failures += 1
+        wait = min(2.0 ** min(self._failures_in_a_row - 1, 10), MAX_RETRY_SECONDS)
+        self._retry_time = time.monotonic() + wait
+        self.failure = f"inference failed {self._failures_in_a_row} times in a row: {describe(error)}"
+        self._report(f"{self.failure}; trying again in {wait:.0f} s")
+
+    def _recovered(self) -> None:
+        self.failure, self._failures_in_a_row = None, 0
+
+    def _refuse(self, reason: str) -> None:
+        self._counters.last_refusal = reason
+        self._report(reason)
+
+
+def _masked(estimate: FlowEstimate, threshold: float) -> NDArray[np.float32]:
+    assert estimate.confidence is not None
+    return np.where((estimate.confidence < threshold)[..., None], np.float32(np.nan), estimate.flow)
