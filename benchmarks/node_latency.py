@@ -112,7 +112,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
     # Without this large images get lost on the default transport; the node inherits it.
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "SHM?max_msg_size=16MB&sockets_size=16MB")
+    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "SHM?sockets_size=16MB")
     rclpy.init()
     figures = {}
     for text in options.sizes:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Launch the flow node on a camera: ``ros2 launch mdflow_ros flow.launch.py image_topic:=/camera/image_raw``."""
 
+from pathlib import Path
+
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
@@ -14,43 +16,65 @@ CONSUMERS = ("depth_from_motion", "moving_objects", "time_to_contact", "px4_opti
 ARGUMENTS = {
     "image_topic": ("image", "Topic of the camera's sensor_msgs/Image."),
     "camera_info_topic": ("camera_info", "Topic of the camera's CameraInfo; may have no publisher."),
+    "image_transport": ("", "raw or compressed; empty keeps the value from params_file."),
     "namespace": ("", "Namespace of the node; its topics become <namespace>/mdflow/flow and so on."),
     "params_file": (
         PathJoinSubstitution([FindPackageShare("mdflow_ros"), "config", "flow.yaml"]),
-        "YAML file with the node's parameters.",
+        "YAML file with the parameters of the node.",
     ),
-    "model": ("", "ONNX file of the model, its card beside it; empty for what params_file says."),
-    "backend": ("", "Engine that runs the model, auto or one of the README's; empty for what params_file says."),
+    "model": ("", "ONNX file of the model, with its card beside it; empty keeps the value from params_file."),
+    "backend": ("", "Engine that runs the model, such as auto; empty keeps the value from params_file."),
     "autostart": ("true", "Whether the node configures and activates itself."),
-    "log_level": ("info", "Least severity that is logged: debug, info, warn, error or fatal."),
+    "use_sim_time": ("false", "Whether to use the time on /clock, for a bag that is played with --clock."),
+    "log_level": ("info", "Lowest severity that is logged: debug, info, warn, error or fatal."),
     "consumers": (
         "[]",
         "Consumers to start beside the flow node, as [depth_from_motion, moving_objects]: docs/navigation/README.md.",
     ),
     "consumers_params_file": (
         PathJoinSubstitution([FindPackageShare("mdflow_ros"), "config", "navigation.yaml"]),
-        "YAML file with the consumers' parameters.",
+        "YAML file with the parameters of the consumers.",
     ),
     "odom_topic": ("odom", "Topic of the robot's nav_msgs/Odometry, for consumers with motion_from: odometry."),
     "large_data": (
-        "true",
-        "Whether to give the node Fast DDS' LARGE_DATA transport, without which big images get lost. Camera and "
-        "consumers need the same: export FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA, unset ROS_AUTOMATIC_DISCOVERY_RANGE.",
+        "false",
+        "Whether to give the node the LARGE_DATA transport of Fast DDS. Processes with another transport then neither "
+        "see the node nor receive from it, so set it in all: "
+        "export FASTDDS_BUILTIN_TRANSPORTS='LARGE_DATA?sockets_size=16MB', unset ROS_AUTOMATIC_DISCOVERY_RANGE.",
     ),
 }
 
 
-def flow_node(context: LaunchContext) -> list[Node]:
-    """Make the node; arguments that were left empty leave the parameter file its say."""
+def perform(context: LaunchContext) -> dict[str, str]:
+    """Return the values of all arguments.
+
+    Raises:
+        FileNotFoundError: a parameter file does not exist; launch_ros would only warn.
+    """
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    overrides = {name: values[name] for name in ("model", "backend") if values[name]}
+    for name in ("params_file", "consumers_params_file"):
+        if not Path(values[name]).is_file():
+            raise FileNotFoundError(f"{name}: there is no file {values[name]}")
+    return values
+
+
+def is_true(text: str) -> bool:
+    """Return the truth value of an argument."""
+    return text.lower() in ("true", "1")
+
+
+def flow_node(context: LaunchContext) -> list[Node]:
+    """Create the node; an empty launch argument keeps the value from params_file."""
+    values = perform(context)
+    overrides = {name: values[name] for name in ("model", "backend", "image_transport") if values[name]}
+    overrides |= {name: is_true(values[name]) for name in ("autostart", "use_sim_time")}
     return [
         Node(
             package="mdflow_ros",
             executable="flow_node",
             name="mdflow",
             namespace=values["namespace"],
-            parameters=[values["params_file"], {**overrides, "autostart": values["autostart"].lower() == "true"}],
+            parameters=[values["params_file"], overrides],
             remappings=[("image", values["image_topic"]), ("camera_info", values["camera_info_topic"])],
             arguments=["--ros-args", "--log-level", values["log_level"]],
             output="screen",
@@ -61,24 +85,28 @@ def flow_node(context: LaunchContext) -> list[Node]:
 
 def consumer_nodes(context: LaunchContext) -> list[Node]:
     """Create the consumers that the argument names."""
-    values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    wanted = [name.strip() for name in values["consumers"].strip("[] ").split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in CONSUMERS]
+    values = perform(context)
+    names = [name.strip() for name in values["consumers"].strip("[] ").split(",") if name.strip()]
+    unknown = [name for name in names if name not in CONSUMERS]
     if unknown:
-        raise ValueError(f"unknown consumer '{unknown[0]}'; choose of {', '.join(CONSUMERS)}")
+        raise ValueError(f"unknown consumer '{unknown[0]}'; choose from {', '.join(CONSUMERS)}")
     return [
         Node(
             package="mdflow_ros",
             executable=name,
             name=name,
             namespace=values["namespace"],
-            parameters=[values["params_file"], values["consumers_params_file"]],
+            parameters=[
+                values["params_file"],
+                values["consumers_params_file"],
+                {"use_sim_time": is_true(values["use_sim_time"])},
+            ],
             remappings=[("odom", values["odom_topic"])],
             arguments=["--ros-args", "--log-level", values["log_level"]],
             output="screen",
             emulate_tty=True,
         )
-        for name in wanted
+        for name in names
     ]
 
 
@@ -90,7 +118,7 @@ def generate_launch_description() -> LaunchDescription:
     ]
     large_data = SetEnvironmentVariable(
         "FASTDDS_BUILTIN_TRANSPORTS",
-        "LARGE_DATA?max_msg_size=4MB&sockets_size=4MB",
+        "LARGE_DATA?sockets_size=16MB",
         condition=IfCondition(LaunchConfiguration("large_data")),
     )
     actions = [OpaqueFunction(function=flow_node), OpaqueFunction(function=consumer_nodes)]

@@ -55,7 +55,7 @@ fail_with_logs() {
 # loses. A discovery range of LOCALHOST would make Fast DDS ignore the choice of transport. The domain is for two demos
 # on one machine.
 keep_ros_on_this_machine() {
-    export FASTDDS_BUILTIN_TRANSPORTS='SHM?max_msg_size=16MB&sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
+    export FASTDDS_BUILTIN_TRANSPORTS='SHM?sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
     export ROS_DOMAIN_ID=$((60 + $$ % 40))
     [[ ${ROS_DISTRO-} != humble ]] || export ROS_LOCALHOST_ONLY=1 # its Fast DDS cannot be told
 }

@@ -12,7 +12,7 @@ scripts/setup.sh --training || exit
 
 # ROS 2 processes of tests stay on this machine: shared memory alone. A discovery range of LOCALHOST would make Fast DDS
 # ignore the choice of transport, and lose large images.
-export FASTDDS_BUILTIN_TRANSPORTS='SHM?max_msg_size=16MB&sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
+export FASTDDS_BUILTIN_TRANSPORTS='SHM?sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
 
 failed=()
 check() {

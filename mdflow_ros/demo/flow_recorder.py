@@ -248,7 +248,7 @@ def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
     if received < minimum_share * (computed or 0):
         return (
             f"Only {received} of {computed} computed pairs arrived. Large images need FASTDDS_BUILTIN_TRANSPORTS="
-            "'LARGE_DATA?max_msg_size=4MB&sockets_size=4MB' in every process, and no "
+            "'LARGE_DATA?sockets_size=16MB' in every process, and no "
             "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST, which makes Fast DDS ignore it."
         )
     return None

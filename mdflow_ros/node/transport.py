@@ -7,8 +7,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-LARGE_DATA = "LARGE_DATA?max_msg_size=4MB&sockets_size=64MB"
-"""Value of FASTDDS_BUILTIN_TRANSPORTS that lets 4K images through."""
+LARGE_DATA = "LARGE_DATA?sockets_size=16MB"
+"""Value of FASTDDS_BUILTIN_TRANSPORTS with which 4K images arrive.
+
+Without max_msg_size: with it, Fast DDS 2.14 (jazzy) cuts some messages above 64 KB by their last bytes, always the same
+ones, and the reader reports "sequence size exceeds remaining buffer".
+"""
+
+MIN_SOCKETS_SIZE = 16 * 1024**2
+"""Measured: with 16 MB, reliable and best-effort images of 25 MB (4K) arrive; with 4 MB, some of 11 MB do not."""
 
 VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
 BOTH_SIDES = "in the camera's process and in this one"
@@ -37,12 +44,18 @@ def transport_advice(environment: Mapping[str, str], middleware: str, image_byte
         return f"the default transport loses large best-effort images: publish them as reliable, or {way_out}"
     if environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST":
         return f"ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST makes Fast DDS ignore {VARIABLE}: unset it {BOTH_SIDES}"
-    sizes = {key: _bytes(value) for key, value in re.findall(r"(\w+)=(\w+)", options)}
-    needed = image_bytes or 64 * UNITS["MB"]
-    if sizes.get("sockets_size", 0) < needed:
+    if "max_msg_size" in options:
         return (
-            f"{VARIABLE}={setting} has buffers too small for images of {needed / UNITS['MB']:.0f} MB: raise "
-            f"sockets_size, for example {VARIABLE}='{LARGE_DATA}' {BOTH_SIDES}"
+            f"{VARIABLE}={setting} loses messages with Fast DDS 2.14 because of max_msg_size: set "
+            f"{VARIABLE}='{LARGE_DATA}' {BOTH_SIDES}"
+        )
+    sizes = {key: _bytes(value) for key, value in re.findall(r"(\w+)=(\w+)", options)}
+    needed = max(MIN_SOCKETS_SIZE, image_bytes // 2)
+    if sizes.get("sockets_size", 0) < needed:
+        megabytes = -(-needed // UNITS["MB"])
+        return (
+            f"{VARIABLE}={setting} has buffers too small for these images: set "
+            f"{VARIABLE}='{name}?sockets_size={megabytes}MB' {BOTH_SIDES}"
         )
     return f"does the camera's process have {VARIABLE}={setting} as this one has? Processes that differ do not meet"
 

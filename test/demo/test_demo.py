@@ -51,7 +51,7 @@ class Processes:
             "ROS_DOMAIN_ID": str(40 + next(domains) % 20),
             # Shared memory alone, so that nothing leaves this machine; LOCALHOST would make Fast DDS ignore that.
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
-            "FASTDDS_BUILTIN_TRANSPORTS": "SHM?max_msg_size=16MB&sockets_size=16MB",
+            "FASTDDS_BUILTIN_TRANSPORTS": "SHM?sockets_size=16MB",
         }
         self.running: list[subprocess.Popen[str]] = []
 

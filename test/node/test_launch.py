@@ -1,27 +1,63 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""`ros2 launch mdflow_ros flow.launch.py`, where launch_ros and a colcon build are."""
+"""The launch file's processes, started as launch would start them beside participants with default settings."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import yaml
 
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
-from node_harness import ENVIRONMENT, PATIENCE, client
+from launch_stand_in import LaunchedProcess, processes_of
+from node_harness import PATIENCE, Client
 from places import ROOT
-from sensor_msgs.msg import Image
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
 from shifted_images import textured_image
 
 from mdflow_ros.node.parameter_docs import LAUNCHED, parameter_file, table
 from mdflow_ros.node.parameters import DECLARATIONS
 
 DOMAIN = 24
+LAUNCH_FILE = ROOT / "launch" / "flow.launch.py"
+
+
+def launched(**arguments: str) -> list[LaunchedProcess]:
+    return processes_of(LAUNCH_FILE, ROOT, **arguments)
+
+
+@contextmanager
+def running(process: LaunchedProcess) -> Iterator[None]:
+    """Run a launched process on top of a default environment, and end it by Ctrl-C."""
+    default = {k: v for k, v in os.environ.items() if k not in ("FASTDDS_BUILTIN_TRANSPORTS",)}
+    environment = {**default, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(DOMAIN)}
+    command = [sys.executable, "-m", f"mdflow_ros.node.{process.executable}", *process.arguments]
+    node = subprocess.Popen(command, env={**environment, **process.environment})
+    try:
+        yield
+    finally:
+        node.send_signal(signal.SIGINT)
+        assert node.wait(PATIENCE) == 0
+
+
+@pytest.fixture
+def default_camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A camera and consumer with the default transport."""
+    monkeypatch.delenv("FASTDDS_BUILTIN_TRANSPORTS", raising=False)
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    camera = Client(DOMAIN, environment={})
+    try:
+        yield camera
+    finally:
+        camera.close()
 
 
 def test_parameter_file_and_table_are_current() -> None:
@@ -31,28 +67,73 @@ def test_parameter_file_and_table_are_current() -> None:
     assert parameters == {name: d.default for name, d in DECLARATIONS.items() if name not in LAUNCHED}
 
 
-def test_launch_brings_the_node_up_on_the_given_topic() -> None:
+def test_a_default_participant_sees_the_node_and_gets_flow(default_camera: Client) -> None:
+    """The quick start: nothing is exported, so the node must use the default transport, too."""
+    camera = default_camera
+    qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+    camera.image = camera.node.create_publisher(Image, "/robot/image", qos)
+    (process,) = launched(image_topic="/robot/image", camera_info_topic="/robot/camera_info", backend="onnxruntime")
+    with running(process):
+        camera.wait_until_listening()
+        assert "mdflow" in camera.node.get_node_names()
+        for stamp in range(1000, 6000, 100):
+            camera.publish(textured_image(480, 640), stamp)
+            if len(camera.received["flow"]) >= 2:
+                break
+        assert len(camera.received["flow"]) >= 2
+        assert camera.latest_diagnostics()["backend"] == "onnxruntime"
+
+
+def test_arguments_reach_the_node() -> None:
+    (process,) = launched(namespace="left", image_transport="compressed", use_sim_time="true", autostart="false")
+    assert process.environment == {}
+    assert process.arguments[-4:] == ["-r", "image:=image", "-r", "camera_info:=camera_info"]
+    assert "__ns:=/left" in process.arguments
+    files = [process.arguments[i + 1] for i, word in enumerate(process.arguments) if word == "--params-file"]
+    assert files[0] == str(ROOT / "config" / "flow.yaml")
+    with open(files[1]) as file:
+        parameters = yaml.safe_load(file)["/**"]["ros__parameters"]
+    assert parameters == {"image_transport": "compressed", "use_sim_time": True, "autostart": False}
+
+
+def test_large_data_is_set_on_request() -> None:
+    (process,) = launched(large_data="true")
+    assert process.environment == {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA?sockets_size=16MB"}
+
+
+def test_a_missing_parameter_file_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError, match=r"/nowhere/flow\.yaml"):
+        launched(params_file="/nowhere/flow.yaml")
+
+
+def test_an_unknown_consumer_is_an_error() -> None:
+    with pytest.raises(ValueError, match="unknown consumer 'teleport'"):
+        launched(consumers="[teleport]")
+
+
+def test_consumers_are_started_beside_the_node() -> None:
+    flow, consumer = launched(consumers="[flow_points]")
+    assert (flow.executable, consumer.executable) == ("flow_node", "flow_points")
+
+
+def test_ros2_launch_brings_the_node_up() -> None:
     pytest.importorskip("launch_ros", reason="needs launch_ros, which apt's ROS 2 has")
     packages = pytest.importorskip("ament_index_python.packages")
     try:
         packages.get_package_prefix("mdflow_ros")
     except packages.PackageNotFoundError:
         pytest.skip("mdflow_ros is not built by colcon, or its setup.bash is not sourced")
-    arguments = ["image_topic:=/robot/image", "camera_info_topic:=/robot/camera_info", "backend:=onnxruntime"]
+    arguments = ["image_topic:=/robot/image", "image_transport:=compressed", "backend:=onnxruntime"]
     process = subprocess.Popen(
         ["ros2", "launch", "mdflow_ros", "flow.launch.py", *arguments],
-        env={**os.environ, **ENVIRONMENT, "ROS_DOMAIN_ID": str(DOMAIN)},
+        env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
         start_new_session=True,
     )
     try:
-        with client(DOMAIN, namespace="") as camera:
-            camera.image = camera.node.create_publisher(Image, "/robot/image", 10)
-            camera.wait_until_listening()
-            for stamp in range(1000, 6000, 100):
-                camera.publish(textured_image(128, 192), stamp)
-                if camera.received["flow"]:
-                    break
-            assert camera.received["flow"]
+        camera = Client(DOMAIN, environment={})
+        publisher = camera.node.create_publisher(CompressedImage, "/robot/image/compressed", 5)
+        camera.spin_until(publisher.get_subscription_count, "the node to subscribe to the camera")
+        camera.close()
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0

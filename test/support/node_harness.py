@@ -31,7 +31,7 @@ ENVIRONMENT = {
     # Shared memory alone: nothing leaves this machine, and large best-effort images arrive. A discovery range of
     # LOCALHOST would make Fast DDS ignore the choice of transport.
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
-    "FASTDDS_BUILTIN_TRANSPORTS": "SHM?max_msg_size=16MB&sockets_size=16MB",
+    "FASTDDS_BUILTIN_TRANSPORTS": "SHM?sockets_size=16MB",
 }
 
 OUTPUTS = {"flow": Image, "confidence": Image, "camera_info": CameraInfo, "previous_stamp": TimeReference}
@@ -79,6 +79,7 @@ class Client:
         namespace: of the node under test.
         outputs: which of `OUTPUTS` to subscribe to.
         reliability: of the camera.
+        environment: variables to set before joining the graph.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class Client:
         namespace: str = "",
         outputs: tuple[str, ...] = tuple(OUTPUTS),
         reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE,
+        environment: dict[str, str] = ENVIRONMENT,
     ) -> None:
-        os.environ.update(ENVIRONMENT)
+        os.environ.update(environment)
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("client", context=self.context)
