@@ -3,7 +3,7 @@
 """The probability that the consumers use is one, for the bundled model."""
 
 import numpy as np
-from navigation import RealFlow
+from navigation_scenes import RealFlow
 
 from mdflow_ros.navigation.matches import RIGHT_WITHIN, RIGHT_WITHIN_SHARE
 from mdflow_training.synthetic.navigation_world import crossing_step, hall_step

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from navigation import RealFlow, camera_of, matches_of, measured_motion, true_depth
+from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion, true_depth
 
 from mdflow_ros.navigation.depth_from_motion import DepthLimits, depth_from_motion, depth_image
 from mdflow_ros.navigation.matches import match

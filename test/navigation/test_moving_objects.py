@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from navigation import RealFlow, camera_of, matches_of, measured_motion
+from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion
 
 from mdflow_ros.navigation.epipolar import excess, parallax, refine
 from mdflow_ros.navigation.matches import Matches, match

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from navigation import RealFlow, camera_of, matches_of
+from navigation_scenes import RealFlow, camera_of, matches_of
 
 from mdflow_ros.navigation.matches import Matches, match
 from mdflow_ros.navigation.self_motion import self_motion
