@@ -4,7 +4,9 @@
 
     python training/repair_bag.py drive --out drive_repaired
 
-The damaged bag stays as it is. Training needs no repair: `frame_source` reads damaged bags by itself.
+The damaged bag stays as it is. Every topic is kept byte for byte, with the type definitions that the bag holds.
+Training needs no repair: `frame_source` reads damaged bags by itself. Exit status: 0 every readable message was kept,
+3 some could not be kept, 1 nothing was written.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from pathlib import Path
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.repair import repair_aside
 from mdflow_ros.recordings.writer import STORAGES
+
+INCOMPLETE = 3
+"""Exit status when readable messages could not be kept."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.out.absolute().is_relative_to(options.bag.absolute()):
             raise FileExistsError(f"{options.out} lies in the damaged bag itself: choose another --out")
-        copied = repair_aside(options.bag, options.out, options.storage, warnings)
+        copied, left_out = repair_aside(options.bag, options.out, options.storage, warnings)
     except (FrameSourceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -37,9 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{topic}: {count} messages")
     for warning in warnings:
         print(f"note: {warning}")
+    for reason, count in left_out.items():
+        print(f"error: {count} messages of {reason}", file=sys.stderr)
     if not copied:
         print(f"error: nothing of {options.bag} can be read", file=sys.stderr)
-    return 0 if copied else 1
+        return 1
+    return INCOMPLETE if left_out else 0
 
 
 if __name__ == "__main__":

@@ -1,41 +1,58 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Raw image buffers, as sensor_msgs/Image carries them, to RGB arrays.
+"""Image buffers, as sensor_msgs Image and CompressedImage carry them, to RGB arrays.
 
-Encoding names are those of ``sensor_msgs/image_encodings.hpp``. Rows may be padded (``step``), 16-bit samples may be
-of either byte order. cv_bridge does the rest where it is installed; see ``mdflow_ros/node/image_messages.py``.
+Encoding names are those of ``sensor_msgs/image_encodings.hpp`` and those that the drivers of Raspberry Pi, Jetson and
+OAK cameras use. Rows may be padded (``step``), samples of 16 bits may be of either byte order, sides may be odd.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.image_headers import read_compressed_size
+from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.core.printable import printable
+
+MAX_PIXELS = 64_000_000
+"""Default of the number of pixels that is decoded at most."""
+
+MAX_NAME_LENGTH = 60
+"""Characters of an encoding's name that an error shows."""
+
+Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
+Samples = NDArray[Any]
+
 
 class UnsupportedEncoding(ValueError):
-    """The encoding is none that this package decodes."""
+    """The encoding is not one of those that are decoded here."""
 
 
 class CorruptImage(ValueError):
-    """The buffer does not hold the image that its header promises."""
+    """The buffer does not hold the image that its header describes."""
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How an encoding lies in memory, and OpenCV's conversion to RGB (``None``: it is RGB already)."""
+    """How an encoding lies in memory.
+
+    Attributes:
+        channels: samples of a pixel.
+        conversion: OpenCV's conversion to RGB; ``None`` where it is RGB already.
+        dtype: of a sample, in the machine's byte order.
+        even_sides: whether OpenCV needs even sides, as for Bayer patterns and packed YUV 4:2:2.
+    """
 
     channels: int
     conversion: int | None
-    bytes_per_channel: int = 1
-    even_width: bool = False
-    even_height: bool = False
-
-
-def _bayer(conversion: int, bytes_per_channel: int) -> _Layout:
-    return _Layout(1, conversion, bytes_per_channel, even_width=True, even_height=True)
+    dtype: type[np.generic] = np.uint8
+    even_sides: bool = False
 
 
 # OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first row's first two:
@@ -56,21 +73,54 @@ _LAYOUTS = {
     "8UC4": _Layout(4, cv2.COLOR_BGRA2RGB),
     "mono8": _Layout(1, cv2.COLOR_GRAY2RGB),
     "8UC1": _Layout(1, cv2.COLOR_GRAY2RGB),
-    "rgb16": _Layout(3, None, 2),
-    "bgr16": _Layout(3, cv2.COLOR_BGR2RGB, 2),
-    "rgba16": _Layout(4, cv2.COLOR_RGBA2RGB, 2),
-    "bgra16": _Layout(4, cv2.COLOR_BGRA2RGB, 2),
-    "mono16": _Layout(1, cv2.COLOR_GRAY2RGB, 2),
-    "16UC1": _Layout(1, cv2.COLOR_GRAY2RGB, 2),
-    "yuv422": _Layout(2, cv2.COLOR_YUV2RGB_UYVY, even_width=True),
-    "uyvy": _Layout(2, cv2.COLOR_YUV2RGB_UYVY, even_width=True),
-    "yuv422_yuy2": _Layout(2, cv2.COLOR_YUV2RGB_YUY2, even_width=True),
-    "yuyv": _Layout(2, cv2.COLOR_YUV2RGB_YUY2, even_width=True),
-    **{f"bayer_{name}8": _bayer(code, 1) for name, code in _BAYER.items()},
-    **{f"bayer_{name}16": _bayer(code, 2) for name, code in _BAYER.items()},
+    "rgb16": _Layout(3, None, np.uint16),
+    "bgr16": _Layout(3, cv2.COLOR_BGR2RGB, np.uint16),
+    "16UC3": _Layout(3, cv2.COLOR_BGR2RGB, np.uint16),
+    "rgba16": _Layout(4, cv2.COLOR_RGBA2RGB, np.uint16),
+    "bgra16": _Layout(4, cv2.COLOR_BGRA2RGB, np.uint16),
+    "mono16": _Layout(1, cv2.COLOR_GRAY2RGB, np.uint16),
+    "16UC1": _Layout(1, cv2.COLOR_GRAY2RGB, np.uint16),
+    "16SC1": _Layout(1, cv2.COLOR_GRAY2RGB, np.int16),
+    "32FC1": _Layout(1, cv2.COLOR_GRAY2RGB, np.float32),
+    "32FC3": _Layout(3, cv2.COLOR_BGR2RGB, np.float32),
+    "yuv422": _Layout(2, cv2.COLOR_YUV2RGB_UYVY, even_sides=True),
+    "yuv422_yuy2": _Layout(2, cv2.COLOR_YUV2RGB_YUY2, even_sides=True),
+    "yvyu": _Layout(2, cv2.COLOR_YUV2RGB_YVYU, even_sides=True),
+    **{f"bayer_{name}8": _Layout(1, code, np.uint8, True) for name, code in _BAYER.items()},
+    **{f"bayer_{name}16": _Layout(1, code, np.uint16, True) for name, code in _BAYER.items()},
 }
 
-SUPPORTED_ENCODINGS = tuple(_LAYOUTS)
+_PLANAR = ("nv12", "nv21", "nv16", "nv61", "nv24", "nv42", "i420", "yv12")
+"""YUV with a plane of brightness, then planes of color; names as in V4L2 and libcamera."""
+
+_ALIASES = {
+    "uyvy": "yuv422",
+    "yuv422_uyvy": "yuv422",
+    "yuyv": "yuv422_yuy2",
+    "yuy2": "yuv422_yuy2",
+    "yuyv422": "yuv422_yuy2",
+    "yuv420": "i420",
+    "yuv420p": "i420",
+    "yu12": "i420",
+    "iyuv": "i420",
+    "yvu420": "yv12",
+    "gray": "mono8",
+    "gray8": "mono8",
+    "grey": "mono8",
+    "y8": "mono8",
+    "gray16": "mono16",
+    "y16": "mono16",
+    # Unpacked samples in 16 bits, whose range `IntensityStretch` finds.
+    **{f"mono{bits}": "mono16" for bits in (10, 12, 14)},
+    **{f"bayer_{name}{bits}": f"bayer_{name}16" for name in _BAYER for bits in (10, 12, 14)},
+}
+
+SUPPORTED_ENCODINGS = (*_LAYOUTS, *_PLANAR, *_ALIASES)
+
+_LOWER = {name.lower(): name for name in (*_LAYOUTS, *_PLANAR)}
+
+VIDEO_FORMATS = ("h264", "h265", "hevc", "av1", "vp8", "vp9", "x264", "x265", "theora")
+"""Names of video codecs in the format of a CompressedImage, as depthai and Jetson drivers write them."""
 
 
 def decode_image(
@@ -79,60 +129,219 @@ def decode_image(
     width: int,
     step: int,
     is_bigendian: bool,
-    data: bytes | bytearray | memoryview | NDArray[np.uint8],
+    data: Buffer,
+    stretch: IntensityStretch | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> NDArray[np.uint8]:
     """Decode a raw image buffer.
 
-    16-bit samples are divided by 256, as their full range is 0 to 65535 by definition.
-
     Args:
-        encoding: a name of `SUPPORTED_ENCODINGS`.
+        encoding: a name of `SUPPORTED_ENCODINGS`, in upper or lower case.
         height: rows.
         width: pixels a row.
-        step: bytes a row, padding included.
-        is_bigendian: byte order of 16-bit samples.
-        data: any buffer of at least ``step * height`` bytes.
+        step: bytes a row, padding included. Some drivers leave it at 0 or count pixels; where it is too small and the
+            data are exactly the rows without padding, it is not needed.
+        is_bigendian: byte order of samples of more than 8 bits.
+        data: at least ``step * height`` bytes, and the planes of color behind them for planar YUV.
+        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of 16 bits.
+        max_pixels: larger images are refused.
 
     Returns:
         ``(height, width, 3)`` uint8, RGB. It may share memory with ``data``.
 
     Raises:
         UnsupportedEncoding: the encoding is unknown here; the text lists those that are known.
-        CorruptImage: a side is zero, ``step`` is too small, ``data`` is too short, or a Bayer or YUV 4:2:2 image has
-            an odd side.
+        CorruptImage: a side is zero, the image is too large, ``step`` is too small, or ``data`` is too short.
     """
-    layout = _LAYOUTS.get(encoding)
-    if layout is None:
-        raise UnsupportedEncoding(
-            f"image encoding '{encoding}' is not supported; supported are {', '.join(SUPPORTED_ENCODINGS)}"
+    name = _known_name(encoding)
+    if height <= 0 or width <= 0:
+        raise CorruptImage(f"image of {width}x{height} pixels")
+    check_pixels(width, height, max_pixels)
+    flat = np.frombuffer(data, dtype=np.uint8)
+    if name in _PLANAR:
+        return _decode_planar(name, height, width, step, flat)
+    layout = _LAYOUTS[name]
+    samples = _samples(layout, encoding, height, width, step, is_bigendian, flat)
+    return _to_rgb(samples, layout, stretch)[:height, :width]
+
+
+def decode_compressed_image(
+    data: Buffer, image_format: str = "", stretch: IntensityStretch | None = None, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Decode a JPEG, PNG, WebP, TIFF or any other file format that OpenCV knows.
+
+    Args:
+        data: the file's bytes.
+        image_format: ``format`` of a CompressedImage, which names what is no picture file.
+        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of 16 bits.
+        max_pixels: larger images are refused by their header, before anything is decoded.
+
+    Returns:
+        ``(H, W, 3)`` uint8, RGB.
+
+    Raises:
+        UnsupportedEncoding: a depth image, or a packet of a video stream.
+        CorruptImage: the data are empty, cut off, too large, or no picture.
+    """
+    encoded = np.frombuffer(data, np.uint8)
+    _check_format(image_format)
+    head = encoded[: 1 << 20].tobytes()
+    size = read_compressed_size(head)
+    if size is not None:
+        check_pixels(*size, max_pixels)
+    try:
+        image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+    except cv2.error as error:  # beyond OpenCV's own limits
+        raise CorruptImage(f"OpenCV cannot decode {encoded.size} bytes of compressed image: {error.err}") from error
+    if image is None:
+        kind = f" of format '{printable(image_format, MAX_NAME_LENGTH)}'" if image_format else ""
+        raise CorruptImage(
+            f"{encoded.size} bytes of compressed image{kind} hold no picture that OpenCV can decode: {_describe(head)}"
         )
-    samples = _samples(layout, encoding, height, width, step, is_bigendian, data)
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    conversion = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
+    return _to_rgb(image, _Layout(channels, conversion), stretch)
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Raise CorruptImage if an image of this size has more than ``max_pixels`` pixels."""
+    if width * height > max_pixels:
+        raise CorruptImage(
+            f"the image has {width}x{height} pixels, {max_pixels / 1e6:g} million are allowed; if the camera is that "
+            "large, raise the limit (max_megapixels)"
+        )
+
+
+def _known_name(encoding: str) -> str:
+    lower = encoding.lower()
+    name = _LOWER.get(_ALIASES.get(lower, lower).lower())
+    if name is None:
+        raise UnsupportedEncoding(
+            f"image encoding '{printable(encoding, MAX_NAME_LENGTH)}' is not supported; supported are "
+            f"{', '.join(SUPPORTED_ENCODINGS)}"
+        )
+    return name
+
+
+def _check_format(image_format: str) -> None:
+    lower = image_format.lower()
+    shown = printable(image_format, MAX_NAME_LENGTH)
+    if "compresseddepth" in lower:
+        raise UnsupportedEncoding(f"the format '{shown}' is a depth image; choose the topic of a camera image")
+    if any(name in lower for name in VIDEO_FORMATS):
+        raise UnsupportedEncoding(
+            f"the format '{shown}' is a packet of a video stream, which only its decoder can read; let "
+            "`ros2 run image_transport republish` or the camera's driver publish sensor_msgs/Image"
+        )
+    if "zstd" in lower:
+        raise UnsupportedEncoding(f"the format '{shown}' is a zstd copy of a raw topic; choose the raw topic itself")
+
+
+def _describe(head: bytes) -> str:
+    """Say what data that is no picture probably is."""
+    if not head:
+        return "they are empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "they are a Git LFS pointer; run `git lfs pull`"
+    if head[:4] == b"\0\0\0\1" or head[:3] == b"\0\0\1":
+        return "they begin like H.264 or H.265 video; publish decoded images"
+    if head[:4] == b"\x28\xb5\x2f\xfd":
+        return "they are compressed by zstd; choose the raw topic"
+    if head[:4] == b"OggS":
+        return "they begin like Theora video; publish decoded images"
+    return "they are damaged, or of a format that OpenCV does not know"
+
+
+def _to_rgb(samples: Samples, layout: _Layout, stretch: IntensityStretch | None) -> NDArray[np.uint8]:
+    """Convert samples ``(H, W)`` or ``(H, W, C)`` of any depth to ``(H, W, 3)`` uint8."""
+    if samples.dtype == np.uint8:
+        narrow = samples
+    elif stretch is not None:
+        narrow = stretch.convert(samples)
+    elif samples.dtype == np.uint16:
+        narrow = (samples >> 8).astype(np.uint8)
+    else:
+        narrow = IntensityStretch().convert(samples)
     if layout.conversion is None:
-        return samples
-    return np.asarray(cv2.cvtColor(samples, layout.conversion), np.uint8)
+        return np.asarray(narrow, np.uint8)
+    return np.asarray(cv2.cvtColor(narrow, layout.conversion), np.uint8)
 
 
 def _samples(
-    layout: _Layout,
-    encoding: str,
-    height: int,
-    width: int,
-    step: int,
-    is_bigendian: bool,
-    data: bytes | bytearray | memoryview | NDArray[np.uint8],
-) -> NDArray[np.uint8]:
-    """Return the samples as ``(height, width, channels)`` uint8, after checking that they are all there."""
-    row_bytes = width * layout.channels * layout.bytes_per_channel
-    if height <= 0 or width <= 0:
-        raise CorruptImage(f"image of {width}x{height} pixels")
+    layout: _Layout, encoding: str, height: int, width: int, step: int, is_bigendian: bool, flat: NDArray[np.uint8]
+) -> Samples:
+    """Return the samples as ``(H, W, channels)``, their sides made even where OpenCV needs that."""
+    pairs = layout.even_sides and layout.channels == 2  # packed YUV 4:2:2: two pixels share their color
+    stored_width = width + width % 2 if pairs else width
+    row_bytes = stored_width * layout.channels * np.dtype(layout.dtype).itemsize
+    rows = _rows(flat, height, row_bytes, step, f"{width} {printable(encoding, MAX_NAME_LENGTH)} pixels")
+    dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
+    samples = np.ascontiguousarray(rows).view(dtype).reshape(height, stored_width, layout.channels)
+    samples = samples.astype(layout.dtype, copy=False)
+    if layout.even_sides and not pairs and (height % 2 or width % 2):  # Bayer: repeat the last whole cell
+        samples = np.pad(samples, ((0, height % 2 * 2), (0, width % 2 * 2), (0, 0)), "reflect")
+        samples = samples[: height + height % 2, : width + width % 2]
+    return samples
+
+
+def _rows(flat: NDArray[np.uint8], height: int, row_bytes: int, step: int, what: str) -> NDArray[np.uint8]:
+    """Return ``(height, row_bytes)`` of a buffer whose rows lie ``step`` bytes apart."""
     if step < row_bytes:
-        raise CorruptImage(f"step of {step} bytes, but a row of {width} {encoding} pixels takes {row_bytes}")
-    if (layout.even_width and width % 2) or (layout.even_height and height % 2):
-        raise CorruptImage(f"a {encoding} image needs even sides, this one is {width}x{height}")
-    flat = np.frombuffer(data, dtype=np.uint8)
-    if flat.size < step * height:
+        if flat.size != row_bytes * height:
+            raise CorruptImage(f"step of {step} bytes, but a row of {what} takes {row_bytes}")
+        step = row_bytes
+    needed = step * (height - 1) + row_bytes
+    if flat.size < needed:
         raise CorruptImage(f"{flat.size} bytes of data, but {height} rows with a step of {step} take {step * height}")
-    rows = np.lib.stride_tricks.as_strided(flat, (height, row_bytes), (step, 1), writeable=False)
-    if layout.bytes_per_channel == 2:
-        rows = rows[:, 0 if is_bigendian else 1 :: 2]
-    return np.ascontiguousarray(rows).reshape(height, width, layout.channels)
+    return np.lib.stride_tricks.as_strided(flat, (height, row_bytes), (step, 1), writeable=False)
+
+
+def _decode_planar(name: str, height: int, width: int, step: int, flat: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Decode YUV whose planes follow one another; the rows of every plane are padded in proportion."""
+    rows, columns = -(-height // 2), -(-width // 2)
+    full, half = (height, width), (rows, columns)
+    color_size = {"nv16": (height, columns), "nv61": (height, columns), "nv24": full, "nv42": full}.get(name, half)
+    if step < width or flat.size == height * width + 2 * color_size[0] * color_size[1]:
+        step = width  # packed, whatever the header says
+    position = step * height
+    luma = _plane(flat, 0, height, width, step, name)
+    if name in ("i420", "yv12"):
+        color_step = step // 2 if step > width else columns
+        first = _plane(flat, position, rows, columns, color_step, name)
+        second = _plane(flat, position + rows * color_step, rows, columns, color_step, name)
+        color = np.stack((first, second), axis=-1)
+    else:
+        color_rows, color_columns = color_size
+        color_step = max(step * (2 if name in ("nv24", "nv42") else 1), 2 * color_columns)
+        color = _plane(flat, position, color_rows, 2 * color_columns, color_step, name).reshape(
+            color_rows, color_columns, 2
+        )
+    if name in ("nv21", "nv61", "nv42", "yv12"):  # V before U
+        color = color[..., ::-1]
+    return _yuv_to_rgb(luma, color)
+
+
+def _plane(
+    flat: NDArray[np.uint8], position: int, height: int, row_bytes: int, step: int, name: str
+) -> NDArray[np.uint8]:
+    needed = position + step * (height - 1) + row_bytes
+    if flat.size < needed:
+        raise CorruptImage(f"{flat.size} bytes of data, but a {name} image of this size and step takes {needed}")
+    rows = np.lib.stride_tricks.as_strided(flat[position:], (height, row_bytes), (step, 1), writeable=False)
+    return np.ascontiguousarray(rows)
+
+
+def _yuv_to_rgb(luma: NDArray[np.uint8], color: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert brightness ``(H, W)`` and color (U, V) of any resolution through OpenCV's UYVY (BT.601, 16 to 235)."""
+    height, width = luma.shape
+    even = width + width % 2
+    packed = np.empty((height, even, 2), np.uint8)
+    packed[:, :width, 1] = luma
+    packed[:, width:, 1] = luma[:, -1:]
+    wide = cv2.resize(color, (even // 2, height), interpolation=cv2.INTER_NEAREST)
+    packed[..., 0] = wide.reshape(height, even)
+    return np.asarray(cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_UYVY), np.uint8)[:, :width]
+
+
+Decoder = Callable[[], NDArray[np.uint8]]
+"""Gives the pixels of a frame, ``(H, W, 3)`` uint8 RGB; raises ValueError where they cannot be decoded."""

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,23 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from mdflow_ros.core.image_decoding import decode_image
-from mdflow_ros.recordings.bag_message import RawMessage, decompress_message, zstd
+from mdflow_ros.core.image_decoding import Decoder, decode_compressed_image, decode_image
+from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
+from mdflow_ros.recordings.bag_message import CDR, ROS1, RawMessage, decompress_message, zstd
 from mdflow_ros.recordings.bag_parts import BagPart, Topic, find_parts
-from mdflow_ros.recordings.frame import Frame, FrameSourceError, decode_compressed_image
+from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
+from mdflow_ros.recordings.stamps import why_not_trusted
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-# Depth, flow and other measurements that travel as images.
 NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
+"""Encodings of depth, flow and other measurements that travel as images."""
+
+STAMPS_EXAMINED = 200
+"""Messages whose stamps are compared with the times of recording before the first frame is given away."""
+
+VIDEO_TYPES = ("CompressedVideo", "FFMPEGPacket", "H264", "H265", "VideoPacket")
+"""Parts of the names of message types that carry packets of a video stream."""
 
 
 class BagFrames:
@@ -33,32 +43,55 @@ class BagFrames:
         bags: bag files and folders in the order of recording.
         topic: an image topic; None takes the bag's only camera.
         warnings: gets a line for everything that is missing, damaged, or odd.
+        intensity_range: for images of more than 8 bits, see `IntensityStretch`.
 
     Raises:
-        FrameSourceError: no bag there, no such topic, no image topic, or several to choose from.
+        FrameSourceError: there is no bag, no such topic, no image topic, or there are several to choose from.
     """
 
-    def __init__(self, bags: Sequence[Path], topic: str | None, warnings: list[str]) -> None:
+    def __init__(
+        self,
+        bags: Sequence[Path],
+        topic: str | None,
+        warnings: list[str],
+        intensity_range: IntensityRange = "auto",
+    ) -> None:
         self._warnings = warnings
+        self._stretch = IntensityStretch(intensity_range)
         self._name = ", ".join(str(bag) for bag in bags)
         files = dict.fromkeys(part for bag in bags for part in find_parts(bag, warnings))
         self._parts = [BagPart(file) for file in files]
         self.topic = self._choose(self._topics(), topic)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[RecordedFrame]:
+        messages = self._messages()
+        examined = [
+            (message, self._frame(message)) for _, message in zip(range(STAMPS_EXAMINED), messages, strict=False)
+        ]
+        stamps = np.array([frame.stamp for _, frame in examined], np.int64)
+        distrust = why_not_trusted(stamps, np.array([message.time for message, _ in examined], np.int64))
+        if distrust is not None:
+            self._warnings.append(
+                f"{self._name}: the headers of {self.topic} {distrust}, a fault of the camera driver; the time of "
+                "recording is used, which is less exact"
+            )
         without_stamp = 0
-        for part in self._parts:
-            for message in part.messages(self.topic, self._warnings):
-                frame = _frame(message, ros1=part.is_ros1)
-                if frame.stamp == 0:
-                    without_stamp += 1
-                    frame = Frame(message.time, frame.frame_id, frame.decode)
-                yield frame
+        for message, frame in chain(examined, ((message, self._frame(message)) for message in messages)):
+            if distrust is not None or frame.stamp == 0:
+                without_stamp += distrust is None
+                frame = RecordedFrame(message.time, frame.frame_id, frame.decode, self._stretch)
+            yield frame
         if without_stamp:
             self._warnings.append(
-                f"{self._name}: {without_stamp} headers of {self.topic} have no time stamp; "
-                "the time of recording was taken, which is less exact"
+                f"{self._name}: {without_stamp} headers of {self.topic} have no time stamp; the time of recording is "
+                "used for them, which is less exact"
             )
+
+    def _messages(self) -> Iterator[RawMessage]:
+        for part in self._parts:
+            for message in part.messages(self.topic, self._warnings):
+                if message.encoding in (CDR, ROS1):
+                    yield message
 
     def _topics(self) -> dict[str, Topic]:
         topics: dict[str, Topic] = {}
@@ -66,20 +99,23 @@ class BagFrames:
             for name, topic in part.topics().items():
                 before = topics.get(name, Topic(topic.type_name, 0))
                 known = before.count is not None and topic.count is not None
-                topics[name] = Topic(topic.type_name, before.count + topic.count if known else None)  # type: ignore[operator]
+                count = before.count + topic.count if known else None  # type: ignore[operator]
+                topics[name] = replace(topic, count=count)
         return topics
 
     def _choose(self, topics: dict[str, Topic], wanted: str | None) -> str:
-        images = {name: topic for name, topic in topics.items() if topic.type_name in (RAW_IMAGE, COMPRESSED_IMAGE)}
+        images = {name: topic for name, topic in topics.items() if _is_image(topic)}
         if wanted is not None:
             wanted = "/" + wanted.strip("/")
             if wanted in images:
                 return wanted
-            reason = f"carries {topics[wanted].type_name}, not images" if wanted in topics else "does not exist"
+            reason = f"carries {_describe(topics[wanted])}, not images" if wanted in topics else "does not exist"
             raise FrameSourceError(f"{self._name}: topic {wanted} {reason}. {_list_topics(images, topics)}")
         if not images:
             reasons = "".join(f"\n{part.path} is damaged: {part.damage}" for part in self._parts if part.damage)
-            raise FrameSourceError(f"{self._name} holds no images. {_list_topics(images, topics)}{reasons}")
+            raise FrameSourceError(
+                f"{self._name} holds no images. {_list_topics(images, topics)}{_way_out(topics)}{reasons}"
+            )
         cameras = self._cameras(images) if len(images) > 1 else list(images)
         if len(cameras) == 1:
             return cameras[0]
@@ -89,24 +125,46 @@ class BagFrames:
         )
 
     def _cameras(self, images: dict[str, Topic]) -> list[str]:
-        """Leave out depth images, and compressed copies of raw topics."""
+        """Leave out depth images, and the copies that image_transport makes of a topic, below the topic's own name."""
         return [
             name
             for name in sorted(images)
-            if not (name.endswith("/compressed") and name.removesuffix("/compressed") in images)
-            and self._looks_like_a_camera(name)
+            if name.rpartition("/")[0] not in images and images[name].count != 0 and self._looks_like_a_camera(name)
         ]
 
     def _looks_like_a_camera(self, topic: str) -> bool:
         for part in self._parts:
             for message in part.messages(topic, []):
                 try:
-                    image = _deserialize(message, part.is_ros1)
+                    image = _deserialize(message)
                 except ValueError:
                     return False
                 kind = image.encoding if message.type_name == RAW_IMAGE else image.format
                 return not kind.startswith(NOT_A_CAMERA) and "compressedDepth" not in kind
         return False
+
+    def _frame(self, message: RawMessage) -> RecordedFrame:
+        try:
+            image = _deserialize(message)
+        except ValueError as error:
+            return RecordedFrame(message.time, "", _raising(error), self._stretch)
+
+        def decode() -> NDArray[np.uint8]:
+            if message.type_name == COMPRESSED_IMAGE:
+                return decode_compressed_image(image.data, image.format, self._stretch)
+            big = bool(image.is_bigendian)
+            return decode_image(image.encoding, image.height, image.width, image.step, big, image.data, self._stretch)
+
+        stamp = image.header.stamp
+        return RecordedFrame(stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id, decode, self._stretch)
+
+
+def _is_image(topic: Topic) -> bool:
+    return topic.type_name in (RAW_IMAGE, COMPRESSED_IMAGE) and topic.encoding in (CDR, ROS1)
+
+
+def _describe(topic: Topic) -> str:
+    return topic.type_name + ("" if topic.encoding in (CDR, ROS1) else f" as {topic.encoding}")
 
 
 def _list_topics(images: dict[str, Topic], topics: dict[str, Topic]) -> str:
@@ -116,7 +174,16 @@ def _list_topics(images: dict[str, Topic], topics: dict[str, Topic]) -> str:
             for name, topic in sorted(images.items())
         ]
         return "Its image topics:\n" + "\n".join(lines)
-    return "Its topics: " + (", ".join(f"{name} ({topic.type_name})" for name, topic in topics.items()) or "none")
+    return "Its topics: " + (", ".join(f"{name} ({_describe(topic)})" for name, topic in topics.items()) or "none")
+
+
+def _way_out(topics: dict[str, Topic]) -> str:
+    """Say how to get images from a bag that holds other messages."""
+    if any(kind in topic.type_name for topic in topics.values() for kind in VIDEO_TYPES):
+        return "\nPackets of a video stream are not images: play the bag, decode them to sensor_msgs/Image, record that"
+    if any(topic.encoding not in (CDR, ROS1) for topic in topics.values()):
+        return "\nMessages are read in ROS 1's and ROS 2's encoding only: convert the file to a ROS 2 bag"
+    return ""
 
 
 @cache
@@ -129,32 +196,17 @@ def _typestore(ros1: bool) -> Typestore:
     return get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.LATEST)
 
 
-def _deserialize(message: RawMessage, ros1: bool) -> Any:
+def _deserialize(message: RawMessage) -> Any:
     """Return the Image or CompressedImage; raises ValueError where the message is corrupt."""
     try:
         data = decompress_message(message.data)
-        types = _typestore(ros1)
-        return (types.deserialize_ros1 if ros1 else types.deserialize_cdr)(data, message.type_name)
+        types = _typestore(message.encoding == ROS1)
+        return (types.deserialize_ros1 if message.encoding == ROS1 else types.deserialize_cdr)(data, message.type_name)
     except (SerdeError, zstd.ZstdError) as error:
         raise ValueError(f"corrupt message: {error}") from error
 
 
-def _frame(message: RawMessage, ros1: bool) -> Frame:
-    try:
-        image = _deserialize(message, ros1)
-    except ValueError as error:
-        return Frame(message.time, "", _raising(error))
-
-    def decode() -> NDArray[np.uint8]:
-        if message.type_name == COMPRESSED_IMAGE:
-            return decode_compressed_image(image.data)
-        return decode_image(image.encoding, image.height, image.width, image.step, bool(image.is_bigendian), image.data)
-
-    stamp = image.header.stamp
-    return Frame(stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id, decode)
-
-
-def _raising(error: ValueError) -> Any:
+def _raising(error: ValueError) -> Decoder:
     def decode() -> NDArray[np.uint8]:
         raise error
 

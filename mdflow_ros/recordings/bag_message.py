@@ -15,6 +15,9 @@ if sys.version_info >= (3, 14):
 else:  # rosbags depends on it too
     from backports import zstd
 
+CDR, ROS1 = "cdr", "ros1"
+"""Serializations that are read here."""
+
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -22,13 +25,16 @@ class RawMessage(NamedTuple):
     """A serialized message.
 
     ``type_name`` is spelled as in ROS 2 (``sensor_msgs/msg/Image``), ``time`` is when it was recorded, in ns, and
-    ``data`` is ROS 1's serialization for a ROS 1 bag, CDR otherwise.
+    ``data`` is serialized by ``encoding``: ``cdr`` (ROS 2), ``ros1``, or whatever else an MCAP file holds, such as
+    ``protobuf`` and ``json``. ``definition`` is the type's definition as the file has it, empty where it has none.
     """
 
     topic: str
     type_name: str
     time: int
     data: bytes
+    encoding: str = CDR
+    definition: str = ""
 
 
 def canonical_type(name: str) -> str:

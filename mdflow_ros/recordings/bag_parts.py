@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
+from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
-from mdflow_ros.recordings.bag_message import RawMessage, canonical_type, decompress_file
+from mdflow_ros.recordings.bag_message import CDR, ROS1, RawMessage, canonical_type, decompress_file
+from mdflow_ros.recordings.file_kinds import check_content, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.salvage import salvage_messages
 from mdflow_ros.recordings.salvage_sqlite import unfinished_companions
@@ -48,13 +51,16 @@ def find_parts(bag: Path, warnings: list[str]) -> list[Path]:
     """
     if bag.is_file():
         if not is_bag_file(bag):
-            raise FrameSourceError(f"{bag} is no bag: its name ends in none of {', '.join(BAG_SUFFIXES)}")
+            raise FrameSourceError(f"{bag} is not a bag file (expected {', '.join(BAG_SUFFIXES)})")
         return [bag]
     if not bag.is_dir():
         raise FrameSourceError(f"{bag} does not exist")
-    there = sorted((path for path in bag.rglob("*") if is_bag_file(path)), key=natural_order)
+    there = sorted(
+        (path for path in bag.rglob("*") if is_bag_file(path) and not is_hidden(path.relative_to(bag))),
+        key=natural_order,
+    )
     if not there:
-        raise FrameSourceError(f"{bag} holds no bag: no file ends in {', '.join(BAG_SUFFIXES)}")
+        raise FrameSourceError(f"{bag} holds no bag file (expected {', '.join(BAG_SUFFIXES)})")
     listed = [bag / Path(name).name for name in _listed_in_metadata(bag / "metadata.yaml", warnings)]
     for path in listed:
         if path not in there:
@@ -75,26 +81,37 @@ def _listed_in_metadata(metadata: Path, warnings: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Topic:
-    """What a bag says of one of its topics. ``count`` is None where the file is damaged."""
+    """What a bag says of one of its topics.
+
+    ``count`` is None where the file is damaged; ``encoding`` says how its messages are serialized, see `RawMessage`.
+    """
 
     type_name: str
     count: int | None
+    encoding: str = CDR
 
 
 class BagPart:
     """One file of a bag: ROS 1, or ROS 2 in MCAP or SQLite, compressed or not, whole or damaged.
 
-    Whole files are read through rosbags by their index. What rosbags refuses, or fails on half-way, is read once
-    more from its first byte to the last that makes sense.
+    Whole files are read through rosbags by their index. What rosbags refuses, or fails on half-way, is read once more
+    from its first byte to its last readable one. rosbags also refuses sound files that hold other encodings beside
+    ROS 2's: whether a file is damaged is decided by that second reading.
 
     Attributes:
-        damage: what rosbags has against the file, once it was tried.
+        damage: why the file cannot be read to its end; ``None`` while nothing is known to be wrong with it.
+
+    Raises:
+        FrameSourceError: the file is a Git LFS pointer, empty, or of another format than its name says.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.is_ros1 = path.name.endswith((".bag", ".bag.active"))
         self.damage: str | None = None
+        self._may_be_sound = ".mcap" in path.suffixes
+        """Whether a file that rosbags refuses may be sound: of MCAP it reads ROS 2's encoding alone."""
+        check_content(path, ".bag" if self.is_ros1 else path.suffix)
 
     def topics(self) -> dict[str, Topic]:
         """Return the topics of this file by name."""
@@ -104,11 +121,19 @@ class BagPart:
                 for connection in reader.connections:
                     before = found.get(connection.topic)
                     count = connection.msgcount + (before.count or 0 if before else 0)
-                    found[connection.topic] = Topic(canonical_type(connection.msgtype), count)
+                    encoding = _encoding(connection)
+                    found[connection.topic] = Topic(canonical_type(connection.msgtype), count, encoding)
             return found
         except Exception as error:  # rosbags raises anything from KeyError to apsw's own errors on damaged files
-            self.damage = str(error)
-            return {message.topic: Topic(message.type_name, None) for message in salvage_messages(self.path, [])}
+            details: list[str] = []
+            counts: Counter[str] = Counter()
+            for message in salvage_messages(self.path, details):
+                counts[message.topic] += 1
+                found[message.topic] = Topic(message.type_name, None, message.encoding)
+            if details or not self._may_be_sound:
+                self.damage = "; ".join([str(error), *details[:1]])
+                return found
+            return {name: replace(topic, count=counts[name]) for name, topic in found.items()}
 
     def messages(self, topic: str | None, warnings: list[str]) -> Iterator[RawMessage]:
         """Yield the messages of one topic, or of all, in the order of recording, as compressed as they are in the file.
@@ -121,18 +146,21 @@ class BagPart:
                 connections = [connection for connection in reader.connections if topic in (None, connection.topic)]
                 for connection, time, data in reader.messages(connections) if connections else ():
                     count, last_time = count + 1, time
-                    yield RawMessage(connection.topic, canonical_type(connection.msgtype), time, data)
+                    yield _raw_message(connection, time, data)
             return
         except Exception as error:  # as above
-            self.damage = str(error)
+            reason = str(error)
         details: list[str] = []
         for message in salvage_messages(self.path, details):
             if topic in (None, message.topic) and message.time > last_time:
                 count += 1
                 yield message
+        if not details and self._may_be_sound:
+            return  # sound, but not only of what rosbags reads
+        self.damage = reason
         shown = "".join(f"; {detail}" for detail in details[:MAX_DETAILS])
         messages = f"{count} messages of {topic or 'all topics'}"
-        warnings.append(f"{self.path} is damaged or was never closed ({self.damage}): {messages} were read{shown}")
+        warnings.append(f"{self.path} is damaged or was never closed ({reason}): {messages} were read{shown}")
 
     @contextmanager
     def _reader(self) -> Iterator[Ros1Reader | Ros2Reader]:
@@ -151,3 +179,14 @@ class BagPart:
                 raise FrameSourceError(f"recording was killed and left {companions[0].name}")
             with Ros2Reader(self.path) as reader2:
                 yield reader2
+
+
+def _encoding(connection: Connection) -> str:
+    """Return how the messages of a connection are serialized."""
+    return getattr(connection.ext, "serialization_format", ROS1) or CDR
+
+
+def _raw_message(connection: Connection, time: int, data: bytes) -> RawMessage:
+    definition = connection.msgdef.data if connection.msgdef.format == MessageDefinitionFormat.MSG else ""
+    type_name = canonical_type(connection.msgtype)
+    return RawMessage(connection.topic, type_name, time, data, _encoding(connection), definition)

@@ -4,44 +4,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from mdflow_ros.core.image_decoding import Decoder
+from mdflow_ros.core.intensity import IntensityStretch
 
 
 class FrameSourceError(ValueError):
-    """A source yields no frames to train on; the text names the fix."""
+    """A source gives no frames; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
-class Frame:
+class RecordedFrame:
     """A camera frame that is decoded only when somebody asks for its pixels.
 
     Attributes:
         stamp: acquisition time in ns, as in the message header.
         frame_id: the camera's coordinate frame; empty where the source has none.
-        decode: gives the pixels, HxWx3 uint8 RGB. Raises ValueError where the data is corrupt or of an
+        decode: gives the pixels, ``(H, W, 3)`` uint8 RGB. Raises ValueError where the data is corrupt or of an
             encoding that is not supported. Valid until the next frame is taken from the source.
+        stretch: converts samples of more than 8 bits; frames that were decoded under different counts of its
+            ``changes`` make no pair.
     """
 
     stamp: int
     frame_id: str
-    decode: Callable[[], NDArray[np.uint8]]
-
-
-def decode_compressed_image(data: bytes | memoryview | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG, or any other file format that OpenCV knows, to HxWx3 uint8 RGB.
-
-    Gray and 16-bit images come out as 8-bit RGB too.
-
-    Raises:
-        ValueError: the data is empty, truncated at its head, or of an unknown format.
-    """
-    encoded = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if image is None:
-        raise ValueError(f"{encoded.size} bytes of compressed image hold no picture that OpenCV can decode")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    decode: Decoder
+    stretch: IntensityStretch

@@ -7,53 +7,70 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
-from rosbags.typesys import Stores, get_typestore
-
-from mdflow_ros.recordings.bag_message import decompress_message, zstd
+from mdflow_ros.recordings.bag_message import CDR, RawMessage, decompress_message, zstd
 from mdflow_ros.recordings.bag_parts import BagPart, find_parts
 from mdflow_ros.recordings.frame import FrameSourceError
-from mdflow_ros.recordings.writer import BagWriter, Storage
+from mdflow_ros.recordings.writer import BagWriter, Storage, UnknownType
 
 
-def repair_bag(damaged: Path, writer: BagWriter, warnings: list[str]) -> Counter[str]:
-    """Copy all messages that can be read.
+class Repair(NamedTuple):
+    """What became of the messages: how many of each topic were copied, and how many were left out for each reason."""
+
+    copied: Counter[str]
+    left_out: Counter[str]
+
+
+def repair_bag(damaged: Path, writer: BagWriter, warnings: list[str]) -> Repair:
+    """Copy all messages that can be read, byte for byte, with the definitions of their types that the file holds.
 
     Args:
         damaged: a file or folder.
         writer: of the new bag; the caller closes it.
-        warnings: gets a line for everything that was left out.
-
-    Returns:
-        The number of messages copied of each topic.
+        warnings: gets a line for everything that cannot be read.
 
     Raises:
         FrameSourceError: there is no bag, or one of ROS 1.
+        OSError: the disk is full or gone.
     """
-    known_types = get_typestore(Stores.LATEST).types
     copied: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
+    refused: dict[str, str] = {}
     for part in (BagPart(path) for path in find_parts(damaged, warnings)):
         if part.is_ros1:
-            raise FrameSourceError(f"{part.path} is a ROS 1 bag; repair it with 'rosbag reindex'")
+            raise FrameSourceError(f"{part.path} is a ROS 1 bag; repair it with `rosbag reindex`")
         for message in part.messages(None, warnings):
-            if message.type_name not in known_types:
-                left_out[f"{message.topic}: its type {message.type_name} is unknown here"] += 1
+            topic = message.topic
+            if topic not in copied and topic not in refused:
+                reason = _announce(writer, message)
+                if reason is not None:
+                    refused[topic] = reason
+            if topic in refused:
+                left_out[f"{topic}: {refused[topic]}"] += 1
                 continue
             try:
                 data = decompress_message(message.data)
             except zstd.ZstdError:
-                left_out[f"{message.topic}: damaged"] += 1
+                left_out[f"{topic}: the compressed message is damaged"] += 1
                 continue
-            if message.topic not in copied:
-                writer.add_topic(message.topic, message.type_name)
-            writer.write(message.topic, message.time, data)
-            copied[message.topic] += 1
-    warnings.extend(f"{count} messages of {reason}" for reason, count in left_out.items())
-    return copied
+            writer.write(topic, message.time, data)
+            copied[topic] += 1
+    return Repair(copied, left_out)
 
 
-def repair_aside(damaged: Path, out: Path, storage: Storage, warnings: list[str]) -> Counter[str]:
+def _announce(writer: BagWriter, message: RawMessage) -> str | None:
+    """Announce the topic of a message; return why it cannot be kept, if so."""
+    if message.encoding != CDR:
+        return f"it is encoded as {message.encoding}, and a ROS 2 bag holds {CDR}"
+    try:
+        writer.add_topic(message.topic, message.type_name, definition=message.definition)
+    except UnknownType as error:
+        return str(error)
+    return None
+
+
+def repair_aside(damaged: Path, out: Path, storage: Storage, warnings: list[str]) -> Repair:
     """Repair into a new folder, of which nothing is left if that fails; see `repair_bag`.
 
     Raises:
@@ -62,9 +79,9 @@ def repair_aside(damaged: Path, out: Path, storage: Storage, warnings: list[str]
     """
     writer = BagWriter(out, storage)
     try:
-        copied = repair_bag(damaged, writer, warnings)
+        repair = repair_bag(damaged, writer, warnings)
         writer.close()
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
         raise
-    return copied
+    return repair

@@ -12,32 +12,45 @@ import struct
 from binascii import crc32
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from mdflow_ros.recordings.bag_message import RawMessage, canonical_type
+from mdflow_ros.recordings.bag_message import CDR, RawMessage, canonical_type
 from mdflow_ros.recordings.salvage_compression import decompress_intact
 
 MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 LAST_OPCODE = 0x0F
+NOT_MCAP = "it does not begin like an MCAP file"
+UNFINISHED = "it ends before its data does: the recording was never closed"
+
+
+class _Channel(NamedTuple):
+    topic: str
+    type_name: str
+    definition: str
+    encoding: str
 
 
 def salvage_mcap(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
     """Yield the messages in file order; ``warnings`` gets a note on each stretch that could not be read."""
-    schemas: dict[int, str] = {}
-    channels: dict[int, tuple[str, str]] = {}
+    schemas: dict[int, tuple[str, str]] = {}
+    channels: dict[int, _Channel] = {}
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            warnings.append("it does not begin like an MCAP file")
+            warnings.append(NOT_MCAP)
             return
         for opcode, content in _records(file, warnings):
             if opcode == DATA_END:
+                file.seek(-len(MAGIC), os.SEEK_END)
+                if file.read() != MAGIC:
+                    warnings.append("its index is cut off, its messages are complete")
                 return
             inner = _chunk_records(content, warnings) if opcode == CHUNK else [(opcode, content)]
             for inner_opcode, record in inner:
                 message = _interpret(inner_opcode, record, schemas, channels)
                 if message is not None:
                     yield message
+    warnings.append(UNFINISHED)
 
 
 def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[int, bytes]]:
@@ -48,7 +61,7 @@ def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[int, bytes]]
         opcode, length = struct.unpack("<BQ", head) if len(head) == 9 else (0, 0)
         if not 1 <= opcode <= LAST_OPCODE and not opcode >= 0x80:  # 0x80 and above are private records
             if head != MAGIC:
-                warnings.append(f"nothing makes sense after byte {position}; {size - position} bytes lost")
+                warnings.append(f"unreadable after byte {position}: {size - position} bytes are lost")
             return
         missing = position + 9 + length - size
         if missing > 0:
@@ -79,24 +92,36 @@ def _chunk_records(chunk: bytes, warnings: list[str]) -> Iterator[tuple[int, byt
 
 
 def _interpret(
-    opcode: int, record: bytes, schemas: dict[int, str], channels: dict[int, tuple[str, str]]
+    opcode: int, record: bytes, schemas: dict[int, tuple[str, str]], channels: dict[int, _Channel]
 ) -> RawMessage | None:
     """Note a schema or channel, or return a message of a channel that was noted."""
     try:
         if opcode == SCHEMA:
-            schemas[struct.unpack_from("<H", record)[0]] = _string(record, 2)
+            name, encoding, definition = _strings(record, 2, 3)
+            readable = encoding in ("", "ros2msg", "ros1msg", "ros2idl")
+            schemas[struct.unpack_from("<H", record)[0]] = (
+                canonical_type(name) if readable else name,
+                definition if encoding == "ros2msg" else "",
+            )
         elif opcode == CHANNEL:
             channel, schema = struct.unpack_from("<HH", record)
-            channels[channel] = (_string(record, 4), canonical_type(schemas.get(schema, "")))
+            topic, encoding = _strings(record, 4, 2)
+            channels[channel] = _Channel(topic, *schemas.get(schema, ("", "")), encoding or CDR)
         elif opcode == MESSAGE:
             channel, _, log_time = struct.unpack_from("<HIQ", record)
             if channel in channels:
-                return RawMessage(*channels[channel], log_time, record[22:])
+                topic, type_name, definition, encoding = channels[channel]
+                return RawMessage(topic, type_name, log_time, record[22:], encoding, definition)
     except (struct.error, UnicodeDecodeError):  # a damaged record; those after it may be whole
         pass
     return None
 
 
-def _string(record: bytes, position: int) -> str:
-    (length,) = struct.unpack_from("<I", record, position)
-    return record[position + 4 : position + 4 + length].decode()
+def _strings(record: bytes, position: int, count: int) -> list[str]:
+    """Return strings that follow one another, each behind its length; definitions may be of any bytes."""
+    found = []
+    for _ in range(count):
+        (length,) = struct.unpack_from("<I", record, position)
+        found.append(record[position + 4 : position + 4 + length].decode(errors="replace"))
+        position += 4 + length
+    return found

@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from mdflow_ros.recordings.bag_message import RawMessage, canonical_type
+from mdflow_ros.recordings.bag_message import ROS1, RawMessage, canonical_type
 from mdflow_ros.recordings.salvage_compression import decompress_intact
 
 MAGIC = b"#ROSBAG V2.0\n"
@@ -47,7 +47,7 @@ def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[dict[str, by
         header = _header(file.read(struct.unpack("<I", head)[0]))
         length = file.read(4)
         if "op" not in header or len(length) < 4:
-            warnings.append(f"nothing makes sense after byte {position}")
+            warnings.append(f"unreadable after byte {position}")
             return
         (size,) = struct.unpack("<I", length)
         data = file.read(size)
@@ -79,7 +79,7 @@ def _interpret(header: dict[str, bytes], data: bytes, connections: dict[int, tup
         connections[connection] = (header.get("topic", b"").decode(), canonical_type(type_name))
     elif header["op"] == bytes([MESSAGE]) and connection in connections and len(header.get("time", b"")) == 8:
         seconds, nanoseconds = struct.unpack("<II", header["time"])
-        return RawMessage(*connections[connection], seconds * 10**9 + nanoseconds, data)
+        return RawMessage(*connections[connection], seconds * 10**9 + nanoseconds, data, ROS1)
     return None
 
 

@@ -9,10 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mdflow_ros.core.intensity import IntensityRange
 from mdflow_ros.recordings.bag_frames import BagFrames
 from mdflow_ros.recordings.bag_parts import BAG_SUFFIXES, find_parts, is_bag_file, natural_order
-from mdflow_ros.recordings.frame import Frame, FrameSourceError
-from mdflow_ros.recordings.media_frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ImageFrames, VideoFrames
+from mdflow_ros.recordings.file_kinds import is_hidden
+from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
+from mdflow_ros.recordings.media_frames import (
+    VIDEO_SUFFIXES,
+    ImageFrames,
+    VideoFrames,
+    folders_with_images,
+    image_files,
+)
 
 KINDS = ("bag", "video", "images")
 
@@ -33,20 +41,23 @@ class Source:
         if self.kind == "bag":
             return [part for path in self.paths for part in find_parts(path, [])]
         if self.kind == "images":
-            return [file for path in self.paths for file in ImageFrames(path).files]
+            return [file for path in self.paths for file in ImageFrames(path, []).files]
         return list(self.paths)
 
-    def frames(self, warnings: list[str]) -> Iterator[tuple[str, Frame]]:
+    def frames(
+        self, warnings: list[str], intensity_range: IntensityRange = "auto"
+    ) -> Iterator[tuple[str, RecordedFrame]]:
         """Yield (stream, frame): the stream is a bag's topic, or the path of a video or folder.
 
-        ``warnings`` gets a line for everything that is missing, damaged, or odd.
+        ``warnings`` gets a line for everything that is missing, damaged, or odd. ``intensity_range`` is for images of
+        more than 8 bits, see `IntensityStretch`.
         """
         if self.kind == "bag":
-            bag = BagFrames(self.paths, self.topic, warnings)
+            bag = BagFrames(self.paths, self.topic, warnings, intensity_range)
             yield from ((bag.topic, frame) for frame in bag)
             return
         for path in self.paths:
-            frames = VideoFrames(path) if self.kind == "video" else ImageFrames(path)
+            frames = VideoFrames(path) if self.kind == "video" else ImageFrames(path, warnings, intensity_range)
             yield from ((str(path), frame) for frame in frames)
 
 
@@ -59,7 +70,7 @@ def parse_source(name: str) -> Source:
     kind, colon, rest = name.partition(":")
     if not colon or kind not in KINDS:
         kind, rest = "", name
-    pattern, hash_mark, topic = rest.partition("#")
+    pattern, topic = _split_topic(rest)
     paths = [Path(pattern)] if Path(pattern).exists() else _matches(pattern)
     if not paths:
         raise FrameSourceError(
@@ -68,22 +79,41 @@ def parse_source(name: str) -> Source:
             else f"{pattern} does not exist"
         )
     kind = kind or _guess_kind(paths[0])
-    if hash_mark and kind != "bag":
+    if topic is not None and kind != "bag":
         raise FrameSourceError(f"{name}: only a bag has topics")
     return Source(kind, tuple(paths), topic or None)
+
+
+def _split_topic(name: str) -> tuple[str, str | None]:
+    """Split ``PATH#/topic``. A path that exists is taken as it is, as paths may hold a ``#``, too."""
+    if Path(name).exists():
+        return name, None
+    marks = [position for position, letter in enumerate(name) if letter == "#"]
+    if not marks:
+        return name, None
+    existing = [mark for mark in marks if Path(name[:mark]).exists()]
+    # Of a glob, a topic begins with a slash, or it is what follows the first mark.
+    rooted = [mark for mark in marks if name[mark + 1 : mark + 2] == "/"]
+    mark = (existing or rooted or marks[:1])[-1]
+    return name[:mark], name[mark + 1 :]
 
 
 def _matches(pattern: str) -> list[Path]:
     """Expand a glob to the folders, bags and videos that it matches, in the natural order of names."""
     paths = (Path(match) for match in glob.glob(pattern, recursive=True))
-    known = (path for path in paths if path.is_dir() or is_bag_file(path) or path.suffix.lower() in VIDEO_SUFFIXES)
+    known = (
+        path
+        for path in paths
+        if not is_hidden(path) and (path.is_dir() or is_bag_file(path) or path.suffix.lower() in VIDEO_SUFFIXES)
+    )
     return sorted(known, key=natural_order)
 
 
 def _guess_kind(path: Path) -> str:
     if path.is_dir():
-        holds_bag = any(is_bag_file(file) for file in path.rglob("*"))
-        return "images" if not holds_bag and any(_is_image(file) for file in path.iterdir()) else "bag"
+        if any(is_bag_file(file) and not is_hidden(file.relative_to(path)) for file in path.rglob("*")):
+            return "bag"
+        return "images" if image_files(path) or folders_with_images(path) else "bag"
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return "video"
     if is_bag_file(path):
@@ -92,7 +122,3 @@ def _guess_kind(path: Path) -> str:
         f"{path} is neither a bag ({', '.join(BAG_SUFFIXES)}), a video ({', '.join(VIDEO_SUFFIXES)}) nor a folder; "
         f"say which with {', '.join(kind + ':' for kind in KINDS)}"
     )
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES

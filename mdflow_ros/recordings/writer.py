@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.metadata import dump_qos_v8
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from mdflow_ros.core.atomic_files import replace_file
 
@@ -31,6 +33,10 @@ Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
 # What Humble and Iron still read and Jazzy and later also do; 9 writes QoS in a way that older ones refuse.
 METADATA_VERSION: Literal[8] = 8
+
+
+class UnknownType(ValueError):
+    """The definition of a message type is missing or cannot be read."""
 
 
 @dataclass
@@ -63,16 +69,26 @@ class BagWriter:
         if folder.exists():
             raise FileExistsError(f"{folder} exists already; choose another name, recordings are never overwritten")
         self.folder, self._storage, self._part_size = folder, storage, part_size
-        self._types = get_typestore(Stores.LATEST)
-        self._topics: dict[str, tuple[str, Sequence[Qos]]] = {}
+        self._topics: dict[str, tuple[str, Typestore, str, Sequence[Qos]]] = {}
         self._parts: list[_Part] = []
         self._writer: Writer | None = None
         self._connections: dict[str, Connection] = {}
         self._written = 0
 
-    def add_topic(self, topic: str, type_name: str, offered_qos: Sequence[Qos] = ()) -> None:
-        """Announce a topic, with its type (``sensor_msgs/msg/Image``) and its publishers' QoS."""
-        self._topics[topic] = (type_name, offered_qos)
+    def add_topic(self, topic: str, type_name: str, offered_qos: Sequence[Qos] = (), definition: str = "") -> None:
+        """Announce a topic.
+
+        Args:
+            topic: full name.
+            type_name: as ROS 2 spells it, ``sensor_msgs/msg/Image``.
+            offered_qos: of its publishers.
+            definition: of the type, with those of the types in it; empty for ROS 2's own types.
+
+        Raises:
+            UnknownType: there is no definition, or it cannot be read.
+        """
+        types = _types_of(type_name, definition)
+        self._topics[topic] = (type_name, types, definition, offered_qos)
 
     def write(self, topic: str, time: int, data: bytes) -> None:
         """Append a serialized message of an announced topic, received at ``time`` in ns.
@@ -84,9 +100,11 @@ class BagWriter:
             if self._writer is None:
                 self._writer = self._open_part()
             if topic not in self._connections:
-                type_name, qos = self._topics[topic]
+                type_name, types, definition, qos = self._topics[topic]
+                # rosbags takes definition and hash together, or makes both.
+                own = {"msgdef": definition, "rihs01": types.hash_rihs01(type_name)} if definition else {}
                 self._connections[topic] = self._writer.add_connection(
-                    topic, type_name, typestore=self._types, offered_qos_profiles=qos
+                    topic, type_name, typestore=types, offered_qos_profiles=qos, **own
                 )
             self._writer.write(self._connections[topic], time, data)
             self._written += len(data)
@@ -166,11 +184,11 @@ class BagWriter:
                         "type": type_name,
                         "serialization_format": "cdr",
                         "offered_qos_profiles": dump_qos_v8(list(qos)),
-                        "type_description_hash": self._types.hash_rihs01(type_name),
+                        "type_description_hash": types.hash_rihs01(type_name),
                     },
                     "message_count": sum(part.counts.get(topic, 0) for part in self._parts),
                 }
-                for topic, (type_name, qos) in self._topics.items()
+                for topic, (type_name, types, _, qos) in self._topics.items()
             ],
             "compression_format": "",
             "compression_mode": "",
@@ -197,3 +215,27 @@ def _time_span(parts: Sequence[_Part]) -> dict[str, Any]:
         "starting_time": {"nanoseconds_since_epoch": start},
         "message_count": sum(count for part in parts for count in part.counts.values()),
     }
+
+
+@cache
+def _standard_types() -> Typestore:
+    return get_typestore(Stores.LATEST)
+
+
+def _types_of(type_name: str, definition: str) -> Typestore:
+    """Return a store of types that knows ``type_name``, by its own definition if there is one.
+
+    Raises:
+        UnknownType: there is no definition, or it cannot be read.
+    """
+    if not definition:
+        if type_name in _standard_types().types:
+            return _standard_types()
+        raise UnknownType(f"its type {type_name} is not one of ROS 2's own, and the file does not define it")
+    types = get_typestore(Stores.EMPTY)
+    try:
+        types.register(get_types_from_msg(definition, type_name))
+        types.hash_rihs01(type_name)
+    except Exception as error:  # the parser raises its own errors, and KeyError for types that are not defined
+        raise UnknownType(f"the definition of its type {type_name} cannot be read: {error!r}") from error
+    return types

@@ -1,14 +1,22 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
+
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mdflow_ros.core.image_decoding import (
     SUPPORTED_ENCODINGS,
     CorruptImage,
     UnsupportedEncoding,
+    decode_compressed_image,
     decode_image,
 )
+from mdflow_ros.core.image_headers import read_compressed_size
+from mdflow_ros.core.intensity import IntensityStretch
 
 # One pixel each of red, green, blue and gray, twice over so that both sides are even.
 RGB = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [128, 128, 128]]], np.uint8)
@@ -81,19 +89,144 @@ def test_unknown_encoding_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize(
     ("height", "width", "step", "size"),
-    [(0, 4, 12, 48), (4, 0, 12, 48), (4, 4, 11, 48), (4, 4, 12, 47), (4, 4, 12, 0), (2**31, 4, 12, 48)],
+    [(0, 4, 12, 48), (4, 0, 12, 48), (4, 4, 11, 47), (4, 4, 12, 47), (4, 4, 12, 0), (2**31, 4, 12, 48)],
 )
 def test_corrupt_images_are_refused(height: int, width: int, step: int, size: int) -> None:
     with pytest.raises(CorruptImage):
         decode_image("rgb8", height, width, step, False, bytes(size))
 
 
-def test_odd_bayer_is_refused() -> None:
-    with pytest.raises(CorruptImage, match="even"):
-        decode_image("bayer_rggb8", 3, 4, 4, False, bytes(12))
+def test_a_step_that_counts_nothing_or_pixels_is_not_needed_for_packed_rows() -> None:
+    for step in (0, 2):
+        np.testing.assert_array_equal(decode_image("rgb8", 2, 2, step, False, RGB.tobytes()), RGB)
+    with pytest.raises(CorruptImage, match="step of 2 bytes, but a row of 2 rgb8 pixels takes 6"):
+        decode_image("rgb8", 2, 2, 2, False, RGB.tobytes() + b"padding")
 
 
 @pytest.mark.parametrize("encoding", SUPPORTED_ENCODINGS)
-def test_every_listed_encoding_decodes(encoding: str) -> None:
-    decoded = decode_image(encoding, 4, 4, 64, False, bytes(256))
-    assert decoded.shape == (4, 4, 3) and decoded.dtype == np.uint8
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (5, 7)])
+def test_every_listed_encoding_decodes(encoding: str, height: int, width: int) -> None:
+    decoded = decode_image(encoding.upper(), height, width, 128, False, bytes(4096))
+    assert decoded.shape == (height, width, 3) and decoded.dtype == np.uint8
+
+
+def planar(name: str, luma: np.ndarray, color: np.ndarray, padding: int) -> tuple[bytes, int]:
+    """Return a planar image of a luma and a full-resolution (U, V) field, its rows padded, and the step."""
+    step = luma.shape[1] + padding
+    if name in ("nv21", "nv61", "nv42", "yv12"):  # V before U
+        color = color[..., ::-1]
+    down = 2 if name in ("nv12", "nv21", "i420", "yv12") else 1
+    across = 1 if name in ("nv24", "nv42") else 2
+    color = color[::down, ::across]
+    if name in ("i420", "yv12"):
+        planes = [(color[..., 0], step // 2), (color[..., 1], step // 2)]
+    else:
+        planes = [(color.reshape(len(color), -1), step * 2 // across)]
+    return b"".join(padded(plane, length - plane.shape[1])[0] for plane, length in [(luma, step), *planes]), step
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(["nv12", "nv21", "nv16", "nv61", "nv24", "nv42", "i420", "yv12"]),
+    rows=st.integers(1, 6),
+    columns=st.integers(1, 6),
+    padding=st.sampled_from([0, 2, 32]),
+    color=st.tuples(st.integers(60, 200), st.integers(80, 176), st.integers(80, 176)),
+)
+def test_planar_yuv_has_the_right_color(
+    name: str, rows: int, columns: int, padding: int, color: tuple[int, int, int]
+) -> None:
+    height, width = 2 * rows, 2 * columns
+    y, u, v = color
+    luma = np.full((height, width), y, np.uint8)
+    data, step = planar(name, luma, np.broadcast_to(np.array([u, v], np.uint8), (height, width, 2)), padding)
+    # BT.601, 16 to 235
+    scaled = 1.164 * (y - 16)
+    expected = (
+        scaled + 1.596 * (v - 128),
+        scaled - 0.813 * (v - 128) - 0.391 * (u - 128),
+        scaled + 2.018 * (u - 128),
+    )
+    decoded = decode_image(name, height, width, step, False, data)
+    assert np.abs(decoded - np.clip(expected, 0, 255)).max() <= 2
+
+
+def test_odd_sides_keep_their_pixels() -> None:
+    luma = np.arange(15, dtype=np.uint8).reshape(3, 5) * 10 + 60
+    data = luma.tobytes() + bytes([128]) * (2 * 3 * 2)
+    decoded = decode_image("nv12", 3, 5, 5, False, data)
+    np.testing.assert_allclose(decoded[..., 1], 1.164 * (luma.astype(float) - 16), atol=1.5)
+    even = decode_image("bayer_rggb8", 4, 4, 4, False, bytes(range(100, 116)))
+    odd = decode_image("bayer_rggb8", 3, 3, 4, False, bytes(range(100, 116)))
+    np.testing.assert_array_equal(odd[1, 1], even[1, 1])
+
+
+def test_twelve_bits_are_stretched_alike_in_both_images() -> None:
+    texture = np.random.default_rng(0).integers(0, 3760, (48, 64)).astype("<u2")
+    stretch = IntensityStretch()
+    first, second = (
+        decode_image("mono16", 48, 64, 128, False, image.tobytes(), stretch)
+        for image in (texture, np.roll(texture, 3, axis=1))
+    )
+    np.testing.assert_array_equal(np.roll(first, 3, axis=1), second)
+    assert first.std() > 40 and stretch.changes == 1
+
+
+def test_compressed_images_of_sixteen_bits_are_stretched() -> None:
+    thermal = np.random.default_rng(0).integers(7400, 8260, (48, 64)).astype(np.uint16)
+    decoded = decode_compressed_image(cv2.imencode(".png", thermal)[1].tobytes(), stretch=IntensityStretch())
+    assert decoded.shape == (48, 64, 3) and decoded.std() > 40
+
+
+def test_a_huge_image_is_refused_by_its_header() -> None:
+    jpeg = bytearray(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    start = jpeg.index(b"\xff\xc0") + 5
+    jpeg[start : start + 4] = (30_000).to_bytes(2, "big") * 2
+    png = bytearray(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    png[16:24] = (2**31 - 1).to_bytes(4, "big") * 2
+    for data, size in ((jpeg, "30000x30000"), (png, "2147483647x2147483647")):
+        with pytest.raises(CorruptImage, match=size):
+            decode_compressed_image(bytes(data))
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm", ".pgm"])
+@pytest.mark.parametrize(("height", "width"), [(3, 5), (240, 321)])
+def test_the_header_gives_the_size(kind: str, height: int, width: int) -> None:
+    image = np.zeros((height, width) if kind == ".pgm" else (height, width, 3), np.uint8)
+    assert read_compressed_size(cv2.imencode(kind, image)[1].tobytes()) == (width, height)
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"BM", b"II*\0", b"P6 "]),
+)
+def test_arbitrary_bytes_are_refused_as_corrupt(data: bytes, head: bytes) -> None:
+    with contextlib.suppress(CorruptImage):
+        decode_compressed_image(head + data)
+
+
+@pytest.mark.parametrize(
+    ("image_format", "problem"),
+    [
+        ("16UC1; compressedDepth png", "depth image"),
+        ("h264", "video stream"),
+        ("H265", "video stream"),
+        ("rgb8; zstd", "zstd copy"),
+    ],
+)
+def test_what_is_no_picture_is_named(image_format: str, problem: str) -> None:
+    with pytest.raises(UnsupportedEncoding, match=problem):
+        decode_compressed_image(b"anything", image_format)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\0\0\0\1\x67", "H.264"),
+        (b"", "empty"),
+    ],
+)
+def test_data_that_is_no_picture_is_named(data: bytes, problem: str) -> None:
+    with pytest.raises(CorruptImage, match=problem):
+        decode_compressed_image(data)

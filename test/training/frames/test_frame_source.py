@@ -21,7 +21,8 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
-from mdflow_ros.recordings.frame import FrameSourceError, decode_compressed_image
+from mdflow_ros.core.image_decoding import decode_compressed_image
+from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.source import parse_source
 from mdflow_training.commands.frame_source import main
 from mdflow_training.frames import preparation
@@ -258,7 +259,7 @@ def test_files_that_are_no_recording(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(FrameSourceError, match="neither a bag"):
         read(tmp_path / "notes.txt")
-    with pytest.raises(FrameSourceError, match="is no bag"):
+    with pytest.raises(FrameSourceError, match="is not a bag"):
         read(f"bag:{tmp_path / 'notes.txt'}")
     with pytest.raises(FrameSourceError, match="holds no bag"):
         read(f"bag:{tmp_path}")

@@ -28,12 +28,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--held-out-share", type=float, default=defaults.held_out_share, help="default %(default)s")
     parser.add_argument("--longest-side", type=int, help="scale larger frames down to so many pixels")
     parser.add_argument("--cache-gigabytes", type=float, default=defaults.cache_gigabytes, help="default %(default)s")
+    parser.add_argument(
+        "--intensity-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="intensities of images of more than 8 bits that become black and white (default: found in the images)",
+    )
     options = parser.parse_args(arguments)
     try:
         settings = FrameSettings(
             held_out_share=options.held_out_share,
             longest_side=options.longest_side,
             cache_gigabytes=options.cache_gigabytes,
+            intensity_range=tuple(options.intensity_range) if options.intensity_range else "auto",
         )
         prepared = prepare_pairs(options.sources, options.out, settings)
     except (ValueError, OSError) as error:  # a FrameSourceError, a setting out of range, a full disk

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mdflow_ros.recordings.frame import Frame, FrameSourceError
+from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.source import Source
 from mdflow_training.frames.cache import SUFFIX, FrameCache
 from mdflow_training.frames.contact_sheet import CELL_HEIGHT, CELL_WIDTH, shrink
@@ -62,9 +62,14 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
     seen: set[tuple[str, int]] = set()
     undecodable: set[str] = set()
     done, shot = len(index), index.cameras[-1].shot if index.cameras else 0
+    # After a kill the range of intensities is found anew; frames from before it make no pair with those after.
+    range_changes: int | None = 0 if done else None
 
     frames = tqdm(
-        _in_order_of_time(sources, warnings), desc="decode", unit=" frames", disable=None if progress else True
+        _in_order_of_time(sources, warnings, settings),
+        desc="decode",
+        unit=" frames",
+        disable=None if progress else True,
     )
     for number, (stream, frame) in enumerate(frames):
         new = (stream, frame.stamp) not in seen
@@ -86,7 +91,9 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
             continue  # the last frame kept before the kill: judged only for the filter to know it again
         sharpness = 0.0
         if verdict is Verdict.KEPT:
-            shot += frame_filter.view_changed
+            new_range = frame.stretch.changes != range_changes and range_changes is not None
+            range_changes = frame.stretch.changes
+            shot += frame_filter.view_changed or new_range
             sharpness = measure_sharpness(image)
             images.add(number, image)
         else:
@@ -96,13 +103,15 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
     return list(dict.fromkeys([*warnings, *sorted(undecodable)]))
 
 
-def _in_order_of_time(sources: Sequence[Source], warnings: list[str]) -> Iterator[tuple[str, Frame]]:
+def _in_order_of_time(
+    sources: Sequence[Source], warnings: list[str], settings: FrameSettings
+) -> Iterator[tuple[str, RecordedFrame]]:
     """Yield (stream, frame) of all sources: bags by the stamp of their first frame, then the others as given."""
     bags = [_with_paths_in_order_of_time(source) for source in sources if source.kind == "bag"]
     if len(bags) > 1:
         bags.sort(key=_first_stamp)
     for source in [*bags, *(source for source in sources if source.kind != "bag")]:
-        yield from source.frames(warnings)
+        yield from source.frames(warnings, settings.intensity_range)
 
 
 def _with_paths_in_order_of_time(source: Source) -> Source:

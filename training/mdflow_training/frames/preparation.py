@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.recordings.frame import FrameSourceError, decode_compressed_image
+from mdflow_ros.core.image_decoding import decode_compressed_image
+from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.source import Source, parse_source
 from mdflow_training.frames.cache import read_image, read_thinning, thinned_out
 from mdflow_training.frames.contact_sheet import COLUMNS, draw_contact_sheet
@@ -89,6 +90,8 @@ def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
             status = path.stat()
             files.append([source.kind, source.topic, str(path.resolve()), status.st_size, status.st_mtime_ns])
     decisive = settings.model_dump(include={"filters", "longest_side", "cache_gigabytes"})
+    if settings.intensity_range != "auto":  # so that caches of versions before this setting keep their names
+        decisive["intensity_range"] = settings.intensity_range
     return hashlib.sha256(json.dumps([files, decisive]).encode()).hexdigest()[:16]
 
 

@@ -28,6 +28,9 @@ class FrameSettings(BaseModel):
     """Which frames to drop: badly exposed, repeated, without motion, blurred."""
     longest_side: Annotated[int, Field(ge=64)] | None = None
     """Larger frames are scaled down to this many pixels before they are cached."""
+    intensity_range: Literal["auto"] | tuple[float, float] = "auto"
+    """Intensities of images of more than 8 bits that become black and white; auto finds a range that stays the same
+    over the recording."""
     cache_gigabytes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
     """Limit for the decoded frames on disk (a frame of 640x480 takes 0.9 MB). Longer recordings are thinned out
     evenly."""

@@ -1,0 +1,129 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Images of more than 8 bits to 8 bits, by a range of intensities that stays the same from image to image.
+
+Cameras with 10, 12 or 14 bits and thermal cameras use a small part of what 16 bits can hold, and float images have no
+range of their own. The range is found in the images, kept while they fit it, and counted when it changes, so that the
+two images of a pair are always converted alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntensityRange = Literal["auto"] | Sequence[float]
+"""``auto``, or the intensities that become 0 and 255."""
+
+LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
+MARGIN = 0.25
+"""The range exceeds the percentiles by this share of their distance on both sides, so that light may change."""
+
+MAX_SATURATED = 0.05
+"""A larger share of pixels outside the range makes a new range."""
+
+MIN_USED = 0.25
+"""Percentiles that span a smaller share of the range make a new range."""
+
+MIN_SPAN = 16.0
+"""Intensity levels between the percentiles of an integer image below which it has no contrast."""
+
+FULL_RANGE_FROM = 0.5
+"""Integer images are taken to use their full range if they reach and span at least this share of it."""
+
+MAX_SAMPLES = 20_000
+"""Pixels that are looked at in each image."""
+
+
+class IntensityStretch:
+    """Converts images of one camera to 8 bits.
+
+    Args:
+        intensity_range: ``auto``, or the intensities that become 0 and 255.
+
+    Attributes:
+        changes: how often the range was set. Images that are converted under different counts make no pair.
+
+    Raises:
+        ValueError: the range is not ``auto`` and not two increasing numbers.
+    """
+
+    def __init__(self, intensity_range: IntensityRange = "auto") -> None:
+        self._fixed = intensity_range != "auto"
+        self._range: tuple[float, float] | None = None
+        self.changes = 0
+        if self._fixed:
+            self._range = _checked(intensity_range)
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The intensities that become 0 and 255; ``None`` before the first image."""
+        return self._range
+
+    def convert(self, samples: NDArray[Any]) -> NDArray[np.uint8]:
+        """Convert an image.
+
+        Args:
+            samples: ``(H, W)`` or ``(H, W, C)``, uint8, uint16, int16 or float. uint8 comes back as it is. NaN and
+                infinity become 0.
+
+        Returns:
+            uint8 of the same shape.
+        """
+        if samples.dtype == np.uint8:
+            return samples
+        if not self._fixed:
+            self._follow(samples)
+        low, high = self._range or (0.0, 1.0)
+        scaled = (samples.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+        if samples.dtype.kind == "f":
+            scaled = np.nan_to_num(scaled, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
+
+    def _follow(self, samples: NDArray[Any]) -> None:
+        """Set the range at the first image, and when an image does not fit it."""
+        step = max(1, round((samples.size / MAX_SAMPLES) ** 0.5))
+        seen = samples[::step, ::step].ravel()
+        if seen.dtype.kind == "f":
+            seen = seen[np.isfinite(seen)]
+        if not seen.size:
+            return
+        low, high = (float(value) for value in np.percentile(seen, (LOW_PERCENTILE, HIGH_PERCENTILE)))
+        if self._range is not None:
+            outside = float(np.mean((seen < self._range[0]) | (seen > self._range[1])))
+            without_contrast = high - low < _min_span(samples.dtype, high)
+            used = (high - low) / (self._range[1] - self._range[0])
+            if outside <= MAX_SATURATED and (used >= MIN_USED or without_contrast):
+                return
+        self._range = _range_around(low, high, samples.dtype)
+        self.changes += 1
+
+
+def _range_around(low: float, high: float, dtype: np.dtype[Any]) -> tuple[float, float]:
+    """Return the range for an image whose percentiles are given."""
+    if dtype.kind in "iu":
+        full = float(np.iinfo(dtype).max)
+        if high >= FULL_RANGE_FROM * full and high - low >= FULL_RANGE_FROM * full:
+            return 0.0, full
+    span = high - low
+    if span < _min_span(dtype, high):  # without contrast: noise must not be stretched to a picture
+        span = 16 * _min_span(dtype, high)
+    center = (low + high) / 2
+    return center - (0.5 + MARGIN) * span, center + (0.5 + MARGIN) * span
+
+
+def _min_span(dtype: np.dtype[Any], high: float) -> float:
+    return MIN_SPAN if dtype.kind in "iu" else max(1e-3 * abs(high), 1e-6)
+
+
+def _checked(intensity_range: Sequence[float] | str) -> tuple[float, float]:
+    try:
+        low, high = (float(value) for value in intensity_range)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise ValueError(f"intensity_range must be auto or [low, high] with low < high, not {intensity_range!r}")
+    return low, high

@@ -1,0 +1,61 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a file really is, by its first bytes, whatever its name says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mdflow_ros.recordings.frame import FrameSourceError
+
+_MAGIC = {
+    b"version https://git-lfs": "lfs",
+    b"\x89MCAP0\r\n": ".mcap",
+    b"SQLite format 3\0": ".db3",
+    b"#ROSBAG V2.0": ".bag",
+    b"#ROSBAG V1": "rosbag1",
+    b"\x28\xb5\x2f\xfd": ".zstd",
+    b"\x1f\x8b": ".gz",
+    b"PK\x03\x04": ".zip",
+}
+
+_UNPACK = {".zstd": "unzstd", ".gz": "gunzip", ".zip": "unzip"}
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file is not the user's own: ``._name`` of a Mac, ``.DS_Store``, or anything in ``__MACOSX``."""
+    return path.name.startswith(".") or "__MACOSX" in path.parts
+
+
+def content_kind(path: Path) -> str:
+    """Return what the file begins like: the ending that it should have, ``lfs``, ``rosbag1``, ``empty`` or ``""``."""
+    with path.open("rb") as file:
+        head = file.read(32)
+    if not head:
+        return "empty"
+    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
+
+
+def check_content(path: Path, expected: str = "") -> None:
+    """Refuse a file that holds something else than its name says.
+
+    Args:
+        path: the file.
+        expected: ending of the format that it should have, such as ``.mcap``; empty for any.
+
+    Raises:
+        FrameSourceError: it is a Git LFS pointer, empty, or of another known format; the text names the way out.
+    """
+    kind = content_kind(path)
+    if kind == "lfs":
+        raise FrameSourceError(
+            f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` in its repository"
+        )
+    if kind == "empty":
+        raise FrameSourceError(f"{path} is empty (0 bytes): copy or record it again")
+    if kind == "rosbag1":
+        raise FrameSourceError(f"{path} is a ROS 1 bag of version 1; convert it with `rosbag fix`")
+    if kind in _UNPACK and kind != expected:
+        raise FrameSourceError(f"{path} is compressed as {kind}: unpack it with `{_UNPACK[kind]}` first")
+    if expected and kind and kind != expected:
+        raise FrameSourceError(f"{path} holds a {kind} file: rename it so that its name ends in {kind}")

@@ -1,0 +1,74 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Images of more than 8 bits: one range for both images of a pair, steady over a recording."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mdflow_ros.core.intensity import IntensityStretch
+
+
+def texture(low: float, high: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(low, high, (48, 64))
+
+
+@settings(max_examples=50, deadline=None)
+@given(low=st.integers(0, 40_000), span=st.integers(40, 25_000), dtype=st.sampled_from([np.uint16, np.float32]))
+def test_any_part_of_the_range_is_used(low: int, span: int, dtype: type) -> None:
+    stretch = IntensityStretch()
+    pictures = [stretch.convert(texture(low, low + span, seed).astype(dtype)) for seed in range(5)]
+    assert stretch.changes == 1
+    for picture in pictures:
+        assert picture.std() > 35 and 90 < picture.mean() < 165
+        assert np.mean((picture == 0) | (picture == 255)) < 0.01
+
+
+def test_a_full_range_stays_as_it_is() -> None:
+    stretch = IntensityStretch()
+    samples = texture(0, 60_000).astype(np.uint16)
+    assert stretch.range is None
+    np.testing.assert_allclose(stretch.convert(samples), samples / 257, atol=1)
+    assert stretch.range == (0, 65_535)
+
+
+def test_small_changes_of_light_keep_the_range_and_large_ones_set_it_anew() -> None:
+    stretch = IntensityStretch()
+    for factor in (1.0, 1.1, 0.9, 1.15):
+        stretch.convert((1000 + texture(0, 2000) * factor).astype(np.uint16))
+    assert stretch.changes == 1
+    stretch.convert(texture(6000, 9000).astype(np.uint16))
+    assert stretch.changes == 2
+
+
+def test_noise_without_contrast_is_not_stretched_to_a_picture() -> None:
+    stretch = IntensityStretch()
+    assert stretch.convert(texture(8000, 8005).astype(np.uint16)).std() < 5
+    stretch.convert(texture(7000, 9000).astype(np.uint16))
+    assert stretch.changes == 2
+
+
+def test_nan_and_infinity_are_black() -> None:
+    samples = texture(1, 5).astype(np.float32)
+    samples[0, :3] = np.nan, np.inf, -np.inf
+    assert IntensityStretch().convert(samples)[0, :3].tolist() == [0, 0, 0]
+    assert IntensityStretch().convert(np.full((4, 4), np.nan, np.float32)).tolist() == [[0] * 4] * 4
+
+
+def test_a_given_range_is_kept() -> None:
+    stretch = IntensityStretch([1000, 2000])
+    samples = np.array([[0, 1000, 1500, 2000, 9000]], np.uint16)
+    assert stretch.convert(samples).tolist() == [[0, 0, 128, 255, 255]]
+    assert stretch.changes == 0
+
+
+@pytest.mark.parametrize("wrong", [[1, 1], [2, 1], [1], [1, 2, 3], [0, float("nan")], "automatic", 3])
+def test_a_wrong_range_is_refused(wrong: object) -> None:
+    with pytest.raises(ValueError, match="intensity_range must be auto or"):
+        IntensityStretch(wrong)  # type: ignore[arg-type]
+
+
+def test_eight_bits_pass_unchanged() -> None:
+    samples = texture(0, 255).astype(np.uint8)
+    assert IntensityStretch().convert(samples) is samples
