@@ -5,9 +5,10 @@
     python training/record_bag.py --topics /camera/image_raw --duration 120 --out drive
     ros2 run mdflow_ros record_bag --topics /camera/image_raw/compressed --out drive
 
-Subscribes as the publishers offer it and writes the messages as they came, with the camera_info beside each image
-topic. Ctrl-C, kill, or a lost terminal end the recording properly; kill -9 costs the last second. Exit status: 0
-recorded; 1 nothing recorded, or stopped before its time by a full disk.
+Matches the QoS of the publishers, also when a camera comes back with another one, and stores the serialized messages
+unchanged, with the camera_info beside each image topic. Ctrl-C, kill, or a lost terminal end the recording properly;
+kill -9 costs the last second. Exit status: 0 recorded to the end; 1 nothing recorded, the publisher vanished or changed
+its type, or the disk is full.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         prog="record_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     now = f"{datetime.now():recording_%Y-%m-%d_%H-%M-%S}"
-    parser.add_argument("--topics", nargs="+", required=True, help="image topics, raw or compressed")
+    parser.add_argument("--topics", nargs="+", required=True, help="topics, of images or of any other installed type")
     parser.add_argument("--duration", type=float, help="seconds; without it until Ctrl-C")
     parser.add_argument("--out", type=Path, default=Path(now), help="folder of the bag; default recording_<date>")
     parser.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default %(default)s")

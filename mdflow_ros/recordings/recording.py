@@ -18,12 +18,21 @@ from rclpy.validate_topic_name import validate_topic_name
 from mdflow_ros.recordings.topic_recorder import TopicError, TopicRecorder
 from mdflow_ros.recordings.writer import BagWriter
 
-# Seconds between two looks at disk and topics, and between two lines where the output is no terminal.
-PERIOD, LOG_PERIOD = 1.0, 10.0
-# A camera that sends nothing for so long at the end has probably died.
+LOOK_PERIOD = 0.2
+"""Seconds between two looks at the publishers: messages of one that came back otherwise are lost until then."""
+
+PERIOD = 1.0
+"""Seconds between two checks of the disk."""
+
+LOG_PERIOD = 10.0
+"""Seconds between two status lines where the output is not a terminal."""
+
 SILENCE_SECONDS = 3.0
-# The share of dropped messages from which on the user is told of the usual cause.
-WORRYING_SHARE = 0.05
+"""A camera that sends nothing for this long at the end has probably died."""
+
+MAX_DROPPED_SHARE = 0.05
+"""With a larger share of dropped messages the usual cause is shown."""
+
 TRANSPORT_HINT = (
     "Large images of a best-effort camera get lost on Fast DDS' default transport: set "
     "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA for the camera and for the recorder, and unset "
@@ -50,21 +59,22 @@ class Recording:
         self._stopped_by: str | None = None
         self._in_time = True
         self._disk_error: OSError | None = None
+        self._problems: dict[str, None] = {}
 
     def run(self) -> bool:
         """Record until the time is over, the user stops it, or the disk is full.
 
         Returns:
-            Whether something was recorded for as long as it was asked for.
+            Whether every topic was recorded to the end, for as long as it was asked for.
 
         Raises:
-            TopicError: a topic is missing or carries no images.
+            TopicError: a topic is missing or cannot be recorded.
         """
         self._check_disk()
         self._wait_for_topics()
         if self._stopped_by is None:
             for topic in self._topics:
-                self._recorder.subscribe_images(topic)
+                self._recorder.record(topic)
         self._start = time.monotonic()
         try:
             self._record()
@@ -88,16 +98,18 @@ class Recording:
 
     def _record(self) -> None:
         status = StatusLine(self._writer, self._recorder)
-        next_check = time.monotonic()
+        next_check = next_look = time.monotonic()
         while self._stopped_by is None:
             self._executor.spin_once(timeout_sec=0.1)
             now = time.monotonic()
             if self._options.duration is not None and now - self._start >= self._options.duration:
                 self.stop(f"{self._options.duration:g} s are over")
+            if now >= next_look:
+                next_look = now + LOOK_PERIOD
+                self._problems.update(dict.fromkeys(self._recorder.follow_publishers()))
             if now >= next_check:
                 next_check = now + PERIOD
                 self._flush()
-                self._recorder.subscribe_new_camera_infos()
                 self._check_disk()
                 status.show(now - self._start)
         self._end = time.monotonic()
@@ -133,12 +145,17 @@ class Recording:
             lost = "unknown" if count.dropped is None else count.dropped
             print(f"  {topic}: {count.received} messages, {count.received / seconds:.1f} Hz, dropped {lost}")
         dropped = sum(count.dropped or 0 for count in counts.values())
-        if dropped > WORRYING_SHARE * received:
+        if dropped > MAX_DROPPED_SHARE * received:
             print(f"{dropped} messages were lost, {received} came. {TRANSPORT_HINT}", file=sys.stderr)
         if not received:
             return False
         if (silence := self._end - self._recorder.last_received) > SILENCE_SECONDS:
-            print(f"nothing came for the last {silence:.0f} s: did the camera stop?", file=sys.stderr)
+            self._problems[f"nothing came for the last {silence:.0f} s: did the camera stop?"] = None
+        for topic in self._topics:
+            if topic in counts and not counts[topic].received:
+                self._problems[f"no message came on {topic}, although it is published"] = None
+        for problem in self._problems:
+            print(problem, file=sys.stderr)
         if self._disk_error is not None:
             print(
                 f"the last of these messages are not on the disk. Training reads {self._options.out} as it is; "
@@ -146,7 +163,7 @@ class Recording:
                 file=sys.stderr,
             )
         print(f"  {self._writer.size() / 1e6:.1f} MB in {self._options.out}")
-        return self._in_time
+        return self._in_time and not self._problems
 
 
 def resolve_topic(node: Node, name: str) -> str:

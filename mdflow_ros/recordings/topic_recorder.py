@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribe to camera topics as their publishers offer them, and hand the serialized messages on."""
+"""Subscribe to topics as their publishers offer them, and pass the serialized messages on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import Any, Protocol
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 # Messages that DDS holds for us while the disk is busy: 3 s of a 30 Hz camera.
 QUEUE_DEPTH = 100
@@ -24,7 +25,7 @@ UNNUMBERED = 2**63
 
 
 class TopicError(RuntimeError):
-    """A topic is not there or carries no images; the text lists those that do."""
+    """A topic cannot be recorded; the text says why, and lists the image topics if it is missing."""
 
 
 class MessageSink(Protocol):
@@ -63,7 +64,7 @@ class TopicCount:
 
 
 class TopicRecorder:
-    """Records image topics, and the camera_info beside each from when it appears.
+    """Records topics as their publishers offer them, and the camera_info beside each image topic.
 
     Args:
         node: subscribes; the caller spins it.
@@ -73,6 +74,8 @@ class TopicRecorder:
 
     def __init__(self, node: Node, sink: MessageSink, on_error: Callable[[OSError], None]) -> None:
         self._node, self._sink, self._on_error = node, sink, on_error
+        self._types: dict[str, str] = {}
+        self._subscriptions: dict[str, tuple[QoSProfile, Subscription[Any]]] = {}
         self.counts: dict[str, TopicCount] = {}
         self.last_received = 0.0
         """When a message came last, by the monotonic clock."""
@@ -81,14 +84,19 @@ class TopicRecorder:
         """Return those of the topics that nobody publishes yet.
 
         Raises:
-            TopicError: a topic carries something else than images.
+            TopicError: a topic has several types, or one that is not installed here.
         """
         missing = []
         for topic in topics:
-            types = {publisher.topic_type for publisher in self._node.get_publishers_info_by_topic(topic)}
-            if types and not types <= set(IMAGE_TYPES):
-                raise TopicError(f"{topic} carries {', '.join(sorted(types))}, not images. {self._list_images()}")
-            if not types:
+            types = sorted({publisher.topic_type for publisher in self._node.get_publishers_info_by_topic(topic)})
+            if len(types) > 1:
+                raise TopicError(
+                    f"{topic} is published with several types at once, {', '.join(types)}; stop the wrong publisher or "
+                    "give it another topic"
+                )
+            if types:
+                message_class(types[0])
+            else:
                 missing.append(topic)
         return missing
 
@@ -96,24 +104,54 @@ class TopicRecorder:
         """Return the error for topics that did not appear."""
         return TopicError(f"nobody publishes {', '.join(missing)}. {self._list_images()}")
 
-    def subscribe_images(self, topic: str) -> None:
-        """Record an image topic from now on."""
-        type_name = self._node.get_publishers_info_by_topic(topic)[0].topic_type
-        self._subscribe(topic, type_name, IMAGE_TYPES[type_name])
+    def record(self, topic: str) -> None:
+        """Record a topic from now on."""
+        self._start(topic, self._node.get_publishers_info_by_topic(topic)[0].topic_type)
 
-    def subscribe_new_camera_infos(self) -> None:
-        """Record the camera_info beside each image topic, where there is one by now."""
-        for topic in {camera_info_topic(image_topic) for image_topic in self.counts} - set(self.counts):
+    def follow_publishers(self) -> list[str]:
+        """Subscribe anew where the publishers of a topic offer another QoS than before, and to new camera_info topics.
+
+        A camera driver that is restarted may come back as best effort, which a reliable subscription never receives.
+
+        Returns:
+            A line for each topic that can no longer be recorded, as it has another type now.
+        """
+        problems = []
+        for topic, type_name in self._types.items():
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            other = sorted({publisher.topic_type for publisher in publishers} - {type_name})
+            if other:
+                problems.append(f"{topic} is published as {', '.join(other)} now; it was recorded as {type_name}")
+            offered = [publisher.qos_profile for publisher in publishers if publisher.topic_type == type_name]
+            profile, _ = self._subscriptions[topic]
+            if offered and _key(matching_qos(offered)) != _key(profile):
+                self._node.get_logger().info(f"{topic} is published with another QoS now; subscribing anew")
+                self._subscribe(topic, matching_qos(offered))
+        images = [topic for topic, type_name in self._types.items() if type_name in IMAGE_TYPES]
+        for topic in {camera_info_topic(image) for image in images} - set(self._types):
             publishers = self._node.get_publishers_info_by_topic(topic)
             if any(publisher.topic_type == CAMERA_INFO_TYPE for publisher in publishers):
-                self._subscribe(topic, CAMERA_INFO_TYPE, CameraInfo)
+                self._start(topic, CAMERA_INFO_TYPE)
+        return problems
 
-    def _subscribe(self, topic: str, type_name: str, message_type: type) -> None:
+    def _start(self, topic: str, type_name: str) -> None:
         offered = [publisher.qos_profile for publisher in self._node.get_publishers_info_by_topic(topic)]
+        try:
+            self._sink.add_topic(topic, type_name, [_to_rosbags(qos) for qos in offered])
+        except ValueError as error:  # the bag needs the definition of the type
+            raise TopicError(f"{topic} cannot be recorded: {error}; record it with `ros2 bag record`") from error
         self.counts[topic] = TopicCount()
-        self._sink.add_topic(topic, type_name, [_to_rosbags(qos) for qos in offered])
+        self._types[topic] = type_name
+        self._subscribe(topic, matching_qos(offered))
+
+    def _subscribe(self, topic: str, profile: QoSProfile) -> None:
+        if topic in self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions[topic][1])
         receive = partial(self._receive, topic)
-        self._node.create_subscription(message_type, topic, receive, matching_qos(offered), raw=True)
+        subscription = self._node.create_subscription(
+            message_class(self._types[topic]), topic, receive, profile, raw=True
+        )
+        self._subscriptions[topic] = (profile, subscription)
 
     def _receive(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
         try:
@@ -136,6 +174,27 @@ class TopicRecorder:
             "There is no image topic at all now: is the camera running, and are ROS_DOMAIN_ID and "
             "RMW_IMPLEMENTATION the same here and there?"
         )
+
+
+def message_class(type_name: str) -> type:
+    """Return the Python class of a message type such as ``sensor_msgs/msg/Image``.
+
+    Raises:
+        TopicError: the package of the type is not installed here.
+    """
+    package, _, name = type_name.partition("/msg/")
+    try:
+        found: type = getattr(import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TopicError(
+            f"the message type {type_name} is not installed here: install the package {package} and source its "
+            "workspace"
+        ) from error
+    return found
+
+
+def _key(profile: QoSProfile) -> tuple[Any, ...]:
+    return profile.reliability, profile.durability
 
 
 def camera_info_topic(image_topic: str) -> str:

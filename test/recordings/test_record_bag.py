@@ -18,6 +18,7 @@ from mdflow_training.settings.frames import FrameSettings
 
 pytest.importorskip("rclpy")
 
+import rclpy
 from camera_process import CHATTER, JPEG, RAW
 from places import ROOT
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -181,10 +182,84 @@ def test_a_name_that_no_topic_can_have(tmp_path, name):
     assert f"no topic can be called '{name}'" in printed and "Traceback" not in printed
 
 
-def test_a_topic_without_images(camera, tmp_path):
-    status, printed = record(tmp_path, "--topics", CHATTER)
+def test_records_topics_of_any_type(camera, tmp_path):
+    status, printed = record(tmp_path, "--topics", CHATTER, "--duration", "1")
+    assert status == 0, printed
+    assert set(messages := read(tmp_path / "drive")) == {CHATTER}
+    assert len(messages[CHATTER]) > 20
+
+
+class Publisher:
+    """A camera driver of this process, on a topic of its own."""
+
+    TOPIC = "/restarted/image_raw"
+
+    def __init__(self, reliability, message_type=Image, topic=TOPIC):
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=int(ENVIRONMENT["ROS_DOMAIN_ID"]))
+        self._node = rclpy.create_node("driver", context=self._context)
+        self._out = self._node.create_publisher(message_type, topic, QoSProfile(depth=5, reliability=reliability))
+        self._message = message_type()
+
+    def run(self, seconds):
+        """Publish at 20 Hz; returns how many messages were sent."""
+        count = round(20 * seconds)
+        for _ in range(count):
+            self._out.publish(self._message)
+            time.sleep(0.05)
+        return count
+
+    def close(self):
+        self._node.destroy_node()
+        self._context.shutdown()
+
+
+@pytest.fixture
+def domain(monkeypatch):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT),
+        (ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE),
+    ],
+    ids=["reliable first", "best effort first"],
+)
+def test_a_camera_that_comes_back_with_another_qos_is_recorded(domain, tmp_path, order):
+    recorder = start(tmp_path, "--topics", Publisher.TOPIC, "--duration", "9")
+    for reliability in order:
+        restart = time.time_ns()
+        driver = Publisher(reliability)
+        time.sleep(1.5)  # until the recorder has seen it
+        driver.run(3.0)
+        driver.close()
+    recorder.communicate(timeout=30)
+    with AnyReader([tmp_path / "drive"]) as reader:
+        times = [time for _, time, _ in reader.messages()]
+    after = sum(time > restart for time in times)
+    assert len(times) - after >= 40 and after >= 40
+
+
+def test_a_publisher_that_vanishes_is_no_success(domain, tmp_path):
+    recorder = start(tmp_path, "--topics", Publisher.TOPIC, "--duration", "6")
+    driver = Publisher(ReliabilityPolicy.RELIABLE)
+    time.sleep(1.0)
+    driver.run(1.0)
+    driver.close()
+    printed = recorder.communicate(timeout=30)[0]
+    assert recorder.returncode == 1
+    assert "did the camera stop?" in printed
+
+
+def test_two_types_of_one_topic_are_named(domain, tmp_path):
+    drivers = [Publisher(ReliabilityPolicy.RELIABLE, kind, "/twice") for kind in (Image, CompressedImage)]
+    status, printed = record(tmp_path, "--topics", "/twice")
+    for driver in drivers:
+        driver.close()
     assert status == 1
-    assert "carries std_msgs/msg/String, not images" in printed
+    assert "sensor_msgs/msg/CompressedImage, sensor_msgs/msg/Image" in printed
 
 
 def test_never_overwrites(tmp_path):
