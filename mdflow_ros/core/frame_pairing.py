@@ -24,6 +24,7 @@ class ResetReason(Enum):
     SIZE_CHANGED = "size_changed"
     ENCODING_CHANGED = "encoding_changed"
     FRAME_ID_CHANGED = "frame_id_changed"
+    INTENSITY_RANGE_CHANGED = "intensity_range_changed"
 
     @property
     def advice(self) -> str:
@@ -42,6 +43,7 @@ _ADVICE = {
     ResetReason.SIZE_CHANGED: f"the size of the images changes; {_TWO_CAMERAS}",
     ResetReason.ENCODING_CHANGED: f"the encoding of the images changes; {_TWO_CAMERAS}",
     ResetReason.FRAME_ID_CHANGED: f"header.frame_id changes; {_TWO_CAMERAS}",
+    ResetReason.INTENSITY_RANGE_CHANGED: "the light changes with each image; set intensity_range to [low, high]",
 }
 
 
@@ -54,12 +56,14 @@ class CameraFrame:
         stamp: time of acquisition in nanoseconds; 0 means that the camera gave none.
         frame_id: the camera's frame.
         encoding: the encoding of the message that held the image.
+        range_changes: how often the range was set that converted the image to 8 bits, see `IntensityStretch`.
     """
 
     image: NDArray[np.uint8]
     stamp: int
     frame_id: str
     encoding: str
+    range_changes: int = 0
 
 
 class FramePairer:
@@ -112,6 +116,8 @@ class FramePairer:
             return ResetReason.ENCODING_CHANGED
         if frame.image.shape != previous.image.shape:
             return ResetReason.SIZE_CHANGED
+        if frame.range_changes != previous.range_changes:
+            return ResetReason.INTENSITY_RANGE_CHANGED
         if frame.stamp == previous.stamp:
             return ResetReason.EQUAL_STAMP
         if frame.stamp < previous.stamp:

@@ -31,6 +31,9 @@ MIN_USED = 0.25
 MIN_SPAN = 16.0
 """Intensity levels between the percentiles of an integer image below which it has no contrast."""
 
+MIN_LEVELS = 3
+"""Levels of 8 bits between the percentiles below which an image shows nothing but, at most, its noise."""
+
 FULL_RANGE_FROM = 0.5
 """Integer images are taken to use their full range if they reach and span at least this share of it."""
 
@@ -100,6 +103,13 @@ class IntensityStretch:
                 return
         self._range = _range_around(low, high, samples.dtype)
         self.changes += 1
+
+
+def has_contrast(image: NDArray[np.uint8]) -> bool:
+    """Return whether an 8-bit image ``(H, W, C)`` shows anything whose motion could be seen."""
+    step = max(1, round((image.size / MAX_SAMPLES) ** 0.5))
+    low, high = np.percentile(image[::step, ::step], (LOW_PERCENTILE, HIGH_PERCENTILE))
+    return bool(high - low >= MIN_LEVELS)
 
 
 def _range_around(low: float, high: float, dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -18,6 +18,7 @@ class FlowCounters:
 
     Attributes:
         last_frame_time: when an image came last, by the monotonic clock.
+        last_pair_has_contrast: whether both images of the last pair show anything; ``None`` before the first.
         last_refusal: why the last image gave no flow, until a pair is published.
     """
 
@@ -28,6 +29,8 @@ class FlowCounters:
         self.inference_failures = 0
         self.pairs_computed = 0
         self.pairs_published = 0
+        self.pairs_without_contrast = 0
+        self.last_pair_has_contrast: bool | None = None
         self.last_frame_time: float | None = None
         self.last_refusal: str | None = None
         self.inference_ms = RollingStatistics()
@@ -38,6 +41,11 @@ class FlowCounters:
         """Count a message from the camera."""
         self.frames_received += 1
         self.last_frame_time = time.monotonic()
+
+    def note_contrast(self, contrast: bool) -> None:
+        """Note whether both images of a pair show anything."""
+        self.last_pair_has_contrast = contrast
+        self.pairs_without_contrast += not contrast
 
     def pair_published(self, inference_ms: float, latency_ms: float | None, mean_confidence: float | None) -> None:
         """Count a published pair and the time that it took; the latency is unknown while the clock is not set."""
@@ -59,6 +67,7 @@ class FlowCounters:
             "rate_hz": f"{inference.rate:.2f}" if inference else "0.00",
             "pairs_computed": str(self.pairs_computed),
             "pairs_published": str(self.pairs_published),
+            "pairs_without_contrast": str(self.pairs_without_contrast),
             "frames_received": str(self.frames_received),
             "frames_corrupt": str(self.frames_corrupt),
             "frames_unsupported": str(self.frames_unsupported),

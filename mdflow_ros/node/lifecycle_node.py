@@ -300,6 +300,10 @@ class FlowNode(LifecycleNodeMixin, Node):
             return DiagnosticStatus.WARN, f"no pair among the last {count} images ({reason.value}): {reason.advice}"
         if self._has_namesake:
             return DiagnosticStatus.WARN, "another node has the same name; give each its own namespace"
+        if self._counters.last_pair_has_contrast is False:
+            return DiagnosticStatus.WARN, (
+                "the images show no contrast, so their flow has no confidence: is the lens covered or the light off?"
+            )
         if self._counters.inference_ms.summary(now) is None:
             return DiagnosticStatus.OK, "waiting for a pair"
         return DiagnosticStatus.OK, "flowing"

@@ -6,18 +6,14 @@ from __future__ import annotations
 
 from array import array
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS, CameraFrame
-from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_image
-from mdflow_ros.core.printable import printable
-
-MAX_NAME_LENGTH = 60
-"""Characters of an encoding's name that reach logs and diagnostics."""
+from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_compressed_image, decode_image
+from mdflow_ros.core.intensity import IntensityStretch
 
 
 def stamp_of(header: Header) -> int:
@@ -25,8 +21,13 @@ def stamp_of(header: Header) -> int:
     return int(header.stamp.sec * NANOSECONDS + header.stamp.nanosec)
 
 
-def to_frame(message: Image | CompressedImage, max_pixels: int) -> CameraFrame:
+def to_frame(message: Image | CompressedImage, max_pixels: int, stretch: IntensityStretch) -> CameraFrame:
     """Decode an image message.
+
+    Args:
+        message: the image.
+        max_pixels: larger images are refused before they are decoded.
+        stretch: converts samples of more than 8 bits.
 
     Raises:
         UnsupportedEncoding: neither this package nor cv_bridge, if it is installed, knows the encoding.
@@ -36,23 +37,16 @@ def to_frame(message: Image | CompressedImage, max_pixels: int) -> CameraFrame:
     if stamp.sec < 0 or stamp.nanosec >= NANOSECONDS:
         raise CorruptImage(f"header.stamp is not a time: sec {stamp.sec}, nanosec {stamp.nanosec}")
     if isinstance(message, CompressedImage):
-        image, encoding = _decompress(message), message.format
+        image, encoding = decode_compressed_image(message.data, message.format, stretch, max_pixels), message.format
     else:
-        if message.width * message.height > max_pixels:
-            raise CorruptImage(
-                f"the image has {message.width}x{message.height} pixels, the parameter max_megapixels allows "
-                f"{max_pixels / 1e6:g} million"
-            )
-        image, encoding = _decode(message), message.encoding
-    return CameraFrame(image, stamp_of(message.header), message.header.frame_id, encoding)
+        image, encoding = _decode(message, max_pixels, stretch), message.encoding
+    return CameraFrame(image, stamp_of(message.header), message.header.frame_id, encoding, stretch.changes)
 
 
-def _decode(message: Image) -> NDArray[np.uint8]:
-    encoding = printable(message.encoding, MAX_NAME_LENGTH)
+def _decode(message: Image, max_pixels: int, stretch: IntensityStretch) -> NDArray[np.uint8]:
+    height, width, big = message.height, message.width, bool(message.is_bigendian)
     try:
-        return decode_image(
-            encoding, message.height, message.width, message.step, bool(message.is_bigendian), message.data
-        )
+        return decode_image(message.encoding, height, width, message.step, big, message.data, stretch, max_pixels)
     except UnsupportedEncoding as unsupported:
         try:
             from cv_bridge import CvBridge
@@ -63,15 +57,6 @@ def _decode(message: Image) -> NDArray[np.uint8]:
             return decoded
         except Exception as error:  # cv_bridge raises its own and OpenCV's errors alike
             raise UnsupportedEncoding(f"{unsupported}; cv_bridge could not convert it either: {error}") from error
-
-
-def _decompress(message: CompressedImage) -> NDArray[np.uint8]:
-    data = np.frombuffer(message.data, np.uint8)
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if decoded is None:
-        name = printable(message.format, MAX_NAME_LENGTH)
-        raise CorruptImage(f"cannot decode the {data.size} bytes of a '{name}' image")
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def image_message(header: Header, field: NDArray[np.float32]) -> Image:

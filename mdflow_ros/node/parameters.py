@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 
 from mdflow_ros.backends.backend import BackendOptions
 from mdflow_ros.backends.selection import AUTO, BACKENDS
+from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
 
@@ -31,6 +32,7 @@ class Declaration:
         choices: the only values, for strings.
         read_only: can be set at the start only.
         live: takes effect at once; the others take effect when the node is configured.
+        dynamic: may be of several types, which `validate_parameters` checks.
     """
 
     default: Any
@@ -40,6 +42,7 @@ class Declaration:
     choices: tuple[str, ...] | None = None
     read_only: bool = False
     live: bool = False
+    dynamic: bool = False
 
     @property
     def effect(self) -> str:
@@ -56,6 +59,8 @@ class Declaration:
         if isinstance(self.default, float):
             descriptor.floating_point_range = [FloatingPointRange(from_value=self.minimum, to_value=self.maximum)]
             # rclpy would refuse `max_frame_gap: 1` in a parameter file because 1 is an integer; `error` checks instead.
+            descriptor.dynamic_typing = True
+        elif self.dynamic:
             descriptor.dynamic_typing = True
         elif isinstance(self.default, int) and not isinstance(self.default, bool):
             descriptor.integer_range = [
@@ -126,6 +131,12 @@ DECLARATIONS = {
         maximum=1000.0,
         live=True,
     ),
+    "intensity_range": Declaration(
+        AUTO,
+        "Intensities [low, high] of images of more than 8 bits that become black and white; auto finds a range in the "
+        "images and keeps it while it fits them.",
+        dynamic=True,
+    ),
     "mask_invalid": Declaration(
         False, "Write NaN into the flow where the confidence is below confidence_threshold.", live=True
     ),
@@ -158,6 +169,8 @@ def validate_parameters(parameters: Iterable[Parameter[Any]]) -> str | None:
         error = declaration.error(parameter.name, parameter.value)
         if error is None and parameter.name == "inference_size":
             error = _inference_size_error(list(parameter.value or []))
+        if error is None and parameter.name == "intensity_range":
+            error = _intensity_range_error(parameter.value)
         if error is not None:
             return error
     return None
@@ -167,6 +180,14 @@ def _inference_size_error(size: list[int]) -> str | None:
     if size == [0, 0] or (len(size) == 2 and all(64 <= side <= 8192 for side in size)):
         return None
     return f"inference_size must be [width, height] of 64 to 8192 pixels each, or [0, 0], not {size}"
+
+
+def _intensity_range_error(intensity_range: Any) -> str | None:
+    try:
+        IntensityStretch(intensity_range)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True)
@@ -179,6 +200,7 @@ class Settings:
     output_scale: float
     backward: bool
     compressed: bool
+    intensity_range: IntensityRange
     options: BackendOptions
 
     @classmethod
@@ -193,6 +215,7 @@ class Settings:
             output_scale=float(value["output_scale"]),
             backward=value["direction"] == "backward",
             compressed=value["image_transport"] == "compressed",
+            intensity_range=value["intensity_range"],
             options=BackendOptions(
                 threads=value["threads"],
                 precision=value["precision"],

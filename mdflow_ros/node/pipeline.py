@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer, ResetReason
 from mdflow_ros.core.image_decoding import UnsupportedEncoding
+from mdflow_ros.core.intensity import IntensityStretch, has_contrast
 from mdflow_ros.core.printable import printable
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.estimator import FlowEstimate, FlowEstimator
@@ -79,12 +80,14 @@ class FlowPipeline:
         self.failure: str | None = None
         """Why the last inference failed, until one succeeds."""
         self._counters, self._report, self._load = counters, report, load
+        self._stretch = IntensityStretch()
         self._failures_in_a_row = 0
         self._retry_time = 0.0
 
     def configure(self, settings: Settings, estimator: FlowEstimator) -> None:
         """Use another model or other settings from the next frame on."""
         self.settings, self.estimator = settings, estimator
+        self._stretch = IntensityStretch(settings.intensity_range)
         self._recovered()
 
     def release(self) -> None:
@@ -116,6 +119,10 @@ class FlowPipeline:
         estimate = self._estimate(settings, first, second, with_confidence or live.mask_invalid)
         if estimate is None:
             return None
+        contrast = has_contrast(first.image) and has_contrast(second.image)
+        self._counters.note_contrast(contrast)
+        if not contrast:
+            estimate = _without_trust(estimate)
         flow = _masked(estimate, live.confidence_threshold) if live.mask_invalid else estimate.flow
         height, width = frame.image.shape[:2]
         return FlowResult(
@@ -124,7 +131,7 @@ class FlowPipeline:
 
     def _decode(self, message: Image | CompressedImage, live: LiveSettings) -> CameraFrame | None:
         try:
-            return to_frame(message, live.max_pixels)
+            return to_frame(message, live.max_pixels, self._stretch)
         except UnsupportedEncoding as error:
             self._counters.frames_unsupported += 1
             self._refuse(describe(error))
@@ -180,6 +187,13 @@ class FlowPipeline:
     def _refuse(self, reason: str) -> None:
         self._counters.last_refusal = reason
         self._report(reason)
+
+
+def _without_trust(estimate: FlowEstimate) -> FlowEstimate:
+    """Return an estimate whose confidence is 0 everywhere: images that show nothing have no flow."""
+    if estimate.confidence is None:
+        return estimate
+    return replace(estimate, confidence=np.zeros_like(estimate.confidence))
 
 
 def _masked(estimate: FlowEstimate, threshold: float) -> NDArray[np.float32]:

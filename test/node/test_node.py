@@ -146,7 +146,7 @@ BAD = {
     "no data": ({"data": b""}, "frames_corrupt", "0 bytes"),
     "zero width": ({"width": 0}, "frames_corrupt", "0x128"),
     "zero height": ({"height": 0}, "frames_corrupt", "192x0"),
-    "small step": ({"step": 5}, "frames_corrupt", "step of 5"),
+    "small step": ({"step": 5, "data": bytes(FRAME.nbytes + 1)}, "frames_corrupt", "step of 5"),
 }
 
 

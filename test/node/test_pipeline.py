@@ -1,0 +1,141 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""From image message to flow, without a ROS graph: intensities, contrast, hostile messages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
+
+from sensor_msgs.msg import CompressedImage, Image
+from shifted_images import textured_image
+
+from mdflow_ros.backends.backend import BackendOptions
+from mdflow_ros.core.frame_pairing import ResetReason
+from mdflow_ros.core.image_decoding import SUPPORTED_ENCODINGS
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.node.diagnostics import FlowCounters
+from mdflow_ros.node.parameters import LiveSettings, Settings
+from mdflow_ros.node.pipeline import FlowPipeline
+
+LIVE = LiveSettings(max_frame_gap=0.5, max_pixels=1_000_000, mask_invalid=False, confidence_threshold=0.1)
+SETTINGS = Settings(BUNDLED_MODEL, "onnxruntime", None, 1.0, False, False, "auto", BackendOptions(threads=1))
+EXAMPLES = int(os.environ.get("MDFLOW_FUZZ_EXAMPLES", "700"))
+"""Hostile messages of each kind; 100,000 are a matter of some minutes."""
+
+
+@pytest.fixture(scope="module")
+def estimator() -> FlowEstimator:
+    return FlowEstimator(backend="onnxruntime", options=BackendOptions(threads=1))
+
+
+@pytest.fixture
+def pipeline(estimator: FlowEstimator) -> FlowPipeline:
+    return make_pipeline(estimator)
+
+
+def make_pipeline(estimator: FlowEstimator, report: Callable[[str], None] = lambda reason: None) -> FlowPipeline:
+    pipeline = FlowPipeline(FlowCounters(), report, lambda settings: estimator)
+    pipeline.configure(SETTINGS, estimator)
+    return pipeline
+
+
+def message(samples: np.ndarray, encoding: str, milliseconds: int) -> Image:
+    height, width = samples.shape[:2]
+    result = Image(height=height, width=width, encoding=encoding, step=samples.nbytes // height)
+    result.header.stamp.sec, result.header.stamp.nanosec = 100, milliseconds * 1_000_000
+    result.data = samples.tobytes()
+    return result
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 3760), (7400, 8260), (0, 65_535)])
+def test_twelve_and_fourteen_bits_give_the_flow_of_eight(pipeline: FlowPipeline, low: int, high: int) -> None:
+    texture = cv2.cvtColor(textured_image(128, 192), cv2.COLOR_RGB2GRAY).astype(float) / 255
+    first = (low + (high - low) * texture).astype(np.uint16)
+    assert pipeline.process(message(first, "mono16", 100), LIVE, True) is None
+    result = pipeline.process(message(np.roll(first, 4, axis=1), "mono16", 200), LIVE, True)
+    assert result is not None
+    u, v = np.median(result.flow[16:-16, 16:-16], axis=(0, 1))
+    assert u == pytest.approx(4, abs=0.3) and v == pytest.approx(0, abs=0.3)
+
+
+def test_a_new_intensity_range_starts_a_new_pair(pipeline: FlowPipeline) -> None:
+    texture = cv2.cvtColor(textured_image(128, 192), cv2.COLOR_RGB2GRAY).astype(np.uint16)
+    pipeline.process(message(texture * 4, "mono16", 100), LIVE, False)
+    assert pipeline.process(message(texture * 4 + 9000, "mono16", 200), LIVE, False) is None
+    assert pipeline.pairer.last_reason == ResetReason.INTENSITY_RANGE_CHANGED
+    assert pipeline.process(message(texture * 4 + 9000, "mono16", 300), LIVE, False) is not None
+
+
+@pytest.mark.parametrize(("encoding", "dtype"), [("rgb8", np.uint8), ("mono16", np.uint16), ("32FC1", np.float32)])
+def test_images_without_contrast_have_no_confidence(pipeline: FlowPipeline, encoding: str, dtype: type) -> None:
+    shape = (128, 192, 3) if encoding == "rgb8" else (128, 192)
+    for milliseconds in (100, 200):
+        noise = np.random.default_rng(milliseconds).integers(0, 2, shape) * (1e-3 if encoding == "32FC1" else 1)
+        result = pipeline.process(message((90 + noise).astype(dtype), encoding, milliseconds), LIVE, True)
+    assert result is not None and result.confidence is not None
+    assert result.confidence.max() == 0
+    assert pipeline._counters.last_pair_has_contrast is False
+
+
+NUMBERS = st.one_of(st.integers(0, 200), st.integers(0, 2**32 - 1))
+TEXT = st.one_of(st.sampled_from([*SUPPORTED_ENCODINGS, "64FC9", "jpeg", "h264", "rgb8; zstd"]), st.text(max_size=40))
+HEADS = [b"", b"\xff\xd8\xff\xc0", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBPVP8 ", b"BM", b"II*\0", b"P6 9 9 255 "]
+PICTURES = [
+    cv2.imencode(kind, textured_image(70, 90))[1].tobytes() for kind in (".jpg", ".png", ".webp", ".tiff", ".bmp")
+]
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.data())
+def test_no_image_message_disturbs_the_node(data: st.DataObject) -> None:
+    hostile = Image(
+        height=data.draw(NUMBERS),
+        width=data.draw(NUMBERS),
+        encoding=data.draw(TEXT).encode("utf-8", "ignore").decode(),
+        step=data.draw(NUMBERS),
+        is_bigendian=data.draw(st.integers(0, 255)),
+    )
+    hostile.data = data.draw(st.binary(max_size=300)) * data.draw(st.sampled_from([1, 200]))
+    assert_unharmed(hostile, data)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.data())
+def test_no_compressed_message_disturbs_the_node(data: st.DataObject) -> None:
+    hostile = CompressedImage(format=data.draw(TEXT).encode("utf-8", "ignore").decode())
+    if data.draw(st.booleans()):
+        picture = bytearray(data.draw(st.sampled_from(PICTURES)))
+        for _ in range(data.draw(st.integers(1, 4))):
+            picture[data.draw(st.integers(0, min(600, len(picture) - 1)))] = data.draw(st.integers(0, 255))
+        hostile.data = bytes(picture[: data.draw(st.integers(0, len(picture)))])
+    else:
+        hostile.data = data.draw(st.sampled_from(HEADS)) + data.draw(st.binary(max_size=100))
+    assert_unharmed(hostile, data)
+
+
+class _NoEstimator:
+    """Fails the test if inference is blamed for a message."""
+
+    def estimate(self, first: np.ndarray, second: np.ndarray, with_confidence: bool = True) -> None:
+        raise ValueError("an image that the network refuses")
+
+
+def assert_unharmed(hostile: Image | CompressedImage, data: st.DataObject) -> None:
+    hostile.header.stamp.sec = data.draw(st.integers(-(2**31), 2**31 - 1))
+    hostile.header.stamp.nanosec = data.draw(st.integers(0, 2**32 - 1))
+    reports: list[str] = []
+    pipeline = make_pipeline(_NoEstimator(), reports.append)  # type: ignore[arg-type]
+    for _ in range(2):
+        assert pipeline.process(hostile, LIVE, True) is None
+    assert pipeline.failure is None
+    assert all(len(report) < 3000 and report.isprintable() for report in reports)
