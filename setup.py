@@ -35,6 +35,7 @@ EXTRAS = {
         "pytest>=7,<9",
         "grimp>=3",
         "hypothesis>=6",
+        "av>=12",
         "ruff>=0.17,<0.18",
         "mypy>=2.4,<2.5",
         "types-PyYAML",

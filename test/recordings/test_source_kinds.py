@@ -1,0 +1,287 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings as people really have them: read rightly, or refused for the true reason."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bag_files import INTERVAL, START, image_message, panning_images, regular_stamps, write_ros2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mcap_file import McapFile
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from mdflow_ros.commands.repair_bag import INCOMPLETE
+from mdflow_ros.commands.repair_bag import main as repair
+from mdflow_ros.recordings.frame import FrameSourceError
+from mdflow_ros.recordings.media_frames import stamp_in_name
+from mdflow_ros.recordings.source import parse_source
+from mdflow_ros.recordings.stamps import why_not_trusted
+
+IMAGE = "sensor_msgs/msg/Image"
+ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.LATEST)
+LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 1234567\n"
+BATTERY = b"float32 volts\nfloat32 amperes\n"
+
+
+def read(source: Path | str) -> tuple[list[int], list[np.ndarray], list[str]]:
+    warnings: list[str] = []
+    frames = [(frame.stamp, frame.decode()) for _, frame in parse_source(str(source)).frames(warnings)]
+    return [stamp for stamp, _ in frames], [image for _, image in frames], warnings
+
+
+def add_images(
+    file: McapFile, images: list[np.ndarray], encoding: str = "cdr", topic: str = "/camera/image_raw"
+) -> None:
+    store = ROS1 if encoding == "ros1" else ROS2
+    definition, _ = store.generate_msgdef(IMAGE)
+    channel = file.channel(topic, encoding, IMAGE, "ros1msg" if encoding == "ros1" else "ros2msg", definition.encode())
+    serialize = store.serialize_ros1 if encoding == "ros1" else store.serialize_cdr
+    for stamp, image in zip(regular_stamps(len(images)), images, strict=True):
+        file.message(channel, stamp, bytes(serialize(image_message(store, stamp, image), IMAGE)))
+
+
+def write_images(folder: Path, names: list[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image in zip(names, panning_images(len(names)), strict=True):
+        (folder / name).write_bytes(cv2.imencode(Path(name).suffix.lower(), image[..., ::-1])[1].tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("encoding", ["cdr", "ros1"])
+def test_mcap_with_other_encodings_beside_the_camera_is_sound(tmp_path: Path, encoding: str) -> None:
+    images = panning_images(5)
+    file = McapFile(tmp_path / "drive.mcap")
+    file.message(
+        file.channel("/scene", "protobuf", "foxglove.SceneUpdate", "protobuf", b"\x0a\xff\x00"), START, b"\x01"
+    )
+    file.message(file.channel("/log", "json", "Log", "jsonschema", b"{}"), START, b"{}")
+    file.message(file.channel("/free", "json", "", ""), START, b"{}")
+    add_images(file, images, encoding)
+    stamps, decoded, warnings = read(file.finish())
+    assert stamps == regular_stamps(5) and warnings == []
+    for image, expected in zip(decoded, images, strict=True):
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_a_file_of_other_encodings_says_so(tmp_path: Path) -> None:
+    file = McapFile(tmp_path / "drive.mcap")
+    file.message(file.channel("/camera", "protobuf", "foxglove.RawImage", "protobuf"), START, b"\x01")
+    with pytest.raises(
+        FrameSourceError, match=r"(?s)/camera \(foxglove\.RawImage as protobuf\).*convert the file"
+    ) as error:
+        read(file.finish())
+    assert "damaged" not in str(error.value)
+
+
+def test_video_packets_are_named(tmp_path: Path) -> None:
+    file = McapFile(tmp_path / "drive.mcap")
+    file.message(file.channel("/camera", "cdr", "foxglove_msgs/msg/CompressedVideo", "ros2msg"), START, b"\0\1\0\0")
+    with pytest.raises(FrameSourceError, match="Packets of a video stream are not images"):
+        read(file.finish())
+
+
+def test_lfs_pointers_empty_files_and_wrong_endings_are_named(tmp_path: Path) -> None:
+    for name in ("drive.mcap", "walk.mp4", "old.bag"):
+        (tmp_path / name).write_text(LFS_POINTER)
+        with pytest.raises(FrameSourceError, match="git lfs pull"):
+            read(tmp_path / name)
+    stills = tmp_path / "stills"
+    stills.mkdir()
+    (stills / "0001.png").write_text(LFS_POINTER)
+    with pytest.raises(FrameSourceError, match="git lfs pull"):
+        read(stills)
+    (tmp_path / "empty.mcap").touch()
+    with pytest.raises(FrameSourceError, match="is empty"):
+        read(tmp_path / "empty.mcap")
+    (tmp_path / "wrong.mcap").write_bytes(b"SQLite format 3\0" + bytes(100))
+    with pytest.raises(FrameSourceError, match=r"holds a \.db3 file: rename"):
+        read(tmp_path / "wrong.mcap")
+    (tmp_path / "packed.mcap").write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(FrameSourceError, match="`unzip` first"):
+        read(tmp_path / "packed.mcap")
+
+
+def test_copies_of_image_transport_leave_the_raw_topic(tmp_path: Path) -> None:
+    file = McapFile(tmp_path / "drive.mcap")
+    add_images(file, panning_images(3))
+    for transport in ("compressed", "zstd", "theora", "compressedDepth", "ffmpeg"):
+        file.message(
+            file.channel(f"/camera/image_raw/{transport}", "cdr", "sensor_msgs/msg/CompressedImage", ""), START, b""
+        )
+    assert len(read(file.finish())[0]) == 3
+
+
+def test_files_of_a_mac_are_passed_over(tmp_path: Path) -> None:
+    stamps = [START + n * 200_000_000 for n in range(4)]
+    stills = write_images(tmp_path / "stills", [f"{stamp}.png" for stamp in stamps])
+    for name in (".DS_Store", *(f"._{stamp}.png" for stamp in stamps)):
+        (stills / name).write_bytes(b"\0\5\x16\7")
+    assert read(stills)[0] == stamps
+    bag = write_ros2(tmp_path / "bag", panning_images(3))
+    part = next(bag.glob("*.db3"), None) or next(bag.glob("*.mcap"))
+    (bag / f"._{part.name}").write_bytes(b"\0\5\x16\7")
+    assert len(read(bag)[0]) == 3 and read(bag)[2] == []
+
+
+@pytest.mark.parametrize("folder", ["run #3 [left] ä", "a#b#/c", "*star", "UPPER.MCAP.d"])
+def test_any_path_that_exists_is_taken_as_it_is(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    file = McapFile(tmp_path / folder / "drive #2.mcap")
+    add_images(file, panning_images(3))
+    path = file.finish()
+    for name in (path, path.parent, f"{path}#/camera/image_raw", f"bag:{path}#camera/image_raw"):
+        assert len(read(name)[0]) == 3
+    stills = write_images(tmp_path / folder / "stills #1", ["1.PNG", "2.png"])
+    assert len(read(stills)[0]) == 2
+
+
+def test_data_sets_are_read_from_the_folder_above_or_their_folders_are_named(tmp_path: Path) -> None:
+    names = [f"{stamp}.png" for stamp in regular_stamps(3)]
+    write_images(tmp_path / "MH01" / "mav0" / "cam0" / "data", names)
+    for name in ("MH01/mav0/cam0/data", "MH01/mav0/cam0", "MH01"):
+        assert read(tmp_path / name)[0] == regular_stamps(3)
+    write_images(tmp_path / "MH01" / "mav0" / "cam1" / "data", names)
+    with pytest.raises(FrameSourceError, match=r"name one of them:\n.*cam0/data\n.*cam1/data"):
+        read(tmp_path / "MH01")
+    write_images(tmp_path / "tum" / "rgb", names)
+    write_images(tmp_path / "tum" / "depth", names)
+    assert read(tmp_path / "tum")[0] == regular_stamps(3)
+
+
+@given(st.integers(10**9, 2 * 10**9), st.integers(0, 999_999_999), st.sampled_from(["", "frame_", "left-"]))
+def test_stamps_are_found_in_names(seconds: int, nanoseconds: int, prefix: str) -> None:
+    stamp = seconds * 10**9 + nanoseconds
+    assert stamp_in_name(f"{prefix}{stamp}") == stamp
+    for separator in "_-":
+        assert stamp_in_name(f"{prefix}{seconds}{separator}{nanoseconds}") == stamp
+    assert stamp_in_name(f"{prefix}{seconds}.{nanoseconds:09d}") == stamp
+    assert stamp_in_name(f"{seconds}.{nanoseconds // 1000:06d}") == stamp // 1000 * 1000
+    assert stamp_in_name(f"{prefix}{stamp // 1_000_000}") == stamp // 1_000_000 * 1_000_000
+
+
+@pytest.mark.parametrize("name", ["000123", "frame_000012", "left", "IMG_20260101_120000", "1.5", ""])
+def test_other_names_hold_no_stamp(name: str) -> None:
+    assert stamp_in_name(name) is None
+
+
+def test_one_odd_name_does_not_void_the_stamps_of_a_folder(tmp_path: Path) -> None:
+    stills = write_images(tmp_path / "stills", [*(f"{stamp}.png" for stamp in regular_stamps(4)), "calibration.png"])
+    stamps, _, warnings = read(stills)
+    assert stamps == regular_stamps(4)
+    assert len(warnings) == 1 and "calibration.png" in warnings[0]
+
+
+def stamps_and_times(steps: list[int], interval: int = 50_000_000) -> tuple[np.ndarray, np.ndarray]:
+    return np.cumsum([10**18, *steps]), START + interval * np.arange(len(steps) + 1)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.integers(40_000_000, 60_000_000), min_size=4, max_size=100), st.integers(0, 2 * 10**18))
+def test_regular_stamps_of_any_clock_are_trusted(steps: list[int], offset: int) -> None:
+    stamps, times = stamps_and_times(steps)
+    assert why_not_trusted(stamps - 10**18 + offset + 1, times) is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ([0] * 20, "one and the same"),
+        ([50_000_000, -50_000_000] * 10, "repeat or go back"),
+        ([0, 100_000_000] * 10, "repeat or go back"),
+        ([50_000] * 20, "0.001 times as fast"),
+        ([50_000_000_000] * 20, "1e+03 times as fast"),
+    ],
+)
+def test_stamps_in_disorder_are_not_trusted(steps: list[int], reason: str) -> None:
+    assert reason in (why_not_trusted(*stamps_and_times(steps)) or "")
+
+
+def test_a_looping_bag_and_a_twin_stamp_are_trusted() -> None:
+    assert why_not_trusted(*stamps_and_times([50_000_000] * 9 + [-450_000_000] + [50_000_000] * 9)) is None
+    assert why_not_trusted(*stamps_and_times([50_000_000] * 4 + [0] + [50_000_000] * 9)) is None
+    assert "no time stamp" in (why_not_trusted(np.zeros(9, np.int64), np.arange(9)) or "")
+
+
+def test_constant_stamps_give_way_to_the_time_of_recording(tmp_path: Path) -> None:
+    file = McapFile(tmp_path / "drive.mcap")
+    definition, _ = ROS2.generate_msgdef(IMAGE)
+    channel = file.channel("/camera/image_raw", "cdr", IMAGE, "ros2msg", definition.encode())
+    for n, image in enumerate(panning_images(6)):
+        file.message(channel, START + n * INTERVAL, bytes(ROS2.serialize_cdr(image_message(ROS2, START, image), IMAGE)))
+    stamps, _, warnings = read(file.finish())
+    assert stamps == regular_stamps(6)
+    assert "one and the same stamp, a fault of the camera driver" in warnings[0]
+
+
+def battery_bag(path: Path, other_encoding: bool) -> Path:
+    file = McapFile(path)
+    add_images(file, panning_images(6))
+    battery = file.channel("/battery", "cdr", "my_robot_msgs/msg/Battery", "ros2msg", BATTERY)
+    for n in range(6):
+        file.message(battery, START + n * INTERVAL, b"\0\1\0\0" + bytes([n] * 8))
+    if other_encoding:
+        file.message(file.channel("/log", "json", "Log", "jsonschema", b"{}"), START, b"{}")
+    return file.finish()
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("other_encoding", [False, True])
+def test_repair_keeps_own_types_byte_for_byte(
+    tmp_path: Path, storage: str, other_encoding: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = battery_bag(tmp_path / "cut.mcap", other_encoding)
+    bag.write_bytes(bag.read_bytes()[:-20])
+    status = repair([str(bag), "--out", str(tmp_path / "repaired"), "--storage", storage])
+    assert status == (INCOMPLETE if other_encoding else 0)
+    if other_encoding:
+        assert "1 messages of /log: it is encoded as json" in capsys.readouterr().err
+    with Reader(tmp_path / "repaired") as reader:
+        messages = [(connection, bytes(data)) for connection, _, data in reader.messages()]
+    battery = [data for connection, data in messages if connection.topic == "/battery"]
+    assert battery == [b"\0\1\0\0" + bytes([n] * 8) for n in range(6)]
+    assert len(messages) == 12
+    (connection,) = {c.id: c for c, _ in messages if c.topic == "/battery"}.values()
+    if storage == "mcap":
+        assert connection.msgdef.data.encode() == BATTERY
+
+
+def test_repair_without_a_definition_is_no_success(tmp_path: Path) -> None:
+    file = McapFile(tmp_path / "drive.mcap")
+    add_images(file, panning_images(2))
+    file.message(file.channel("/battery", "cdr", "my_robot_msgs/msg/Battery", ""), START, b"\0\1\0\0" + bytes(8))
+    assert repair([str(file.finish()), "--out", str(tmp_path / "repaired")]) == INCOMPLETE
+
+
+def test_a_video_keeps_its_own_times(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="writes the video")
+    path = tmp_path / "gap.mkv"
+    times = [*range(0, 500, 50), *range(2500, 3000, 50), 3010, 3090]  # ms
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=1000)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuvj420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for time, image in zip(times, panning_images(len(times)), strict=True):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts, frame.time_base = time, stream.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    stamps, _, _ = read(path)
+    np.testing.assert_allclose(np.array(stamps) / 1e6 - stamps[0] / 1e6, times, atol=2)
+
+
+def test_summaries_keep_their_format(tmp_path: Path) -> None:
+    pytest.importorskip("pydantic")
+    from mdflow_training.commands.frame_source import main
+
+    stills = write_images(tmp_path / "stills", [f"{stamp}.png" for stamp in regular_stamps(12)])
+    assert main([str(stills), "--out", str(tmp_path / "frames")]) == 0
+    (summary,) = (tmp_path / "frames").glob("*/summary.json")
+    assert json.loads(summary.read_text())["losses"] == []
