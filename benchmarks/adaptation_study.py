@@ -25,10 +25,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.adaptation.from_recordings import load_teacher
 from mdflow_training.adaptation.label_cache import Labels
-from mdflow_training.adaptation.mutual_distillation import adapt, write_text
+from mdflow_training.adaptation.mutual_distillation import adapt
 from mdflow_training.adaptation.outcome import split_held_out
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
 from mdflow_training.engine.batches import Batch, to_tensor, training_size
@@ -180,7 +181,7 @@ class Study:
         errors[variant] = {
             name: true_error(flow_of(state), self.to_report_on, self.report_truth) for name, state in states.items()
         }
-        write_text(self._file(seed), json.dumps(errors, indent=2))
+        replace_file(self._file(seed), json.dumps(errors, indent=2).encode())
         print(f"seed {seed}, {variant}: {errors[variant]}", flush=True)
 
     def _adapt(self, config: AdaptationConfig, folder: Path, seed: int) -> dict[str, State]:

@@ -236,7 +236,7 @@ def test_px4_message_by_a_stand_in() -> None:
     try:
         node = Px4OpticalFlowNode()
         module_type, module.SensorOpticalFlow = module.SensorOpticalFlow, Message
-        from navigation import camera_of, noisy_flow
+        from navigation_scenes import camera_of, noisy_flow
 
         from mdflow_ros.navigation.downward_motion import ground_motion
         from mdflow_ros.navigation.nodes.consumer import FlowPair
