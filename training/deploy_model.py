@@ -4,7 +4,7 @@
 
 import sys
 
-from mdflow_ros.commands.deploy_model import main
+from mdflow_ros.entry_points import deploy_model as main
 
 if __name__ == "__main__":
     sys.exit(main())

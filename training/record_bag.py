@@ -4,7 +4,7 @@
 
 import sys
 
-from mdflow_ros.commands.record_bag import main
+from mdflow_ros.entry_points import record_bag as main
 
 if __name__ == "__main__":
     sys.exit(main())

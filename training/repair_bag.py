@@ -4,7 +4,7 @@
 
 import sys
 
-from mdflow_ros.commands.repair_bag import main
+from mdflow_ros.entry_points import repair_bag as main
 
 if __name__ == "__main__":
     sys.exit(main())

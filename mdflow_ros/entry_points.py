@@ -1,0 +1,59 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where the console scripts start: one line instead of a traceback where a package is missing.
+
+``entry_points.record_bag`` is the ``main`` of ``mdflow_ros.commands.record_bag``, imported when it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable
+
+_PLACES = {
+    "flow_node": "mdflow_ros.node.flow_node",
+    "camera_player": "mdflow_ros.demo.camera_player",
+    "flow_recorder": "mdflow_ros.demo.flow_recorder",
+    **{
+        name: f"mdflow_ros.navigation.nodes.{name}_node"
+        for name in ("depth_from_motion", "flow_points", "moving_objects", "px4_optical_flow", "time_to_contact")
+    },
+}
+"""Commands that are not in ``mdflow_ros.commands``."""
+
+_ROS = re.compile(r"rclpy|[a-z0-9_]+_(msgs|srvs|interfaces)|builtin_interfaces")
+ROS_MISSING = "source ROS 2 first (source /opt/ros/<distro>/setup.bash), or install its wheels: pip install '.[ros]'"
+
+
+def __getattr__(name: str) -> Callable[[], int]:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return starter(name, _PLACES.get(name, f"mdflow_ros.commands.{name}"), "pip install '.[recording]'")
+
+
+def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
+    """Return a function that runs the ``main`` of ``module`` and returns its exit status.
+
+    Args:
+        name: of the command, for the error.
+        module: imported when the function is called.
+        way_out: command that installs the packages that may be missing, apart from those of ROS 2.
+    """
+
+    def main() -> int:
+        try:
+            command = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing in ("", "mdflow_ros", "mdflow_training"):
+                raise
+            remedy = ROS_MISSING if _ROS.fullmatch(missing) else f"run: {way_out}"
+            print(
+                f"error: {name} needs the Python package '{missing}', which is not installed; {remedy}", file=sys.stderr
+            )
+            return 1
+        return int(command.main() or 0)
+
+    return main

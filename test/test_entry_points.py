@@ -1,0 +1,70 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from places import ROOT
+
+from mdflow_ros import entry_points as robot
+from mdflow_training import entry_points as training
+
+TRAINING = ROOT / "training" / "mdflow_training" / "commands"
+ROBOT = ROOT / "mdflow_ros" / "commands"
+COMMANDS = [
+    *(("training", file.stem) for file in sorted(TRAINING.glob("[!_]*.py"))),
+    *(("robot", file.stem) for file in sorted(ROBOT.glob("[!_]*.py"))),
+    *(("robot", name) for name in robot._PLACES),
+]
+SCRIPTS = re.findall(r'"[\w-]+ = (mdflow_\w+)\.entry_points:(\w+)"', (ROOT / "setup.py").read_text())
+
+
+def test_every_command_is_a_console_script_and_every_script_a_command():
+    sides = {"mdflow_ros": "robot", "mdflow_training": "training"}
+    assert sorted({(sides[package], name) for package, name in SCRIPTS}) == sorted(COMMANDS)
+
+
+def test_every_file_of_training_starts_a_command():
+    for file in (ROOT / "training").glob("*.py"):
+        assert f"entry_points import {file.stem} as main" in file.read_text()
+        assert (TRAINING / file.name).is_file() or (ROBOT / file.name).is_file()
+
+
+@pytest.mark.parametrize(("side", "name"), COMMANDS)
+@pytest.mark.parametrize(
+    ("package", "remedy"),
+    [("tqdm.auto", "run: pip install '.["), ("rclpy", "source ROS 2 first"), ("sensor_msgs", "pip install '.[ros]'")],
+)
+def test_a_missing_package_is_one_line_that_names_the_fix(
+    side: str,
+    name: str,
+    package: str,
+    remedy: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    def missing(module: str) -> None:
+        raise ModuleNotFoundError(f"No module named '{package}' for {module}", name=package)
+
+    monkeypatch.setattr(robot.importlib, "import_module", missing)
+    assert getattr(robot if side == "robot" else training, name)() == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and f"'{package.partition('.')[0]}'" in message and remedy in message
+
+
+def test_an_import_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch):
+    def missing(module: str) -> None:
+        raise ModuleNotFoundError(module, name="mdflow_training.gone")
+
+    monkeypatch.setattr(robot.importlib, "import_module", missing)
+    with pytest.raises(ModuleNotFoundError):
+        training.pretrain()
+
+
+def test_entry_points_need_no_training_package(tmp_path: Path):
+    packages = {"torch", "tqdm", "pydantic"}
+    code = f"import sys; import mdflow_training.entry_points; print(sorted({packages} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.strip() == "[]"
