@@ -44,7 +44,7 @@ def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
 
     def main() -> int:
         try:
-            command = importlib.import_module(module)
+            return int(importlib.import_module(module).main() or 0)
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
             if missing in ("", "mdflow_ros", "mdflow_training"):
@@ -54,6 +54,5 @@ def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
                 f"error: {name} needs the Python package '{missing}', which is not installed; {remedy}", file=sys.stderr
             )
             return 1
-        return int(command.main() or 0)
 
     return main
