@@ -3,6 +3,36 @@
 """What holds for all tests."""
 
 import signal
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+OPTIONAL = {
+    *("torch", "torchvision", "tensorboard", "matplotlib", "pydantic", "tqdm"),
+    *("rosbags", "backports", "yaml", "av", "onnx", "tensorrt_rtx", "cuda", "hypothesis", "grimp"),
+}
+"""Packages of the extras: on a robot, where `colcon test` runs, some are missing."""
+
+
+class TestModule(pytest.Module):
+    """A file of tests, skipped with a reason where it imports an optional package that is missing."""
+
+    def _getobj(self) -> ModuleType:
+        try:
+            return super()._getobj()
+        except self.CollectError as error:
+            cause = error.__cause__
+            missing = (cause.name or "").partition(".")[0] if isinstance(cause, ModuleNotFoundError) else ""
+            if missing not in OPTIONAL:
+                raise
+            pytest.skip(f"needs the Python package {missing}: pip install '.[training,test]'", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Collect every file of tests as a `TestModule`."""
+    return TestModule.from_parent(parent, path=module_path)
+
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A suite that a shell starts in the background inherits an ignored Ctrl-C, which no process of it can catch.

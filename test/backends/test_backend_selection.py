@@ -43,6 +43,7 @@ def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
 
 
 def test_cuda_bindings_newer_than_the_driver_are_explained(monkeypatch):
+    pytest.importorskip("cuda.bindings.runtime")
     from mdflow_ros.backends.tensorrt import cuda_memory
     from mdflow_ros.backends.tensorrt import library as tensorrt_library
 
@@ -95,6 +96,7 @@ print({"torch", "tensorrt", "onnx", "cuda"} & set(sys.modules))
 
 
 def test_onnx_runtimes_tensorrt_gets_graphs_of_one_size(monkeypatch, tmp_path):
+    pytest.importorskip("onnx")
     """Run by the CPU's provider, which takes the same graphs and ignores the other one's options."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(onnxruntime_backend.PROVIDERS, "onnxruntime-tensorrt", "CPUExecutionProvider")
