@@ -126,7 +126,7 @@ def _range_around(low: float, high: float, dtype: np.dtype[Any]) -> tuple[float,
 
 
 def _min_span(dtype: np.dtype[Any], high: float) -> float:
-    return MIN_SPAN if dtype.kind in "iu" else max(1e-3 * abs(high), 1e-6)
+    return MIN_SPAN if dtype.kind in "iu" else max(1e-4 * abs(high), 1e-6)
 
 
 def _checked(intensity_range: Sequence[float] | str) -> tuple[float, float]:

@@ -5,23 +5,33 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Size = tuple[int, int]
-"""Width and height, in pixels."""
+
+class Size(NamedTuple):
+    """Width and height, in pixels."""
+
+    width: int
+    height: int
+
+
+def size_of(image: NDArray[np.generic]) -> Size:
+    """Return the size of an image ``(H, W, ...)``."""
+    return Size(image.shape[1], image.shape[0])
 
 
 def network_size(size: Size, multiple: int) -> Size:
     """Round both sides up to the next multiple."""
-    return math.ceil(size[0] / multiple) * multiple, math.ceil(size[1] / multiple) * multiple
+    return Size(math.ceil(size.width / multiple) * multiple, math.ceil(size.height / multiple) * multiple)
 
 
 def scaled_size(size: Size, scale: float) -> Size:
     """Scale both sides and round them, to 1 pixel at least."""
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
 
 
 def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

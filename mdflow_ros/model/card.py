@@ -52,6 +52,8 @@ class ModelCard:
         training_data: what it learned from, in words.
         metrics: measured figures, by data set.
         training: settings and history of its training, free in form.
+        confidence: the calibration of each quality level, see `mdflow_ros.core.confidence.Calibration`; empty where the
+            bundled model's holds.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ModelCard:
     training_data: str = "unknown"
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    confidence: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the card as indented JSON."""
@@ -113,7 +116,7 @@ class ModelCard:
 
 def _check_field(name: str, value: object) -> None:
     """Raise ModelError unless ``value`` is of the kind that the card's field ``name`` has."""
-    kind = {"cost_volume_normalization": bool, "metrics": dict, "training": dict}.get(name, str)
+    kind = {"cost_volume_normalization": bool, "metrics": dict, "training": dict, "confidence": dict}.get(name, str)
     if value is None and name == "parent":
         return
     if type(value) is not kind:

@@ -26,12 +26,12 @@ def changed_teacher(path: Path, change: Callable[[Weights], None]) -> Path:
 
 
 def disturbed_teacher(folder: Path, strength: float) -> Path:
-    """The bundled teacher with noise on its finest layers, so much worse that a few steps make it better."""
+    """The bundled teacher with noise on its finest levels, so much worse that a few steps make it better."""
     random = np.random.default_rng(0)
 
     def disturb(weights: Weights) -> None:
         for name, value in weights.items():
-            if name.startswith("decoder2") and name.endswith("weight"):
+            if name.startswith(("decoder2", "decoder3")) and name.endswith("weight"):
                 noise = random.standard_normal(value.shape).astype(np.float32)
                 weights[name] = value + np.float32(strength) * value.std() * noise
 

@@ -1,19 +1,23 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""FastFlowNet and MDFlow's confidence as one ONNX graph, written from a dictionary of weights.
+"""FastFlowNet as ONNX graphs, written from a dictionary of weights.
 
-Writing the graph instead of tracing torch keeps it the same whatever torch version is installed, free of baked-in sizes
-and of plugins, and it can be made where torch is not. Every initializer that is a parameter has its official name, so
-the file is also the checkpoint.
+One file of weights gives every graph that a robot needs: an encoder and a decoder, so that a frame is encoded once and
+decoded with its neighbors; to any level; for one direction or both; for any size or a fixed one; in either precision.
+Writing them needs no torch, and models that were exported before get them, too. Every initializer that is a parameter
+has its official name, so a deployable file is also the checkpoint.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.architecture import (
     COARSEST_LEVEL,
     DECODER_CHANNELS,
@@ -22,6 +26,7 @@ from mdflow_ros.model.architecture import (
     GROUPED,
     GROUPS,
     LEAKY_SLOPE,
+    LEVEL_CHANNELS,
     PYRAMID_CHANNELS,
     SEARCH_RADIUS,
     kept_displacements,
@@ -29,40 +34,139 @@ from mdflow_ros.model.architecture import (
     warp_scale,
 )
 from mdflow_ros.model.card import Preprocessing
-from mdflow_ros.model.onnx_writer.confidence_graph import confidence
 from mdflow_ros.model.onnx_writer.constant_folding import fold_constants
 from mdflow_ros.model.onnx_writer.graph_builder import FLOAT, INT64, LAST, UINT8, GraphBuilder
 from mdflow_ros.model.onnx_writer.warp_graph import warp
 
+Weights = dict[str, NDArray[np.floating]]
+
 TILE = 2 * SEARCH_RADIUS
 """Side of a tile of query pixels; its search window is four such tiles."""
 
+POOLED_FROM = 3
+"""Coarsest level that convolutions make."""
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """What is computed, and for which shapes.
+
+    Attributes:
+        level: where decoding of the forward flow ends; the flow has 1 / 2**level of the images' size.
+        backward_level: where decoding of the backward flow ends; not finer than ``level``.
+        directions: 1 for the forward flow alone, 2 for both; ``None`` makes it an input of the decoder.
+        size: fixed size of the images, sides multiples of 64; ``None`` leaves it free.
+        precision: type of the network's arithmetic. Statistics and sampling coordinates stay in float32.
+    """
+
+    level: int = FINEST_LEVEL
+    backward_level: int = FINEST_LEVEL
+    directions: int | None = None
+    size: Size | None = None
+    precision: type[np.floating] = np.float32
+
+
+def build_encoder(
+    weights: Weights, preprocessing: Preprocessing, options: GraphOptions = GraphOptions()
+) -> onnx.ModelProto:
+    """Write the graph that turns one image into features.
+
+    Inputs: ``image``, uint8 ``(1, H, W, 3)``, RGB; ``mean``, float32 ``(1, 3)``, the RGB / 255 that is subtracted.
+    Outputs: ``features2`` (if decoding goes on to level 2) and ``features3``, float32 ``(1, C, H / 2**l, W / 2**l)``.
+
+    Raises:
+        ValueError: parameters are missing, superfluous or of another shape; the text names them.
+    """
+    check_weights(weights)
+    graph = GraphBuilder(options.precision)
+    network = _Network(graph, weights, False)
+    width, height = options.size or ("width", "height")
+    inputs = [
+        helper.make_tensor_value_info("image", UINT8, (1, height, width, 3)),
+        helper.make_tensor_value_info("mean", FLOAT, (1, 3)),
+    ]
+    mean = graph.reshape("mean", 1, 3, 1, 1)
+    levels = network.convolutions(_preprocess(graph, "image", mean, preprocessing))
+    outputs = []
+    for level in encoded_levels(options.level):
+        name = feature_name(level)
+        graph.node("Identity", graph.single(levels[level]), name=name)
+        outputs.append(helper.make_tensor_value_info(name, FLOAT, _feature_shape(level, options.size)))
+    return _finished(graph, "fastflownet_encoder", inputs, outputs, weights, options.size is not None)
+
+
+def build_decoder(
+    weights: Weights, cost_volume_normalization: bool, options: GraphOptions = GraphOptions()
+) -> onnx.ModelProto:
+    """Write the graph that turns the features of two images into flow.
+
+    Inputs: ``first_features2``, ``second_features2`` and so on, see `build_encoder`; and ``directions``, int64
+    ``(1,)``, unless it is fixed.
+
+    Outputs, float32, in pixels of the images, u right and v down: ``flow`` ``(h, w, 2)``, where each pixel of the first
+    image went in the second, at ``level``; ``coarser`` ``(h / 2, w / 2, 2)``, the same one level before; and, unless
+    there is one direction, ``backward`` ``(directions - 1, h', w', 2)``, from the second image to the first, at
+    ``backward_level``.
+
+    Args:
+        weights: the 104 official parameters, any floating type. Half precision is stored as such.
+        cost_volume_normalization: see `mdflow_training.networks.fastflownet.FastFlowNet`.
+        options: what is computed.
+
+    Raises:
+        ValueError: parameters are missing, superfluous or of another shape; the text names them.
+    """
+    check_weights(weights)
+    graph = GraphBuilder(options.precision)
+    network = _Network(graph, weights, cost_volume_normalization)
+    inputs: list[onnx.ValueInfoProto] = []
+    first: dict[int, str] = {}
+    second: dict[int, str] = {}
+    for level in encoded_levels(options.level):
+        shape = _feature_shape(level, options.size)
+        for image, features in (("first", first), ("second", second)):
+            name = f"{image}_{feature_name(level)}"
+            inputs.append(helper.make_tensor_value_info(name, FLOAT, shape))
+            features[level] = graph.compute(name)
+    directions = "directions" if options.directions is None else graph.integers(options.directions)
+    if options.directions is None:
+        inputs.append(helper.make_tensor_value_info("directions", INT64, (1,)))
+    flows = network.flows(first, second, directions, options)
+    names = {options.level: "flow", options.level + 1: "coarser"}
+    outputs = []
+    for level, name in names.items():
+        shape = _flow_shape(level, options.size)
+        graph.node("Squeeze", network.in_pixels(graph.slice(flows[level], [0], [0], [1])), graph.integers(0), name=name)
+        outputs.append(helper.make_tensor_value_info(name, FLOAT, shape))
+    if options.directions != 1:
+        backward = graph.slice(flows[options.backward_level], [0], [1], [LAST])
+        graph.node("Identity", network.in_pixels(backward), name="backward")
+        pairs: int | str = "pairs" if options.directions is None else 1
+        shape = _flow_shape(options.backward_level, options.size)
+        outputs.append(helper.make_tensor_value_info("backward", FLOAT, (pairs, *shape)))
+    fixed = options.size is not None and options.directions is not None
+    return _finished(graph, "fastflownet_decoder", inputs, outputs, weights, fixed)
+
 
 def build_graph(
-    weights: dict[str, NDArray[np.floating]],
+    weights: Weights,
     preprocessing: Preprocessing,
     cost_volume_normalization: bool,
     *,
-    directions: int | None = None,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     precision: type[np.floating] = np.float32,
 ) -> onnx.ModelProto:
-    """Write the deployable graph.
+    """Write the whole network as one graph: the form in which models are stored.
 
-    Inputs: ``images``, uint8 ``(2, H, W, 3)``, RGB, sides multiples of 64; and ``directions``, int64 ``(1,)``, unless
-    it is fixed here. With 2 directions the flow back from image 1 to image 0 is computed in the same batch, which the
-    confidence needs; with 1 there is no confidence, at about 40 % of the cost.
-
-    Outputs: ``flow``, float32 ``(H, W, 2)``: where each pixel of image 0 went in image 1, in pixels, u right and v
-    down; and ``confidence``, float32 ``(directions - 1, H, W)`` in [0, 1].
+    Inputs: ``images``, uint8 ``(2, H, W, 3)``, RGB, sides multiples of 64. Outputs: ``flow``, float32 ``(H, W, 2)``:
+    where each pixel of image 0 went in image 1, in pixels, u right and v down.
 
     Args:
         weights: the 104 official parameters, any floating type. Half precision is stored as such.
         preprocessing: what the network expects of its input.
         cost_volume_normalization: see `mdflow_training.networks.fastflownet.FastFlowNet`.
-        directions: 1 or 2, fixed; ``None`` makes it an input.
-        size: fixed ``(width, height)``; ``None`` leaves both free.
-        precision: type of the network's arithmetic. Statistics, sampling coordinates and confidence stay in float32.
+        size: fixed size; ``None`` leaves it free.
+        precision: type of the network's arithmetic.
 
     Raises:
         ValueError: parameters are missing, superfluous or of another shape; the text names them.
@@ -72,27 +176,61 @@ def build_graph(
     network = _Network(graph, weights, cost_volume_normalization)
     width, height = size or ("width", "height")
     inputs = [helper.make_tensor_value_info("images", UINT8, (2, height, width, 3))]
-    if directions is None:
-        inputs.append(helper.make_tensor_value_info("directions", INT64, (1,)))
-    chosen = "directions" if directions is None else graph.integers(directions)
-
-    flow = network.flow(_preprocess(graph, preprocessing), chosen)
-    forward = graph.slice(flow, [0], [0], [1])
-    graph.node("Squeeze", graph.transpose(forward, 0, 2, 3, 1), graph.integers(0), name="flow")
+    levels = network.convolutions(_preprocess(graph, "images", None, preprocessing))
+    first, second = (
+        {level: graph.slice(levels[level], [0], [number], [number + 1]) for level in encoded_levels(FINEST_LEVEL)}
+        for number in (0, 1)
+    )
+    flows = network.flows(first, second, graph.integers(1), GraphOptions(directions=1))
+    flow = graph.transpose(network.in_pixels(flows[FINEST_LEVEL]), 0, 3, 1, 2)
+    scales = graph.constant(np.array([1, 1, 4, 4], np.float32))
+    flow = graph.node("Resize", flow, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
+    graph.node("Squeeze", graph.transpose(flow, 0, 2, 3, 1), graph.integers(0), name="flow")
     outputs = [helper.make_tensor_value_info("flow", FLOAT, (height, width, 2))]
-    if directions != 1:
-        graph.node("Squeeze", confidence(graph, "images", flow, chosen), graph.integers(1), name="confidence")
-        pairs = "pairs" if directions is None else 1
-        outputs.append(helper.make_tensor_value_info("confidence", FLOAT, (pairs, height, width)))
     metadata = {
         "preprocessing": preprocessing.value,
         "cost_volume_normalization": str(cost_volume_normalization).lower(),
     }
-    model = graph.model("fastflownet", inputs, outputs, metadata)
-    return model if size is None or directions is None else fold_constants(model, keep=weights)
+    return _finished(graph, "fastflownet", inputs, outputs, weights, size is not None, metadata)
 
 
-def check_weights(weights: dict[str, NDArray[np.floating]]) -> None:
+def encoded_levels(level: int) -> tuple[int, ...]:
+    """Return the levels whose features the encoder gives away for decoding to ``level``; coarser ones are pooled."""
+    return tuple(range(min(level, POOLED_FROM), POOLED_FROM + 1))
+
+
+def feature_name(level: int) -> str:
+    """Return the name of the features of a level."""
+    return f"features{level}"
+
+
+def _feature_shape(level: int, size: Size | None) -> tuple[int | str, ...]:
+    channels = LEVEL_CHANNELS[level]
+    if size is None:
+        return (1, channels, f"height{level}", f"width{level}")
+    return (1, channels, size.height >> level, size.width >> level)
+
+
+def _flow_shape(level: int, size: Size | None) -> tuple[int | str, ...]:
+    if size is None:
+        return (f"flow_height{level}", f"flow_width{level}", 2)
+    return (size.height >> level, size.width >> level, 2)
+
+
+def _finished(
+    graph: GraphBuilder,
+    name: str,
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    weights: Weights,
+    fixed: bool,
+    metadata: dict[str, str] | None = None,
+) -> onnx.ModelProto:
+    model = graph.model(name, inputs, outputs, metadata or {})
+    return fold_constants(model, keep=weights) if fixed else model
+
+
+def check_weights(weights: Weights) -> None:
     """Raise ValueError unless these are exactly FastFlowNet's parameters."""
     expected = parameter_shapes()
     missing = sorted(expected.keys() - weights.keys())
@@ -103,51 +241,73 @@ def check_weights(weights: dict[str, NDArray[np.floating]]) -> None:
             raise ValueError(f"not FastFlowNet's parameters: {len(names)} {problem}, for example {names[0]}")
 
 
-def _preprocess(graph: GraphBuilder, preprocessing: Preprocessing) -> str:
-    """Turn ``images`` into ``(2, 3, H, W)`` around zero."""
-    images = graph.transpose(graph.cast("images", np.float32), 0, 3, 1, 2)
-    images = graph.node("Mul", images, graph.constant(np.array(1 / 255, np.float32)))
+def _preprocess(graph: GraphBuilder, images: str, mean: str | None, preprocessing: Preprocessing) -> str:
+    """Turn uint8 images ``(N, H, W, 3)`` into ``(N, 3, H, W)`` around zero.
+
+    Args:
+        graph: gets the nodes.
+        images: the input.
+        mean: ``(1, 3, 1, 1)``, what is subtracted, in RGB; ``None`` takes the images' own.
+        preprocessing: what the network expects of its input.
+    """
+    planes = graph.transpose(graph.cast(images, np.float32), 0, 3, 1, 2)
+    planes = graph.node("Mul", planes, graph.constant(np.array(1 / 255, np.float32)))
+    if mean is None:
+        # Row by row first: summing all pixels at once in float32 is off by 2e-6, which moves the flow by up to 1e-4 px.
+        axes = [0, 2] if preprocessing is Preprocessing.BGR_CHANNEL_MEAN else [0, 1, 2]
+        mean = graph.node("ReduceMean", graph.node("ReduceMean", planes, axes=[3], keepdims=1), axes=axes, keepdims=1)
+    planes = graph.node("Sub", planes, mean)
     if preprocessing is Preprocessing.BGR_CHANNEL_MEAN:
-        images = graph.node("Gather", images, graph.integers(2, 1, 0), axis=1)
-    # Row by row first: summing all pixels at once in float32 is off by 2e-6, which moves the flow by up to 1e-4 px.
-    axes = [0, 1, 2] if preprocessing is Preprocessing.RGB_SCALAR_MEAN else [0, 2]
-    mean = graph.node("ReduceMean", graph.node("ReduceMean", images, axes=[3], keepdims=1), axes=axes, keepdims=1)
-    return graph.compute(graph.node("Sub", images, mean))
+        planes = graph.node("Gather", planes, graph.integers(2, 1, 0), axis=1)
+    return graph.compute(planes)
 
 
 class _Network:
     """FastFlowNet's layers, appended to a graph."""
 
-    def __init__(
-        self, graph: GraphBuilder, weights: dict[str, NDArray[np.floating]], cost_volume_normalization: bool
-    ) -> None:
+    def __init__(self, graph: GraphBuilder, weights: Weights, cost_volume_normalization: bool) -> None:
         self.graph = graph
         self.weights = weights
         self.cost_volume_normalization = cost_volume_normalization
 
-    def flow(self, images: str, directions: str) -> str:
-        """Return the flow of ``images`` (2, 3, H, W) as (directions, 2, H, W), forward first, in pixels."""
-        graph = self.graph
-        flow: str | None = None
-        levels = self.pyramid(images)
-        for level in range(COARSEST_LEVEL, FINEST_LEVEL - 1, -1):
-            swapped = graph.node("Gather", levels[level], graph.integers(1, 0), axis=0)
-            first, second = (graph.head(features, directions) for features in (levels[level], swapped))
-            flow = self.decode(level, first, second, flow)
-        assert flow is not None
-        flow = graph.node("Mul", graph.single(flow), graph.constant(np.array(FLOW_SCALE, np.float32)))
-        scales = graph.constant(np.array([1, 1, 4, 4], np.float32))
-        return graph.node("Resize", flow, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
+    def flows(
+        self, first: dict[int, str], second: dict[int, str], directions: str, options: GraphOptions
+    ) -> dict[int, str]:
+        """Return the flow of every level down to ``options.level``, ``(directions, 2, h, w)``, forward first.
 
-    def pyramid(self, images: str) -> dict[int, str]:
-        """Return the features of both images by level."""
+        Beyond ``options.backward_level`` only the forward flow is decoded. Units are those of the network.
+        """
+        graph = self.graph
+        for features in (first, second):
+            for level in range(POOLED_FROM + 1, COARSEST_LEVEL + 1):
+                features[level] = graph.node("AveragePool", features[level - 1], kernel_shape=[2, 2], strides=[2, 2])
+        flows: dict[int, str] = {}
+        flow: str | None = None
+        for level in range(COARSEST_LEVEL, options.level - 1, -1):
+            pair = (first[level], second[level])
+            count = directions if level >= options.backward_level else graph.integers(1)
+            ahead, behind = (
+                graph.head(graph.concatenate(order, axis=0), count) if level >= options.backward_level else order[0]
+                for order in (pair, pair[::-1])
+            )
+            if level == options.backward_level - 1 and flow is not None:
+                flow = graph.head(flow, graph.integers(1))
+            flow = flows[level] = self.decode(level, ahead, behind, flow)
+        return flows
+
+    def in_pixels(self, flow: str) -> str:
+        """Turn ``(N, 2, h, w)`` in the network's units into ``(N, h, w, 2)`` in pixels of the images, float32."""
+        graph = self.graph
+        scaled = graph.node("Mul", graph.single(flow), graph.constant(np.array(FLOW_SCALE, np.float32)))
+        return graph.transpose(scaled, 0, 2, 3, 1)
+
+    def convolutions(self, images: str) -> dict[int, str]:
+        """Return the features of the levels that convolutions make; the coarser ones are their averages."""
         levels: dict[int, str] = {}
         features = images
         for name in PYRAMID_CHANNELS:
             features = self.convolution(f"{name}.0", features, stride=2 if name.endswith("_1") else 1)
             levels[int(name[5])] = features
-        for level in range(4, COARSEST_LEVEL + 1):
-            levels[level] = self.graph.node("AveragePool", levels[level - 1], kernel_shape=[2, 2], strides=[2, 2])
         return levels
 
     def decode(self, level: int, first: str, second: str, coarser: str | None) -> str:
@@ -193,15 +353,15 @@ class _Network:
 
         maps = [graph.single(first), graph.single(second)]
         mean = average(maps)
-        centred = [graph.node("Sub", tensor, mean) for tensor in maps]
-        variance = average([graph.node("Mul", tensor, tensor) for tensor in centred])
+        centered = [graph.node("Sub", tensor, mean) for tensor in maps]
+        variance = average([graph.node("Mul", tensor, tensor) for tensor in centered])
         samples = graph.dimension(first, 0)
         count = graph.node("Div", graph.node("Size", first), samples)
         count = graph.cast(graph.node("Mul", count, graph.integers(2)), np.float32)
         one = graph.constant(np.array([1], np.float32))
         unbiased = graph.node("Mul", variance, graph.node("Div", count, graph.node("Sub", count, one)))
         deviation = graph.node("Add", graph.node("Sqrt", unbiased), graph.constant(np.array(1e-6, np.float32)))
-        normalized = [graph.compute(graph.node("Div", tensor, deviation)) for tensor in centred]
+        normalized = [graph.compute(graph.node("Div", tensor, deviation)) for tensor in centered]
         return normalized[0], normalized[1]
 
     def cost_volume(self, first: str, second: str, channels: int) -> str:
@@ -265,9 +425,14 @@ class _Network:
         return graph.node("Pad", tensor, graph.vector(0, 0, margin, margin, 0, 0, down, right), graph.number(0))
 
     def shuffle_channels(self, features: str, channels: int) -> str:
-        """Interleave the channels of the groups."""
-        order = np.arange(channels).reshape(GROUPS, -1).T.ravel()
-        return self.graph.node("Gather", features, self.graph.constant(order), axis=1)
+        """Interleave the channels of the groups.
+
+        By transposing, as OpenVINO 2026.4 computes a constant gather of channels between grouped convolutions wrongly.
+        """
+        graph = self.graph
+        height, width = graph.dimension(features, 2), graph.dimension(features, 3)
+        grouped = graph.reshape(features, 0, GROUPS, channels // GROUPS, -1)
+        return graph.reshape(graph.transpose(grouped, 0, 2, 1, 3), 0, channels, height, width)
 
     def convolution(self, name: str, features: str, stride: int = 1, groups: int = 1, activation: bool = True) -> str:
         """Apply a 3x3 convolution, with LeakyReLU unless told otherwise."""

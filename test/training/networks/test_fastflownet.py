@@ -13,13 +13,15 @@ from shifted_images import shifted_pair
 
 torch = pytest.importorskip("torch", reason="needs torch: scripts/setup.sh --training")
 
+from mdflow_ros.backends.backend import BackendOptions
+from mdflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.architecture import kept_displacements, parameter_shapes
-from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
-from mdflow_ros.model.onnx_writer.confidence_graph import TAU
+from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing, load_card
+from mdflow_ros.model.graphs import Decoding, subtracted_mean
 from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.losses.census import RADIUS, census_distance
-from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, full_resolution, warp
+from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, full_resolution
 
 SIZES = [(64, 64), (128, 192), (192, 64), (256, 320)]
 
@@ -32,19 +34,15 @@ def teacher() -> FastFlowNet:
     return network.eval()
 
 
-def run(graph: bytes, images: np.ndarray, directions: int | None = None) -> list[np.ndarray]:
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    inputs = {"images": images}
-    if directions is not None:
-        inputs["directions"] = np.array([directions])
-    return session.run(None, inputs)
+def run(graph: bytes, images: np.ndarray) -> list[np.ndarray]:
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"images": images})
 
 
 def torch_flows(network: FastFlowNet, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    centred = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    centred = centred - centred.double().mean().float()
+    centered = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    centered = centered - centered.double().mean().float()
     with torch.no_grad():
-        forward, backward = network.forward_both(centred[:1], centred[1:])
+        forward, backward = network.forward_both(centered[:1], centered[1:])
     return full_resolution(forward[0]), full_resolution(backward[0])
 
 
@@ -74,12 +72,25 @@ def test_cost_volume_finds_a_displacement() -> None:
 def test_graph_equals_torch_at_every_size(teacher: FastFlowNet, size: tuple[int, int]) -> None:
     images = np.stack(shifted_pair(*size, right=5, down=2))
     expected = torch_flows(teacher, images)[0][0].permute(1, 2, 0).numpy()
-    flow, confidence = run(BUNDLED_MODEL.read_bytes(), images, directions=2)
-    np.testing.assert_allclose(flow, expected, atol=1e-3)
-    assert confidence.shape == (1, *size)
-    flow, confidence = run(BUNDLED_MODEL.read_bytes(), images, directions=1)
-    np.testing.assert_allclose(flow, expected, atol=1e-3)
-    assert confidence.shape == (0, *size)
+    weights, card = load_weights(BUNDLED_MODEL)
+    graph = build_graph(weights, card.preprocessing, card.cost_volume_normalization)
+    np.testing.assert_allclose(run(graph.SerializeToString(), images)[0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_decoder_equals_torch_at_every_level_and_in_both_directions(teacher: FastFlowNet, level: int) -> None:
+    images = np.stack(shifted_pair(128, 192, right=5, down=2))
+    centered = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    centered = centered - centered.double().mean(dim=(1, 2, 3), keepdim=True).float()
+    with torch.no_grad():
+        flows = [flows[level - 2 :] for flows in teacher.forward_both(centered[:1], centered[1:])]
+    backend = OnnxRuntimeBackend(BUNDLED_MODEL, BackendOptions(decoding=Decoding(level, level), threads=1))
+    card = load_card(BUNDLED_MODEL)
+    frames = [backend.encode(image, subtracted_mean(card, [image])) for image in images]
+    decoded = backend.decode(frames[0], frames[1], True)
+    expected = (flows[0][0], flows[0][1], flows[1][0])
+    for ours, theirs in zip(decoded, expected, strict=True):
+        np.testing.assert_allclose(ours, 20 * theirs[0].permute(1, 2, 0).numpy(), atol=1e-3)
 
 
 @pytest.mark.parametrize("normalization", [False, True])
@@ -89,7 +100,7 @@ def test_graph_variants_equal_torch(preprocessing: Preprocessing, normalization:
     network = FastFlowNet(normalization).eval()
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     images = np.stack(shifted_pair(128, 192, right=5, down=2))
-    graph = build_graph(weights, preprocessing, normalization, directions=1, size=(192, 128))
+    graph = build_graph(weights, preprocessing, normalization, size=Size(192, 128))
     (flow,) = run(graph.SerializeToString(), images)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
     if preprocessing is Preprocessing.BGR_CHANNEL_MEAN:
@@ -100,22 +111,6 @@ def test_graph_variants_equal_torch(preprocessing: Preprocessing, normalization:
     with torch.no_grad():
         expected = full_resolution(network(*pixels.float()[:, None])[0])[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(flow, expected, atol=1e-3)
-
-
-def test_confidence_is_visibility_times_census_reliability(teacher: FastFlowNet) -> None:
-    images = np.stack(shifted_pair(128, 192, right=9, down=0))
-    forward, backward = torch_flows(teacher, images)
-    returned = warp(backward, forward)
-    tolerance = 0.01 * (forward.square() + returned.square()).sum(1) + 0.5
-    visibility = tolerance / (tolerance + (forward + returned).square().sum(1))
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    distance = census_distance(pixels[:1], warp(pixels[1:], forward))[:, 0]
-    expected = (visibility * torch.exp(-distance / TAU))[0]
-    _, confidence = run(BUNDLED_MODEL.read_bytes(), images, directions=2)
-    inside = (slice(RADIUS, -RADIUS),) * 2
-    np.testing.assert_allclose(confidence[0][inside], expected[inside].numpy(), atol=1e-3)
-    # What leaves the image on the right cannot be seen any more.
-    assert confidence[0, :, -6:].mean() < 0.3 * confidence[0, :, 40:-40].mean()
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,8 @@ def test_the_torch_network_computes_the_official_flow(weights, centred, expected
 def test_an_imported_checkpoint_computes_the_official_flow(weights, images, expected, tmp_path):
     torch.save(weights, tmp_path / "official.pth")
     import_checkpoint(tmp_path / "official.pth", tmp_path / "official.onnx")
-    estimator = FlowEstimator(tmp_path / "official.onnx", backend="onnxruntime", refinement_rounds=0)
+    estimator = FlowEstimator(
+        tmp_path / "official.onnx", backend="onnxruntime", inference_size=(192, 128), quality="best", refine=False
+    )
     flow = estimator.estimate(*images).flow.transpose(2, 0, 1)
     assert abs(flow - expected).max() < TOLERANCE

@@ -9,27 +9,34 @@ import pytest
 from half_precision import emulate_half_precision
 from onnx import TensorProto, helper, numpy_helper
 from places import SHARED
+from shifted_images import shifted_pair
 
-from mdflow_ros.core.resizing import network_size, resize_flow, resize_image
+from mdflow_ros.core.resizing import Size, network_size, resize_field, resize_flow, resize_image, size_of
 from mdflow_ros.model.architecture import parameter_shapes
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
-from mdflow_ros.model.fixed_graph import EngineSpecification
+from mdflow_ros.model.graphs import PARTS, Decoding, ModelGraphs, subtracted_mean
 from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
+from mdflow_ros.model.weights import load_weights
 from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.flow_files import read_flow, read_image
 
 EVAL = SHARED / "eval"
 
 
-def static_graph(size, precision, with_confidence):
-    return EngineSpecification(BUNDLED_MODEL, size, precision, with_confidence).graph()
-
-
-def run(model, images, **inputs):
+def run(model, inputs):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {"images": images, **inputs})
+    return dict(zip((output.name for output in session.get_outputs()), session.run(None, inputs), strict=True))
+
+
+def decode(graphs, images, part="decoder"):
+    """Encode two images, decode them, and return the outputs by name."""
+    mean = subtracted_mean(graphs.card, list(images))
+    encoder = graphs.write("encoder")
+    features = [run(encoder, {"image": image[None], "mean": mean}) for image in images]
+    inputs = {f"{frame}_{n}": v for frame, f in zip(("first", "second"), features, strict=True) for n, v in f.items()}
+    return run(graphs.write(part), inputs)
 
 
 def types_of(model):
@@ -37,24 +44,40 @@ def types_of(model):
     return {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
 
 
-@pytest.mark.parametrize("size", [(64, 64), (320, 256)])
-@pytest.mark.parametrize("with_confidence", [False, True])
-def test_a_graph_of_fixed_size_gives_what_the_free_one_gives(size, with_confidence):
-    images = np.random.default_rng(0).integers(0, 256, (2, size[1], size[0], 3), np.uint8)
-    free = onnx.load(BUNDLED_MODEL)
-    expected = run(free, images, directions=np.array([1 + with_confidence]))
-    static = static_graph(size, "fp32", with_confidence)
-    outputs = run(static, images)
-    assert len(outputs) == 1 + with_confidence
-    for output, wanted in zip(outputs, expected, strict=False):
-        np.testing.assert_allclose(output, wanted, rtol=0, atol=1e-4)
+@pytest.mark.parametrize("size", [Size(64, 64), Size(320, 256)])
+@pytest.mark.parametrize("part", ["decoder", "decoder-both"])
+@pytest.mark.parametrize("decoding", [Decoding(2, 2), Decoding(2, 3), Decoding(3, 4)])
+def test_graphs_of_fixed_size_give_what_the_free_ones_give(size, part, decoding):
+    images = np.random.default_rng(0).integers(0, 256, (2, size.height, size.width, 3), np.uint8)
+    free, fixed = (decode(ModelGraphs(BUNDLED_MODEL, decoding, given), images, part) for given in (None, size))
+    assert set(fixed) == {"flow", "coarser", "backward"} if part == "decoder-both" else {"flow", "coarser"}
+    for name, wanted in free.items():
+        np.testing.assert_allclose(fixed[name], wanted, rtol=0, atol=1e-4)
 
 
-def test_a_graph_of_fixed_size_computes_no_shapes_and_keeps_the_parameters():
-    static = static_graph((128, 64), "fp32", True)
-    assert not {"Shape", "Size", "Range", "Max"} & {node.op_type for node in static.graph.node}
-    assert len(static.graph.node) < 0.7 * len(onnx.load(BUNDLED_MODEL).graph.node)
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in static.graph.initializer}
+def test_the_two_graphs_give_what_the_stored_one_gives():
+    images = np.stack(shifted_pair(128, 192, right=5, down=2))
+    weights, card = load_weights(BUNDLED_MODEL)
+    whole = run(build_graph(weights, card.preprocessing, card.cost_volume_normalization), {"images": images})["flow"]
+    flow = decode(ModelGraphs(BUNDLED_MODEL, Decoding(2, 2)), images)["flow"]
+    upsampled = resize_field(flow, Size(192, 128))
+    np.testing.assert_allclose(upsampled, whole, atol=1e-3)
+
+
+def test_both_directions_are_those_of_the_swapped_pair():
+    first, second = shifted_pair(128, 192, right=5, down=2)
+    graphs = ModelGraphs(BUNDLED_MODEL, Decoding(2, 3))
+    both = decode(graphs, (first, second), "decoder-both")
+    swapped = decode(ModelGraphs(BUNDLED_MODEL, Decoding(3, 3)), (second, first))
+    np.testing.assert_allclose(both["backward"][0], swapped["flow"], atol=1e-3)
+
+
+def test_graphs_of_fixed_size_compute_no_shapes_and_keep_the_parameters():
+    graphs = ModelGraphs(BUNDLED_MODEL, Decoding(2, 3), Size(128, 64))
+    parts = [graphs.write(part) for part in PARTS]
+    for static in parts:
+        assert not {"Shape", "Size", "Range", "Max"} & {node.op_type for node in static.graph.node}
+    shapes = {tensor.name: tuple(tensor.dims) for part in parts for tensor in part.graph.initializer}
     assert parameter_shapes().items() <= shapes.items()
 
 
@@ -62,14 +85,14 @@ def test_a_graph_of_fixed_size_computes_no_shapes_and_keeps_the_parameters():
 @pytest.mark.parametrize("preprocessing", Preprocessing)
 def test_half_precision_is_for_convolutions_not_for_coordinates_and_statistics(preprocessing, normalized):
     weights = {name: np.zeros(shape, np.float16) for name, shape in parameter_shapes().items()}
-    graph = build_graph(weights, preprocessing, normalized, directions=2, size=(64, 64), precision=np.float16)
+    graph = build_graph(weights, preprocessing, normalized, size=Size(64, 64), precision=np.float16)
     types = types_of(graph)
     by_operator = {}
     for node in graph.graph.node:
         by_operator.setdefault(node.op_type, set()).add(types[node.output[0]])
     for operator in ("Conv", "ConvTranspose"):
         assert by_operator[operator] == {TensorProto.FLOAT16}
-    for operator in ("GridSample", "ReduceMean", "Resize", "Sqrt", "Exp"):
+    for operator in ("GridSample", "ReduceMean", "Resize", *(["Sqrt"] if normalized else [])):
         assert by_operator[operator] == {TensorProto.FLOAT}
     assert {types[output.name] for output in graph.graph.output} == {TensorProto.FLOAT}
 
@@ -106,13 +129,16 @@ def test_half_precision_costs_less_than_a_fiftieth_of_a_pixel():
     assert len(pairs) == 8
     for first, second, truth_path in pairs:
         images, truth = [read_image(path) for path in (first, second)], read_flow(truth_path)
-        size = (truth.shape[1], truth.shape[0])
+        size = size_of(truth)
         inference_size = network_size(size, 64)
-        stack = np.stack([resize_image(image, inference_size) for image in images])
-        single = static_graph(inference_size, "fp32", False)
-        half = emulate_half_precision(static_graph(inference_size, "fp16", False))
-        errors = [
-            np.nanmean(endpoint_error(resize_flow(run(graph, stack)[0], size), truth)) for graph in (single, half)
-        ]
+        resized = [resize_image(image, inference_size) for image in images]
+        errors = []
+        for precision in ("fp32", "fp16"):
+            graphs = ModelGraphs(BUNDLED_MODEL, Decoding(2, 3), inference_size, precision)
+            if precision == "fp16":
+                write = graphs.write
+                graphs.write = lambda part, write=write: emulate_half_precision(write(part))
+            flow = resize_flow(resize_field(decode(graphs, resized)["flow"], inference_size), size)
+            errors.append(np.nanmean(endpoint_error(flow, truth)))
         print(f"{truth_path.name:24} EPE fp32 {errors[0]:.4f} fp16 {errors[1] - errors[0]:+.5f} px")
         assert abs(errors[1] - errors[0]) < 0.02

@@ -1,0 +1,41 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The confidence calibration of a model: from its card, or the bundled model's where the card has none."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from mdflow_ros.core.confidence import MEASURES, Calibration
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, load_card
+
+
+def calibration_of(card: ModelCard, quality: str) -> Calibration:
+    """Return the calibration for a quality level.
+
+    Raises:
+        ModelError: the card's calibration cannot be read.
+    """
+    calibrations = card.confidence or load_card(BUNDLED_MODEL).confidence
+    values = calibrations.get(quality)
+    try:
+        return _calibration(values)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(f"the card's confidence.{quality} is not a calibration: {error!r}"[:300]) from error
+
+
+def as_card_entry(calibration: Calibration) -> dict[str, Any]:
+    """Return a calibration as a card holds it."""
+    return dataclasses.asdict(calibration)
+
+
+def _calibration(values: Any) -> Calibration:
+    vectors = {
+        field.name: tuple(float(value) for value in values[field.name])
+        for field in dataclasses.fields(Calibration)
+        if field.name != "bias"
+    }
+    if any(len(vector) != len(MEASURES) for vector in vectors.values()):
+        raise ValueError(f"each list needs {len(MEASURES)} numbers")
+    return Calibration(**vectors, bias=float(values["bias"]))
