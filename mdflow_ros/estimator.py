@@ -4,19 +4,33 @@
 
 from __future__ import annotations
 
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.backends.backend import Backend, BackendOptions
-from mdflow_ros.backends.selection import AUTO, create_backend
-from mdflow_ros.core.refinement import ROUNDS, refine_flow
-from mdflow_ros.core.resizing import Size, network_size, resize_field, resize_flow, resize_image, scaled_size
+from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, DecodedFlow, Features
+from mdflow_ros.backends.selection import AUTO, create_backend, runs_on_gpu
+from mdflow_ros.core.confidence import Calibration, FlowEvidence, measure_evidence
+from mdflow_ros.core.refinement import refine_flow
+from mdflow_ros.core.resizing import Size, network_size, resize_field, resize_image, scaled_size, size_of
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_ros.model.calibration import calibration_of
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, load_card
+from mdflow_ros.model.graphs import encodes_frames_alone, subtracted_mean
+from mdflow_ros.quality import AUTO as AUTO_QUALITY
+from mdflow_ros.quality import QUALITIES, choose_quality
+
+Image = NDArray[np.uint8]
+Field = NDArray[np.float32]
+
+MAX_PLAUSIBLE = 4.0
+"""Flow longer than this many image diagonals comes from a broken model."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +40,31 @@ class FlowEstimate:
     Attributes:
         flow: float32 ``(H, W, 2)``: where each pixel of the first image went in the second, u right and v down, in
             pixels of this size.
-        confidence: float32 ``(H, W)`` in [0, 1], 1 = trust, see
-            `mdflow_ros.model.onnx_writer.confidence_graph`; ``None`` if it was not asked for.
-        inference_seconds: time that the estimate took, resizing included.
+        confidence: float32 ``(H, W)`` in [0, 1]: the probability that the flow is within 1 pixel or 5 % of the truth,
+            see `mdflow_ros.core.confidence`; ``None`` if it was not asked for.
+        inference_seconds: time that the estimate took, resizing, refinement and confidence included.
     """
 
-    flow: NDArray[np.float32]
-    confidence: NDArray[np.float32] | None
+    flow: Field
+    confidence: Field | None
     inference_seconds: float
+
+
+@dataclass(frozen=True)
+class EncodedFrame:
+    """A frame and its features, which serve both pairs that it is in. Its image must not be changed any more.
+
+    Attributes:
+        image: ``(H, W, 3)`` uint8 RGB.
+        gray: ``(H, W)`` uint8.
+        features: of the network; ``None`` where they depend on the other frame, as for official checkpoints.
+        seconds: time that encoding took.
+    """
+
+    image: Image
+    gray: Image
+    features: Features | None
+    seconds: float
 
 
 class FlowEstimator:
@@ -42,16 +73,18 @@ class FlowEstimator:
     Args:
         model: the ONNX file, with its card beside it.
         backend: a name of `mdflow_ros.backends.selection.BACKENDS`, or ``auto`` for the best that works here.
-        inference_size: ``(width, height)`` at which the network runs, rounded up to multiples of 64; ``None`` takes the
-            images' own. Smaller is faster and reaches farther, larger sees finer detail.
+        inference_size: ``(width, height)`` at which the network runs, rounded up to multiples of 64; ``None`` lets the
+            quality choose. Smaller is faster and reaches farther, larger sees finer detail.
         output_scale: published size over image size, in (0, 1].
-        options: what the backend may need to know; its inference size is filled in here.
-        refinement_rounds: see `mdflow_ros.core.refinement.refine_flow`; 0 publishes the network's flow as it is.
+        options: what the backend may need to know; size and decoding are filled in here.
+        quality: a name of `mdflow_ros.quality.QUALITIES`, or ``auto``.
+        refine: whether to refine the network's flow as the quality says.
+        calibration: of the confidence; ``None`` takes that of the model's card.
 
     Raises:
         ModelError: the model is missing, damaged, or does not match its card.
         BackendUnavailable: the backend cannot run here.
-        BackendError: the backend cannot load the model.
+        BackendError: the backend cannot load the model, or the model does not give flow.
         ValueError: an argument is out of range.
     """
 
@@ -59,22 +92,31 @@ class FlowEstimator:
         self,
         model: Path = BUNDLED_MODEL,
         backend: str = AUTO,
-        inference_size: Size | None = None,
+        inference_size: Size | tuple[int, int] | None = None,
         output_scale: float = 1.0,
         options: BackendOptions | None = None,
-        refinement_rounds: int = ROUNDS,
+        quality: str = AUTO_QUALITY,
+        refine: bool = True,
+        calibration: Calibration | None = None,
     ) -> None:
         if not 0 < output_scale <= 1:
             raise ValueError(f"output_scale must be in (0, 1], not {output_scale}")
         if inference_size is not None and min(inference_size) <= 0:
-            raise ValueError(f"inference_size must be positive, not {inference_size}")
+            raise ValueError(f"inference_size must be positive, not {tuple(inference_size)}")
         self.model = Path(model)
         self.card: ModelCard = load_card(self.model)
         self.output_scale = output_scale
-        self.refinement_rounds = refinement_rounds
-        self._inference_size = inference_size and network_size(inference_size, SIZE_MULTIPLE)
-        options = replace(options or BackendOptions(), inference_size=self._inference_size)
+        self._inference_size = inference_size and network_size(Size(*inference_size), SIZE_MULTIPLE)
+        self.quality = choose_quality(quality, runs_on_gpu(backend))
+        self._quality = QUALITIES[self.quality]
+        self._refinement = self._quality.refinement if refine else ()
+        self._calibration = calibration or calibration_of(self.card, self.quality)
+        options = options or BackendOptions()
+        options = replace(options, inference_size=self._inference_size, decoding=self._quality.decoding)
+        self._threads = options.threads or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="refinement")
         self._backend: Backend = create_backend(backend, self.model, options)
+        self._check()
 
     @property
     def backend(self) -> str:
@@ -83,37 +125,63 @@ class FlowEstimator:
 
     def inference_size(self, size: Size) -> Size:
         """Return the size at which the network runs on images of ``size``."""
-        return self._inference_size or network_size(size, SIZE_MULTIPLE)
+        return self._inference_size or self._quality.inference_size(size)
 
     def output_size(self, size: Size) -> Size:
         """Return the size of the flow of images of ``size``."""
         return scaled_size(size, self.output_scale)
 
+    def encode(self, image: Image) -> EncodedFrame:
+        """Prepare a frame, once for both pairs that it is in.
+
+        Args:
+            image: ``(H, W, 3)`` uint8 RGB, 64x64 at least. It must not be changed afterwards.
+
+        Raises:
+            ValueError: the image is not as described.
+            BackendError: the backend failed.
+        """
+        _check_image(image)
+        start = time.perf_counter()
+        features = self._features(image, [image]) if encodes_frames_alone(self.card) else None
+        gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        return EncodedFrame(image, gray, features, time.perf_counter() - start)
+
     def estimate(
-        self, first: NDArray[np.uint8], second: NDArray[np.uint8], with_confidence: bool = True
+        self, first: Image | EncodedFrame, second: Image | EncodedFrame, with_confidence: bool = True
     ) -> FlowEstimate:
         """Estimate the flow from ``first`` to ``second``.
 
         Args:
-            first: ``(H, W, 3)`` uint8 RGB, 64x64 at least.
-            second: likewise, of the same size.
-            with_confidence: without it the estimate takes about 40 % of the time.
+            first: ``(H, W, 3)`` uint8 RGB, 64x64 at least, or what `encode` made of it.
+            second: the same, of the same size.
+            with_confidence: whether to compute the confidence, for which the flow back is decoded, too.
 
         Raises:
             ValueError: an image is not as described.
             BackendError: the backend failed.
         """
-        _check_pair(first, second)
         start = time.perf_counter()
-        size = (first.shape[1], first.shape[0])
-        inference_size = self.inference_size(size)
-        images = np.stack([resize_image(image, inference_size) for image in (first, second)])
-        flow, confidence = self._backend.run(images, with_confidence)
+        first, second = (frame if isinstance(frame, EncodedFrame) else self.encode(frame) for frame in (first, second))
+        if first.image.shape != second.image.shape:
+            raise ValueError(f"the images differ in size: {first.image.shape[:2]} and {second.image.shape[:2]}")
+        size = size_of(first.image)
+        network = self.inference_size(size)
+        decoded = self._decode(first, second, with_confidence)
         output_size = self.output_size(size)
-        flow = refine_flow(first, second, resize_flow(flow, output_size), self.refinement_rounds)
-        if confidence is not None:
-            confidence = resize_field(confidence, output_size)
+        to_output = np.array([output_size.width / network.width, output_size.height / network.height], np.float32)
+        flow = resize_field(decoded.flow * to_output, output_size)
+        for scale, rounds in self._refinement:
+            flow = refine_flow(first.gray, second.gray, flow, rounds, scale, self._pool, self._threads)
+        confidence = self._confidence(first, second, flow, decoded, network) if with_confidence else None
         return FlowEstimate(flow, confidence, time.perf_counter() - start)
+
+    def measures(self, first: Image, second: Image) -> tuple[Field, list[Field]]:
+        """Return the flow and what its confidence depends on, for the calibration; see `measure_evidence`."""
+        frames = self.encode(first), self.encode(second)
+        flow = self.estimate(*frames, with_confidence=False).flow
+        decoded = self._decode(*frames, True)
+        return flow, self._measure(*frames, flow, decoded, self.inference_size(size_of(first)))
 
     def warm_up(self, size: Size) -> None:
         """Run once on black images, so that the first real pair does not pay for allocations."""
@@ -123,13 +191,60 @@ class FlowEstimator:
     def close(self) -> None:
         """Give back what the backend holds."""
         self._backend.close()
+        self._pool.shutdown(wait=False)
+
+    def _features(self, image: Image, averaged: list[Image]) -> Features:
+        size = self.inference_size(size_of(image))
+        return self._backend.encode(resize_image(image, size), subtracted_mean(self.card, averaged))
+
+    def _decode(self, first: EncodedFrame, second: EncodedFrame, with_backward: bool) -> DecodedFlow:
+        both = [first.image, second.image]
+        features = [
+            self._features(frame.image, both) if frame.features is None else frame.features for frame in (first, second)
+        ]
+        return self._backend.decode(features[0], features[1], with_backward)
+
+    def _measure(
+        self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow, network: Size
+    ) -> list[Field]:
+        assert decoded.backward is not None
+        evidence = FlowEvidence(flow, decoded.flow, decoded.coarser, decoded.backward, network)
+        return measure_evidence(first.gray, second.gray, evidence)
+
+    def _confidence(
+        self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow, network: Size
+    ) -> Field:
+        measures = self._measure(first, second, flow, decoded, network)
+        return resize_field(self._calibration.probability(measures), size_of(flow))
+
+    def _check(self) -> None:
+        """Run once on a small textured pair, before anybody relies on the model.
+
+        Raises:
+            BackendError: the flow has the wrong shape, is not finite, or is absurdly long.
+        """
+        size = self._inference_size or Size(128, 128)
+        image = textured_image(size)
+        estimate = self.estimate(image, np.roll(image, (2, 4), (0, 1)))
+        flow, confidence = estimate.flow, estimate.confidence
+        assert confidence is not None
+        longest = MAX_PLAUSIBLE * float(np.hypot(*size))
+        if flow.shape[:2] != confidence.shape or not (np.isfinite(flow).all() and np.isfinite(confidence).all()):
+            raise BackendError(f"{self.model} gives flow that is not finite on a test pair; use another model")
+        if np.abs(flow).max() > longest:
+            raise BackendError(
+                f"{self.model} gives flow of {np.abs(flow).max():.3g} pixels on a test pair; use another model"
+            )
 
 
-def _check_pair(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> None:
-    for image in (first, second):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"an image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
-        if min(image.shape[:2]) < SIZE_MULTIPLE:
-            raise ValueError(f"an image must have 64x64 pixels at least, not {image.shape[1]}x{image.shape[0]}")
-    if first.shape != second.shape:
-        raise ValueError(f"the images differ in size: {first.shape[:2]} and {second.shape[:2]}")
+def textured_image(size: Size) -> Image:
+    """Return smooth colored noise ``(H, W, 3)``."""
+    noise = np.random.default_rng(0).integers(0, 256, (size.height // 8 + 1, size.width // 8 + 1, 3), np.uint8)
+    return np.asarray(cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _check_image(image: Image) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"an image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    if min(image.shape[:2]) < SIZE_MULTIPLE:
+        raise ValueError(f"an image must have 64x64 pixels at least, not {image.shape[1]}x{image.shape[0]}")

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import subprocess
@@ -9,14 +10,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from model_files import changed_teacher
 from shifted_images import shifted_pair
 
 from mdflow_ros.backends import selection
-from mdflow_ros.backends.backend import Backend, BackendOptions, BackendUnavailable
-from mdflow_ros.core.resizing import resize_flow
+from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, BackendUnavailable
+from mdflow_ros.core.resizing import Size, resize_flow
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, Preprocessing, card_path, load_card, save_model
+from mdflow_ros.quality import QUALITIES
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +59,65 @@ def test_flow_without_confidence_is_the_same_flow(estimator: FlowEstimator) -> N
     np.testing.assert_allclose(alone.flow, both.flow, atol=1e-4)
 
 
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_a_stream_of_encoded_frames_gives_the_flow_of_pairs(quality: str) -> None:
+    estimator = FlowEstimator(backend="onnxruntime", options=BackendOptions(threads=1), quality=quality)
+    first, second = shifted_pair(128, 192, right=5, down=-3)
+    frames = [first, second, np.ascontiguousarray(second[::-1])]
+    previous = estimator.encode(frames[0])
+    for older, newer in itertools.pairwise(frames):
+        encoded = estimator.encode(newer)
+        streamed, pairwise = estimator.estimate(previous, encoded), estimator.estimate(older, newer)
+        np.testing.assert_array_equal(streamed.flow, pairwise.flow)
+        np.testing.assert_array_equal(streamed.confidence, pairwise.confidence)
+        previous = encoded
+    estimator.close()
+
+
+def test_better_quality_decodes_finer_and_auto_means_balanced_on_a_cpu(estimator: FlowEstimator) -> None:
+    assert estimator.quality == "balanced"
+    with pytest.raises(ValueError, match=r"unknown quality 'perfect'; choose one of auto, fast, balanced, best"):
+        FlowEstimator(quality="perfect")
+    small, large = Size(192, 128), Size(1280, 704)
+    sizes = [QUALITIES[name].inference_size(small) for name in ("fast", "balanced", "best")]
+    assert sizes == [Size(192, 128), Size(256, 192), Size(256, 192)]
+    assert {quality.inference_size(large) for quality in QUALITIES.values()} == {large}
+
+
+def test_a_model_that_gives_nonsense_is_refused_before_it_is_used(tmp_path: Path) -> None:
+    def overflow(weights: dict[str, np.ndarray]) -> None:
+        weights["decoder3.conv7.weight"] *= 1e6
+
+    with pytest.raises(BackendError, match=r"gives flow of .* pixels on a test pair"):
+        FlowEstimator(changed_teacher(tmp_path / "wild.onnx", overflow), "onnxruntime")
+
+    def spoil(weights: dict[str, np.ndarray]) -> None:
+        weights["up4.bias"][0] = np.nan
+
+    with pytest.raises(ModelError, match=r"up4\.bias is not finite"):
+        FlowEstimator(changed_teacher(tmp_path / "spoiled.onnx", spoil), "onnxruntime")
+
+
+def test_models_of_the_former_format_get_quality_levels(tmp_path: Path) -> None:
+    """Before, the file held the confidence, and its card spelled `licence` and knew no calibration."""
+    card = json.loads(card_path(BUNDLED_MODEL).read_text())
+    card["licence"] = card.pop("license")
+    del card["confidence"]
+    model = tmp_path / "former.onnx"
+    model.write_bytes(BUNDLED_MODEL.read_bytes())
+    card_path(model).write_text(json.dumps(card))
+    assert [output.name for output in onnx.load(model).graph.output] == ["flow", "confidence"]
+    pair = shifted_pair(128, 192, right=5, down=-3)
+    former, bundled = (
+        FlowEstimator(path, "onnxruntime", quality="fast").estimate(*pair) for path in (model, BUNDLED_MODEL)
+    )
+    np.testing.assert_array_equal(former.flow, bundled.flow)
+    np.testing.assert_array_equal(former.confidence, bundled.confidence)
+
+
 def test_resizing_flow_scales_each_axis_by_its_own_factor() -> None:
     flow = np.ones((10, 20, 2), np.float32)
-    resized = resize_flow(flow, (40, 5))
+    resized = resize_flow(flow, Size(40, 5))
     assert resized.shape == (5, 40, 2)
     np.testing.assert_allclose(resized, np.broadcast_to([2.0, 0.5], (5, 40, 2)))
 
@@ -96,7 +156,8 @@ def test_a_backend_that_was_asked_for_is_never_replaced(monkeypatch: pytest.Monk
 
 
 def test_auto_says_which_and_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setitem(selection.BACKENDS, "tensorrt", unavailable)
+    for name in ("tensorrt", "openvino"):
+        monkeypatch.setitem(selection.BACKENDS, name, unavailable)
     with caplog.at_level(logging.INFO, "mdflow_ros"):
         assert FlowEstimator(backend="auto").backend == "onnxruntime"
     assert "chose onnxruntime" in caplog.text and "no driver" in caplog.text
@@ -116,7 +177,7 @@ def unavailable(model: Path, options: BackendOptions) -> Backend:
 def test_runtime_needs_neither_torch_nor_ros() -> None:
     program = """
 import sys
-for absent in ("torch", "rclpy", "tensorrt", "onnx", "sensor_msgs"):
+for absent in ("torch", "rclpy", "tensorrt", "openvino", "sensor_msgs"):
     sys.modules[absent] = None
 import numpy as np
 from mdflow_ros.estimator import FlowEstimator

@@ -15,6 +15,10 @@ RIGHT_WITHIN = 1.0
 RIGHT_WITHIN_SHARE = 0.05
 """The confidence is the probability that the flow is right within this many pixels or this share of its length."""
 
+BULK = 0.9
+"""Spread of the bulk of the errors relative to a Gaussian with the same tails, measured on rendered halls
+(`benchmarks/navigation.py`)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Matches:
@@ -47,7 +51,8 @@ def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> 
     """Return the standard deviation of flow on each axis, in pixels.
 
     An error that is Gaussian with ``sigma`` on both axes stays within a radius ``r`` with probability
-    ``1 - exp(-r**2 / (2 sigma**2))`` (Rayleigh distribution), which is the confidence.
+    ``1 - exp(-r**2 / (2 sigma**2))`` (Rayleigh distribution), which is the confidence. Flow errors have longer tails
+    than a Gaussian, so that most of them are smaller than that: `BULK`.
 
     Args:
         confidence: ``(H, W)`` in [0, 1].
@@ -56,7 +61,7 @@ def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> 
     radius = np.maximum(np.float32(RIGHT_WITHIN), np.float32(RIGHT_WITHIN_SHARE) * length)
     # Within these bounds: nothing is surer than a quarter of a pixel, and log needs a confidence above 0.
     bounded = np.clip(confidence, np.float32(0.01), np.float32(0.9995))
-    return np.asarray(radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
+    return np.asarray(BULK * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
 
 
 def match(

@@ -103,7 +103,7 @@ def test_ground_points_lie_where_the_object_stands() -> None:
 
 
 def test_real_estimator_end_to_end() -> None:
-    flow, random = RealFlow(), np.random.default_rng(0)
+    flow, random = RealFlow("best"), np.random.default_rng(0)  # balanced has a recall of 0.77: boxes are small
     found: dict[Callable, list[np.ndarray]] = {excess_with_odometry: [], excess_without_odometry: []}
     truths = []
     for seed in range(6):

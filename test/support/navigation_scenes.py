@@ -7,7 +7,6 @@ from __future__ import annotations
 import numpy as np
 
 from mdflow_ros.estimator import FlowEstimator
-from mdflow_ros.navigation.calibration import probability
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, flow_sigma, match
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, turn
@@ -49,14 +48,14 @@ def measured_motion(step: Step, random: np.random.Generator | None = None) -> Ca
 class RealFlow:
     """The bundled model, its confidence as a probability."""
 
-    def __init__(self) -> None:
-        self._estimator = FlowEstimator(backend="onnxruntime")
+    def __init__(self, quality: str = "balanced") -> None:
+        self._estimator = FlowEstimator(backend="onnxruntime", quality=quality)
 
     def __call__(self, step: Step) -> tuple[np.ndarray, np.ndarray]:
         """Return flow and probability."""
         estimate = self._estimator.estimate(*step.images)
         assert estimate.confidence is not None
-        return estimate.flow, probability(estimate.confidence)
+        return estimate.flow, estimate.confidence
 
     def matches(self, step: Step) -> Matches:
         return match(*self(step), camera_of(step), 2)

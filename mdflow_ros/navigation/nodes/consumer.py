@@ -26,7 +26,6 @@ from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
-from mdflow_ros.navigation.calibration import probability
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
 from mdflow_ros.navigation.nodes.fields import camera_of, read_field
@@ -226,7 +225,7 @@ class Consumer(Node):
             older=older,
             newer=newer,
             flow=read_field(flow, 2),
-            confidence=probability(read_field(messages["confidence"], 1)),
+            confidence=read_field(messages["confidence"], 1),
             camera=self._camera_of(messages["camera_info"]) if "camera_info" in messages else None,
         )
 

@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.depth_from_motion import DepthLimits, depth_from_motion, depth_image
 from mdflow_ros.navigation.nodes.consumer import FlowPair, run
 from mdflow_ros.navigation.nodes.fields import coarse_camera_info, point_cloud
@@ -67,7 +68,7 @@ class DepthFromMotionNode(MotionConsumer):
             self._points.publish(point_cloud(pair.header, CLOUD_FIELDS, values))
         if self._image.get_subscription_count() or self._info.get_subscription_count():
             info = coarse_camera_info(pair.camera, pair.header, matches.stride)
-            image = depth_image(points, np.array(info.k).reshape(3, 3), (info.width, info.height))
+            image = depth_image(points, np.array(info.k).reshape(3, 3), Size(info.width, info.height))
             self._info.publish(info)
             self._image.publish(image_message(pair.header, image))
 

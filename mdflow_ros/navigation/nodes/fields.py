@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import BadCalibration, Camera
 
 
@@ -41,7 +42,7 @@ def camera_of(info: CameraInfo, rectified: bool) -> Camera:
     Raises:
         BadCalibration: the calibration is missing or of an unknown kind.
     """
-    size = (info.width, info.height)
+    size = Size(info.width, info.height)
     if rectified:
         return Camera(size, np.array(info.p, float).reshape(3, 4)[:, :3], np.zeros(0))
     matrix = np.array(info.k, float).reshape(3, 3)

@@ -1,0 +1,188 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Confidence: the probability that the flow is within 1 pixel or 5 % of the truth.
+
+MDFlow selects reliable matches by two tests: whether the backward flow leads home again (visibility), and whether the
+neighborhoods look alike (census distance). Here both are graded, three measures of the flow itself join them, and a
+logistic regression, fitted on generated pairs with known flow, turns the five into a probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scaled_size, size_of
+
+Field = NDArray[np.float32]
+
+MEASURES = ("visibility", "census", "gradient", "refinement", "update")
+"""What the probability depends on, in the order of the calibration's numbers."""
+
+SCALE = 0.5
+"""Measures are computed at this share of the image's size: four times cheaper, and noise averages out."""
+
+BOX = 11
+"""Side of the box that smooths census distance, gradient and refinement, in pixels of that size."""
+
+RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 0.01, 0.5
+"""Of the forward-backward test: |f + b'|^2 < 0.01 (|f|^2 + |b'|^2) + 0.5 (UnFlow, Meister et al., AAAI 2018)."""
+
+CENSUS_SOFTNESS, CENSUS_ROBUSTNESS = 0.81, 0.1
+"""Of the soft ternary census: difference / sqrt(0.81 + difference^2), distance^2 / (0.1 + distance^2)."""
+
+NOISE_FACTOR = 3.0
+"""Differences within this many standard deviations of the camera's noise count as little as equal ones."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A logistic regression over the measures and their squares.
+
+    Attributes:
+        mean: of each measure, in the order of `MEASURES`.
+        deviation: of each.
+        low: smallest value of each measure in the fit; smaller ones are taken as this one.
+        high: largest value.
+        linear: weight of each measure, centered and scaled.
+        square: weight of its square.
+        bias: the constant.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    linear: tuple[float, ...]
+    square: tuple[float, ...]
+    bias: float
+
+    def probability(self, measures: Sequence[Field]) -> Field:
+        """Return the probability ``(H, W)`` for measures of that shape."""
+        logit = np.full_like(measures[0], self.bias)
+        for index, measure in enumerate(measures):
+            value = np.clip(measure, self.low[index], self.high[index])
+            value = (value - np.float32(self.mean[index])) * np.float32(1 / self.deviation[index])
+            logit += value * (np.float32(self.linear[index]) + np.float32(self.square[index]) * value)
+        return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
+
+
+_ZEROS, _ONES = (0.0,) * len(MEASURES), (1.0,) * len(MEASURES)
+UNCALIBRATED = Calibration(
+    _ZEROS, _ONES, (-1e9,) * len(MEASURES), (1e9,) * len(MEASURES), (-1.0,) * len(MEASURES), _ZEROS, 0.0
+)
+"""A probability that falls with every measure, for models that are still to be calibrated."""
+
+
+@dataclass(frozen=True)
+class FlowEvidence:
+    """What the network and the refinement say of a flow; fields may have any resolution.
+
+    Attributes:
+        flow: ``(H, W, 2)`` in pixels of its size, refined.
+        network_flow: the same before refinement, ``(h, w, 2)``, in pixels of the network's images.
+        coarser: the network's flow one level before, ``(h / 2, w / 2, 2)``, in the same pixels.
+        backward: the network's flow back, ``(h', w', 2)``, in the same pixels.
+        network_size: size of the network's images.
+    """
+
+    flow: Field
+    network_flow: Field
+    coarser: Field
+    backward: Field
+    network_size: Size
+
+
+def measure_evidence(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: FlowEvidence) -> list[Field]:
+    """Return the measures of `MEASURES` at half the images' size, each ``(h, w)``.
+
+    Args:
+        first: gray image ``(H, W)`` uint8.
+        second: the other one.
+        evidence: the flow and where it comes from.
+    """
+    image_size = size_of(first)
+    size = scaled_size(image_size, SCALE)
+    gray, other = (
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) for image in (first, second)
+    )
+    flow = resize_flow(evidence.flow, size)
+    to_image = np.array(
+        [image_size.width / evidence.network_size.width, image_size.height / evidence.network_size.height], np.float32
+    )
+    network_flow = resize_field(evidence.network_flow * to_image, size)
+    refined_by = flow / np.float32(SCALE) - network_flow
+    return [
+        resize_field(_visibility(evidence, to_image), size),
+        np.log(_box(_census_distance(gray, _warp(other, flow), camera_noise(gray))) + 0.01),
+        np.log(_box(_squared_gradient(flow)) + 1e-3),
+        np.log(_box((refined_by**2).sum(axis=-1)) + 3e-3),
+        resize_field(_update(evidence, to_image), size),
+    ]
+
+
+def camera_noise(gray: Field) -> float:
+    """Return the standard deviation of the noise of an image (Immerkaer, CVIU 1996, with the median)."""
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    second_difference = cv2.filter2D(gray, -1, kernel)[1:-1:2, 1:-1:2]
+    return float(np.median(np.abs(second_difference))) / (6 * 0.6745)
+
+
+def _visibility(evidence: FlowEvidence, to_image: Field) -> Field:
+    """Return how far the flow back misses the start, relative to what MDFlow's test allows, as a logarithm."""
+    size = size_of(evidence.network_flow)
+    flow = evidence.network_flow * to_image
+    backward = resize_field(evidence.backward * to_image, size)
+    in_grid = np.array(
+        [size.width / evidence.network_size.width, size.height / evidence.network_size.height], np.float32
+    )
+    returned = _warp(backward, evidence.network_flow * in_grid)
+    miss = ((flow + returned) ** 2).sum(axis=-1)
+    lengths = (flow**2).sum(axis=-1) + (returned**2).sum(axis=-1)
+    return np.asarray(np.log((miss + 0.01) / (RELATIVE_TOLERANCE * lengths + ABSOLUTE_TOLERANCE)), np.float32)
+
+
+def _update(evidence: FlowEvidence, to_image: Field) -> Field:
+    """Return how much the network's last level changed the flow, as a logarithm."""
+    size = size_of(evidence.network_flow)
+    change = (evidence.network_flow - resize_field(evidence.coarser, size)) * to_image
+    return _box(np.log((change**2).sum(axis=-1) + np.float32(0.01)), 3)
+
+
+def _census_distance(gray: Field, other: Field, noise: float) -> Field:
+    """Return the soft census distance of 3x3 neighborhoods, in [0, 1)."""
+    softness = np.float32(CENSUS_SOFTNESS + (NOISE_FACTOR * noise) ** 2)
+    height, width = gray.shape
+    padded = [cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_REPLICATE) for image in (gray, other)]
+    total = np.zeros_like(gray)
+    offsets = ((0, 1), (1, -1), (1, 0), (1, 1))  # the other four say the same of the neighbors
+    for down, right in offsets:
+        window = (slice(1 + down, 1 + down + height), slice(1 + right, 1 + right + width))
+        differences = [image[window] - center for image, center in zip(padded, (gray, other), strict=True)]
+        ternary = [difference / np.sqrt(softness + difference * difference) for difference in differences]
+        distance = (ternary[0] - ternary[1]) ** 2
+        total += distance / (np.float32(CENSUS_ROBUSTNESS) + distance)
+    return total / np.float32(len(offsets))
+
+
+def _squared_gradient(flow: Field) -> Field:
+    """Return the squared length of the flow's derivatives."""
+    across = cv2.Sobel(flow, -1, 1, 0, scale=1 / 8)
+    down = cv2.Sobel(flow, -1, 0, 1, scale=1 / 8)
+    return np.asarray((across**2 + down**2).sum(axis=-1), np.float32)
+
+
+def _warp(field: Field, flow: Field) -> Field:
+    """Sample ``field`` at ``p + flow(p)``; outside, its border goes on."""
+    height, width = flow.shape[:2]
+    x = np.arange(width, dtype=np.float32) + flow[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
+    return np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _box(field: Field, side: int = BOX) -> Field:
+    return np.asarray(cv2.blur(field, (side, side), borderType=cv2.BORDER_REFLECT_101), np.float32)

@@ -1,0 +1,56 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Quality levels: how far the network decodes, and how the flow is refined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mdflow_ros.core.resizing import Size, network_size, scaled_size
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_ros.model.graphs import Decoding
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One point between speed and accuracy.
+
+    Attributes:
+        decoding: how far the network decodes.
+        refinement: scale and rounds of each refinement, one after the other, see `refine_flow`.
+        min_pixels: smaller images are enlarged for the network until they have this many pixels, as the finest flow
+            has 1/8 or 1/4 of their size.
+        max_enlargement: of a side.
+    """
+
+    decoding: Decoding
+    refinement: tuple[tuple[float, int], ...]
+    min_pixels: int
+    max_enlargement: float
+
+    def inference_size(self, size: Size) -> Size:
+        """Return the size at which the network runs on images of ``size``, unless it is told another."""
+        enlargement = (self.min_pixels / (size.width * size.height)) ** 0.5
+        return network_size(scaled_size(size, min(max(enlargement, 1.0), self.max_enlargement)), SIZE_MULTIPLE)
+
+
+QUALITIES = {
+    "fast": Quality(Decoding(3, 4), ((0.5, 1),), 0, 1.0),
+    "balanced": Quality(Decoding(3, 4), ((0.5, 3),), 100_000, 1.25),
+    "best": Quality(Decoding(2, 3), ((0.5, 2), (1.0, 1)), 123_000, 1.25),
+}
+
+
+def choose_quality(name: str, on_gpu: bool) -> str:
+    """Return the name of the level that ``name`` stands for: ``auto`` is ``best`` on a GPU, else ``balanced``.
+
+    Raises:
+        ValueError: there is no such level.
+    """
+    if name == AUTO:
+        return "best" if on_gpu else "balanced"
+    if name not in QUALITIES:
+        raise ValueError(f"unknown quality '{name}'; choose one of {', '.join((AUTO, *QUALITIES))}")
+    return name
