@@ -10,7 +10,7 @@ PACKAGE = "mdflow_ros"
 
 # Lower bounds leave out versions with known security holes (OpenCV: libwebp; onnx: path traversal; PyYAML; tqdm).
 # The node needs no more than this. ROS 2 itself comes from apt, or from the `ros` extra where there is no apt.
-RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.8.1.78,<5", "onnxruntime>=1.16"]
+RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.8.1.78,<5", "onnx>=1.16", "onnxruntime>=1.16"]
 
 EXTRAS = {
     # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
@@ -21,6 +21,7 @@ EXTRAS = {
     "recording": ["rosbags>=0.11,<0.12", "PyYAML>=5.4"],
     # TensorRT 8.6 to 11; on a Jetson it comes with JetPack, so install the other two by hand there.
     "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.16"],
+    "openvino": ["openvino>=2024.4"],
     "training": [
         "torch==2.14.1",
         "torchvision==0.29.1",
@@ -48,6 +49,7 @@ EXTRAS = {
         "PyYAML>=5.4",
         "tqdm>=4.66.3",
         "cuda-bindings>=12.8",
+        "openvino>=2024.4",
         # TensorRT's parser and builder for a machine without a GPU, 95 MB under NVIDIA's license.
         "tensorrt-rtx>=1.6; platform_machine == 'x86_64'",
     ],
@@ -78,6 +80,7 @@ setup(
             "adapt_from_bag = mdflow_training.entry_points:adapt_from_bag",
             "adaptation_report = mdflow_training.entry_points:adaptation_report",
             "build_engine = mdflow_ros.entry_points:build_engine",
+            "calibrate_confidence = mdflow_training.entry_points:calibrate_confidence",
             "camera_player = mdflow_ros.entry_points:camera_player",
             "depth_from_motion = mdflow_ros.entry_points:depth_from_motion",
             "deploy_model = mdflow_ros.entry_points:deploy_model",

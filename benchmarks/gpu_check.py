@@ -26,15 +26,16 @@ from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.resizing import Size, resize_image
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
+from mdflow_ros.quality import QUALITIES
 
 TENSORRT = "tensorrt"
-AGREEMENT_SIZE = (640, 384)
+AGREEMENT_SIZE = Size(640, 384)
 CONFIGURATIONS: tuple[tuple[Size, str], ...] = (
     (AGREEMENT_SIZE, "fp16"),
     (AGREEMENT_SIZE, "fp32"),
-    ((512, 512), "fp16"),
-    ((1024, 448), "fp16"),
-    ((1280, 704), "fp16"),
+    (Size(512, 512), "fp16"),
+    (Size(1024, 448), "fp16"),
+    (Size(1280, 704), "fp16"),
 )
 """What is measured, the most important first: time may run out while engines are built."""
 
@@ -71,7 +72,7 @@ def measure(options: argparse.Namespace, size: Size, precision: str, pairs: list
         BackendUnavailable: the backend cannot run here.
         BackendError: it failed.
     """
-    backend_options = BackendOptions(size, precision=precision)
+    backend_options = BackendOptions(size, QUALITIES["best"].decoding, precision=precision)
     free_memory = _free_memory(options.backend)
     backend = create_backend(options.backend, options.model, backend_options)
     try:
@@ -96,7 +97,7 @@ def measure(options: argparse.Namespace, size: Size, precision: str, pairs: list
 def _agreement(options: argparse.Namespace, backend_options: BackendOptions, pairs: list[Pair]) -> Agreement:
     size = backend_options.inference_size
     tested, reference = (
-        FlowEstimator(options.model, backend, size, options=backend_options)
+        FlowEstimator(options.model, backend, size, options=backend_options, quality="best")
         for backend in (options.backend, "onnxruntime")
     )
     try:
@@ -208,7 +209,7 @@ def _configuration(text: str) -> tuple[Size, str]:
     width, _, height = size.partition("x")
     if precision not in ("fp16", "fp32") or not (width.isdecimal() and height.isdecimal()):
         raise argparse.ArgumentTypeError(f"'{text}' is not like 640x384,fp16")
-    return (int(width), int(height)), precision
+    return Size(int(width), int(height)), precision
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long a backend takes for a pair, and how much of that is copying."""
+"""How long a backend takes for a new frame of a stream, and how much of that is copying."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MIN_RUNS = 20
 
 @dataclass(frozen=True)
 class Latency:
-    """Times in milliseconds from uint8 images in the host's memory to results there.
+    """Times in milliseconds from a new uint8 image in the host's memory to its flow there.
 
     Attributes:
         p50: median.
         p95: what 95 of 100 pairs stay below.
-        frames_per_second: pairs one after the other, as a node does them.
-        runs: pairs measured.
+        frames_per_second: frames one after the other, as a node does them.
+        runs: frames measured.
         copy_share: part of the median that the copies between host and GPU take alone; ``None`` if it cannot be told.
     """
 
@@ -39,8 +39,12 @@ class Latency:
 def measure_latency(
     backend: Backend, images: NDArray[np.uint8], with_confidence: bool, seconds: float, warm_up_runs: int = WARM_UP_RUNS
 ) -> Latency:
-    """Run ``backend`` on one pair for some ``seconds``, after a warm-up, and at least `MIN_RUNS` times."""
-    times = _time(lambda: backend.run(images, with_confidence), seconds, warm_up_runs)
+    """Encode the second image and decode the pair for some ``seconds``, after a warm-up, at least `MIN_RUNS` times."""
+    mean = np.full((1, 3), 0.5, np.float32)
+    first = backend.encode(images[0], mean)
+    times = _time(
+        lambda: backend.decode(first, backend.encode(images[1], mean), with_confidence), seconds, warm_up_runs
+    )
     p50, p95 = np.percentile(times, (50, 95))
     copies = _time_copies(backend, with_confidence, seconds / 4)
     return Latency(
@@ -70,11 +74,12 @@ def _time_copies(backend: Backend, with_confidence: bool, seconds: float) -> flo
     runners = getattr(backend, "runners", None)
     if runners is None:
         return None
-    runner = runners[with_confidence]
+    used = (runners["encoder"], runners["decoder-both" if with_confidence else "decoder"])
 
     def copy() -> None:
-        runner.enqueue_upload()
-        runner.enqueue_download()
-        runner.stream.synchronize()
+        for runner in used:
+            runner.enqueue_upload()
+            runner.enqueue_download()
+            runner.stream.synchronize()
 
     return float(np.median(_time(copy, seconds, WARM_UP_RUNS)))

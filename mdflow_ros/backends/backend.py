@@ -1,20 +1,27 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a backend is: the one interface between the estimator and the engine that runs the model."""
+"""What a backend is: the one interface between the estimator and the engine that runs the network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.resizing import Size
+from mdflow_ros.model.graphs import Decoding
 
 FIXED_SIZE = "a TensorRT engine has one fixed size; set the parameter inference_size, for example to [640, 384]"
-"""Why a backend on TensorRT cannot do without a size."""
+"""Why TensorRT needs a size."""
+
+Features = dict[str, NDArray[np.float32]]
+"""The features of one frame, by name: ``features3``, and ``features2`` where decoding goes on to level 2."""
+
+Arrays = dict[str, NDArray[np.generic]]
 
 
 class BackendUnavailable(RuntimeError):
@@ -31,18 +38,47 @@ class BackendOptions:
 
     Attributes:
         inference_size: size that every pair will have, multiples of 64; ``None`` if it may change.
+        decoding: how far to decode.
         threads: CPU threads; 0 takes all cores.
-        precision: ``fp32`` or ``fp16``, for backends that can choose.
-        force_engine_update: build a new engine even if a fitting one is cached.
+        precision: ``fp32`` or ``fp16``, of TensorRT.
+        device: of OpenVINO: ``CPU``, ``GPU`` or ``NPU``.
+        force_engine_update: build a new engine even if a matching one is cached.
         may_build_engine: whether there is time to build an engine, which takes minutes; otherwise only a cached one
-            will do.
+            is used.
     """
 
     inference_size: Size | None = None
+    decoding: Decoding = field(default_factory=Decoding)
     threads: int = 0
     precision: str = "fp16"
+    device: str = "CPU"
     force_engine_update: bool = False
     may_build_engine: bool = True
+
+
+class DecodedFlow(NamedTuple):
+    """Flows in pixels of the images that were encoded, u right and v down, float32.
+
+    ``flow`` ``(h, w, 2)``: from the first image to the second, at the level of the options; ``coarser``
+    ``(h / 2, w / 2, 2)``: the same, one level before; ``backward`` ``(h', w', 2)``: from the second image to the first,
+    or ``None``.
+    """
+
+    flow: NDArray[np.float32]
+    coarser: NDArray[np.float32]
+    backward: NDArray[np.float32] | None
+
+
+class Engine(Protocol):
+    """One graph, ready to run."""
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs by name.
+
+        Raises:
+            BackendError: the engine failed.
+        """
+        ...
 
 
 class Backend(Protocol):
@@ -50,17 +86,20 @@ class Backend(Protocol):
 
     name: str
 
-    def run(
-        self, images: NDArray[np.uint8], with_confidence: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Estimate the flow of one pair.
+    def encode(self, image: NDArray[np.uint8], mean: NDArray[np.float32]) -> Features:
+        """Return the features of one frame.
 
         Args:
-            images: ``(2, H, W, 3)`` RGB, sides multiples of 64.
-            with_confidence: without it the backward flow need not be computed.
+            image: ``(H, W, 3)`` RGB, sides multiples of 64.
+            mean: ``(1, 3)``, what is subtracted from RGB / 255.
 
-        Returns:
-            Flow ``(H, W, 2)`` in pixels and confidence ``(H, W)`` in [0, 1], or ``None``.
+        Raises:
+            BackendError: the engine failed.
+        """
+        ...
+
+    def decode(self, first: Features, second: Features, with_backward: bool) -> DecodedFlow:
+        """Return the flow between two frames.
 
         Raises:
             BackendError: the engine failed.
@@ -83,3 +122,32 @@ class BackendFactory(Protocol):
             BackendError: the model cannot be loaded.
         """
         ...
+
+
+class NetworkBackend:
+    """Encoder and decoder on any kind of engine.
+
+    Args:
+        name: of the backend.
+        encoder: runs the encoder's graph.
+        decoders: run the decoder's, for the forward flow alone (False) and for both directions (True).
+    """
+
+    def __init__(self, name: str, encoder: Engine, decoders: Mapping[bool, Engine]) -> None:
+        self.name = name
+        self._encoder, self._decoders = encoder, decoders
+
+    def encode(self, image: NDArray[np.uint8], mean: NDArray[np.float32]) -> Features:
+        """Return the features of one frame; see `Backend.encode`."""
+        return self._encoder.run({"image": image[None], "mean": mean})
+
+    def decode(self, first: Features, second: Features, with_backward: bool) -> DecodedFlow:
+        """Return the flow between two frames; see `Backend.decode`."""
+        inputs: Arrays = {f"first_{name}": value for name, value in first.items()}
+        inputs |= {f"second_{name}": value for name, value in second.items()}
+        outputs = self._decoders[with_backward].run(inputs)
+        return DecodedFlow(outputs["flow"], outputs["coarser"], outputs["backward"][0] if with_backward else None)
+
+    def close(self) -> None:
+        """Give back what the engines hold: with their last reference."""
+        self._decoders = {}

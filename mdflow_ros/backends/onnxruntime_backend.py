@@ -1,26 +1,22 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime, on the CPU or through NVIDIA's execution providers."""
+"""ONNX Runtime, on the CPU or on CUDA."""
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from mdflow_ros.backends.backend import FIXED_SIZE, BackendError, BackendOptions, BackendUnavailable
-from mdflow_ros.backends.tensorrt.cache import default_folder
+from mdflow_ros.backends.backend import Arrays, BackendError, BackendOptions, BackendUnavailable, Engine, NetworkBackend
+from mdflow_ros.model.graphs import ModelGraphs, Part
 
-TENSORRT = "onnxruntime-tensorrt"
-
-PROVIDERS = {
-    "onnxruntime": "CPUExecutionProvider",
-    "onnxruntime-cuda": "CUDAExecutionProvider",
-    TENSORRT: "TensorrtExecutionProvider",
-}
+PROVIDERS = {"onnxruntime": "CPUExecutionProvider", "onnxruntime-cuda": "CUDAExecutionProvider"}
 
 
 def load_onnxruntime(name: str) -> ModuleType:
@@ -42,89 +38,67 @@ def load_onnxruntime(name: str) -> ModuleType:
     return onnxruntime
 
 
-class OnnxRuntimeBackend:
-    """A model in an ONNX Runtime session.
-
-    On NVIDIA's TensorRT provider it is two sessions of one size, in single precision: that provider wants to know
-    every shape, and then builds its engines here instead of at the first pair. It keeps them in a cache of its own.
+class OnnxRuntimeBackend(NetworkBackend):
+    """A model in ONNX Runtime sessions.
 
     Args:
         model: the ONNX file.
-        options: ``threads`` counts here; the size is free, but required on the TensorRT provider.
+        options: threads and decoding count here; the size is free.
         name: a key of `PROVIDERS`.
 
     Raises:
         BackendUnavailable: ONNX Runtime, or its execution provider, is not installed or does not start.
-        BackendError: the file is no model that ONNX Runtime can load.
+        ModelError: the model cannot be read.
+        BackendError: ONNX Runtime cannot load the model.
     """
 
     def __init__(self, model: Path, options: BackendOptions, name: str = "onnxruntime") -> None:
-        self.name = name
-        self._onnxruntime = load_onnxruntime(name)
-        self._model = model
-        self._threads = options.threads
-        if name == TENSORRT:
-            self._fixed_sessions = {
-                with_confidence: self._session(_fixed_graph(model, options, with_confidence), _engine_cache_options())
-                for with_confidence in (False, True)
-            }
-        else:
-            self._fixed_sessions = {}
-            self._free_session = self._session(model.read_bytes(), {})
+        onnxruntime = load_onnxruntime(name)
+        graphs = ModelGraphs(model, options.decoding)
 
-    def run(
-        self, images: NDArray[np.uint8], with_confidence: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Estimate the flow of one pair; see `Backend.run`."""
-        inputs: dict[str, NDArray[np.generic]] = {"images": images}
-        session = self._fixed_sessions.get(with_confidence)
-        if session is None:
-            session = self._free_session
-            inputs["directions"] = np.array([2 if with_confidence else 1], np.int64)
+        def load(part: Part) -> _Session:
+            graph = graphs.write(part).SerializeToString()
+            return _Session(onnxruntime, graph, PROVIDERS[name], options.threads)
+
+        decoders = {False: load("decoder"), True: load("decoder-both")}
+        super().__init__(name, load("encoder"), decoders)
+
+
+def load_session(graph: onnx.ModelProto, threads: int = 0) -> Engine:
+    """Load a graph for the CPU, as a reference.
+
+    Raises:
+        BackendUnavailable: ONNX Runtime is not installed.
+        BackendError: it cannot load the graph.
+    """
+    onnxruntime = load_onnxruntime("onnxruntime")
+    return _Session(onnxruntime, graph.SerializeToString(), PROVIDERS["onnxruntime"], threads)
+
+
+class _Session:
+    """A graph in an ONNX Runtime session."""
+
+    def __init__(self, onnxruntime: ModuleType, graph: bytes, provider: str, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Planning one block for all tensors takes 127 MB more at 640x480, and is no faster.
+        options.enable_mem_pattern = False
+        # Spinning threads would take the cores from the executor between two frames.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if platform.machine() == "aarch64":
+            # Matrix products in bfloat16 where the processor has it, and in float32 elsewhere.
+            options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "1")
         try:
-            flow, *rest = session.run(["flow", "confidence"] if with_confidence else ["flow"], inputs)
+            self._session: Any = onnxruntime.InferenceSession(graph, options, providers=[provider])
+        except Exception as error:  # ONNX Runtime has no public base class for its exceptions
+            raise BackendError(f"ONNX Runtime cannot load the model: {error}") from error
+        if provider not in self._session.get_providers():
+            raise BackendUnavailable(f"{provider} is installed but did not start; see ONNX Runtime's messages above")
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+        """Return the outputs by name; see `Engine.run`."""
+        try:
+            return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
         except Exception as error:
             raise BackendError(f"ONNX Runtime failed: {error}") from error
-        return flow, rest[0][0] if with_confidence else None
-
-    def close(self) -> None:
-        """Nothing to give back by hand: the session goes with its last reference."""
-
-    def _session(self, graph: bytes, provider_options: dict[str, str]) -> Any:
-        provider = PROVIDERS[self.name]
-        session_options = self._onnxruntime.SessionOptions()
-        session_options.intra_op_num_threads = self._threads
-        # Planning one block for all tensors takes 127 MB more at 640x480, and is no faster.
-        session_options.enable_mem_pattern = False
-        # Spinning threads would take the cores from the executor between two frames.
-        session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            session = self._onnxruntime.InferenceSession(
-                graph, session_options, providers=[(provider, provider_options)]
-            )
-        except Exception as error:  # ONNX Runtime has no public base class for its exceptions
-            raise BackendError(f"ONNX Runtime cannot load {self._model}: {error}") from error
-        if provider not in session.get_providers():
-            raise BackendUnavailable(f"{provider} is installed but did not start; see ONNX Runtime's messages above")
-        return session
-
-
-def _fixed_graph(model: Path, options: BackendOptions, with_confidence: bool) -> bytes:
-    if options.inference_size is None:
-        raise BackendUnavailable(FIXED_SIZE)
-    try:
-        from mdflow_ros.model.fixed_graph import EngineSpecification
-    except ImportError as error:
-        raise BackendUnavailable(f"{error}; install it with `pip install onnx`") from error
-    graph = EngineSpecification(model, options.inference_size, "fp32", with_confidence).graph()
-    return bytes(graph.SerializeToString())
-
-
-def _engine_cache_options() -> dict[str, str]:
-    folder = default_folder().with_name("onnxruntime")
-    return {
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(folder),
-    }

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from mdflow_ros.backends.backend import Backend, BackendFactory, BackendOptions, BackendUnavailable
+from mdflow_ros.backends.backend import Backend, BackendError, BackendFactory, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.onnxruntime_backend import PROVIDERS, OnnxRuntimeBackend, load_onnxruntime
 from mdflow_ros.backends.tensorrt.library import load_tensorrt
 
@@ -25,20 +27,48 @@ def _tensorrt(model: Path, options: BackendOptions) -> Backend:
     return TensorRtBackend(model, options)
 
 
+def _openvino(model: Path, options: BackendOptions) -> Backend:
+    from mdflow_ros.backends.openvino_backend import OpenVinoBackend
+
+    return OpenVinoBackend(model, options)
+
+
+def _find_openvino() -> None:
+    # Importing it takes half a second.
+    if sys.modules.get("openvino", "unknown") is None or importlib.util.find_spec("openvino") is None:
+        raise BackendUnavailable("No module named 'openvino'; install it with `pip install openvino`")
+
+
 BACKENDS: dict[str, BackendFactory] = {
     "tensorrt": _tensorrt,
     **{name: partial(OnnxRuntimeBackend, name=name) for name in PROVIDERS},
+    "openvino": _openvino,
 }
-"""Every backend by name. Their modules are imported on first use: tensorrt may be absent."""
+"""Every backend by name. Their modules are imported on first use: tensorrt and openvino may be absent."""
 
 CHECKS: dict[str, Callable[[], object]] = {
     "tensorrt": load_tensorrt,
     **{name: partial(load_onnxruntime, name) for name in PROVIDERS},
+    "openvino": _find_openvino,
 }
 """What finds out, without loading a model, whether a backend can run here; it raises BackendUnavailable if not."""
 
-PREFERENCE = ("tensorrt", "onnxruntime")
+ON_GPU = ("tensorrt", "onnxruntime-cuda")
+
+PREFERENCE = ("tensorrt", "openvino", "onnxruntime")
 """What ``auto`` tries, best first."""
+
+
+REPLACEABLE = ("openvino",)
+"""What ``auto`` passes over with a warning if it fails its check: ONNX Runtime is hardly slower. A GPU that fails is an
+error."""
+
+
+def runs_on_gpu(name: str) -> bool:
+    """Tell whether a backend, or the one that ``auto`` will take, runs on an NVIDIA GPU."""
+    if name != AUTO:
+        return name in ON_GPU
+    return "tensorrt" in working_backends()
 
 
 def working_backends() -> list[str]:
@@ -63,7 +93,7 @@ def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
     """
     if name != AUTO:
         if name not in BACKENDS:
-            raise ValueError(f"there is no backend '{name}'; there are {', '.join((AUTO, *BACKENDS))}")
+            raise ValueError(f"unknown backend '{name}'; choose one of {', '.join((AUTO, *BACKENDS))}")
         try:
             return BACKENDS[name](model, options)
         except BackendUnavailable as error:
@@ -77,6 +107,11 @@ def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
             backend = BACKENDS[candidate](model, options)
         except BackendUnavailable as error:
             reasons.append(f"{candidate}: {error}")
+            continue
+        except BackendError as error:
+            if candidate not in REPLACEABLE:
+                raise
+            logger.warning("backend auto passes over %s: %s", candidate, error)
             continue
         logger.info("backend auto chose %s%s", candidate, f" ({'; '.join(reasons)})" if reasons else "")
         return backend

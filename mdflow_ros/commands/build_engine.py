@@ -17,10 +17,14 @@ from mdflow_ros.backends.tensorrt.library import load_tensorrt
 from mdflow_ros.core.resizing import Size, network_size
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
+from mdflow_ros.model.graphs import PARTS
+from mdflow_ros.quality import QUALITIES
 
 
-def build_engines(model: Path, size: Size, precision: str, force: bool, cache: EngineCache) -> list[Path]:
-    """Build the engine without and the one with confidence, unless they are cached, and return where they lie.
+def build_engines(
+    model: Path, size: Size, precision: str, force: bool, cache: EngineCache, quality: str = "best"
+) -> list[Path]:
+    """Build the engines of a model, unless they are cached, and return their files.
 
     Raises:
         BackendUnavailable: there is no GPU, or a package is missing.
@@ -29,15 +33,14 @@ def build_engines(model: Path, size: Size, precision: str, force: bool, cache: E
         OSError: the cache cannot be written.
     """
     trt, gpu = load_tensorrt()
-    from mdflow_ros.backends.tensorrt.engine import find_or_build_engine
-    from mdflow_ros.model.fixed_graph import EngineSpecification
+    from mdflow_ros.backends.tensorrt.engine import EngineSpecification, find_or_build_engine
 
     # Better now than after minutes of building.
     cache.folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=cache.folder).close()
     paths = []
-    for with_confidence in (False, True):
-        specification = EngineSpecification(model, size, precision, with_confidence)
+    for part in PARTS:
+        specification = EngineSpecification(model, size, precision, QUALITIES[quality].decoding, part)
         _, path = find_or_build_engine(trt, gpu, cache, specification, force=force)
         if path is None:
             raise OSError(f"the engine was built but could not be stored in {cache.folder}")
@@ -77,7 +80,7 @@ def prune_engines(cache: EngineCache, everything: bool) -> list[Path]:
 
 def _size(text: str) -> Size:
     match = re.fullmatch(r"(\d+)x(\d+)", text)
-    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    size = Size(int(match[1]), int(match[2])) if match else Size(0, 0)
     if not all(size):
         raise argparse.ArgumentTypeError(f"'{text}' is not a size like 640x384")
     return network_size(size, SIZE_MULTIPLE)
@@ -90,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--size", type=_size, help="WIDTHxHEIGHT, rounded up to multiples of 64; the node's inference_size"
     )
     parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="default: fp16")
+    parser.add_argument("--quality", choices=tuple(QUALITIES), default="best", help="level of the node; default: best")
     parser.add_argument("--force", action="store_true", help="build even if fitting engines are cached")
     parser.add_argument("--list", action="store_true", help="list the cached engines")
     parser.add_argument("--prune", action="store_true", help="remove engines that this machine can no longer use")
@@ -112,7 +116,9 @@ def main(arguments: list[str] | None = None) -> int:
             removed = prune_engines(cache, options.all)
             print("\n".join(f"removed {path}" for path in removed) or "nothing to remove")
         if options.size:
-            for path in build_engines(options.model, options.size, options.precision, options.force, cache):
+            for path in build_engines(
+                options.model, options.size, options.precision, options.force, cache, options.quality
+            ):
                 print(path)
         if options.list:
             print(list_engines(cache))

@@ -8,13 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mdflow_ros.backends import onnxruntime_backend, selection
+from mdflow_ros.backends import selection
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
+from mdflow_ros.backends.check import TOLERANCE, textured_pair
 from mdflow_ros.backends.selection import create_backend, working_backends
 from mdflow_ros.backends.tensorrt import cuda_driver
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.model.graphs import Decoding
 
-OPTIONS = BackendOptions(inference_size=(64, 64), threads=1)
+OPTIONS = BackendOptions(inference_size=Size(64, 64), threads=1)
 
 
 @pytest.fixture
@@ -59,7 +62,8 @@ def test_cuda_bindings_newer_than_the_driver_are_explained(monkeypatch):
         create_backend("tensorrt", BUNDLED_MODEL, OPTIONS)
 
 
-def test_auto_goes_on_with_onnx_runtime_and_says_so_once(no_driver, caplog):
+def test_auto_goes_on_with_onnx_runtime_and_says_so_once(no_driver, caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
     caplog.set_level(logging.INFO)
     backend = create_backend("auto", BUNDLED_MODEL, OPTIONS)
     assert backend.name == "onnxruntime"
@@ -76,39 +80,55 @@ def test_auto_takes_tensorrt_where_it_works(monkeypatch, caplog):
 
 
 def test_a_backend_that_does_not_exist_is_refused_with_a_list():
-    with pytest.raises(ValueError, match="there is no backend 'tensorflow'; there are auto, tensorrt, onnxruntime"):
+    with pytest.raises(ValueError, match="unknown backend 'tensorflow'; choose one of auto, tensorrt, onnxruntime"):
         create_backend("tensorflow", BUNDLED_MODEL, OPTIONS)
 
 
-def test_choosing_a_backend_imports_neither_torch_nor_tensorrt_nor_onnx(tmp_path):
+def test_choosing_a_backend_imports_neither_torch_nor_tensorrt(tmp_path):
     program = """
 import sys
 from mdflow_ros.backends.tensorrt import cuda_driver
 from mdflow_ros.backends.backend import BackendOptions
+from mdflow_ros.backends.check import TOLERANCE, textured_pair
 from mdflow_ros.backends.selection import create_backend
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.model.graphs import Decoding
 cuda_driver.DRIVER_LIBRARY = "libno-such-driver.so.1"
-create_backend("auto", BUNDLED_MODEL, BackendOptions(threads=1))
-print({"torch", "tensorrt", "onnx", "cuda"} & set(sys.modules))
+create_backend("onnxruntime", BUNDLED_MODEL, BackendOptions(threads=1))
+print({"torch", "tensorrt", "openvino", "cuda"} & set(sys.modules))
 """
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert output.stdout == "set()\n"
 
 
-def test_onnx_runtimes_tensorrt_gets_graphs_of_one_size(monkeypatch, tmp_path):
-    pytest.importorskip("onnx")
-    """Run by the CPU's provider, which takes the same graphs and ignores the other one's options."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setitem(onnxruntime_backend.PROVIDERS, "onnxruntime-tensorrt", "CPUExecutionProvider")
-    with pytest.raises(BackendUnavailable, match="set the parameter inference_size"):
-        create_backend("onnxruntime-tensorrt", BUNDLED_MODEL, BackendOptions())
-    fixed = create_backend("onnxruntime-tensorrt", BUNDLED_MODEL, OPTIONS)
-    free = create_backend("onnxruntime", BUNDLED_MODEL, OPTIONS)
-    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    for with_confidence in (False, True):
-        for result, wanted in zip(fixed.run(images, with_confidence), free.run(images, with_confidence), strict=True):
-            assert (result is None) is (wanted is None)
-            if wanted is not None:
-                np.testing.assert_allclose(result, wanted, rtol=0, atol=1e-4)
-    with pytest.raises(BackendError, match="ONNX Runtime failed"):
-        fixed.run(np.zeros((2, 128, 64, 3), np.uint8), False)
+@pytest.mark.parametrize("decoding", [Decoding(2, 3), Decoding(3, 4)])
+def test_openvino_gives_what_onnx_runtime_gives(decoding):
+    pytest.importorskip("openvino")
+    options = BackendOptions(decoding=decoding, threads=1)
+    backend, reference = (create_backend(name, BUNDLED_MODEL, options) for name in ("openvino", "onnxruntime"))
+    for size in (Size(128, 64), Size(64, 128), Size(128, 64)):
+        first, second = textured_pair(size)
+        mean = np.full((1, 3), 0.5, np.float32)
+        flows = [b.decode(b.encode(first, mean), b.encode(second, mean), True) for b in (backend, reference)]
+        for ours, theirs in zip(*flows, strict=True):
+            assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < TOLERANCE
+
+
+def test_an_engine_that_computes_something_else_is_rejected_and_auto_goes_on(monkeypatch, caplog):
+    openvino_backend = pytest.importorskip("mdflow_ros.backends.openvino_backend")
+    pytest.importorskip("openvino")
+    run = openvino_backend._Graph.run
+    monkeypatch.setattr(
+        openvino_backend._Graph, "run", lambda *arguments: {k: v + 0.2 for k, v in run(*arguments).items()}
+    )
+    with pytest.raises(BackendError, match=r"openvino rejected: on the test pair its flow differs.*tolerance 0\.05 px"):
+        create_backend("openvino", BUNDLED_MODEL, BackendOptions(threads=1))
+    assert create_backend("auto", BUNDLED_MODEL, BackendOptions(threads=1)).name == "onnxruntime"
+    assert "passes over openvino" in caplog.text
+
+
+def test_a_device_that_is_missing_is_named():
+    pytest.importorskip("openvino")
+    with pytest.raises(BackendUnavailable, match="OpenVINO finds no device NPU here; it finds CPU"):
+        create_backend("openvino", BUNDLED_MODEL, BackendOptions(device="NPU"))

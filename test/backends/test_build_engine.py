@@ -23,20 +23,20 @@ def builds(monkeypatch, tmp_path):
     return count_builds(monkeypatch)
 
 
-def test_it_builds_with_and_without_confidence_once_lists_and_prunes(builds, capsys, monkeypatch):
+def test_it_builds_all_parts_once_lists_and_prunes(builds, capsys, monkeypatch):
     assert main(["--size", "100x64", "--precision", "fp32"]) == 0
-    flow, confidence = capsys.readouterr().out.split()
-    assert "/mdflow_ros/engines/128x64-fp32-flow-" in flow
-    assert "/mdflow_ros/engines/128x64-fp32-flow+confidence-" in confidence
-    assert [len(model.graph.output) for model, _ in builds] == [1, 2]
+    paths = capsys.readouterr().out.split()
+    for path, part in zip(paths, ("encoder", "decoder", "decoder-both"), strict=True):
+        assert f"/mdflow_ros/engines/128x64-fp32-{part}-2-3-" in path
+    assert [len(model.graph.output) for model, _ in builds] == [2, 2, 3]
 
     assert main(["--size", "128x64", "--precision", "fp32", "--list"]) == 0
     listed = capsys.readouterr().out
-    assert listed.startswith(f"{flow}\n{confidence}\n")
+    assert listed.startswith("\n".join(paths))
     assert "TensorRT 10.3.0, Stand-in (8.7), built in" in listed
-    assert len(builds) == 2
+    assert len(builds) == 3
     assert main(["--size", "128x64", "--precision", "fp32", "--force"]) == 0
-    assert len(builds) == 4
+    assert len(builds) == 6
 
     capsys.readouterr()
     assert main(["--prune"]) == 0
@@ -45,7 +45,7 @@ def test_it_builds_with_and_without_confidence_once_lists_and_prunes(builds, cap
     monkeypatch.setattr(build_engine, "load_tensorrt", lambda: (trt, Gpu("Thor", "11.0")))
     assert main(["--prune", "--list"]) == 0
     output = capsys.readouterr().out
-    assert f"removed {flow}\n" in output
+    assert all(f"removed {path}\n" in output for path in paths)
     assert output.endswith("engines: no engines\n")
 
 
@@ -56,7 +56,7 @@ def test_a_damaged_engine_is_listed_as_such(builds, capsys):
     main(["--list"])
     listed = capsys.readouterr().out
     assert listed.count(" MB, damaged\n") == 1
-    assert listed.count("built in") == 1
+    assert listed.count("built in") == 2
 
 
 def test_without_a_driver_it_says_so_and_still_lists_and_clears(monkeypatch, tmp_path, capsys):

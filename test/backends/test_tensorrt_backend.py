@@ -16,16 +16,19 @@ from half_precision import emulate_half_precision
 from stand_in_gpu import GPU, StandInCuda, count_builds, runtime, stand_in_tensorrt
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
+from mdflow_ros.backends.check import TOLERANCE
 from mdflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from mdflow_ros.backends.selection import create_backend
 from mdflow_ros.backends.tensorrt import backend as tensorrt_backend
 from mdflow_ros.backends.tensorrt import cuda_memory
 from mdflow_ros.backends.tensorrt.backend import TensorRtBackend
-from mdflow_ros.backends.tensorrt.check import TOLERANCES
 from mdflow_ros.backends.tensorrt.cuda_memory import CudaError
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.model.graphs import Decoding
 
-OPTIONS = BackendOptions(inference_size=(128, 64), precision="fp32", threads=1)
+SIZE = Size(128, 64)
+OPTIONS = BackendOptions(SIZE, Decoding(3, 4), threads=1, precision="fp32")
 
 
 @pytest.fixture
@@ -50,6 +53,12 @@ def pair(seed):
     return np.random.default_rng(seed).integers(0, 256, (2, 64, 128, 3), np.uint8)
 
 
+def run(backend, images, with_backward):
+    mean = np.full((1, 3), 0.5, np.float32)
+    first, second = (backend.encode(image, mean) for image in images)
+    return backend.decode(first, second, with_backward)
+
+
 def assert_same(result, expected):
     for array, wanted in zip(result, expected, strict=True):
         if wanted is None:
@@ -65,40 +74,40 @@ def test_it_gives_what_onnx_runtime_gives(cuda, builds, caplog, capture_fails):
         cuda.failures["cudaStreamEndCapture"] = runtime.cudaError_t.cudaErrorStreamCaptureUnsupported
     backend = TensorRtBackend(BUNDLED_MODEL, OPTIONS)
     reference = OnnxRuntimeBackend(BUNDLED_MODEL, OPTIONS)
-    results = [backend.run(pair(seed), seed % 2 == 1) for seed in range(4)]
+    results = [run(backend, pair(seed), seed % 2 == 1) for seed in range(4)]
     for seed, result in enumerate(results):  # later runs must not have touched earlier results
-        assert_same(result, reference.run(pair(seed), seed % 2 == 1))
+        assert_same(result, run(reference, pair(seed), seed % 2 == 1))
     assert ("cudaGraphLaunch" in cuda.calls) is not capture_fails
     assert ("without a CUDA graph: cudaStreamEndCapture failed" in caplog.text) is capture_fails
 
 
 def test_engines_are_built_once_and_kept(cuda, builds):
     TensorRtBackend(BUNDLED_MODEL, OPTIONS).close()
-    assert len(builds) == 2
+    assert len(builds) == 3
     TensorRtBackend(BUNDLED_MODEL, OPTIONS).close()
-    assert len(builds) == 2
+    assert len(builds) == 3
     TensorRtBackend(BUNDLED_MODEL, BackendOptions(**{**vars(OPTIONS), "force_engine_update": True})).close()
-    assert len(builds) == 4
+    assert len(builds) == 6
     # Each build starts from the timings of the one before.
-    assert [timings for _, timings in builds] == [b"", *(b"timings of build %d" % number for number in (1, 2, 3))]
+    assert [timings for _, timings in builds] == [b"", *(b"timings of build %d" % number for number in range(1, 6))]
 
 
 @pytest.mark.parametrize(
     ("attribute", "value"), [("mode", b"nearest"), ("padding_mode", b"border"), ("align_corners", 0)]
 )
-@pytest.mark.parametrize("output", ["flow", "confidence"])
-def test_an_engine_that_computes_something_else_is_thrown_away(cuda, monkeypatch, tmp_path, output, attribute, value):
+def test_an_engine_that_computes_something_else_is_thrown_away(cuda, monkeypatch, tmp_path, attribute, value):
     def change(model):
-        samples = [node for node in model.graph.node if node.op_type == "GridSample"]
-        for node in samples[:4] if output == "flow" else samples[4:]:  # the fifth belongs to the confidence
+        for node in model.graph.node:
             for item in node.attribute:
                 if item.name == attribute:
                     item.CopyFrom(helper.make_attribute(attribute, value))
 
     count_builds(monkeypatch, change=change)
-    with pytest.raises(BackendError, match=f"computes something else: on a test pair its {output} differs"):
+    with pytest.raises(
+        BackendError, match=r"decoder engine of TensorRT .* rejected: on the test pair its (flow|coarser) differs"
+    ):
         TensorRtBackend(BUNDLED_MODEL, OPTIONS)
-    assert len(list(tmp_path.rglob("*.engine"))) == (0 if output == "flow" else 1)
+    assert len(list(tmp_path.rglob("*.engine"))) == 1  # the encoder, which samples nothing
     assert not cuda.live
 
 
@@ -108,10 +117,10 @@ def test_half_precision_is_within_what_is_tolerated(cuda, monkeypatch, caplog):
 
     caplog.set_level(logging.INFO)
     count_builds(monkeypatch, change=change)
-    TensorRtBackend(BUNDLED_MODEL, BackendOptions((128, 64), precision="fp16", threads=1)).close()
-    differences = re.findall(r"the engine's (\w+) differs from ONNX Runtime's by (\S+)", caplog.text)
-    assert [name for name, _ in differences] == ["flow", "flow", "confidence"]
-    assert all(0 < float(difference) < TOLERANCES[name] / 5 for name, difference in differences)
+    TensorRtBackend(BUNDLED_MODEL, BackendOptions(SIZE, Decoding(3, 4), precision="fp16", threads=1)).close()
+    differences = re.findall(r"(\w+) differs from ONNX Runtime by (\S+)", caplog.text)
+    assert [name for name, _ in differences] == ["features3", "flow", "coarser", "flow", "coarser", "backward"]
+    assert all(0 < float(difference) < TOLERANCE / 5 for name, difference in differences)
 
 
 def test_nothing_is_built_where_there_is_no_time(cuda, builds):
@@ -121,7 +130,7 @@ def test_nothing_is_built_where_there_is_no_time(cuda, builds):
     assert not builds
     TensorRtBackend(BUNDLED_MODEL, OPTIONS).close()
     TensorRtBackend(BUNDLED_MODEL, options).close()
-    assert len(builds) == 2
+    assert len(builds) == 3
 
 
 def test_a_size_is_required(cuda):
@@ -131,8 +140,8 @@ def test_a_size_is_required(cuda):
 
 def test_images_of_another_size_are_refused(cuda, builds):
     backend = TensorRtBackend(BUNDLED_MODEL, OPTIONS)
-    with pytest.raises(BackendError, match=r"takes images \(2, 64, 128, 3\), not \(2, 64, 64, 3\)"):
-        backend.run(np.zeros((2, 64, 64, 3), np.uint8), False)
+    with pytest.raises(BackendError, match=r"takes image of shape \(1, 64, 128, 3\), not \(1, 64, 64, 3\)"):
+        run(backend, np.zeros((2, 64, 64, 3), np.uint8), False)
 
 
 @pytest.mark.parametrize("give_back", [lambda backends: backends[0].close(), lambda backends: backends.clear()])
@@ -159,7 +168,7 @@ def test_a_device_that_dies_gives_an_error_and_can_be_closed(cuda, builds, caplo
         dict.fromkeys(("cudaStreamSynchronize", "cudaFree", "cudaFreeHost", "cudaStreamDestroy"), dead)
     )
     with pytest.raises(CudaError, match=r"cudaStreamSynchronize failed with cudaErrorLaunchFailure \(719\)") as caught:
-        backend.run(pair(0), True)
+        run(backend, pair(0), True)
     assert caught.value.call == "cudaStreamSynchronize"
     assert caught.value.code == 719
     backend.close()

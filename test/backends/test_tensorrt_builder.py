@@ -13,8 +13,9 @@ from mdflow_ros.backends.backend import BackendError
 from mdflow_ros.backends.tensorrt import builder as tensorrt_builder
 from mdflow_ros.backends.tensorrt.builder import build_serialized_engine, check_grid_samples
 from mdflow_ros.backends.tensorrt.library import make_logger
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, save_model
-from mdflow_ros.model.fixed_graph import EngineSpecification
+from mdflow_ros.model.graphs import PARTS, Decoding, ModelGraphs
 from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
 
@@ -47,8 +48,8 @@ def parse(model):
     return SimpleNamespace(network=network, parser=parser, builder=builder, logger=logger)
 
 
-def graph(with_confidence=False, precision="fp16"):
-    return EngineSpecification(BUNDLED_MODEL, (128, 64), precision, with_confidence).graph()
+def graph(part="decoder", precision="fp16"):
+    return ModelGraphs(BUNDLED_MODEL, Decoding(2, 3), Size(128, 64), precision).write(part)
 
 
 def with_grid_sample(model, **attributes):
@@ -62,20 +63,22 @@ def with_grid_sample(model, **attributes):
     return changed
 
 
-@pytest.mark.parametrize("with_confidence", [False, True])
+@pytest.mark.parametrize("decoding", [Decoding(2, 3), Decoding(3, 4)], ids=["best", "balanced"])
 @pytest.mark.parametrize("target", ["SM86", "SM89"])  # Ampere and Ada
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("size", [(320, 256), (448, 256), (640, 384)])
-def test_an_engine_is_built(size, precision, target, with_confidence):
-    model = EngineSpecification(BUNDLED_MODEL, size, precision, with_confidence).graph()
-    engine, _ = build_serialized_engine(for_target(target), model, b"")
-    weights = sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
-    assert len(engine) > weights
+@pytest.mark.parametrize("size", [Size(320, 256), Size(640, 384)])
+def test_engines_are_built(size, precision, target, decoding):
+    graphs = ModelGraphs(BUNDLED_MODEL, decoding, size, precision)
+    for part in PARTS:
+        model = graphs.write(part)
+        engine, _ = build_serialized_engine(for_target(target), model, b"")
+        weights = sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
+        assert len(engine) > weights
 
 
 @pytest.mark.parametrize("precision", [TensorProto.FLOAT, TensorProto.FLOAT16])
 def test_tensorrt_takes_the_types_from_the_graph(precision):
-    network = parse(graph(True, "fp32" if precision == TensorProto.FLOAT else "fp16")).network
+    network = parse(graph("decoder-both", "fp32" if precision == TensorProto.FLOAT else "fp16")).network
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     types = {kind: set() for kind in (rtx.LayerType.CONVOLUTION, rtx.LayerType.GRID_SAMPLE, rtx.LayerType.REDUCE)}
     for layer in layers:
@@ -84,9 +87,10 @@ def test_tensorrt_takes_the_types_from_the_graph(precision):
     assert list(types.values()) == [{half_or_single}, {rtx.DataType.FLOAT}, {rtx.DataType.FLOAT}]
     ends = [network.get_input(0), *(network.get_output(index) for index in range(network.num_outputs))]
     assert [(end.name, end.dtype, tuple(end.shape)) for end in ends] == [
-        ("images", rtx.DataType.UINT8, (2, 64, 128, 3)),
-        ("flow", rtx.DataType.FLOAT, (64, 128, 2)),
-        ("confidence", rtx.DataType.FLOAT, (1, 64, 128)),
+        ("first_features2", rtx.DataType.FLOAT, (1, 32, 16, 32)),
+        ("flow", rtx.DataType.FLOAT, (16, 32, 2)),
+        ("coarser", rtx.DataType.FLOAT, (8, 16, 2)),
+        ("backward", rtx.DataType.FLOAT, (1, 8, 16, 2)),
     ]
 
 
@@ -218,10 +222,10 @@ def test_weights_beyond_half_precision_are_refused(tmp_path):
     path = tmp_path / "large.onnx"
     save_model(build_graph(weights, card.preprocessing, True).SerializeToString(), card, path)
     with pytest.raises(ModelError, match=r"rconv3\.0\.bias does not fit fp16; set the precision to fp32"):
-        EngineSpecification(path, (64, 64), "fp16", False).graph()
-    EngineSpecification(path, (64, 64), "fp32", False).graph()
-    with pytest.raises(ValueError, match="there is no precision 'int8'; there are fp16, fp32"):
-        EngineSpecification(path, (64, 64), "int8", False)
+        ModelGraphs(path, Decoding(), Size(64, 64), "fp16")
+    ModelGraphs(path, Decoding(), Size(64, 64), "fp32")
+    with pytest.raises(ValueError, match="unknown precision 'int8'; choose one of fp16, fp32"):
+        ModelGraphs(path, Decoding(), Size(64, 64), "int8")
 
 
 def test_a_long_build_reports_that_it_goes_on(monkeypatch, caplog):

@@ -3,6 +3,8 @@
 """The GPU check, on a stand-in for the GPU: what it measures there means nothing, what it writes does."""
 
 import json
+import math
+import operator
 import subprocess
 import sys
 
@@ -17,6 +19,10 @@ from stand_in_gpu import GPU, StandInCuda, count_builds, stand_in_tensorrt
 
 from mdflow_ros.backends.tensorrt import backend as tensorrt_backend
 from mdflow_ros.backends.tensorrt import cuda_driver, cuda_memory
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.model.graphs import PARTS, ModelGraphs
+from mdflow_ros.quality import QUALITIES
 from mdflow_training.flow_files import write_flow
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -63,8 +69,12 @@ def test_it_measures_each_configuration_and_compares_one(gpu, pairs, tmp_path):
     assert (large["size"], large["precision"]) == ("128x64", "fp32")
     assert large["latency"]["p95"] >= large["latency"]["p50"] > 0
     assert 0 < large["latency"]["copy_share"] < 1
-    # Two images up and a flow down, twice, and one confidence: float32 and uint8, once on the device and once pinned.
-    assert large["memory_megabytes"] == round(2 * 128 * 64 * (2 * 2 * 3 + 2 * 2 * 4 + 4) / 1e6, 1)
+    # What goes into and comes out of the three engines, once on the device and once pinned.
+    graphs = ModelGraphs(BUNDLED_MODEL, QUALITIES["best"].decoding, Size(128, 64))
+    ends = [value for part in PARTS for graph in (graphs.write(part).graph,) for value in (*graph.input, *graph.output)]
+    sizes = [math.prod(length.dim_value for length in value.type.tensor_type.shape.dim) for value in ends]
+    widths = [1 if value.name == "image" else 4 for value in ends]
+    assert large["memory_megabytes"] == round(2 * sum(map(operator.mul, sizes, widths)) / 1e6, 1)
     assert large["agreement"]["pairs"] == 1
     assert large["agreement"]["largest_distance"] < 1e-3
     assert abs(large["agreement"]["error_difference"]) < 1e-3

@@ -113,6 +113,11 @@ class DataType(Enum):
     FLOAT = np.float32
 
 
+class TensorIOMode(Enum):
+    INPUT = 1
+    OUTPUT = 2
+
+
 class _Logger:
     Severity = Enum("Severity", "INTERNAL_ERROR ERROR WARNING INFO VERBOSE")
 
@@ -134,6 +139,7 @@ def stand_in_tensorrt(cuda, refuse=()):
         def __init__(self, serialized):
             graph = onnx.load_from_string(serialized).graph
             self.tensors = {value.name: value.type.tensor_type for value in (*graph.input, *graph.output)}
+            self.inputs = {value.name for value in graph.input}
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 1
             self.session = onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
@@ -147,6 +153,9 @@ def stand_in_tensorrt(cuda, refuse=()):
 
         def get_tensor_shape(self, name):
             return [length.dim_value for length in self.tensors[name].shape.dim]
+
+        def get_tensor_mode(self, name):
+            return TensorIOMode.INPUT if name in self.inputs else TensorIOMode.OUTPUT
 
         def get_tensor_dtype(self, name):
             return DataType(onnx.helper.tensor_dtype_to_np_dtype(self.tensors[name].elem_type).type)
@@ -177,11 +186,14 @@ def stand_in_tensorrt(cuda, refuse=()):
 
         def _execute(self):
             outputs = [value.name for value in self.engine.session.get_outputs()]
-            results = self.engine.session.run(outputs, {"images": self._array("images")})
+            inputs = {value.name: self._array(value.name) for value in self.engine.session.get_inputs()}
+            results = self.engine.session.run(outputs, inputs)
             for name, result in zip(outputs, results, strict=True):
                 self._array(name)[:] = result
 
-    return SimpleNamespace(__version__="10.3.0", ILogger=_Logger, DataType=DataType, Runtime=Runtime)
+    return SimpleNamespace(
+        __version__="10.3.0", ILogger=_Logger, DataType=DataType, TensorIOMode=TensorIOMode, Runtime=Runtime
+    )
 
 
 def count_builds(monkeypatch, fail=None, change=lambda model: None):

@@ -7,18 +7,63 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import onnx
+
 from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.backends.check import compare_outputs, reference_run
 from mdflow_ros.backends.tensorrt.builder import build_serialized_engine
 from mdflow_ros.backends.tensorrt.cache import EngineCache, EngineKey, EngineMissing
-from mdflow_ros.backends.tensorrt.check import check_engine
 from mdflow_ros.backends.tensorrt.cuda_driver import Gpu
+from mdflow_ros.backends.tensorrt.library import make_logger
+from mdflow_ros.backends.tensorrt.runner import TensorRtRunner
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import sha256_of
-from mdflow_ros.model.fixed_graph import EngineSpecification
+from mdflow_ros.model.graphs import Decoding, ModelGraphs, Part
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineSpecification:
+    """What an engine computes.
+
+    Attributes:
+        model: a deployable model.
+        size: of the images, multiples of 64.
+        precision: a key of `mdflow_ros.model.graphs.PRECISIONS`.
+        decoding: how far to decode.
+        part: which graph of the model.
+    """
+
+    model: Path
+    size: Size
+    precision: str
+    decoding: Decoding
+    part: Part
+
+    def graph(self) -> onnx.ModelProto:
+        """Write the graph; see `ModelGraphs` for the errors."""
+        return ModelGraphs(self.model, self.decoding, self.size, self.precision).write(self.part)
+
+
+def check_engine(trt: ModuleType, serialized: bytes, specification: EngineSpecification) -> None:
+    """Run an engine on a textured pair with known motion.
+
+    Raises:
+        BackendError: it does not run, or does not give what ONNX Runtime gives.
+    """
+    graphs = ModelGraphs(specification.model, specification.decoding)
+    inputs, expected = reference_run(graphs, specification.part, specification.size)
+    runner = TensorRtRunner(trt, make_logger(trt), serialized)
+    try:
+        outputs = runner.run(inputs)
+    finally:
+        runner.close()
+    compare_outputs(f"the {specification.part} engine of TensorRT {trt.__version__}", outputs, expected)
 
 
 def find_or_build_engine(
@@ -38,21 +83,21 @@ def find_or_build_engine(
         trt: the TensorRT module.
         gpu: what the engine is for.
         cache: where engines are kept.
-        specification: what the engine shall compute.
+        specification: what the engine computes.
         force: build even if one fits.
         may_build: whether there is time to build.
 
     Raises:
-        ModelError: see `EngineSpecification.graph`.
+        ModelError: see `ModelGraphs`.
         BackendError: the engine cannot be built or does not compute what it should, or none fits and there is no time.
     """
     graph = specification.graph()
     key = EngineKey(
         model_sha256=sha256_of(specification.model),
         graph_sha256=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
-        size=f"{specification.size[0]}x{specification.size[1]}",
+        size=f"{specification.size.width}x{specification.size.height}",
         precision=specification.precision,
-        outputs=specification.outputs,
+        outputs=f"{specification.part}-{specification.decoding.level}-{specification.decoding.backward_level}",
         tensorrt=trt.__version__,
         gpu=gpu.name,
         compute_capability=gpu.compute_capability,
@@ -80,7 +125,7 @@ def find_or_build_engine(
         seconds = time.monotonic() - begin
         logger.info("built the engine in %.0f s (%.1f MB)", seconds, len(engine) / 1e6)
         cache.store_timings(key.tensorrt, key.gpu, timings)
-        check_engine(trt, engine, specification.model, specification.size, specification.with_confidence)
+        check_engine(trt, engine, specification)
         return engine, seconds
 
     return cache.load_or_build(key, build, force)

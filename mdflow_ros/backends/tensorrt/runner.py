@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.backends.backend import Arrays, BackendError
 from mdflow_ros.backends.tensorrt.cuda_memory import CapturedGraph, DeviceArray, Stream
 from mdflow_ros.backends.tensorrt.library import checked
 
@@ -42,13 +42,14 @@ class TensorRtRunner:
         with ExitStack() as resources:
             self.stream = Stream()
             resources.callback(self.stream.close)
-            self._arrays: dict[str, DeviceArray] = {}
+            self._inputs: dict[str, DeviceArray] = {}
+            self._outputs: dict[str, DeviceArray] = {}
             for name, dtype in self._tensors(trt).items():
                 array = DeviceArray(tuple(self._engine.get_tensor_shape(name)), dtype)
                 resources.callback(array.close)
-                self._arrays[name] = array
+                is_input = self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+                (self._inputs if is_input else self._outputs)[name] = array
                 checked(trt_logger, self._context.set_tensor_address, name, array.address)
-            self._images = self._arrays.pop("images")
             # The first run loads kernels lazily, which a capture does not survive.
             self.enqueue()
             self.stream.synchronize()
@@ -62,34 +63,36 @@ class TensorRtRunner:
         """Whether one call starts everything."""
         return self._graph is not None
 
-    def run(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Return the outputs by name, as copies that stay valid.
 
         Args:
-            images: of the engine's shape.
+            inputs: by name, of the engine's shapes.
 
         Raises:
-            BackendError: the images have another shape, or the device fails.
+            BackendError: an input has another shape, or the device fails.
         """
-        if images.shape != self._images.host.shape:
-            raise BackendError(f"the engine takes images {self._images.host.shape}, not {images.shape}")
-        np.copyto(self._images.host, images)
+        for name, array in self._inputs.items():
+            if inputs[name].shape != array.host.shape:
+                raise BackendError(f"the engine takes {name} of shape {array.host.shape}, not {inputs[name].shape}")
+            np.copyto(array.host, inputs[name])
         if self._graph is None:
             self.enqueue()
         else:
             self._graph.launch(self.stream)
         self.stream.synchronize()
-        return {name: array.host.copy() for name, array in self._arrays.items()}
+        return {name: array.host.copy() for name, array in self._outputs.items()}
 
     def enqueue(self) -> None:
-        """Begin copying the images up, the network, and copying the results down."""
+        """Begin copying the inputs up, the network, and copying the results down."""
         self.enqueue_upload()
         self.enqueue_network()
         self.enqueue_download()
 
     def enqueue_upload(self) -> None:
-        """Begin copying the images up."""
-        self._images.upload(self.stream)
+        """Begin copying the inputs up."""
+        for array in self._inputs.values():
+            array.upload(self.stream)
 
     def enqueue_network(self) -> None:
         """Begin the network on what is in the device's memory."""
@@ -98,7 +101,7 @@ class TensorRtRunner:
 
     def enqueue_download(self) -> None:
         """Begin copying the results down."""
-        for array in self._arrays.values():
+        for array in self._outputs.values():
             array.download(self.stream)
 
     def close(self) -> None:
