@@ -145,7 +145,12 @@ class FlowNode(LifecycleNodeMixin, Node):
         self.is_loading = True
         try:
             estimator = FlowEstimator(
-                settings.model, settings.backend, settings.inference_size, settings.output_scale, settings.options
+                settings.model,
+                settings.backend,
+                settings.inference_size,
+                settings.output_scale,
+                settings.options,
+                settings.quality,
             )
             if settings.inference_size is not None:
                 estimator.warm_up(settings.inference_size)
@@ -338,4 +343,5 @@ class FlowNode(LifecycleNodeMixin, Node):
 
 
 def _model_line(estimator: FlowEstimator) -> str:
-    return f"model {estimator.card.name} ({estimator.card.sha256[:12]}) runs on {estimator.backend}"
+    model = f"model {estimator.card.name} ({estimator.card.sha256[:12]})"
+    return f"{model} runs on {estimator.backend}, quality {estimator.quality}"

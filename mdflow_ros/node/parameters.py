@@ -18,6 +18,8 @@ from mdflow_ros.backends.selection import AUTO, BACKENDS
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.quality import AUTO as QUALITY_AUTO
+from mdflow_ros.quality import QUALITIES
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,17 @@ DECLARATIONS = {
         "backend that cannot run is an error.",
         choices=(AUTO, *BACKENDS),
     ),
+    "quality": Declaration(
+        QUALITY_AUTO,
+        "fast: decoded to 1/8 of the size, refined once; balanced: refined three times, small images enlarged; best: "
+        "decoded to 1/4, refined at full size, three times as slow; auto: best on an NVIDIA GPU, else balanced.",
+        choices=(QUALITY_AUTO, *QUALITIES),
+    ),
+    "device": Declaration("CPU", "Device of OpenVINO.", choices=("CPU", "GPU", "NPU")),
     "inference_size": Declaration(
         [0, 0],
-        "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] for the size of the image. "
-        "Lower it first on a slow computer.",
+        "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] lets the quality choose. "
+        "Lower it on a slow computer.",
     ),
     "output_scale": Declaration(
         1.0,
@@ -196,6 +205,7 @@ class Settings:
 
     model: Path
     backend: str
+    quality: str
     inference_size: Size | None
     output_scale: float
     backward: bool
@@ -211,7 +221,8 @@ class Settings:
         return cls(
             model=Path(value["model"]).expanduser() if value["model"] else BUNDLED_MODEL,
             backend=value["backend"],
-            inference_size=(width, height) if width else None,
+            quality=value["quality"],
+            inference_size=Size(width, height) if width else None,
             output_scale=float(value["output_scale"]),
             backward=value["direction"] == "backward",
             compressed=value["image_transport"] == "compressed",
@@ -219,6 +230,7 @@ class Settings:
             options=BackendOptions(
                 threads=value["threads"],
                 precision=value["precision"],
+                device=value["device"],
                 force_engine_update=value["force_engine_update"],
             ),
         )

@@ -18,8 +18,8 @@ from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer, ResetReason
 from mdflow_ros.core.image_decoding import UnsupportedEncoding
 from mdflow_ros.core.intensity import IntensityStretch, has_contrast
 from mdflow_ros.core.printable import printable
-from mdflow_ros.core.resizing import Size
-from mdflow_ros.estimator import FlowEstimate, FlowEstimator
+from mdflow_ros.core.resizing import Size, size_of
+from mdflow_ros.estimator import EncodedFrame, FlowEstimate, FlowEstimator
 from mdflow_ros.model.card import ModelError
 from mdflow_ros.node.diagnostics import FlowCounters
 from mdflow_ros.node.messages import to_frame
@@ -81,6 +81,8 @@ class FlowPipeline:
         """Why the last inference failed, until one succeeds."""
         self._counters, self._report, self._load = counters, report, load
         self._stretch = IntensityStretch()
+        self._encoded: list[EncodedFrame] = []
+        self._encoded_by: FlowEstimator | None = None
         self._failures_in_a_row = 0
         self._retry_time = 0.0
 
@@ -92,7 +94,8 @@ class FlowPipeline:
 
     def release(self) -> None:
         """Let go of the model; a pair being processed may hold it a little longer."""
-        self.settings = self.estimator = None
+        self.settings = self.estimator = self._encoded_by = None
+        self._encoded = []
         self._recovered()
 
     def process(self, message: Image | CompressedImage, live: LiveSettings, with_confidence: bool) -> FlowResult | None:
@@ -124,9 +127,8 @@ class FlowPipeline:
         if not contrast:
             estimate = _without_trust(estimate)
         flow = _masked(estimate, live.confidence_threshold) if live.mask_invalid else estimate.flow
-        height, width = frame.image.shape[:2]
         return FlowResult(
-            message.header, previous.stamp, (width, height), flow, estimate.confidence, estimate.inference_seconds
+            message.header, previous.stamp, size_of(frame.image), flow, estimate.confidence, estimate.inference_seconds
         )
 
     def _decode(self, message: Image | CompressedImage, live: LiveSettings) -> CameraFrame | None:
@@ -150,7 +152,10 @@ class FlowPipeline:
             estimator = self.estimator
             if estimator is None or self._failures_in_a_row >= FAILURES_BEFORE_RELOAD:
                 estimator = self._reload(settings)
-            estimate = estimator.estimate(first.image, second.image, with_confidence)
+            start = time.perf_counter()
+            encoded = self._encode(estimator, (first, second))
+            estimate = estimator.estimate(encoded[0], encoded[1], with_confidence)
+            estimate = replace(estimate, inference_seconds=time.perf_counter() - start)
         except ValueError as error:  # images that the network cannot take
             self._counters.frames_corrupt += 1
             self._refuse(f"dropped an image: {describe(error)}")
@@ -161,6 +166,16 @@ class FlowPipeline:
         self._recovered()
         self._counters.pairs_computed += 1
         return estimate
+
+    def _encode(self, estimator: FlowEstimator, pair: tuple[CameraFrame, CameraFrame]) -> list[EncodedFrame]:
+        """Encode the frames of a pair, of which one was already in the pair before."""
+        known = self._encoded if self._encoded_by is estimator else []
+        encoded = [
+            next((old for old in known if old.image is frame.image), None) or estimator.encode(frame.image)
+            for frame in pair
+        ]
+        self._encoded, self._encoded_by = encoded, estimator
+        return encoded
 
     def _reload(self, settings: Settings) -> FlowEstimator:
         self.estimator = None  # its memory may be what the new one needs

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Float64, Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
-from mdflow_ros.core.resizing import Size
+from mdflow_ros.core.resizing import Size, size_of
 from mdflow_ros.node.camera_info import published_camera_info
 from mdflow_ros.node.messages import image_message
 
@@ -79,9 +79,8 @@ class FlowPublishers:
             camera_info: calibration of the camera, if it is known.
             image_size: width and height of the camera's images.
         """
-        height, width = flow.shape[:2]
         if camera_info is not None and self._camera_info.get_subscription_count():
-            self._camera_info.publish(published_camera_info(camera_info, header, image_size, (width, height)))
+            self._camera_info.publish(published_camera_info(camera_info, header, image_size, size_of(flow)))
         if self._previous_stamp.get_subscription_count():
             reference = TimeReference(header=header, source="previous image")
             reference.time_ref.sec, reference.time_ref.nanosec = divmod(previous_stamp, NANOSECONDS)

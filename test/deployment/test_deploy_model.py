@@ -50,8 +50,9 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled teacher with another last layer: a model that runs and says something else."""
 
     def change(weights: Weights) -> None:
-        weights["decoder2.conv7.weight"] = np.zeros_like(weights["decoder2.conv7.weight"])
-        weights["decoder2.conv7.bias"] = np.full(2, 0.5, np.float32)
+        for decoder in ("decoder2", "decoder3"):
+            weights[f"{decoder}.conv7.weight"] = np.zeros_like(weights[f"{decoder}.conv7.weight"])
+            weights[f"{decoder}.conv7.bias"] = np.full(2, 0.5, np.float32)
 
     return changed_teacher(tmp_path_factory.mktemp("models") / "other.onnx", change)
 

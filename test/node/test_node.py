@@ -116,9 +116,10 @@ SMALLER = np.ascontiguousarray(FRAME[:64, :64])
     ],
 )
 def test_what_starts_a_new_pair(camera: Client, reason: str, image: np.ndarray, stamp: int, overrides: dict) -> None:
-    before = int(camera.latest_diagnostics().get(f"resets.{reason}", 0))
     camera.publish(FRAME, 1000)
     camera.publish_and_wait(FRAME, 1100)
+    # The tests share one node: to it, the first image above has gone back behind the images of the test before.
+    before = int(camera.latest_diagnostics().get(f"resets.{reason}", 0))
     camera.publish(image, stamp, **overrides)
     camera.spin_until(
         lambda: camera.diagnostics and int(camera.diagnostics[-1].get(f"resets.{reason}", 0)) == before + 1
@@ -225,7 +226,7 @@ def test_max_frame_gap_is_live(camera: Client) -> None:
 def test_services_answer_while_frames_flow() -> None:
     """A service must not wait for the inference, which takes half a second and more here."""
     large = textured_image(512, 640)
-    with running_node(DOMAIN + 1, "-p", "threads:=1"), client(DOMAIN + 1) as camera:
+    with running_node(DOMAIN + 1, "-p", "threads:=1", "-p", "quality:=best"), client(DOMAIN + 1) as camera:
         camera.wait_until_listening()
         stamp, waits = 1000, []
         while len(waits) < 8 or len(camera.received["flow"]) < 2:
@@ -337,7 +338,7 @@ load, one_at_a_time = FlowEstimator.__init__, threading.Lock()
 
 
 def load_when_told(*arguments):
-    if not arguments[-1].may_build_engine:
+    if not arguments[5].may_build_engine:
         assert one_at_a_time.acquire(blocking=False)
         while not Path(GO).exists():
             Path(GO).with_name("waiting").touch()
@@ -440,7 +441,7 @@ def count_devices(*arguments):
 
 def lose_the_first_device(self, *arguments):
     lose_the_first_device.calls += 1
-    if self is devices[0] and lose_the_first_device.calls > 1:
+    if self is devices[0] and lose_the_first_device.calls > 2:  # its check at loading, and one pair
         raise BackendError("cudaStreamSynchronize: device lost (46)")
     return estimate(self, *arguments)
 

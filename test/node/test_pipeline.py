@@ -28,7 +28,9 @@ from mdflow_ros.node.parameters import LiveSettings, Settings
 from mdflow_ros.node.pipeline import FlowPipeline
 
 LIVE = LiveSettings(max_frame_gap=0.5, max_pixels=1_000_000, mask_invalid=False, confidence_threshold=0.1)
-SETTINGS = Settings(BUNDLED_MODEL, "onnxruntime", None, 1.0, False, False, "auto", BackendOptions(threads=1))
+SETTINGS = Settings(
+    BUNDLED_MODEL, "onnxruntime", "balanced", None, 1.0, False, False, "auto", BackendOptions(threads=1)
+)
 EXAMPLES = int(os.environ.get("MDFLOW_FUZZ_EXAMPLES", "700"))
 """Hostile messages of each kind; 100,000 are a matter of some minutes."""
 
@@ -126,7 +128,7 @@ def test_no_compressed_message_disturbs_the_node(data: st.DataObject) -> None:
 class _NoEstimator:
     """Fails the test if inference is blamed for a message."""
 
-    def estimate(self, first: np.ndarray, second: np.ndarray, with_confidence: bool = True) -> None:
+    def encode(self, image: np.ndarray) -> None:
         raise ValueError("an image that the network refuses")
 
 

@@ -166,6 +166,8 @@ class Client:
         """Call a service of the node and return its response."""
         client = self.node.create_client(service_type, f"{self.namespace}/mdflow/{name}")
         self.spin_until(client.service_is_ready, f"service {name}")
+        # The node hears of the client a moment after the client has heard of the service; until then answers are lost.
+        self.spin_for(0.3)
         future = client.call_async(request)
         self.spin_until(future.done, f"an answer of {name}")
         self.node.destroy_client(client)
