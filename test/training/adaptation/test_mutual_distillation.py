@@ -14,6 +14,7 @@ import torch
 from process_helpers import kill_once_there
 from textured_pairs import AffinePair, pairs
 
+from mdflow_ros.core.resizing import Size
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
 from mdflow_training.engine.distributed import Context
 from mdflow_training.judging.label_free_score import RANDOM_MATCH, LabelFreeScore, validate
@@ -267,7 +268,7 @@ def test_the_label_free_score_ranks_flows_as_truth_does():
     }
     scores: dict[str, LabelFreeScore] = {}
     for name, flow in candidates.items():
-        scores[name] = validate(Fixed(flow), [pair.arrays()], (128, 128), ValidationSettings(), ALONE, Census())
+        scores[name] = validate(Fixed(flow), [pair.arrays()], Size(128, 128), ValidationSettings(), ALONE, Census())
     errors = [score.error for score in scores.values()]
     assert errors == sorted(errors) and errors[-1] <= RANDOM_MATCH
     assert scores["still"].visible == 1 and scores["still"].disagreement == 0, "consistency alone prefers no motion"
@@ -280,7 +281,7 @@ def test_matches_that_are_picked_at_random_or_lie_outside_win_nothing():
     truth = torch.cat((pair.forward, pair.backward))
     outside, random = torch.full_like(truth, 500.0), 20 * torch.randn_like(truth)
     good, *bad = (
-        validate(Fixed(flow), [pair.arrays()], (128, 128), ValidationSettings(), ALONE, Census())
+        validate(Fixed(flow), [pair.arrays()], Size(128, 128), ValidationSettings(), ALONE, Census())
         for flow in (truth, random, outside)
     )
     assert all(score.error > 4 * good.error for score in bad)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from mdflow_ros.core.resizing import Size
 from mdflow_training.adaptation.label_cache import LabelCache, Labels
 from mdflow_training.engine.batches import Batch, PairBatches, training_size
 from mdflow_training.engine.distributed import Context
 from mdflow_training.settings.adaptation import AdaptationConfig
 
-SIZE = (128, 128)
+SIZE = Size(128, 128)
 ALONE = Context(0, 1, torch.device("cpu"))
 
 
@@ -62,11 +63,16 @@ def test_a_batch_that_cannot_be_shared_and_no_data_are_refused():
 
 @pytest.mark.parametrize(
     ("frame", "expected"),
-    [((480, 640), (256, 384)), ((720, 1280), (256, 448)), ((200, 200), (192, 192)), ((40, 300), (128, 320))],
+    [
+        (Size(640, 480), Size(384, 256)),
+        (Size(1280, 720), Size(448, 256)),
+        (Size(200, 200), Size(192, 192)),
+        (Size(300, 40), Size(320, 128)),
+    ],
 )
-def test_training_size_follows_the_frames(frame: tuple[int, int], expected: tuple[int, int]):
+def test_training_size_follows_the_frames(frame: Size, expected: Size):
     assert training_size(frame, AdaptationConfig()) == expected
-    assert training_size(frame, AdaptationConfig(image_size=(128, 192))) == (128, 192)
+    assert training_size(frame, AdaptationConfig(image_size=(128, 192))) == Size(width=192, height=128)
 
 
 def test_frames_are_brought_to_the_size_of_training():

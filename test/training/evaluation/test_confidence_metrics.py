@@ -85,8 +85,8 @@ def test_equally_confident_pixels_count_as_their_mean():
 
 def test_confidence_metrics_are_means_of_images():
     metrics = ConfidenceMetrics()
-    metrics.add(1 - HUNDRED / 100, HUNDRED)
-    metrics.add(1 - HUNDRED / 100, 3 * HUNDRED)
+    metrics.add(1 - HUNDRED / 100, HUNDRED, HUNDRED <= 1)
+    metrics.add(1 - HUNDRED / 100, 3 * HUNDRED, HUNDRED <= 1)
     assert metrics.summary()["epe_top_50"] == pytest.approx(2 * 25.5)
     assert metrics.summary()["spearman"] == pytest.approx(1)
     assert metrics.summary()["ause"] == pytest.approx(0, abs=1e-6)
@@ -94,13 +94,16 @@ def test_confidence_metrics_are_means_of_images():
 
 def test_the_calibration_curve_pools_pixels_by_tenths_of_confidence():
     metrics = ConfidenceMetrics()
-    metrics.add(np.array([0.0, 0.05, 1.0], np.float32), np.array([4, 2, 0.5], np.float32))
-    metrics.add(np.array([0.95], np.float32), np.array([2.5], np.float32))
+    metrics.add(
+        np.array([0.0, 0.05, 1.0], np.float32), np.array([4, 2, 0.5], np.float32), np.array([False, False, True])
+    )
+    metrics.add(np.array([0.95], np.float32), np.array([2.5], np.float32), np.array([True]))
     low, high = metrics.summary()["calibration"]
     assert low == {
         "confidence": pytest.approx(0.025),
         "pixels_percent": 50,
         "epe": 3,
+        "right_percent": 0,
         "accuracy_1px": 0,
         "accuracy_3px": 50,
     }
@@ -108,7 +111,15 @@ def test_the_calibration_curve_pools_pixels_by_tenths_of_confidence():
     assert (high["epe"], high["accuracy_1px"], high["accuracy_3px"]) == (1.5, 50, 100)
 
 
+def test_the_expected_calibration_error_weighs_the_tenths_by_their_pixels():
+    metrics = ConfidenceMetrics()
+    # 6 pixels of confidence 0.95, 3 of them right: off by 0.45. 4 pixels of 0.25, 1 right: off by 0.
+    confidence = np.array([0.95] * 6 + [0.25] * 4, np.float32)
+    metrics.add(confidence, np.ones(10, np.float32), np.array([1, 1, 1, 0, 0, 0, 1, 0, 0, 0], bool))
+    assert metrics.summary()["ece"] == pytest.approx(0.6 * 0.45)
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.1, np.nan])
 def test_a_confidence_outside_its_range_is_refused(value):
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        ConfidenceMetrics().add(np.array([0.5, value], np.float32), np.ones(2, np.float32))
+        ConfidenceMetrics().add(np.array([0.5, value], np.float32), np.ones(2, np.float32), np.ones(2, bool))

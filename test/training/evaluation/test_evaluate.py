@@ -10,7 +10,7 @@ from places import SHARED
 
 from mdflow_ros.estimator import FlowEstimate, FlowEstimator
 from mdflow_training.commands.evaluate import main, mdflow_inference_size
-from mdflow_training.evaluation.baselines import create_peers
+from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.evaluation.datasets import find_benchmarks
 from mdflow_training.evaluation.flow_evaluation import evaluate_methods, without_confidence
 from mdflow_training.evaluation.flow_pairs import LoadedPair
@@ -62,7 +62,7 @@ def evaluate(tmp_path):
 
 
 def test_every_set_of_a_folder_is_measured(evaluate, data):
-    code, report = evaluate(data, "--peers")
+    code, report = evaluate(data, "--baselines")
     assert code == 0
     assert set(report["sets"]) == {"middlebury", "kitti2012", "sintel", "chairs"}
     assert report["problems"] == []
@@ -73,11 +73,11 @@ def test_every_set_of_a_folder_is_measured(evaluate, data):
         assert {"accuracy_1px", "accuracy_3px", "accuracy_5px", "fl_all", "epe_speed_0_10"} <= set(metrics)
         assert {"ause", "spearman", "epe_top_50", "epe_top_70", "epe_top_90", "calibration"} <= set(metrics)
         assert metrics["latency_ms"]["p95"] >= metrics["latency_ms"]["p50"] > 0
-        assert set(metrics["peers"]) == {"zero_flow", "dis_fast", "dis_medium", "farneback"}
-        assert metrics["peers"]["zero_flow"]["epe"] == 5
-        assert metrics["peers"]["zero_flow"]["fl_all"] == 100
-        assert metrics["peers"]["dis_medium"]["epe"] < 1.5
-        assert "ause" not in metrics["peers"]["dis_medium"]
+        assert set(metrics["baselines"]) == {"zero_flow", "dis_fast", "dis_medium", "farneback"}
+        assert metrics["baselines"]["zero_flow"]["epe"] == 5
+        assert metrics["baselines"]["zero_flow"]["fl_all"] == 100
+        assert metrics["baselines"]["dis_medium"]["epe"] < 1.5
+        assert "ause" not in metrics["baselines"]["dis_medium"]
     assert {"epe_noc", "epe_occ", "fl_noc", "fl_occ", "occlusion_f1"} <= set(report["sets"]["kitti2012"])
     assert "epe_noc" not in report["sets"]["sintel"]
 
@@ -105,7 +105,7 @@ def test_broken_and_missing_files_are_named_and_the_rest_goes_on(evaluate, data)
 
 def test_problems_go_to_the_terminal_and_a_table_of_the_rest_too(evaluate, data, capsys):
     (data / "chairs/0000001_flow.flo").write_bytes(b"PIEH")
-    evaluate(data, "--peers")
+    evaluate(data, "--baselines")
     printed = capsys.readouterr()
     assert "0000001_flow.flo" in printed.err
     lines = printed.out.splitlines()
@@ -118,7 +118,7 @@ def test_the_table_fits_into_100_columns():
     figures = dict.fromkeys(("epe", "epe_pixels", "epe_noc", "epe_occ", "epe_top_70"), 123.456)
     percents = dict.fromkeys(("accuracy_1px", "accuracy_3px", "fl_all"), 100.0)
     metrics = {"images": 22872, **figures, **percents, "ause": 0.5, "latency_ms": {"p50": 12345.6}}
-    table = format_table({"MPI-Sintel-complete_clean": {**metrics, "peers": {"dis_medium": metrics}}})
+    table = format_table({"MPI-Sintel-complete_clean": {**metrics, "baselines": {"dis_medium": metrics}}})
     assert max(map(len, table.splitlines())) <= 100
     assert "\nMPI-Sintel-complete_clean\nmodel       22872  123.46" in table
 
@@ -214,12 +214,13 @@ def test_the_protocol_decides_the_size_of_the_network(evaluate, tmp_path, monkey
     sizes = []
 
     class Recorder(FlowEstimator):
-        def __init__(self, model, backend, inference_size, options):
-            super().__init__(model, backend, inference_size, options=options)
+        def __init__(self, model, backend, inference_size, options, quality):
+            super().__init__(model, backend, inference_size, options=options, quality=quality)
             sizes.append(inference_size)
 
         def estimate(self, first, second, with_confidence=True):
-            return FlowEstimate(np.zeros((*first.shape[:2], 2), np.float32), None, 0.0)
+            shape = getattr(first, "image", first).shape[:2]
+            return FlowEstimate(np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32), 0.0)
 
     monkeypatch.setattr("mdflow_training.commands.evaluate.FlowEstimator", Recorder)
     for name in ("k_10.png", "k_11.png"):
@@ -289,7 +290,7 @@ def test_opencv_scores_on_real_pairs_what_it_is_known_to():
     cv2.setNumThreads(1)
     known = {"Dimetrodon": (2.06, 0.29, 0.16, 0.94), "RubberWhale": (1.26, 0.44, 0.23, 0.36)}
     sets = find_benchmarks(EVAL / "middlebury").sets
-    methods = {name: without_confidence(peer) for name, peer in create_peers().items()}
+    methods = {name: without_confidence(baseline) for name, baseline in create_baselines().items()}
     scores = evaluate_methods(methods, {name: sets[name] for name in known}).scores
     for name, figures in known.items():
         measured = [score.summary()["epe"] for score in scores[name].values()]

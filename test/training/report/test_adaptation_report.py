@@ -19,15 +19,15 @@ from textured_pairs import AffinePair
 from mdflow_ros.deployment.running_node import NodeError
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
 from mdflow_training.commands import adapt_from_bag, adaptation_report
-from mdflow_training.evaluation.baselines import create_peers
+from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.flow_files import Flow, write_flow, write_image
 from mdflow_training.frames.sequences import FramePairs
 from mdflow_training.judging.held_out_metrics import (
     MATCH_ERROR,
     MEASURES,
+    baseline_method,
     mean_figures,
     measure_methods,
-    peer_method,
     truth_in,
 )
 from mdflow_training.judging.verdict import Difference, Verdict, bootstrap_interval, compare, decide
@@ -111,7 +111,7 @@ def test_the_measure_that_decides_ranks_as_the_true_error_and_no_trivial_flow_wi
     """As in benchmarks/label_free_ranking.py, with OpenCV's flow in place of the teacher's."""
     scenes = ranking.find_scenes(5, (128, 192), 0.06, effects=False)
     pairs = [(scene.first[..., ::-1].copy(), scene.second[..., ::-1].copy()) for scene in scenes]
-    methods = {name: peer_method(peer) for name, peer in create_peers().items()}
+    methods = {name: baseline_method(baseline) for name, baseline in create_baselines().items()}
     trivial = {
         "over-smooth": ranking.smoothed(32),
         "one motion": lambda flow: np.zeros_like(flow) + flow.mean(axis=(0, 1)),
@@ -143,7 +143,7 @@ def true_flow(scenes: list[AffinePair], index: int) -> Flow:
 
 def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePair], tmp_path: Path):
     pairs = [scene.arrays() for scene in scenes]
-    bad = disturbed_teacher(tmp_path, 0.3)
+    bad = disturbed_teacher(tmp_path, 0.5)
 
     def judge(before: Path, after: Path, count: int) -> Report:
         models = {BEFORE: before, AFTER: after, CONTROL: bad}

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.resizing import Size, size_of
 from mdflow_training.adaptation.label_cache import LabelCache
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
 from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeler
@@ -48,7 +49,7 @@ class AdaptationResult:
         scores: the label-free score of every teacher and student (``round1/stage2``).
         notes: what was decided on the way, and why.
         stopped: why a guard stopped the adaptation early, or None.
-        size: height and width of training.
+        size: of training.
     """
 
     teacher_state: State
@@ -58,7 +59,7 @@ class AdaptationResult:
     scores: dict[str, LabelFreeScore] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     stopped: str | None = None
-    size: tuple[int, int] = (0, 0)
+    size: Size = field(default_factory=lambda: Size(0, 0))
 
 
 def adapt(
@@ -91,7 +92,7 @@ def adapt(
             "adaptation needs pairs of frames, both to learn from and held out: record a longer drive, or change "
             "frames.held_out_share"
         )
-    size = training_size(training_pairs[0][0].shape[:2], config)
+    size = training_size(size_of(training_pairs[0][0]), config)
     _claim_folder(run_folder, _identity(teacher_state, training_pairs, validation_pairs, config), context)
     adaptation = _Adaptation(teacher_state, Run(config, run_folder, context, training_pairs, size), validation_pairs)
     result = adaptation.run_all()
@@ -233,7 +234,9 @@ class _Adaptation:
         settings, budget = self.config.stage2, self.config.execution.label_cache_gigabytes * 1e9
         freeze(network)
         labeler = matches_labeler(network, settings.selection, settings.occlusion, self.census)
-        return LabelCache(labeler, self.run.folder / name / "labels", budget, self.run.size[0] * self.run.size[1])
+        return LabelCache(
+            labeler, self.run.folder / name / "labels", budget, self.run.size.width * self.run.size.height
+        )
 
     def _discard(self, labels: LabelCache) -> None:
         if self.run.context.is_main:
@@ -322,7 +325,7 @@ def _write_summary(folder: Path, result: AdaptationResult) -> None:
         "chosen": result.chosen,
         "stopped": result.stopped,
         "notes": result.notes,
-        "size": result.size,
+        "size": [result.size.height, result.size.width],
         "scores": {name: score._asdict() for name, score in result.scores.items()},
     }
     replace_file(folder / "adaptation.json", json.dumps(summary, indent=2).encode())

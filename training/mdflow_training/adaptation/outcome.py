@@ -73,7 +73,7 @@ def conclude(
         "notes": result.notes,
         "stopped": result.stopped,
         "label_free_scores": {teacher: score._asdict() for teacher, score in result.scores.items()},
-        "training_size": list(result.size),
+        "training_size": [result.size.height, result.size.width],
         "settings": config.model_dump(mode="json"),
     }
     models = {BEFORE: model, AFTER: out / (ADAPTED_NAME if chosen else REJECTED_NAME)}

@@ -21,10 +21,12 @@ import numpy as np
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.selection import AUTO, BACKENDS
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.resizing import Size
+from mdflow_ros.core.resizing import Size, size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
-from mdflow_training.evaluation.baselines import create_peers
+from mdflow_ros.quality import AUTO as AUTO_QUALITY
+from mdflow_ros.quality import QUALITIES
+from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.evaluation.datasets import Benchmarks, find_benchmarks
 from mdflow_training.evaluation.flow_evaluation import (
     Confidence,
@@ -58,13 +60,15 @@ def mdflow_inference_size(image_size: Size) -> Size | None:
     """
     width, height = image_size
     if (width, height) == (1024, 436):
-        return 1024, 448
+        return Size(1024, 448)
     if 1224 <= width <= 1242 and 370 <= height <= 376:
-        return 1024, 512
+        return Size(1024, 512)
     return None
 
 
-def model_method(model: Path, backend: str, protocol: str, threads: int) -> tuple[Method, dict[str, Any]]:
+def model_method(
+    model: Path, backend: str, protocol: str, threads: int, quality: str = AUTO_QUALITY
+) -> tuple[Method, dict[str, Any]]:
     """Load a deployable model.
 
     Returns:
@@ -78,15 +82,16 @@ def model_method(model: Path, backend: str, protocol: str, threads: int) -> tupl
 
     @cache
     def estimator(inference_size: Size | None) -> FlowEstimator:
-        return FlowEstimator(model, backend, inference_size, options=BackendOptions(threads=threads))
+        return FlowEstimator(model, backend, inference_size, options=BackendOptions(threads=threads), quality=quality)
 
     def estimate(first: Image, second: Image) -> tuple[Flow, Confidence | None]:
-        size = (first.shape[1], first.shape[0])
+        size = size_of(first)
         result = estimator(mdflow_inference_size(size) if protocol == MDFLOW else None).estimate(first, second)
         return result.flow, result.confidence
 
     loaded = estimator(None)
-    return estimate, {"name": loaded.card.name, "sha256": loaded.card.sha256, "backend": loaded.backend}
+    about = {"name": loaded.card.name, "sha256": loaded.card.sha256, "backend": loaded.backend}
+    return estimate, about | {"quality": loaded.quality}
 
 
 def import_to(folder: Path, checkpoint: Path, preprocessing: Preprocessing) -> Path:
@@ -116,11 +121,11 @@ def find_data(spec: str) -> Benchmarks:
 
 
 def report_of(evaluation: Evaluation, problems: Sequence[str], about: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON report: the model's metrics are ``sets.NAME``, a peer's ``sets.NAME.peers.PEER``."""
+    """Return the JSON report: the model's metrics are ``sets.NAME``, a baseline's ``sets.NAME.baselines.BASELINE``."""
     sets = {}
     for name, scores in evaluation.scores.items():
         summaries = {method: score.summary() for method, score in scores.items()}
-        sets[name] = summaries.pop(MODEL) | ({"peers": summaries} if summaries else {})
+        sets[name] = summaries.pop(MODEL) | ({"baselines": summaries} if summaries else {})
     return about | {"sets": sets, "problems": list(problems)}
 
 
@@ -165,10 +170,12 @@ def main(arguments: list[str] | None = None) -> int:
             model = options.model
             if model.suffix in (".pth", ".pt"):
                 model = import_to(Path(folder), model, Preprocessing(options.preprocessing))
-            method, about_model = model_method(model, options.backend, options.protocol, options.threads)
+            method, about_model = model_method(
+                model, options.backend, options.protocol, options.threads, options.quality
+            )
             methods: dict[str, Method] = {MODEL: method}
-            if options.peers:
-                methods |= {name: without_confidence(peer) for name, peer in create_peers().items()}
+            if options.baselines:
+                methods |= {name: without_confidence(baseline) for name, baseline in create_baselines().items()}
             evaluation = evaluate_methods(methods, benchmarks.sets, _picture_writer(options.pictures))
     except (OSError, ValueError, BackendUnavailable, BackendError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -186,7 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
     report = report_of(evaluation, problems, about)
     replace_file(options.out, (json.dumps(without_nan(report), indent=2) + "\n").encode())
     print(format_table(report["sets"]))
-    print(f"\n{about_model['name']} ({about_model['backend']}), report in {options.out}")
+    print(
+        f"\n{about_model['name']} ({about_model['backend']}, quality {about_model['quality']}), report in {options.out}"
+    )
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:
@@ -213,7 +222,9 @@ def _parser() -> argparse.ArgumentParser:
         f"{SYNTHETIC}:COUNT, pairs that are generated (./{SYNTHETIC} is a folder of that name)",
     )
     parser.add_argument("--out", type=Path, required=True, help="JSON report to write")
-    parser.add_argument("--peers", action="store_true", help="measure zero flow, OpenCV's DIS and Farneback too")
+    parser.add_argument(
+        "--baselines", "--peers", action="store_true", help="measure zero flow, OpenCV's DIS and Farneback too"
+    )
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw every pair into this folder")
     parser.add_argument(
         "--protocol",
@@ -221,6 +232,9 @@ def _parser() -> argparse.ArgumentParser:
         default=NATIVE,
         help="size at which the network runs: the images' own, rounded up to multiples of 64, or that of MDFlow's "
         "evaluation, 1024x448 on MPI Sintel and 1024x512 on KITTI (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--quality", default=AUTO_QUALITY, choices=(AUTO_QUALITY, *QUALITIES), help="level; default: %(default)s"
     )
     parser.add_argument("--backend", default=AUTO, choices=(AUTO, *BACKENDS), help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of every method; default: %(default)s")

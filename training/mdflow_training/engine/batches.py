@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mdflow_ros.core.resizing import resize_image
+from mdflow_ros.core.resizing import Size, resize_image
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.seeds import derive_seed
@@ -45,16 +45,16 @@ class Batch(NamedTuple):
     second: Tensor
 
 
-def training_size(frame: tuple[int, int], config: AdaptationConfig) -> tuple[int, int]:
-    """Return the height and width of training for frames of this height and width.
+def training_size(frame: Size, config: AdaptationConfig) -> Size:
+    """Return the size of training for frames of this size.
 
     Sides are multiples of 64 and at least 128; the aspect ratio is kept as well as that allows.
     """
     if config.image_size is not None:
-        return config.image_size
-    scale = min(1.0, math.sqrt(config.maximum_pixels / (frame[0] * frame[1])))
-    height, width = (max(MIN_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in frame)
-    return height, width
+        height, width = config.image_size
+        return Size(width, height)
+    scale = min(1.0, math.sqrt(config.maximum_pixels / (frame.width * frame.height)))
+    return Size(*(max(MIN_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in frame))
 
 
 def to_tensor(images: Tensor, device: torch.device) -> Tensor:
@@ -65,11 +65,11 @@ def to_tensor(images: Tensor, device: torch.device) -> Tensor:
 class _ResizedPairs(Dataset[tuple[int, Tensor, Tensor]]):
     """Pairs by position: index, first and second frame at the size of training."""
 
-    def __init__(self, pairs: FramePairs, size: tuple[int, int]) -> None:
+    def __init__(self, pairs: FramePairs, size: Size) -> None:
         self.pairs, self.size = pairs, size
 
     def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
-        first, second = (torch.from_numpy(resize_image(image, self.size[::-1])) for image in self.pairs[index])
+        first, second = (torch.from_numpy(resize_image(image, self.size)) for image in self.pairs[index])
         return index, first, second
 
 
@@ -78,7 +78,7 @@ class PairBatches:
 
     Args:
         pairs: the data.
-        size: height and width of training.
+        size: of training.
         batch_size: pairs per step over all processes; every process takes an equal share.
         seed: decides the order.
         context: which process this is.
@@ -89,7 +89,7 @@ class PairBatches:
     """
 
     def __init__(
-        self, pairs: FramePairs, size: tuple[int, int], batch_size: int, seed: int, context: Context, workers: int = 0
+        self, pairs: FramePairs, size: Size, batch_size: int, seed: int, context: Context, workers: int = 0
     ) -> None:
         if len(pairs) == 0:
             raise ValueError("there are no pairs of frames to learn from")

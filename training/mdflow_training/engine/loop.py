@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mdflow_ros.core.resizing import Size
 from mdflow_training.engine.batches import Batch, FramePairs, PairBatches
 from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import Context, reduce_mean, wrap
@@ -63,14 +64,14 @@ class Run:
         folder: where everything goes; under several machines, on storage that all of them see.
         context: which process this is.
         pairs: what to learn from.
-        size: height and width of training.
+        size: of training.
     """
 
     config: AdaptationConfig
     folder: Path
     context: Context
     pairs: FramePairs
-    size: tuple[int, int]
+    size: Size
 
     @property
     def autocast(self) -> torch.dtype | None:

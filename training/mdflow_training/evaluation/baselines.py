@@ -11,7 +11,7 @@ import numpy as np
 
 from mdflow_training.flow_files import Flow, Image
 
-Peer = Callable[[Image, Image], Flow]
+Baseline = Callable[[Image, Image], Flow]
 """Estimates the flow ``(H, W, 2)``, in pixels, between two ``(H, W, 3)`` uint8 RGB images."""
 
 
@@ -20,7 +20,7 @@ def zero_flow(first: Image, second: Image) -> Flow:
     return np.zeros((*first.shape[:2], 2), np.float32)
 
 
-def dis_flow(preset: int) -> Peer:
+def dis_flow(preset: int) -> Baseline:
     """Return OpenCV's dense inverse search (Kroeger et al., ECCV 2016) with one of its presets."""
     search = cv2.DISOpticalFlow.create(preset)
 
@@ -46,8 +46,8 @@ def farneback_flow(first: Image, second: Image) -> Flow:
     return np.asarray(flow, np.float32)
 
 
-def create_peers() -> dict[str, Peer]:
-    """Return every peer by name."""
+def create_baselines() -> dict[str, Baseline]:
+    """Return every baseline by name."""
     return {
         "zero_flow": zero_flow,
         "dis_fast": dis_flow(cv2.DISOPTICAL_FLOW_PRESET_FAST),

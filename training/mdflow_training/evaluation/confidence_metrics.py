@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the confidence tells where the flow is right.
 
-Everything here takes the pixels of one image that have a truth: ``confidence`` and ``error``, both ``(N,)``.
+Everything here takes the valid pixels of one image, which have ground truth: ``confidence`` and ``error``, ``(N,)``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ Pixels = NDArray[np.float32]
 
 SPARSIFICATION_STEPS = 50
 KEPT_PERCENT = (50, 70, 90)
-CALIBRATION_BINS = 10
-RELIABLE_PIXELS = (1, 3)
+RELIABILITY_BINS = 10
+ACCURACY_PIXELS = (1, 3)
 
 
 def sparsification_curve(uncertainty: Pixels, error: Pixels) -> NDArray[np.float64]:
@@ -76,13 +76,14 @@ class ConfidenceMetrics:
 
     def __init__(self) -> None:
         self.of_images: dict[str, list[float]] = {}
-        self.pixels = np.zeros(CALIBRATION_BINS, np.int64)
-        self.confidence = np.zeros(CALIBRATION_BINS)
-        self.error = np.zeros(CALIBRATION_BINS)
-        self.reliable = {limit: np.zeros(CALIBRATION_BINS) for limit in RELIABLE_PIXELS}
+        self.pixels = np.zeros(RELIABILITY_BINS, np.int64)
+        self.confidence = np.zeros(RELIABILITY_BINS)
+        self.error = np.zeros(RELIABILITY_BINS)
+        self.right = np.zeros(RELIABILITY_BINS)
+        self.accurate = {limit: np.zeros(RELIABILITY_BINS) for limit in ACCURACY_PIXELS}
 
-    def add(self, confidence: Pixels, error: Pixels) -> None:
-        """Add the pixels of a pair; the confidence is in [0, 1], the error in pixels.
+    def add(self, confidence: Pixels, error: Pixels, right: NDArray[np.bool_]) -> None:
+        """Add the pixels of a pair: confidence in [0, 1], error in pixels, and whether the flow is right there.
 
         Raises:
             ValueError: a confidence is outside [0, 1].
@@ -97,32 +98,37 @@ class ConfidenceMetrics:
         for name, score in scores.items():
             self.of_images.setdefault(name, []).append(score)
 
-        bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+        bins = np.minimum((confidence * RELIABILITY_BINS).astype(np.int64), RELIABILITY_BINS - 1)
 
         def per_bin(weights: NDArray) -> NDArray[np.float64]:
-            return np.bincount(bins, weights, CALIBRATION_BINS).astype(np.float64)
+            return np.bincount(bins, weights, RELIABILITY_BINS).astype(np.float64)
 
-        self.pixels += np.bincount(bins, minlength=CALIBRATION_BINS)
+        self.pixels += np.bincount(bins, minlength=RELIABILITY_BINS)
         self.confidence += per_bin(confidence)
         self.error += per_bin(error)
-        for limit, reliable in self.reliable.items():
-            reliable += per_bin(error <= limit)
+        self.right += per_bin(right)
+        for limit, accurate in self.accurate.items():
+            accurate += per_bin(error <= limit)
 
     def summary(self) -> dict[str, float | list[dict[str, float]]]:
-        """Return the means of images, and the calibration curve, which is pooled over the set's pixels.
+        """Return the means over images, and the calibration over all pixels of the set.
 
-        ``epe_top_70`` is the error in pixels of the 70 % most confident pixels. The curve has a point for each tenth
-        of the confidence that occurs: mean confidence, percentage of pixels, EPE, and percentages within 1 and 3 px.
+        ``epe_top_70`` is the error in pixels of the 70 % most confident pixels. ``calibration`` is the reliability
+        diagram, one entry for each tenth of the confidence that occurs: mean confidence, percentage of the pixels, EPE,
+        and percentages of them that are right and within 1 and 3 px. ``ece`` is the expected calibration error, the
+        mean difference of confidence and share of right pixels, weighted by pixels (Guo et al., ICML 2017).
         """
         metrics: dict[str, float | list[dict[str, float]]] = {
             name: float(np.mean(scores)) for name, scores in self.of_images.items()
         }
+        metrics["ece"] = float(np.abs(self.confidence - self.right).sum() / self.pixels.sum())
         metrics["calibration"] = [
             {
                 "confidence": self.confidence[index] / pixels,
                 "pixels_percent": 100 * pixels / self.pixels.sum(),
                 "epe": self.error[index] / pixels,
-                **{f"accuracy_{limit}px": 100 * sums[index] / pixels for limit, sums in self.reliable.items()},
+                "right_percent": 100 * self.right[index] / pixels,
+                **{f"accuracy_{limit}px": 100 * sums[index] / pixels for limit, sums in self.accurate.items()},
             }
             for index, pixels in enumerate(self.pixels)
             if pixels

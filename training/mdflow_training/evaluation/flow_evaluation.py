@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mdflow_ros.backends.backend import BackendError
 from mdflow_training.evaluation.confidence_metrics import ConfidenceMetrics
-from mdflow_training.evaluation.flow_metrics import FlowMetrics, OcclusionScore, endpoint_error
+from mdflow_training.evaluation.flow_metrics import FlowMetrics, OcclusionScore, endpoint_error, is_right
 from mdflow_training.evaluation.flow_pairs import LoadedPair, TruePair
 from mdflow_training.flow_files import Flow, Image
 
@@ -69,7 +69,8 @@ class SetScore:
         """
         known = np.isfinite(estimate.error)
         if estimate.confidence is not None:
-            self.confidence.add(estimate.confidence[known], estimate.error[known])
+            right = is_right(estimate.error, pair.truth)
+            self.confidence.add(estimate.confidence[known], estimate.error[known], right[known])
             if pair.visible is not None:
                 self.occlusion.add(estimate.confidence < HIDDEN_BELOW, ~pair.visible, known)
         self.epe_of_pairs[name] = self.flow.add(estimate.error, pair.truth, pair.visible)

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from mdflow_training.flow_files import Flow, Mask
 
 ACCURACY_PIXELS = (1, 3, 5)
+RIGHT_PIXELS, RIGHT_SHARE = 1.0, 0.05
+"""A flow is right if its error is at most 1 pixel or 5 % of the true length."""
+
 OUTLIER_PIXELS = 3.0
 OUTLIER_SHARE = 0.05
 SPEEDS = {"speed_0_10": (0, 10), "speed_10_40": (10, 40), "speed_40_plus": (40, np.inf)}
@@ -42,6 +45,17 @@ def endpoint_error(flow: Flow, truth: Flow) -> NDArray[np.float32]:
         raise ValueError(f"The estimated flow is not finite at {broken} pixels.")
     difference = flow - truth
     return np.hypot(difference[..., 0], difference[..., 1])
+
+
+def is_right(error: NDArray[np.float32], truth: Flow) -> NDArray[np.bool_]:
+    """Return where a flow is right, which is what the confidence predicts; False where the truth is unknown.
+
+    Args:
+        error: as `endpoint_error` returns it, ``(H, W)`` in pixels.
+        truth: ``(H, W, 2)`` in pixels.
+    """
+    with np.errstate(invalid="ignore"):
+        return np.asarray(error <= np.maximum(RIGHT_PIXELS, RIGHT_SHARE * np.hypot(truth[..., 0], truth[..., 1])))
 
 
 @dataclass

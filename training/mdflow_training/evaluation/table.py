@@ -19,17 +19,18 @@ HEADINGS: tuple[str, ...] = (
     "<3px",
     "Fl",
     "AUSE",
+    "ECE",
     "top 70 %",
     "ms",
 )
 NOTES = """\
 EPE: mean of images, EPE px: of pixels, noc, occ: where visible, hidden in the second image, in px.
-<1px, <3px, Fl: % of pixels. AUSE: 0 is a perfect confidence.
-top 70 %: EPE of the most confident 70 %, and its difference to all. ms: median of a pair."""
+<1px, <3px, Fl: % of pixels. AUSE, ECE: 0 is a perfect confidence.
+top 70 %: EPE of the most confident 70 %. ms: median of a pair."""
 
 
 def format_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return each set's name, below it a row for the model and one for each peer; it fits into 100 columns.
+    """Return each set's name, below it a row for the model and one for each baseline; it fits into 100 columns.
 
     Args:
         sets: the ``sets`` of a report, as `evaluate.report_of` makes it.
@@ -52,21 +53,19 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     yield _row("model", metrics)
-    for peer, peer_metrics in metrics.get("peers", {}).items():
-        yield _row(peer, peer_metrics)
+    for baseline, baseline_metrics in metrics.get("baselines", {}).items():
+        yield _row(baseline, baseline_metrics)
 
 
 def _row(method: str, metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    kept = _figure(metrics, "epe_top_70", 2)
-    if kept != "-" and metrics["epe"] > 0:
-        kept += f" ({100 * (metrics['epe_top_70'] / metrics['epe'] - 1):+.0f} %)"
     return (
         method,
         str(metrics["images"]),
         *(_figure(metrics, key, 2) for key in ("epe", "epe_pixels", "epe_noc", "epe_occ")),
         *(_figure(metrics, key, 1) for key in ("accuracy_1px", "accuracy_3px", "fl_all")),
         _figure(metrics, "ause", 2),
-        kept,
+        _figure(metrics, "ece", 2),
+        _figure(metrics, "epe_top_70", 2),
         f"{metrics['latency_ms']['p50']:.0f}",
     )
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mdflow_ros.backends.backend import BackendOptions
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_training.engine.batches import FramePairs, to_tensor
-from mdflow_training.evaluation.baselines import Peer
+from mdflow_training.evaluation.baselines import Baseline
 from mdflow_training.evaluation.confidence_metrics import sparsification_error
 from mdflow_training.evaluation.flow_evaluation import Confidence
 from mdflow_training.evaluation.flow_metrics import endpoint_error
@@ -113,10 +113,10 @@ def model_method(model: Path) -> TwoWayMethod:
     return estimate
 
 
-def peer_method(peer: Peer) -> TwoWayMethod:
+def baseline_method(baseline: Baseline) -> TwoWayMethod:
     """Return a method that has no confidence."""
-    # Some peers answer in an array that they use again.
-    return lambda first, second: TwoWayFlow(np.array(peer(first, second)), np.array(peer(second, first)))
+    # Some baselines answer in an array that they use again.
+    return lambda first, second: TwoWayFlow(np.array(baseline(first, second)), np.array(baseline(second, first)))
 
 
 def truth_in(folder: Path, pairs: RecordedPairs) -> Truth:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mdflow_ros.core.resizing import resize_image
+from mdflow_ros.core.resizing import Size, resize_image
 from mdflow_training.engine.batches import FramePairs, to_tensor
 from mdflow_training.engine.distributed import Context, reduce_mean
 from mdflow_training.judging.extrapolation import extrapolation_error, part_of
@@ -56,7 +56,7 @@ class LabelFreeScore(NamedTuple):
 def validate(
     network: FlowNetwork,
     pairs: FramePairs,
-    size: tuple[int, int],
+    size: Size,
     settings: ValidationSettings,
     context: Context,
     census: Census,
@@ -66,7 +66,7 @@ def validate(
     Args:
         network: on the context's device; left in evaluation mode.
         pairs: held-out pairs.
-        size: height and width at which to predict.
+        size: at which to predict.
         settings: how many of the pairs to use.
         context: which process this is.
         census: how to compare; scores with different ones cannot be compared.
@@ -77,12 +77,12 @@ def validate(
     total = torch.zeros(5, dtype=torch.float64)
     for index in chosen[context.rank :: context.world_size]:
         first, second = (
-            to_tensor(torch.from_numpy(resize_image(image, size[::-1]))[None], context.device) for image in pairs[index]
+            to_tensor(torch.from_numpy(resize_image(image, size))[None], context.device) for image in pairs[index]
         )
         source = stack_directions(first, second)
         flow = full_resolution(network(first, second)[-1], source.shape[-2:])
         extrapolation = flow.new_zeros(())
-        if (part := part_of(*size)) is not None:
+        if (part := part_of(size.height, size.width)) is not None:
             parts = (image[..., part[0], part[1]].contiguous() for image in (first, second))
             alone = network(*parts)[-1]
             extrapolation = extrapolation_error(flow, full_resolution(alone, _size_of(part)), part)

@@ -18,6 +18,7 @@ import onnxruntime
 import torch
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import load_card
 from mdflow_training.engine.batches import FramePairs
 from mdflow_training.evaluation.baselines import dis_flow
@@ -30,10 +31,10 @@ from mdflow_training.judging.held_out_metrics import (
     Figures,
     Truth,
     TwoWayMethod,
+    baseline_method,
     mean_figures,
     measure_methods,
     model_method,
-    peer_method,
 )
 from mdflow_training.judging.verdict import LEVEL, RULE, Difference, Verdict, compare, decide, describe_control
 from mdflow_training.losses.census import Census
@@ -131,9 +132,9 @@ def compare_models(
     if len(pairs) == 0:
         return Report(*decide(None, chosen)), []
     methods: dict[str, TwoWayMethod] = {name: model_method(model) for name, model in models.items()}
-    methods[DIS] = peer_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
+    methods[DIS] = baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
     height, width = pairs[0][0].shape[:2]
-    noise = measure_noise(pairs, (height, width))
+    noise = measure_noise(pairs, Size(width, height))
     count = min(len(pairs), maximum_pairs)
     indices = [position * len(pairs) // count for position in range(count)]
     figures = measure_methods(methods, pairs, indices, Census.for_noise(noise), truth)

@@ -1,0 +1,99 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fit the confidence of a model on generated pairs, whose flow is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.confidence import Calibration
+from mdflow_ros.core.resizing import resize_field, size_of
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_training.evaluation.flow_metrics import endpoint_error, is_right
+from mdflow_training.flow_files import Flow, Image
+from mdflow_training.synthetic.navigation_world import crossing_step, hall_step
+from mdflow_training.synthetic.pairs import choose_class, synthetic_pair
+from mdflow_training.synthetic.textures import TextureLibrary
+
+SIZES = ((256, 320), (384, 512), (192, 256))
+"""Heights and widths of the generated pairs, pixels."""
+
+HALL_SEED, HALL_FRAMES = 1000, 500
+"""Halls and drives that nothing else uses."""
+
+PIXELS_PER_PAIR = 2_000
+PERCENTILES = (0.5, 99.5)
+ITERATIONS = 30
+RIDGE = 1e-3
+"""Weight of the squared coefficients, for each pixel of the fit."""
+
+
+def calibration_pairs(library: TextureLibrary, seed: int, count: int) -> Iterator[tuple[Image, Image, Flow]]:
+    """Yield generated pairs of many kinds: half as pretraining has them, half drives through halls.
+
+    Pretraining's pairs are harder than what cameras record; without the halls the confidence is too modest.
+    """
+    for number in range(count):
+        if number % 2 == 0:
+            place = number // 2
+            step = hall_step(place % HALL_FRAMES, HALL_SEED + place) if place % 2 else crossing_step(HALL_SEED + place)
+            yield *step.images, step.flow
+            continue
+        pair = synthetic_pair(library, seed, number, SIZES[number % len(SIZES)], choose_class(seed, number))
+        yield np.ascontiguousarray(pair.first[..., ::-1]), np.ascontiguousarray(pair.second[..., ::-1]), pair.forward
+
+
+def fit_calibration(estimator: FlowEstimator, pairs: Iterable[tuple[Image, Image, Flow]], seed: int = 0) -> Calibration:
+    """Fit the probability that the estimator's flow is right.
+
+    Args:
+        estimator: whose measures and flow are used.
+        pairs: images ``(H, W, 3)`` RGB and the true flow ``(H, W, 2)``.
+        seed: of the pixels that are drawn.
+    """
+    random = np.random.default_rng(seed)
+    rows, right = [], []
+    for first, second, ground_truth in pairs:
+        flow, measures = estimator.measures(first, second)
+        size = size_of(flow)
+        full = np.stack([resize_field(measure, size) for measure in measures], axis=-1).reshape(-1, len(measures))
+        correct = is_right(endpoint_error(flow, ground_truth), ground_truth).ravel()
+        drawn = random.integers(0, len(full), PIXELS_PER_PAIR)
+        drawn = drawn[np.isfinite(ground_truth).all(axis=-1).ravel()[drawn]]
+        rows.append(full[drawn])
+        right.append(correct[drawn])
+    return _fit(np.concatenate(rows).astype(np.float64), np.concatenate(right).astype(np.float64))
+
+
+def _fit(measures: NDArray[np.float64], right: NDArray[np.float64]) -> Calibration:
+    """Fit a ridge logistic regression over measures ``(N, M)`` and their squares by Newton's method."""
+    low, high = np.percentile(measures, PERCENTILES, axis=0)
+    clipped = np.clip(measures, low, high)
+    mean, deviation = clipped.mean(axis=0), clipped.std(axis=0) + 1e-6
+    scaled = (clipped - mean) / deviation
+    design = np.concatenate((scaled, scaled**2, np.ones((len(scaled), 1))), axis=1)
+    ridge = np.full(design.shape[1], RIDGE * len(design))
+    ridge[-1] = 0
+    weights = np.zeros(design.shape[1])
+    for _ in range(ITERATIONS):
+        probability = 1 / (1 + np.exp(-design @ weights))
+        gradient = design.T @ (probability - right) + ridge * weights
+        curvature = design.T * np.maximum(probability * (1 - probability), 1e-6)
+        weights = weights - np.linalg.solve(curvature @ design + np.diag(ridge), gradient)
+    count = measures.shape[1]
+
+    def rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
+        return tuple(float(f"{value:.6g}") for value in values)
+
+    return Calibration(
+        mean=rounded(mean),
+        deviation=rounded(deviation),
+        low=rounded(low),
+        high=rounded(high),
+        linear=rounded(weights[:count]),
+        square=rounded(weights[count : 2 * count]),
+        bias=rounded(weights[-1:])[0],
+    )
