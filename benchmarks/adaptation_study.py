@@ -26,6 +26,7 @@ import torch
 from tqdm import tqdm
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.adaptation.from_recordings import load_teacher
 from mdflow_training.adaptation.label_cache import Labels
@@ -35,7 +36,7 @@ from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObject
 from mdflow_training.engine.batches import Batch, to_tensor, training_size
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.loop import Run, State, run_stage
-from mdflow_training.evaluation.baselines import Peer, dis_flow
+from mdflow_training.evaluation.baselines import Baseline, dis_flow
 from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.frames.preparation import prepare_pairs
@@ -75,26 +76,27 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 SUPERVISED = "upper bound: supervised by the truth"
 
 
-def true_labels(truth: Truth, size: tuple[int, int]) -> Callable[[Batch], Labels]:
+def true_labels(truth: Truth, size: Size) -> Callable[[Batch], Labels]:
     """Return what labels batches by their true forward flow; the backward one is unknown.
 
     Args:
         truth: true flow by pair, of the size of training.
-        size: height and width of training.
+        size: of training.
 
     Raises:
         ValueError: the truth is of another size.
     """
+    shape = (size.height, size.width)
 
     def label(batch: Batch) -> Labels:
         count = len(batch.indices)
-        flow, mask = torch.zeros(2 * count, 2, *size), torch.zeros(2 * count, 1, *size)
+        flow, mask = torch.zeros(2 * count, 2, *shape), torch.zeros(2 * count, 1, *shape)
         for row, index in enumerate(batch.indices):
             true_flow = truth(index)
             if true_flow is None:
                 continue
-            if true_flow.shape[:2] != size:
-                raise ValueError(f"the true flow is of {true_flow.shape[:2]}, training of {size}: set image_size")
+            if true_flow.shape[:2] != shape:
+                raise ValueError(f"the true flow is of {true_flow.shape[:2]}, training of {shape}: set image_size")
             known = torch.from_numpy(true_flow).permute(2, 0, 1)
             mask[row, 0] = known.isfinite().all(dim=0)
             flow[row] = known.nan_to_num()
@@ -124,7 +126,7 @@ def teach_the_truth(
     return run_stage("supervised", network.to(context.device), objective, optimization, config.seed, run).state
 
 
-def true_error(method: Peer, pairs: FramePairs, truth: Truth) -> float:
+def true_error(method: Baseline, pairs: FramePairs, truth: Truth) -> float:
     """Return the endpoint error in pixels, mean over the pairs with truth."""
     errors = [
         np.nanmean(endpoint_error(method(*pairs[index]), true_flow))
@@ -134,7 +136,7 @@ def true_error(method: Peer, pairs: FramePairs, truth: Truth) -> float:
     return float(np.mean(errors))
 
 
-def flow_of(state: State) -> Peer:
+def flow_of(state: State) -> Baseline:
     """Return what estimates flow, ``(H, W, 2)`` in pixels, with a teacher's weights."""
     network = FastFlowNetwork()
     load_core(network.core, state, "of the teacher")

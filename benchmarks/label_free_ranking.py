@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 import torch
 
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
-from mdflow_training.evaluation.baselines import create_peers
+from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
@@ -29,10 +30,10 @@ from mdflow_training.judging.held_out_metrics import (
     Figures,
     TwoWayFlow,
     TwoWayMethod,
+    baseline_method,
     mean_figures,
     measure_methods,
     model_method,
-    peer_method,
 )
 from mdflow_training.losses.census import Census
 from mdflow_training.synthetic.layers import FlowPair
@@ -87,7 +88,7 @@ def contestants() -> dict[str, TwoWayMethod]:
         "one motion everywhere": lambda flow: np.zeros_like(flow) + flow.mean(axis=(0, 1)),
     }
     methods = {"teacher": teacher} | {name: changed(teacher, change) for name, change in changes.items()}
-    return methods | {name: peer_method(peer) for name, peer in create_peers().items()}
+    return methods | {name: baseline_method(baseline) for name, baseline in create_baselines().items()}
 
 
 def agreement(figures: dict[str, Figures], measure: str) -> float:
@@ -135,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     size = (options.size[0], options.size[1])
     scenes = find_scenes(options.count, size, options.largest_shift, not options.no_effects)
     pairs = [(scene.first[..., ::-1].copy(), scene.second[..., ::-1].copy()) for scene in scenes]
-    noise = measure_noise(pairs, size)
+    noise = measure_noise(pairs, Size(size[1], size[0]))
     methods = contestants()
     figures = measure_methods(
         methods, pairs, range(len(pairs)), Census.for_noise(noise), lambda index: scenes[index].forward

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure the consumers of the flow on rendered worlds with the bundled model, and draw the docs' pictures.
 
-python benchmarks/navigation.py [--pictures docs/navigation] [--calibrate]
+python benchmarks/navigation.py [--pictures docs/navigation]
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.estimator import FlowEstimator
-from mdflow_ros.navigation.calibration import probability
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.depth_from_motion import DepthEstimate, DepthLimits, depth_from_motion
 from mdflow_ros.navigation.downward_motion import DOWNWARD, ground_motion, ground_twist
 from mdflow_ros.navigation.epipolar import excess, parallax, refine
 from mdflow_ros.navigation.flow_points import flow_points
-from mdflow_ros.navigation.matches import RIGHT_WITHIN, RIGHT_WITHIN_SHARE, Matches, match
+from mdflow_ros.navigation.matches import Matches, match
 from mdflow_ros.navigation.moving_objects import MovingLimits, moving_objects
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_of, turn
 from mdflow_ros.navigation.self_motion import self_motion
@@ -44,28 +43,11 @@ class Measured:
         """Return flow and probability."""
         estimate = self.estimator.estimate(*step.images)
         assert estimate.confidence is not None
-        return estimate.flow, probability(estimate.confidence)
+        return estimate.flow, estimate.confidence
 
     def matches(self, step: Step) -> Matches:
         """Return the matches of a step."""
         return match(*self(step), camera_of(step), STRIDE)
-
-
-def calibrate(measured: Measured) -> None:
-    """Print the reliability curve of the model's confidence."""
-    confidence, right = [], []
-    for step in [*map(hall_step, range(5, 220, 50)), *map(crossing_step, range(100, 104))]:
-        estimate = measured.estimator.estimate(*step.images)
-        assert estimate.confidence is not None
-        error, length = (np.linalg.norm(field, axis=-1) for field in (estimate.flow - step.flow, step.flow))
-        known = np.isfinite(error)
-        confidence.append(estimate.confidence[known])
-        right.append((error <= np.maximum(RIGHT_WITHIN, RIGHT_WITHIN_SHARE * length))[known])
-    every, correct = np.concatenate(confidence), np.concatenate(right)
-    parts = np.array_split(np.argsort(every), 16)
-    shares = np.maximum.accumulate([float(correct[part].mean()) for part in parts])
-    print("CONFIDENCE =", tuple(round(float(every[part].mean()), 3) for part in parts))
-    print("PROBABILITY =", tuple(round(float(share), 3) for share in shares))
 
 
 def camera_of(step: Step) -> Camera:
@@ -258,16 +240,8 @@ def main() -> None:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, help="folder for the pictures")
-    parser.add_argument(
-        "--calibrate",
-        action="store_true",
-        help="only print the curve for mdflow_ros/navigation/calibration.py",
-    )
     arguments = parser.parse_args()
     measured = Measured()
-    if arguments.calibrate:
-        calibrate(measured)
-        return
     for noisy in (False, True):
         measure_depth(measured, range(0, 220, 11), noisy)
     for with_odometry in (True, False):

@@ -1,14 +1,12 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the live node is: start-up, rate, latency beyond the estimator's own time, and memory.
+"""How the live node does: start-up, rate, latency beyond the estimator's own time, and memory.
 
 A camera and a consumer in this process, the node in another, over DDS. Close everything else before you trust a figure.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
@@ -24,23 +22,28 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 
+from mdflow_ros.core.resizing import Size
 
-class Benchmark:
+
+class NodeLoad:
     """One node at one image size.
 
     Args:
         size: width and height of the camera's images, in pixels.
         rate: images a second; ``None`` publishes the next image as soon as the last flow has come.
         with_confidence: whether to subscribe to the confidence too.
+        backend: of the node.
     """
 
-    def __init__(self, size: tuple[int, int], rate: float | None, with_confidence: bool) -> None:
+    def __init__(self, size: Size, rate: float | None, with_confidence: bool, backend: str = "auto") -> None:
+        # Without this large images get lost on the default transport; the node inherits it.
+        os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "SHM?sockets_size=16MB")
         self.rate = rate
         self.node = rclpy.create_node("benchmark")
         self.images = [self._image(size, shift) for shift in range(8)]
         self.started = time.monotonic()
         command = [sys.executable, "-m", "mdflow_ros.node.flow_node", "--ros-args", "--log-level", "warn"]
-        self.process = subprocess.Popen([*command, "-p", "max_frame_gap:=10.0"])
+        self.process = subprocess.Popen([*command, "-p", "max_frame_gap:=10.0", "-p", f"backend:={backend}"])
         quality = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.camera = self.node.create_publisher(Image, "image", quality)
         self.latencies: list[float] = []
@@ -53,7 +56,7 @@ class Benchmark:
             self.node.create_subscription(Image, "mdflow/confidence", lambda _: None, 5)
 
     @staticmethod
-    def _image(size: tuple[int, int], shift: int) -> Image:
+    def _image(size: Size, shift: int) -> Image:
         width, height = size
         coarse = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
         pixels = np.roll(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC), 2 * shift, axis=1)
@@ -68,7 +71,7 @@ class Benchmark:
         self.answered = message.header.stamp
 
     def run(self, pairs: int) -> dict[str, float]:
-        """Publish until ``pairs`` flows have come, and return the figures."""
+        """Publish until ``pairs`` flows have come, and return the metrics."""
         published, published_at = 0, 0.0
         while len(self.arrivals) < pairs:
             rclpy.spin_once(self.node, timeout_sec=0.001)
@@ -86,9 +89,9 @@ class Benchmark:
         self.process.terminate()
         self.process.wait()
         self.node.destroy_node()
-        return self._figures(peak / 1024)
+        return self._metrics(peak / 1024)
 
-    def _figures(self, peak: float) -> dict[str, float]:
+    def _metrics(self, peak: float) -> dict[str, float]:
         # The first pairs pay for allocations and discovery.
         latencies, inferences = np.array(self.latencies[5:]), np.array(self.inferences[5:])
         return {
@@ -100,30 +103,3 @@ class Benchmark:
             "overhead_ms_p50": float(np.median(latencies) - np.median(inferences)),
             "peak_resident_mb": peak,
         }
-
-
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=["320x256", "640x480"], help="image sizes, WIDTHxHEIGHT")
-    parser.add_argument("--pairs", type=int, default=50, help="pairs a measurement")
-    parser.add_argument("--rate", type=float, help="images a second (default: as fast as the node goes)")
-    parser.add_argument("--flow-only", action="store_true", help="do not subscribe to the confidence")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
-    options = parser.parse_args()
-    # Without this large images get lost on the default transport; the node inherits it.
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "SHM?sockets_size=16MB")
-    rclpy.init()
-    figures = {}
-    for text in options.sizes:
-        width, height = map(int, text.split("x"))
-        figures[text] = Benchmark((width, height), options.rate, not options.flow_only).run(options.pairs)
-        print(text, "  ".join(f"{name} {value:.1f}" for name, value in figures[text].items()), flush=True)
-    rclpy.shutdown()
-    if options.out:
-        options.out.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

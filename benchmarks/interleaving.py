@@ -1,0 +1,55 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Time many methods in turns, so that whatever else the machine does disturbs all of them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+Timed = Callable[[], float]
+"""Does the work once and returns the seconds that it took."""
+
+Times = dict[str, list[float]]
+"""Seconds of every method, by round."""
+
+
+def timed(work: Callable[[], object]) -> Timed:
+    """Return what does ``work`` and measures it by the clock."""
+
+    def run() -> float:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    return run
+
+
+def interleave(methods: Mapping[str, Timed], seconds: float, min_rounds: int = 5, warm_up: int = 1) -> Times:
+    """Run every method once a round, for ``seconds`` and at least ``min_rounds`` rounds.
+
+    Each round begins with another method, so that none always follows the same neighbor.
+
+    Returns:
+        The seconds of every method; entry ``n`` of every list is from round ``n``.
+    """
+    for _ in range(warm_up):
+        for method in methods.values():
+            method()
+    names = list(methods)
+    times: Times = {name: [] for name in names}
+    end = time.perf_counter() + seconds
+    done = 0
+    while done < min_rounds or time.perf_counter() < end:
+        first = done % len(names)
+        for name in names[first:] + names[:first]:
+            times[name].append(methods[name]())
+        done += 1
+    return times
+
+
+def median_ratio(times: Times, numerator: str, denominator: str) -> float:
+    """Return the median over the rounds of one method's time over another's."""
+    return float(np.median(np.array(times[numerator]) / np.array(times[denominator])))

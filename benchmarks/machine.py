@@ -1,0 +1,96 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the machine can do at most, and what the network asks of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.model.architecture import COARSEST_LEVEL, FINEST_LEVEL, parameter_shapes
+
+MATRIX_SIDES = (512, 1024, 2048)
+
+
+def matrix_peak(seconds: float, threads: int) -> dict[str, float]:
+    """Return the best rate of a matrix product, in Gflop/s, by the precision; a multiply-add counts twice.
+
+    bf16 is left out where the processor has no instruction for it.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    precisions = {"fp32": torch.float32}
+    if {"avx512_bf16", "amx_bf16", "bf16"} & _processor_flags():
+        precisions["bf16"] = torch.bfloat16
+    share = seconds / len(precisions) / len(MATRIX_SIDES)
+    return {
+        name: max(_product_rate(torch.rand(side, side).to(kind), share) for side in MATRIX_SIDES)
+        for name, kind in precisions.items()
+    }
+
+
+def _product_rate(matrix: object, seconds: float) -> float:
+    import torch
+
+    assert isinstance(matrix, torch.Tensor)
+    out, best = torch.empty_like(matrix), float("inf")
+    torch.mm(matrix, matrix, out=out)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        torch.mm(matrix, matrix, out=out)
+        best = min(best, time.perf_counter() - start)
+    return float(2 * len(matrix) ** 3 / best / 1e9)
+
+
+def _processor_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
+
+
+def processor_name() -> str:
+    """Return what the processor calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def convolution_macs(size: Size) -> dict[str, float]:
+    """Return the multiply-adds of the convolutions for one direction, by part.
+
+    The parts are the ``pyramid`` of both images, and ``decoder6`` to ``decoder2`` with all that belongs to the level.
+    """
+    parts = {"pyramid": 0.0, **{f"decoder{level}": 0.0 for level in range(COARSEST_LEVEL, FINEST_LEVEL - 1, -1)}}
+    for part, level, weights, images in _layers():
+        parts[part] += images * weights * size[0] * size[1] / 4**level
+    return parts
+
+
+def _layers() -> Iterator[tuple[str, int, int, int]]:
+    """Yield each layer's part, the level of its output, its multiply-adds for an output pixel, and its images."""
+    for name, shape in parameter_shapes().items():
+        if not name.endswith("weight"):
+            continue
+        weights = shape[0] * shape[1] * shape[2] * shape[3]
+        layer = name.split(".")[0]
+        if layer.startswith("pconv"):
+            yield "pyramid", int(layer[5]), weights, 2
+        elif layer.startswith("up"):  # a transposed convolution works at its input's level
+            yield f"decoder{int(layer[2]) - 1}", int(layer[2]), weights, 1
+        else:
+            yield f"decoder{layer[-1]}", int(layer[-1]), weights, 1
+
+
+def estimate_macs(size: Size, directions: int, finest_level: int = FINEST_LEVEL) -> float:
+    """Return the multiply-adds of an estimate that decodes ``directions`` down to ``finest_level``."""
+    macs = convolution_macs(size)
+    decoders = sum(macs[f"decoder{level}"] for level in range(finest_level, COARSEST_LEVEL + 1))
+    return macs["pyramid"] + directions * decoders

@@ -1,0 +1,269 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure the speed and the error of our levels and engines beside OpenCV and eager torch.
+
+    python benchmarks/run.py --quick --out speed.json            # a minute
+    python benchmarks/run.py --out speed.json --markdown docs/benchmarks.md --data ../eval --plot docs/benchmarks.png
+    python benchmarks/run.py --out speed.json --compare OTHER_CHECKOUT
+
+All methods run in turns, so that whatever else the machine does disturbs all of them alike; ratios are medians over
+the rounds. A time is that of one frame of a stream: encoding it and estimating the flow from the frame before.
+``speedup_*`` compares the default level, flow and confidence, with eager torch in official arithmetic, both directions
+in one batch; with ``--compare`` also with the default of another checkout. Close everything else first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from interleaving import Times, interleave, median_ratio, timed
+from machine import estimate_macs, matrix_peak, processor_name
+from node_load import NodeLoad
+from official_torch import OfficialFastFlowNet
+from worker import frames_of
+
+from mdflow_ros.backends.selection import working_backends
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.quality import QUALITIES
+
+ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_LEVEL, REFERENCE_ENGINE = "balanced", "onnxruntime"
+TORCH, OTHER_CHECKOUT = "eager torch, both directions", "default of the other checkout"
+SIZES = (Size(320, 256), Size(640, 384), Size(640, 480))
+PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+START, END = "<!-- measured -->", "<!-- /measured -->"
+
+
+class Worker:
+    """A process that times the estimator of one checkout.
+
+    Args:
+        checkout: its root.
+        threads: of everything in it.
+    """
+
+    def __init__(self, checkout: Path, threads: int) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, str(ROOT / "benchmarks" / "worker.py"), str(threads)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=checkout
+        )
+
+    def time(self, quality: str, backend: str, size: Size, with_confidence: bool) -> float:
+        """Return the seconds of a frame."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        request = f"{quality} {backend} {size.width}x{size.height} {int(with_confidence)}"
+        print(request, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the worker ended at '{request}'; see its error above")
+        return float(answer)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def opencv_methods(size: Size) -> dict[str, Callable[[], object]]:
+    """Return OpenCV's methods on a pair of this size."""
+    first, second = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames_of(*size)[:2])
+    methods: dict[str, Callable[[], object]] = {}
+    for name, preset in PRESETS.items():
+        dis = cv2.DISOpticalFlow.create(preset)
+        methods[f"DIS {name}"] = lambda dis=dis: dis.calc(first, second, None)
+        methods[f"DIS {name}, both directions"] = lambda dis=dis: (
+            dis.calc(first, second, None),
+            dis.calc(second, first, None),
+        )
+    methods["Farneback"] = lambda: cv2.calcOpticalFlowFarneback(first, second, None, 0.5, 5, 15, 3, 5, 1.2, 0)
+    return methods
+
+
+def measure_speed(size: Size, ours: Worker, other: Worker | None, engines: list[str], seconds: float) -> Times:
+    """Return the seconds of every method at one size, round by round."""
+    torch_pair = frames_of(*size)[:2]
+    official = OfficialFastFlowNet(BUNDLED_MODEL)
+    methods = {name: timed(work) for name, work in opencv_methods(size).items()}
+    if size.height % 64 == 0:
+        methods[TORCH] = timed(lambda: official.both_directions(*torch_pair))
+    for engine in engines:
+        for quality in QUALITIES:
+            for confidence in (True, False):
+                request = (quality, engine, size, confidence)
+                methods[ours_name(quality, engine, confidence)] = lambda request=request: ours.time(*request)
+    if other is not None:
+        methods[OTHER_CHECKOUT] = lambda: other.time(DEFAULT_LEVEL, REFERENCE_ENGINE, size, True)
+    return interleave(methods, seconds)
+
+
+def ours_name(quality: str, engine: str, with_confidence: bool) -> str:
+    """Return the name of one of our methods in the tables."""
+    return f"{quality}, {engine}, {'flow and confidence' if with_confidence else 'flow alone'}"
+
+
+def summarize(size: Size, times: Times, engines: list[str]) -> dict[str, Any]:
+    """Return medians in milliseconds, and ratios to the baselines."""
+    result: dict[str, Any] = {name: round(1e3 * float(np.median(values)), 2) for name, values in times.items()}
+    for engine in engines:
+        name = ours_name(DEFAULT_LEVEL, engine, True)
+        for other in (TORCH, OTHER_CHECKOUT):
+            if other in times:
+                result[f"ratio of {other} to {name}"] = round(median_ratio(times, other, name), 2)
+        surcharge = median_ratio(times, name, ours_name(DEFAULT_LEVEL, engine, False)) - 1
+        result[f"surcharge of the confidence, {engine}"] = round(surcharge, 3)
+    return result
+
+
+def measure_node(sizes: tuple[Size, ...], pairs: int) -> dict[str, dict[str, float]]:
+    """Return the metrics of the live node over DDS, as fast as it goes."""
+    rclpy.init()
+    results = {}
+    for size in sizes:
+        metrics = NodeLoad(size, None, True).run(pairs)
+        results[f"{size.width}x{size.height}"] = {name: round(value, 2) for name, value in metrics.items()}
+    rclpy.shutdown()
+    return results
+
+
+def measure_errors(data: Path, threads: int) -> dict[str, dict[str, float]]:
+    """Return the endpoint error of each level and of OpenCV's methods, by data set, from `evaluate.py`."""
+    errors: dict[str, dict[str, float]] = {}
+    for quality in QUALITIES:
+        report = ROOT / "build" / f"benchmark_{quality}.json"
+        command = [sys.executable, ROOT / "training" / "evaluate.py", "--data", data, "--out", report]
+        command += ["--quality", quality, "--backend", REFERENCE_ENGINE, "--threads", threads, "--baselines"]
+        subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+        for name, metrics in json.loads(report.read_text())["sets"].items():
+            errors.setdefault(quality, {})[name] = metrics["epe"]
+            for baseline, values in metrics["baselines"].items():
+                errors.setdefault(baseline, {})[name] = values["epe"]
+    return errors
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
+    lines = [f"{results['processor']}, {results['threads']} threads, milliseconds of a frame, medians.", ""]
+    sizes = list(results["speed"])
+    lines += ["| method | " + " | ".join(sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
+    for name in dict.fromkeys(name for size in sizes for name in results["speed"][size]):
+        values = (results["speed"][size].get(name, "") for size in sizes)
+        lines.append(f"| {name} | " + " | ".join(str(value) for value in values) + " |")
+    if results["node"]:
+        names = list(next(iter(results["node"].values())))
+        lines += ["", "The live node over DDS, flow and confidence, camera and consumer in another process:", ""]
+        lines += ["| image | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+        for size, metrics in results["node"].items():
+            lines.append(f"| {size} | " + " | ".join(str(value) for value in metrics.values()) + " |")
+    if results["errors"]:
+        sets = list(next(iter(results["errors"].values())))
+        lines += ["", "Endpoint error in pixels, mean of the images of a set:", ""]
+        lines += ["| method | " + " | ".join(sets) + " |", "|---" * (len(sets) + 1) + "|"]
+        for name, errors in results["errors"].items():
+            lines.append(f"| {name} | " + " | ".join(f"{errors[one]:.2f}" for one in sets) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Draw error against time at 640x384; the error is the mean over the sets relative to DIS medium."""
+    from matplotlib import pyplot
+
+    speed, errors = results["speed"]["640x384"], results["errors"]
+    reference = next(name for name in errors if "medium" in name.lower())
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, by_set in errors.items():
+        relative = float(np.mean([by_set[one] / errors[reference][one] for one in by_set]))
+        key = name.lower().replace("_", " ")
+        matching = [m for m in speed if m.lower() == key or (m.startswith(f"{name}, ") and m.endswith("confidence"))]
+        for method in matching:
+            axes.plot(speed[method], relative, "o" if name in QUALITIES else "s")
+            axes.annotate(method.removesuffix(", flow and confidence"), (speed[method], relative), fontsize=8)
+    axes.set(xscale="log", xlabel="ms of a frame of 640x384", ylabel="error relative to DIS medium")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def write_markdown(path: Path, text: str) -> None:
+    """Replace what stands between the markers of a page."""
+    page = path.read_text()
+    before, _, rest = page.partition(START)
+    _, _, after = rest.partition(END)
+    replace_file(path, f"{before}{START}\n\n{text}\n{END}{after}".encode())
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--quick", action="store_true", help="a minute: fewer rounds, two sizes, one node run")
+    parser.add_argument("--threads", type=int, default=2, help="of every method; default: %(default)s")
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        metavar="CHECKOUT",
+        help="another checkout, whose default is measured in the same rounds",
+    )
+    parser.add_argument("--data", type=Path, help="data sets for the errors, see training/evaluate.py")
+    parser.add_argument("--markdown", type=Path, help="page in which to replace the table")
+    parser.add_argument("--plot", type=Path, help="PNG to draw error against time into; needs --data")
+    options = parser.parse_args()
+    cv2.setNumThreads(options.threads)
+    peak = matrix_peak(2.0 if options.quick else 6.0, options.threads)
+    engines = [name for name in working_backends() if name in ("onnxruntime", "openvino", "tensorrt")]
+    sizes = SIZES[:2] if options.quick else SIZES
+    ours = Worker(ROOT, options.threads)
+    other = Worker(options.compare.resolve(), options.threads) if options.compare else None
+    speed = {}
+    for size in sizes:
+        times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 60.0)
+        speed[f"{size.width}x{size.height}"] = summarize(size, times, engines)
+    for worker in filter(None, (ours, other)):
+        worker.close()
+    node = measure_node(SIZES[:1] if options.quick else (SIZES[0], SIZES[2]), 30 if options.quick else 100)
+    results: dict[str, Any] = {
+        "processor": processor_name(),
+        "threads": options.threads,
+        "matrix_peak_gflops": {name: round(value, 1) for name, value in peak.items()},
+        "speed": speed,
+        "node": node,
+        "errors": measure_errors(options.data, options.threads) if options.data else {},
+    }
+    default = ours_name(DEFAULT_LEVEL, REFERENCE_ENGINE, True)
+    for size in SIZES[:2]:
+        key = f"{size.width}x{size.height}"
+        results[f"speedup_{key}"] = speed[key].get(f"ratio of {TORCH} to {default}")
+    large = Size(640, 384)
+    flops = 2 * estimate_macs(large, 1, QUALITIES[DEFAULT_LEVEL].decoding.level)
+    seconds = speed["640x384"][ours_name(DEFAULT_LEVEL, REFERENCE_ENGINE, False)] / 1e3
+    results["confidence_surcharge"] = speed["640x384"][f"surcharge of the confidence, {REFERENCE_ENGINE}"]
+    results["peak_share"] = round(flops / seconds / 1e9 / peak["fp32"], 3)
+    results["rate_320x256_hz"] = node["320x256"]["rate_hz"]
+    replace_file(options.out, (json.dumps(results, indent=2) + "\n").encode())
+    if options.markdown:
+        write_markdown(options.markdown, table(results))
+    if options.plot and options.data:
+        draw(results, options.plot)
+    for name in ("speedup_640x384", "speedup_320x256", "confidence_surcharge", "peak_share", "rate_320x256_hz"):
+        print(f"{name} {results[name]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
