@@ -201,6 +201,14 @@ class Publisher:
         self._out = self._node.create_publisher(message_type, topic, QoSProfile(depth=5, reliability=reliability))
         self._message = message_type()
 
+    def wait_for_recorder(self):
+        """Wait until the recorder listens, and until it has heard of this camera in turn."""
+        deadline = time.monotonic() + 20
+        while not self._out.get_subscription_count():
+            assert time.monotonic() < deadline, "the recorder does not subscribe"
+            time.sleep(0.05)
+        time.sleep(0.5)
+
     def run(self, seconds):
         """Publish at 20 Hz; returns how many messages were sent."""
         count = round(20 * seconds)
@@ -228,13 +236,14 @@ def domain(monkeypatch):
     ids=["reliable first", "best effort first"],
 )
 def test_a_camera_that_comes_back_with_another_qos_is_recorded(domain, tmp_path, order):
-    recorder = start(tmp_path, "--topics", Publisher.TOPIC, "--duration", "9")
+    recorder = start(tmp_path, "--topics", Publisher.TOPIC)
     for reliability in order:
         restart = time.time_ns()
         driver = Publisher(reliability)
-        time.sleep(1.5)  # until the recorder has seen it
+        driver.wait_for_recorder()
         driver.run(3.0)
         driver.close()
+    recorder.send_signal(signal.SIGINT)
     recorder.communicate(timeout=30)
     with AnyReader([tmp_path / "drive"]) as reader:
         times = [time for _, time, _ in reader.messages()]

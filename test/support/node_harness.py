@@ -99,6 +99,7 @@ class Client:
         self.namespace = namespace
         self.received: dict[str, list[Any]] = {name: [] for name in OUTPUTS}
         self.diagnostics: list[dict[str, str]] = []
+        self._clients: dict[str, Any] = {}
         camera = QoSProfile(depth=10, reliability=reliability)
         self.image = self.node.create_publisher(Image, f"{namespace}/image", camera)
         self.compressed = self.node.create_publisher(CompressedImage, f"{namespace}/image/compressed", camera)
@@ -164,13 +165,13 @@ class Client:
 
     def call(self, service_type: type[Any], name: str, request: Any) -> Any:
         """Call a service of the node and return its response."""
-        client = self.node.create_client(service_type, f"{self.namespace}/mdflow/{name}")
-        self.spin_until(client.service_is_ready, f"service {name}")
-        # The node hears of the client a moment after the client has heard of the service; until then answers are lost.
-        self.spin_for(0.3)
-        future = client.call_async(request)
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(service_type, f"{self.namespace}/mdflow/{name}")
+            self.spin_until(self._clients[name].service_is_ready, f"service {name}")
+            # The node hears of the client a moment later; until then answers are lost.
+            self.spin_for(0.3)
+        future = self._clients[name].call_async(request)
         self.spin_until(future.done, f"an answer of {name}")
-        self.node.destroy_client(client)
         return future.result()
 
     def set_parameter(self, name: str, value: Any) -> Any:
