@@ -1,14 +1,14 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which part of the mutual distillation is good for what, on a recording whose true flow is known.
+"""Ablation study of mutual distillation on a recording with ground-truth flow.
 
     python benchmarks/adaptation_study.py drive --truth world/truth_of_recording --out study --seeds 0 1
 
-Make the recording and its truth with `training/robot_world.py`. The first row is MDFlow with a student that a CPU can
-train, `training/configs/adapt_cpu.yaml`; each other row changes one thing of it. All rows of a seed share stage 1; the
-gate is off, so that every stage runs. The upper bound learns from the true flow of the same frames, in as many updates,
-without the terms that need no label. Errors are of the pairs that an adaptation's report judges by. The same command
-goes on where it was stopped; processes may share the work by seed.
+Make the recording and its ground truth with `training/robot_world.py`. The first row is MDFlow with a student that a
+CPU can train, `training/configs/adapt_cpu.yaml`; each other row changes one setting. All rows of a seed share stage 1.
+The gate is off, so that every stage runs. The upper bound learns from the true flow of the same frames in as many
+updates, without the terms that need no label. Errors are of the pairs that an adaptation's report judges by. The same
+command resumes a study; processes may share the work by seed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import FramePairs
-from mdflow_training.judging.held_out_metrics import Truth, truth_in
+from mdflow_training.judging.held_out_metrics import GroundTruth, load_ground_truth
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork, full_resolution
 from mdflow_training.networks.students import load_core
@@ -73,18 +73,18 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         NO_CONTROL,
     ),
 }
-SUPERVISED = "upper bound: supervised by the truth"
+SUPERVISED = "upper bound: supervised by the ground truth"
 
 
-def true_labels(truth: Truth, size: Size) -> Callable[[Batch], Labels]:
+def true_labels(ground_truth: GroundTruth, size: Size) -> Callable[[Batch], Labels]:
     """Return what labels batches by their true forward flow; the backward one is unknown.
 
     Args:
-        truth: true flow by pair, of the size of training.
+        ground_truth: true flow by pair, of the size of training.
         size: of training.
 
     Raises:
-        ValueError: the truth is of another size.
+        ValueError: the ground truth is of another size.
     """
     shape = (size.height, size.width)
 
@@ -92,7 +92,7 @@ def true_labels(truth: Truth, size: Size) -> Callable[[Batch], Labels]:
         count = len(batch.indices)
         flow, mask = torch.zeros(2 * count, 2, *shape), torch.zeros(2 * count, 1, *shape)
         for row, index in enumerate(batch.indices):
-            true_flow = truth(index)
+            true_flow = ground_truth(index)
             if true_flow is None:
                 continue
             if true_flow.shape[:2] != shape:
@@ -105,8 +105,13 @@ def true_labels(truth: Truth, size: Size) -> Callable[[Batch], Labels]:
     return label
 
 
-def teach_the_truth(
-    teacher: State, pairs: FramePairs, truth: Truth, config: AdaptationConfig, folder: Path, context: Context
+def train_on_ground_truth(
+    teacher: State,
+    pairs: FramePairs,
+    ground_truth: GroundTruth,
+    config: AdaptationConfig,
+    folder: Path,
+    context: Context,
 ) -> State:
     """Fine-tune a teacher on true flow, for all updates that MDFlow gives it, and with stage 3's augmentation."""
     settings = config.stage3.model_copy(
@@ -121,17 +126,17 @@ def teach_the_truth(
     run = Run(config, folder, context, pairs, training_size(pairs[0][0].shape[:2], config))
     network = FastFlowNetwork(run.autocast)
     load_core(network.core, teacher, "of the teacher")
-    labels = true_labels(truth, run.size)
+    labels = true_labels(ground_truth, run.size)
     objective = StudentToTeacherObjective(settings, config.stage2.selection, labels, config.seed, Census())
     return run_stage("supervised", network.to(context.device), objective, optimization, config.seed, run).state
 
 
-def true_error(method: Baseline, pairs: FramePairs, truth: Truth) -> float:
+def true_error(method: Baseline, pairs: FramePairs, ground_truth: GroundTruth) -> float:
     """Return the endpoint error in pixels, mean over the pairs with truth."""
     errors = [
         np.nanmean(endpoint_error(method(*pairs[index]), true_flow))
         for index in range(len(pairs))
-        if (true_flow := truth(index)) is not None
+        if (true_flow := ground_truth(index)) is not None
     ]
     return float(np.mean(errors))
 
@@ -162,8 +167,8 @@ class Study:
         )
         self.training = prepared.training
         self.to_choose_by, self.to_report_on = split_held_out(prepared.held_out)
-        self.training_truth = truth_in(options.truth, self.training)
-        self.report_truth = truth_in(options.truth, self.to_report_on)
+        self.training_ground_truth = load_ground_truth(options.ground_truth, self.training)
+        self.report_ground_truth = load_ground_truth(options.ground_truth, self.to_report_on)
         self.teacher = load_teacher(options.model)
         self.errors: dict[int, dict[str, dict[str, float]]] = {seed: self._known(seed) for seed in options.seeds}
 
@@ -176,12 +181,15 @@ class Study:
         changes = () if variant == SUPERVISED else VARIANTS[variant]
         config = load_config(CONFIG, [*self.overrides, *changes, f"seed={seed}"])
         if variant == SUPERVISED:
-            truth = self.training_truth
-            states = {"stage3": teach_the_truth(self.teacher, self.training, truth, config, folder, self.context)}
+            ground_truth = self.training_ground_truth
+            states = {
+                "stage3": train_on_ground_truth(self.teacher, self.training, ground_truth, config, folder, self.context)
+            }
         else:
             states = self._adapt(config, folder, seed)
         errors[variant] = {
-            name: true_error(flow_of(state), self.to_report_on, self.report_truth) for name, state in states.items()
+            name: true_error(flow_of(state), self.to_report_on, self.report_ground_truth)
+            for name, state in states.items()
         }
         replace_file(self._file(seed), json.dumps(errors, indent=2).encode())
         print(f"seed {seed}, {variant}: {errors[variant]}", flush=True)
@@ -225,7 +233,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording", help="see training/frame_source.py")
-    parser.add_argument("--truth", type=Path, required=True, help="folder of true flows, FIRST_SECOND.flo by stamps")
+    parser.add_argument(
+        "--ground-truth", "--truth", type=Path, required=True, help="folder of true flows, FIRST_SECOND.flo by stamps"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="default: 0 1")
@@ -237,7 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
     for seed in options.seeds:
         for variant in tqdm(wanted, desc=f"seed {seed}", unit="variant"):
             study.run(variant, seed)
-    reference = true_error(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), study.to_report_on, study.report_truth)
+    reference = true_error(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), study.to_report_on, study.report_ground_truth)
     print(f"OpenCV's DIS: {reference:.3f} px", study.table(), sep="\n\n")
     return 0
 

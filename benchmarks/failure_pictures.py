@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw cases that are hard for a model, with truth, error and confidence: the picture in docs/model_card.md.
+"""Draw cases that are hard for a model, with ground truth, error and confidence: the picture in docs/model_card.md.
 
     python benchmarks/failure_pictures.py --out docs/failures.jpg
 
@@ -102,15 +102,15 @@ SCENES: dict[str, Callable[[], Scene]] = {
 
 def draw_row(title: str, scene: Scene, estimator: FlowEstimator) -> Image:
     """Draw first image, estimated and true flow, error and confidence beside each other."""
-    first, second, truth = scene
+    first, second, ground_truth = scene
     estimate = estimator.estimate(first, second)
     assert estimate.confidence is not None
-    error = endpoint_error(estimate.flow, truth)
-    scale = max(1.0, float(np.nanmax(np.hypot(truth[..., 0], truth[..., 1]))))
+    error = endpoint_error(estimate.flow, ground_truth)
+    scale = max(1.0, float(np.nanmax(np.hypot(ground_truth[..., 0], ground_truth[..., 1]))))
     tiles = (
         (title, first),
         ("estimated flow", flow_to_color(estimate.flow, scale)),
-        (f"true flow, up to {scale:.0f} px", flow_to_color(truth, scale)),
+        (f"true flow, up to {scale:.0f} px", flow_to_color(ground_truth, scale)),
         (f"error, mean {np.nanmean(error):.2f} px", error_to_color(error)),
         ("confidence", confidence_to_gray(estimate.confidence)),
     )

@@ -32,7 +32,7 @@ class Pair:
     name: str
     first: Image
     second: Image
-    truth: Flow | None = None
+    ground_truth: Flow | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def real_pairs(folder: Path | None) -> Iterator[Pair]:
     for name, pairs in find_benchmarks(folder).sets.items():
         for files in pairs:
             pair = files.load()
-            yield Pair(f"{name}/{files.name}", pair.first, pair.second, pair.truth)
+            yield Pair(f"{name}/{files.name}", pair.first, pair.second, pair.ground_truth)
 
 
 def measure_agreement(tested: FlowEstimator, reference: FlowEstimator, pairs: list[Pair]) -> Agreement:
@@ -83,8 +83,8 @@ def measure_agreement(tested: FlowEstimator, reference: FlowEstimator, pairs: li
         confidences = [estimate.confidence for estimate in estimates]
         assert confidences[0] is not None and confidences[1] is not None
         confidence_distances.append(np.abs(confidences[0] - confidences[1]).mean())
-        if pair.truth is not None:
-            errors = [np.nanmean(endpoint_error(estimate.flow, pair.truth)) for estimate in estimates]
+        if pair.ground_truth is not None:
+            errors = [np.nanmean(endpoint_error(estimate.flow, pair.ground_truth)) for estimate in estimates]
             differences.append(float(errors[0] - errors[1]))
     worst: float | None = max(differences, key=abs, default=None)
     return Agreement(

@@ -31,7 +31,7 @@ from mdflow_training.judging.held_out_metrics import (
     TwoWayFlow,
     TwoWayMethod,
     baseline_method,
-    mean_figures,
+    mean_metrics,
     measure_methods,
     model_method,
 )
@@ -91,11 +91,11 @@ def contestants() -> dict[str, TwoWayMethod]:
     return methods | {name: baseline_method(baseline) for name, baseline in create_baselines().items()}
 
 
-def agreement(figures: dict[str, Figures], measure: str) -> float:
+def agreement(metrics: dict[str, Figures], measure: str) -> float:
     """Return the share of pairs of methods that ``measure`` ranks as the endpoint error does, over all scenes."""
     right, total = 0, 0
     sign = 1 if MEASURES[measure].lower_is_better else -1
-    for one, other in itertools.combinations(figures.values(), 2):
+    for one, other in itertools.combinations(metrics.values(), 2):
         gap = one["epe"] - other["epe"]
         meaningful = np.abs(gap) > MEANINGFUL * np.maximum(one["epe"], other["epe"])
         same = np.sign(one[measure] - other[measure]) * sign == np.sign(gap)
@@ -138,16 +138,16 @@ def main(arguments: list[str] | None = None) -> int:
     pairs = [(scene.first[..., ::-1].copy(), scene.second[..., ::-1].copy()) for scene in scenes]
     noise = measure_noise(pairs, Size(size[1], size[0]))
     methods = contestants()
-    figures = measure_methods(
+    metrics = measure_methods(
         methods, pairs, range(len(pairs)), Census.for_noise(noise), lambda index: scenes[index].forward
     )
     names = ("epe", *LABEL_FREE)
     print(f"{options.count} scenes of {size[1]}x{size[0]}, noise {noise:.1f} gray levels: {Census.for_noise(noise)}")
     print("".join([f"{'method':<30}", *(f"{name:>16}" for name in names)]))
-    means = {name: mean_figures(of_method) for name, of_method in figures.items()}
+    means = {name: mean_metrics(of_method) for name, of_method in metrics.items()}
     for name in sorted(means, key=lambda name: means[name]["epe"]):
         print("".join([f"{name:<30}", *(f"{means[name][measure]:>16.4f}" for measure in names)]))
-    shares = "".join(f"{agreement(figures, measure):>16.1%}" for measure in LABEL_FREE)
+    shares = "".join(f"{agreement(metrics, measure):>16.1%}" for measure in LABEL_FREE)
     print(f"{'agreement with the true error':<30}{'':>16}{shares}")
     return 0
 

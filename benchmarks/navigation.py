@@ -64,7 +64,7 @@ def odometry(step: Step, random: np.random.Generator | None) -> CameraMotion:
     return CameraMotion.with_sigmas(motion, TRANSLATION_SIGMA, ROTATION_SIGMA)
 
 
-def newer_truth(step: Step, matches: Matches) -> NDArray[np.float64]:
+def newer_ground_truth(step: Step, matches: Matches) -> NDArray[np.float64]:
     """Return the true depth of the matches in the newer camera."""
     depth = step.depth[::STRIDE, ::STRIDE]
     older = np.concatenate((matches.older * depth[..., None], depth[..., None]), axis=-1)
@@ -79,10 +79,10 @@ def measure_depth(measured: Measured, frames: range, noisy: bool) -> None:
         step = hall_step(frame)
         matches = measured.matches(step)
         found: DepthEstimate = depth_from_motion(matches, odometry(step, random if noisy else None), DepthLimits())
-        truth = newer_truth(step, matches)
-        known = np.isfinite(found.depth) & (truth > 0.5) & (truth < 10)
-        error = (found.depth - truth)[known]
-        relative.append(np.abs(error) / truth[known])
+        ground_truth = newer_ground_truth(step, matches)
+        known = np.isfinite(found.depth) & (ground_truth > 0.5) & (ground_truth < 10)
+        error = (found.depth - ground_truth)[known]
+        relative.append(np.abs(error) / ground_truth[known])
         in_sigmas.append(np.abs(error) / found.sigma[known])
         coverage.append(np.isfinite(found.depth).mean())
     errors, sigmas = np.concatenate(relative), np.concatenate(in_sigmas)
@@ -191,7 +191,7 @@ def draw(measured: Measured, folder: Path) -> None:
     matches = measured.matches(step)
     found = depth_from_motion(matches, odometry(step, np.random.default_rng(0)), DepthLimits())
     save(folder / "depth_from_motion.jpg", bgr(step.images[0]), colored(found.depth, 0.5, 6),
-         colored(found.sigma / found.depth, 0, 0.15), colored(newer_truth(step, matches), 0.5, 6))  # fmt: skip
+         colored(found.sigma / found.depth, 0, 0.15), colored(newer_ground_truth(step, matches), 0.5, 6))  # fmt: skip
 
     step = crossing_step(3)
     matches = measured.matches(step)

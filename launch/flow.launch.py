@@ -59,7 +59,7 @@ def perform(context: LaunchContext) -> dict[str, str]:
 
 
 def is_true(text: str) -> bool:
-    """Return the truth value of an argument."""
+    """Return the ground truth value of an argument."""
     return text.lower() in ("true", "1")
 
 

@@ -40,8 +40,8 @@ class FlowEstimate:
     Attributes:
         flow: float32 ``(H, W, 2)``: where each pixel of the first image went in the second, u right and v down, in
             pixels of this size.
-        confidence: float32 ``(H, W)`` in [0, 1]: the probability that the flow is within 1 pixel or 5 % of the truth,
-            see `mdflow_ros.core.confidence`; ``None`` if it was not asked for.
+        confidence: float32 ``(H, W)`` in [0, 1]: the probability that the flow is within 1 pixel or 5 % of the ground
+            truth, see `mdflow_ros.core.confidence`; ``None`` if it was not asked for.
         inference_seconds: time that the estimate took, resizing, refinement and confidence included.
     """
 

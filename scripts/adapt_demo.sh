@@ -114,7 +114,7 @@ say "adapting in three stages of $steps steps"
 status=0
 run "$python" training/adapt_from_bag.py "$output/drive" --out "$output/adaptation" \
     --config training/configs/adapt_cpu.yaml "${settings[@]/#/--set=}" \
-    --truth "$output/world/truth_of_recording" --deploy --store "$output/models" || status=$?
+    --ground-truth "$output/world/truth_of_recording" --deploy --store "$output/models" || status=$?
 case $status in
     0 | 3 | 4) ;; # improved, no change, worse
     5) fail_with_logs "the better model did not reach the node, see above." ;;

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Confidence: the probability that the flow is within 1 pixel or 5 % of the truth.
+"""Confidence: the probability that the flow is within 1 pixel or 5 % of the ground truth.
 
 MDFlow selects reliable matches by two tests: whether the backward flow leads home again (visibility), and whether the
 neighborhoods look alike (census distance). Here both are graded, three measures of the flow itself join them, and a

@@ -20,11 +20,11 @@ def smooth_pair(right: int, down: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_refinement_moves_a_flow_towards_the_truth(scale: float) -> None:
     first, second = smooth_pair(right=3, down=-2)
-    truth = np.array([3.0, -2.0], np.float32) * scale
-    start = np.full((int(128 * scale), int(192 * scale), 2), truth + 0.4 * scale, np.float32)
+    ground_truth = np.array([3.0, -2.0], np.float32) * scale
+    start = np.full((int(128 * scale), int(192 * scale), 2), ground_truth + 0.4 * scale, np.float32)
     refined = refine_flow(first, second, start, rounds=2)
     assert refined.shape == start.shape and refined.dtype == np.float32
-    assert np.abs(refined - truth).mean() < 0.75 * np.abs(start - truth).mean()
+    assert np.abs(refined - ground_truth).mean() < 0.75 * np.abs(start - ground_truth).mean()
 
 
 def test_refinement_is_finite_and_bounded_on_unrelated_images() -> None:

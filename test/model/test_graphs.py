@@ -118,18 +118,18 @@ def evaluation_pairs():
         yield folder / "frame10.png", folder / "frame11.png", folder / "flow10.flo"
     for folder in sorted((EVAL / "kitti2015").iterdir()):
         yield *sorted(folder.glob(f"{folder.name}_1?.png")), folder / f"occ_{folder.name}_10.png"
-    for truth in sorted((EVAL / "chairs").glob("*_flow.flo")):
-        name = truth.name.removesuffix("_flow.flo")
-        yield *(truth.with_name(f"{name}_img{i}.ppm") for i in (1, 2)), truth
+    for ground_truth in sorted((EVAL / "chairs").glob("*_flow.flo")):
+        name = ground_truth.name.removesuffix("_flow.flo")
+        yield *(ground_truth.with_name(f"{name}_img{i}.ppm") for i in (1, 2)), ground_truth
 
 
 @pytest.mark.skipif(not EVAL.is_dir(), reason=f"there are no pairs with true flow at {EVAL}")
 def test_half_precision_costs_less_than_a_fiftieth_of_a_pixel():
     pairs = list(evaluation_pairs())
     assert len(pairs) == 8
-    for first, second, truth_path in pairs:
-        images, truth = [read_image(path) for path in (first, second)], read_flow(truth_path)
-        size = size_of(truth)
+    for first, second, ground_truth_path in pairs:
+        images, ground_truth = [read_image(path) for path in (first, second)], read_flow(ground_truth_path)
+        size = size_of(ground_truth)
         inference_size = network_size(size, 64)
         resized = [resize_image(image, inference_size) for image in images]
         errors = []
@@ -139,6 +139,6 @@ def test_half_precision_costs_less_than_a_fiftieth_of_a_pixel():
                 write = graphs.write
                 graphs.write = lambda part, write=write: emulate_half_precision(write(part))
             flow = resize_flow(resize_field(decode(graphs, resized)["flow"], inference_size), size)
-            errors.append(np.nanmean(endpoint_error(flow, truth)))
-        print(f"{truth_path.name:24} EPE fp32 {errors[0]:.4f} fp16 {errors[1] - errors[0]:+.5f} px")
+            errors.append(np.nanmean(endpoint_error(flow, ground_truth)))
+        print(f"{ground_truth_path.name:24} EPE fp32 {errors[0]:.4f} fp16 {errors[1] - errors[0]:+.5f} px")
         assert abs(errors[1] - errors[0]) < 0.02

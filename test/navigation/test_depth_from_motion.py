@@ -23,10 +23,10 @@ def drive() -> list[Step]:
 
 def errors(step: Step, estimate, matches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return relative errors and errors in sigmas of what is between 0.5 and 10 m, and where a depth is known."""
-    truth = true_depth(step, matches)
-    known = np.isfinite(estimate.depth) & (truth > 0.5) & (truth < 10)
-    error = (estimate.depth - truth)[known]
-    return error / truth[known], error / estimate.sigma[known], np.isfinite(estimate.depth)
+    ground_truth = true_depth(step, matches)
+    known = np.isfinite(estimate.depth) & (ground_truth > 0.5) & (ground_truth < 10)
+    error = (estimate.depth - ground_truth)[known]
+    return error / ground_truth[known], error / estimate.sigma[known], np.isfinite(estimate.depth)
 
 
 def test_noise_free_flow_and_motion_give_the_exact_depth(drive: list[Step]) -> None:

@@ -39,21 +39,21 @@ def find(step: Step, matches: Matches, excess_of: Callable, random: np.random.Ge
 
 
 def precision_and_recall(found: list[np.ndarray], true: list[np.ndarray]) -> tuple[float, float]:
-    seen, truth = np.stack(found) > 0, np.stack(true)
-    hits = (seen & truth).sum()
-    return hits / seen.sum(), hits / truth.sum()
+    seen, ground_truth = np.stack(found) > 0, np.stack(true)
+    hits = (seen & ground_truth).sum()
+    return hits / seen.sum(), hits / ground_truth.sum()
 
 
 @MODES
 def test_precision_and_recall(excess_of: Callable) -> None:
-    random, masks, truths = np.random.default_rng(0), [], []
+    random, masks, ground_truths = np.random.default_rng(0), [], []
     for seed in range(8):
         step = crossing_step(seed)
         mask, objects = find(step, matches_of(step, random), excess_of, random)
         assert 1 <= len(objects) <= 2
         masks.append(mask)
-        truths.append(step.newer_moving)
-    precision, recall = precision_and_recall(masks, truths)
+        ground_truths.append(step.newer_moving)
+    precision, recall = precision_and_recall(masks, ground_truths)
     assert precision >= 0.8 and recall >= 0.8
 
 
@@ -105,13 +105,13 @@ def test_ground_points_lie_where_the_object_stands() -> None:
 def test_real_estimator_end_to_end() -> None:
     flow, random = RealFlow("best"), np.random.default_rng(0)  # balanced has a recall of 0.77: boxes are small
     found: dict[Callable, list[np.ndarray]] = {excess_with_odometry: [], excess_without_odometry: []}
-    truths = []
+    ground_truths = []
     for seed in range(6):
         step = crossing_step(seed)
         matches = flow.matches(step)
-        truths.append(step.newer_moving)
+        ground_truths.append(step.newer_moving)
         for excess_of, masks in found.items():
             masks.append(find(step, matches, excess_of, random)[0])
     for masks in found.values():
-        precision, recall = precision_and_recall(masks, truths)
+        precision, recall = precision_and_recall(masks, ground_truths)
         assert precision >= 0.8 and recall >= 0.8

@@ -75,13 +75,13 @@ def test_a_smaller_tau_keeps_fewer_and_better_matches():
     torch.manual_seed(0)
     pair = AffinePair((64, 96), (3.0, 1.0))
     noise = torch.nn.functional.interpolate(torch.randn(2, 2, 8, 12), (64, 96), mode="bilinear") * 2
-    truth = stack_directions(pair.forward, pair.backward)
+    ground_truth = stack_directions(pair.forward, pair.backward)
     error = noise.norm(dim=1, keepdim=True)
     kept, errors = [], []
     for threshold in (0.05, 0.15, 0.3):
         matches = select_matches(
             stack_directions(pair.first, pair.second),
-            truth + noise,
+            ground_truth + noise,
             SelectionSettings(threshold=threshold),
             "none",
             Census(),

@@ -256,15 +256,15 @@ class Fixed(FlowNetwork):
 
 def test_the_label_free_score_ranks_flows_as_truth_does():
     pair = AffinePair((128, 128), (5.0, -3.0), 0.03)
-    truth = torch.cat((pair.forward, pair.backward))
+    ground_truth = torch.cat((pair.forward, pair.backward))
     torch.manual_seed(0)
     rough = torch.nn.functional.interpolate(torch.randn(2, 2, 16, 16), (128, 128), mode="bilinear")
     candidates = {
-        "truth": truth,
-        "nearly": truth + 0.2 * rough,
-        "smooth": truth.mean(dim=(2, 3), keepdim=True).expand_as(truth).contiguous(),
-        "half": 0.5 * truth,
-        "still": torch.zeros_like(truth),
+        "truth": ground_truth,
+        "nearly": ground_truth + 0.2 * rough,
+        "smooth": ground_truth.mean(dim=(2, 3), keepdim=True).expand_as(ground_truth).contiguous(),
+        "half": 0.5 * ground_truth,
+        "still": torch.zeros_like(ground_truth),
     }
     scores: dict[str, LabelFreeScore] = {}
     for name, flow in candidates.items():
@@ -278,11 +278,11 @@ def test_the_label_free_score_ranks_flows_as_truth_does():
 
 def test_matches_that_are_picked_at_random_or_lie_outside_win_nothing():
     pair = AffinePair((128, 128), (5.0, -3.0), 0.03)
-    truth = torch.cat((pair.forward, pair.backward))
-    outside, random = torch.full_like(truth, 500.0), 20 * torch.randn_like(truth)
+    ground_truth = torch.cat((pair.forward, pair.backward))
+    outside, random = torch.full_like(ground_truth, 500.0), 20 * torch.randn_like(ground_truth)
     good, *bad = (
         validate(Fixed(flow), [pair.arrays()], Size(128, 128), ValidationSettings(), ALONE, Census())
-        for flow in (truth, random, outside)
+        for flow in (ground_truth, random, outside)
     )
     assert all(score.error > 4 * good.error for score in bad)
     assert bad[1].census == pytest.approx(RANDOM_MATCH, abs=1e-4) and bad[0].disagreement > 0.5

@@ -93,7 +93,7 @@ def test_stage_1_trains_the_teacher_on_its_own_masked_label(
     outcome = UnsupervisedObjective(settings, SelectionSettings(), 5, CENSUS)(teacher, batch, 0.0)
     outcome.loss.backward()
     assert has_gradient(teacher)
-    assert set(outcome.figures) == {"photometric", "smoothness", "distillation", "visible", "checked_visible"}
+    assert set(outcome.metrics) == {"photometric", "smoothness", "distillation", "visible", "checked_visible"}
     assert not spy.label.requires_grad and not spy.mask.requires_grad and spy.prediction[-1].requires_grad
     with torch.no_grad():
         flow = torch.nn.functional.interpolate(teacher(batch.first, batch.second)[-1], SIZE, mode="bilinear")
@@ -107,7 +107,7 @@ def test_stage_1_trains_the_teacher_on_its_own_masked_label(
 
 def test_stage_1_adds_the_distillation_term_only_later(batch: Batch, teacher: FastFlowNetwork):
     objective = UnsupervisedObjective(Stage1Settings(), SelectionSettings(), 0, CENSUS)
-    assert "distillation" not in objective(teacher, batch, 0.4).figures
+    assert "distillation" not in objective(teacher, batch, 0.4).metrics
     settings = DistillationSettings(weight=0.4, start=0.5, ramp=0.2)
     assert [ramp(settings, progress) for progress in (0.0, 0.49, 0.6, 0.7, 1.0)] == pytest.approx([0, 0, 0.2, 0.4, 0.4])
 
@@ -140,7 +140,7 @@ def test_stage_2_has_no_term_but_the_label(
     outcome.loss.backward()
     assert not labels(batch).mask.any() and float(outcome.loss.detach()) == 0
     assert not has_gradient(student)
-    assert set(outcome.figures) == {"visible", "reliable"}
+    assert set(outcome.metrics) == {"visible", "reliable"}
 
 
 @pytest.mark.parametrize("label_mask", ["teacher_visible", "student_reliable", "all"])
@@ -159,7 +159,7 @@ def test_stage_3_trains_the_teacher_on_student_labels_in_its_own_mask(
     outcome = objective(teacher, batch, 0.0)
     outcome.loss.backward()
     assert has_gradient(teacher) and has_no_gradient_at_all(student)
-    assert {"photometric", "smoothness", "distillation"} <= set(outcome.figures), "multi-target learning"
+    assert {"photometric", "smoothness", "distillation"} <= set(outcome.metrics), "multi-target learning"
     assert not spy.label.requires_grad and not spy.mask.requires_grad
     student_labels = labels_of(student, tmp_path)(batch)
     with torch.no_grad():
@@ -182,7 +182,7 @@ def test_stage_3_without_the_unsupervised_term_learns_from_labels_alone(
     outcome = StudentToTeacherObjective(settings, SelectionSettings(), labels_of(student, tmp_path), 5, CENSUS)(
         teacher, batch, 0.0
     )
-    assert float(outcome.loss.detach()) == pytest.approx(2 * float(outcome.figures["distillation"].detach()), rel=1e-5)
+    assert float(outcome.loss.detach()) == pytest.approx(2 * float(outcome.metrics["distillation"].detach()), rel=1e-5)
     outcome.loss.backward()
     assert has_gradient(teacher)
 
@@ -213,7 +213,7 @@ def test_a_mask_that_is_not_on_yet_hides_nothing_from_the_losses(
         augmentation=AugmentationSettings(spatial=None),
     )
     outcome = UnsupervisedObjective(settings, SelectionSettings(), 0, CENSUS)(teacher, batch, 0.0)
-    assert spy.mask.all() and float(outcome.figures["visible"]) == 1 > float(outcome.figures["checked_visible"])
+    assert spy.mask.all() and float(outcome.metrics["visible"]) == 1 > float(outcome.metrics["checked_visible"])
 
 
 def test_panels_show_six_pictures(batch: Batch, teacher: FastFlowNetwork, student: FlowNetwork, tmp_path: Path):

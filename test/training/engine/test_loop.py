@@ -40,7 +40,7 @@ class Scripted:
         picture = np.zeros((8, 8, 3), np.uint8)
         return Outcome(loss, {"visible": torch.tensor(self.visible)}, lambda: picture)
 
-    def observe(self, figures: dict[str, float], progress: float) -> None:
+    def observe(self, metrics: dict[str, float], progress: float) -> None:
         self.observed += 1
 
     def state_dict(self) -> dict[str, Any]:

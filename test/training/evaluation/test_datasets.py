@@ -38,11 +38,11 @@ class Disk:
         return find_benchmarks(self.root / folder)
 
     def pairs(self, set_name, folder="."):
-        """Check that there is nothing wrong, and return the set's pairs as (first, second, truth) names."""
+        """Check that there is nothing wrong, and return the set's pairs as (first, second, ground truth) names."""
         benchmarks = self.find(folder)
         assert not benchmarks.problems
         return [
-            tuple(path.relative_to(self.root).as_posix() for path in (pair.first, pair.second, pair.truth))
+            tuple(path.relative_to(self.root).as_posix() for path in (pair.first, pair.second, pair.ground_truth))
             for pair in benchmarks.sets[set_name]
         ]
 
@@ -53,7 +53,7 @@ def disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "truth"),
+    ("first", "second", "ground_truth"),
     [
         ("Grove/frame10.png", "Grove/frame11.png", "Grove/flow10.flo"),
         ("000010/000010_10.png", "000010/000010_11.png", "000010/occ_000010_10.png"),
@@ -70,10 +70,10 @@ def disk(tmp_path):
         ("000007/000007_10.png", "000007/000007_11.png", "000007/flow.png"),
     ],
 )
-def test_a_pair_is_found_by_its_names(disk, first, second, truth):
+def test_a_pair_is_found_by_its_names(disk, first, second, ground_truth):
     disk.images(f"set/{first}", f"set/{second}")
-    disk.flows(f"set/{truth}")
-    assert disk.pairs("set") == [(f"set/{first}", f"set/{second}", f"set/{truth}")]
+    disk.flows(f"set/{ground_truth}")
+    assert disk.pairs("set") == [(f"set/{first}", f"set/{second}", f"set/{ground_truth}")]
 
 
 def test_flat_folders_keep_many_pairs_apart(disk):
@@ -108,8 +108,8 @@ def test_kitti_visibility_comes_from_noc(disk):
     disk.flows("k/noc_000010_10.png", unknown=[(0, 0), (1, 2)])
     (pair,) = disk.find().sets["k"]
     loaded = pair.load()
-    assert pair.truth.name == "occ_000010_10.png"
-    assert np.isnan(loaded.truth[0, 0]).all() and np.isfinite(loaded.truth[1, 2]).all()
+    assert pair.ground_truth.name == "occ_000010_10.png"
+    assert np.isnan(loaded.ground_truth[0, 0]).all() and np.isfinite(loaded.ground_truth[1, 2]).all()
     assert np.argwhere(~loaded.visible).tolist() == [[0, 0], [1, 2]]
 
 
@@ -135,7 +135,7 @@ def test_official_sintel(disk):
     assert pair.first == scenes.resolve() / "final/alley_1/frame_0002.png"
     assert pair.second == scenes.resolve() / "final/alley_1/frame_0003.png"
     loaded = pair.load()
-    assert np.argwhere(np.isnan(loaded.truth[..., 0])).tolist() == [[2, 3]]
+    assert np.argwhere(np.isnan(loaded.ground_truth[..., 0])).tolist() == [[2, 3]]
     assert np.argwhere(~loaded.visible).tolist() == [[1, 1]]
 
 
@@ -146,7 +146,7 @@ def test_official_kitti(disk, images):
     benchmarks = disk.find()
     (pair,) = benchmarks.sets["kitti"]
     assert (pair.first.name, pair.second.name) == ("000000_10.png", "000000_11.png")
-    assert pair.visible_truth.parent.name == "flow_noc"
+    assert pair.visible_ground_truth.parent.name == "flow_noc"
     assert pair.load().visible.all()
 
 
@@ -211,9 +211,9 @@ def test_an_unreadable_file_is_named_on_reading(disk, monkeypatch):
 def test_in_official_layouts_a_missing_file_is_named_on_reading(disk):
     disk.images("kitti/training/image_2/000000_10.png", "kitti/training/image_2/000000_11.png")
     disk.flows("kitti/training/flow_occ/000001_10.png")
-    without_truth, without_image = disk.find().sets["kitti"]
+    without_ground_truth, without_image = disk.find().sets["kitti"]
     with pytest.raises(FileNotFoundError, match=r"flow_occ/000000_10\.png"):
-        without_truth.load()
+        without_ground_truth.load()
     with pytest.raises(FileNotFoundError, match=r"image_2/000001_10\.png"):
         without_image.load()
 

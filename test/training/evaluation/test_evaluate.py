@@ -38,13 +38,13 @@ def data(tmp_path):
         "sintel": ("frame_0001.png", "frame_0002.png", "frame_0001.flo"),
         "chairs": ("0000001_img1.ppm", "0000001_img2.ppm", "0000001_flow.flo"),
     }
-    for seed, (name, (first, second, truth)) in enumerate(names.items()):
+    for seed, (name, (first, second, ground_truth)) in enumerate(names.items()):
         image = textured(seed)
         write_image(root / name / first, image)
         write_image(root / name / second, np.roll(image, (4, 3), axis=(0, 1)))
         flow = np.empty((*SIZE, 2), np.float32)
         flow[...] = (3, 4)
-        write_flow(root / name / truth, flow)
+        write_flow(root / name / ground_truth, flow)
     noc = np.full((*SIZE, 2), np.nan, np.float32)
     noc[10:, 10:] = (3, 4)
     write_flow(root / "kitti2012/000001/noc_000001_10.png", noc)
@@ -93,8 +93,8 @@ def test_the_model_s_epe_is_that_of_its_flow(evaluate, data):
 def test_broken_and_missing_files_are_named_and_the_rest_goes_on(evaluate, data):
     (data / "middlebury/A/frame11.png").write_bytes(b"broken")
     (data / "chairs/0000001_img2.ppm").unlink()
-    truth = data / "kitti2012/000001/occ_000001_10.png"
-    truth.write_bytes(truth.read_bytes()[:100])
+    ground_truth = data / "kitti2012/000001/occ_000001_10.png"
+    ground_truth.write_bytes(ground_truth.read_bytes()[:100])
     code, report = evaluate(data)
     assert code == 1
     assert set(report["sets"]) == {"sintel"}
@@ -115,9 +115,9 @@ def test_problems_go_to_the_terminal_and_a_table_of_the_rest_too(evaluate, data,
 
 
 def test_the_table_fits_into_100_columns():
-    figures = dict.fromkeys(("epe", "epe_pixels", "epe_noc", "epe_occ", "epe_top_70"), 123.456)
+    metrics = dict.fromkeys(("epe", "epe_pixels", "epe_noc", "epe_occ", "epe_top_70"), 123.456)
     percents = dict.fromkeys(("accuracy_1px", "accuracy_3px", "fl_all"), 100.0)
-    metrics = {"images": 22872, **figures, **percents, "ause": 0.5, "latency_ms": {"p50": 12345.6}}
+    metrics = {"images": 22872, **metrics, **percents, "ause": 0.5, "latency_ms": {"p50": 12345.6}}
     table = format_table({"MPI-Sintel-complete_clean": {**metrics, "baselines": {"dis_medium": metrics}}})
     assert max(map(len, table.splitlines())) <= 100
     assert "\nMPI-Sintel-complete_clean\nmodel       22872  123.46" in table
@@ -191,7 +191,9 @@ def test_generated_truth_explains_the_images():
 def differences(pair: LoadedPair) -> tuple[float, float]:
     """Return how much the images differ where both show the scene, as they are and after the true motion."""
     rows, columns = np.mgrid[: pair.first.shape[0], : pair.first.shape[1]].astype(np.float32)
-    moved = cv2.remap(pair.second, columns + pair.truth[..., 0], rows + pair.truth[..., 1], cv2.INTER_LINEAR)
+    moved = cv2.remap(
+        pair.second, columns + pair.ground_truth[..., 0], rows + pair.ground_truth[..., 1], cv2.INTER_LINEAR
+    )
     unmoved, explained = (abs(image.astype(float) - pair.first).mean(axis=2) for image in (pair.second, moved))
     return unmoved[pair.visible].mean(), explained[pair.visible].mean()
 
@@ -199,7 +201,7 @@ def differences(pair: LoadedPair) -> tuple[float, float]:
 def test_generated_pairs_are_the_same_every_time():
     for pair, *_ in synthetic_sets(1).values():
         once, again = pair.load(), pair.load()
-        assert (once.first == again.first).all() and (once.truth == again.truth).all()
+        assert (once.first == again.first).all() and (once.ground_truth == again.ground_truth).all()
 
 
 def test_mdflow_s_protocol_has_its_own_sizes():
@@ -231,16 +233,16 @@ def test_the_protocol_decides_the_size_of_the_network(evaluate, tmp_path, monkey
 
 
 class Pair:
-    def __init__(self, name, truth=(2, 0), size=(64, 64)):
+    def __init__(self, name, ground_truth=(2, 0), size=(64, 64)):
         self.name = name
-        self.truth = truth
+        self.ground_truth = ground_truth
         self.size = size
 
     def load(self):
         image = np.zeros((*self.size, 3), np.uint8)
-        truth = np.zeros((*self.size, 2), np.float32)
-        truth[...] = self.truth
-        return LoadedPair(image, image, truth)
+        ground_truth = np.zeros((*self.size, 2), np.float32)
+        ground_truth[...] = self.ground_truth
+        return LoadedPair(image, image, ground_truth)
 
 
 def test_a_pair_on_which_a_method_fails_counts_for_no_method():
@@ -292,6 +294,6 @@ def test_opencv_scores_on_real_pairs_what_it_is_known_to():
     sets = find_benchmarks(EVAL / "middlebury").sets
     methods = {name: without_confidence(baseline) for name, baseline in create_baselines().items()}
     scores = evaluate_methods(methods, {name: sets[name] for name in known}).scores
-    for name, figures in known.items():
+    for name, metrics in known.items():
         measured = [score.summary()["epe"] for score in scores[name].values()]
-        assert measured == pytest.approx(figures, abs=0.006)
+        assert measured == pytest.approx(metrics, abs=0.006)

@@ -15,8 +15,8 @@ UNKNOWN = (np.nan, np.nan)
 
 def metrics_of(*pairs):
     metrics = FlowMetrics()
-    for flow, truth, *visible in pairs:
-        metrics.add(endpoint_error(flow, truth), truth, *visible)
+    for flow, ground_truth, *visible in pairs:
+        metrics.add(endpoint_error(flow, ground_truth), ground_truth, *visible)
     return metrics.summary()
 
 
@@ -46,23 +46,23 @@ def test_accuracy_counts_pixels_up_to_the_limit():
 
 
 def test_fl_needs_more_than_3_px_and_more_than_5_percent():
-    truth = row((0, 0), (100, 0), (100, 0), (10, 0))
+    ground_truth = row((0, 0), (100, 0), (100, 0), (10, 0))
     off_by = row((3.5, 0), (4, 0), (6, 0), (2, 0))  # outlier; only 4 %; outlier; 20 % but only 2 px
-    assert metrics_of((truth + off_by, truth))["fl_all"] == 50
+    assert metrics_of((ground_truth + off_by, ground_truth))["fl_all"] == 50
 
 
 def test_regions_of_visible_and_occluded_pixels():
-    truth = row((0, 0), (0, 0), (0, 0), UNKNOWN)
+    ground_truth = row((0, 0), (0, 0), (0, 0), UNKNOWN)
     visible = np.array([[True, True, False, False]])
-    summary = metrics_of((row((1, 0), (3, 0), (8, 0), (50, 0)), truth, visible))
+    summary = metrics_of((row((1, 0), (3, 0), (8, 0), (50, 0)), ground_truth, visible))
     assert (summary["epe_noc"], summary["epe_occ"]) == (2, 8)
     assert (summary["fl_noc"], summary["fl_occ"]) == (0, 100)
-    assert "epe_noc" not in metrics_of((truth[:, :3], truth[:, :3]))
+    assert "epe_noc" not in metrics_of((ground_truth[:, :3], ground_truth[:, :3]))
 
 
 def test_speed_regions_go_by_the_true_length():
-    truth = row((0, 0), (9.9, 0), (10, 0), (0, 39), (40, 0), (300, 0))
-    summary = metrics_of((truth + row((1, 0), (3, 0), (2, 0), (4, 0), (5, 0), (7, 0)), truth))
+    ground_truth = row((0, 0), (9.9, 0), (10, 0), (0, 39), (40, 0), (300, 0))
+    summary = metrics_of((ground_truth + row((1, 0), (3, 0), (2, 0), (4, 0), (5, 0), (7, 0)), ground_truth))
     assert summary["epe_speed_0_10"] == pytest.approx(2)
     assert summary["epe_speed_10_40"] == pytest.approx((2 + np.hypot(4, 0)) / 2)
     assert summary["epe_speed_40_plus"] == pytest.approx(6)
@@ -70,10 +70,10 @@ def test_speed_regions_go_by_the_true_length():
 
 def test_occlusion_f1():
     score = OcclusionScore()
-    truth = np.array([[True, True, True, False, False, True]])
+    ground_truth = np.array([[True, True, True, False, False, True]])
     occluded = np.array([[True, True, False, True, False, False]])
     known = np.array([[True, True, True, True, True, False]])
-    score.add(occluded, truth, known)
+    score.add(occluded, ground_truth, known)
     assert score.f1 == pytest.approx(2 * (2 / 3) * (2 / 3) / (2 / 3 + 2 / 3))
     assert np.isnan(OcclusionScore().f1)
 

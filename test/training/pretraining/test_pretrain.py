@@ -219,11 +219,11 @@ def test_validation_textures_are_held_out() -> None:
 
 
 def test_the_loss_of_exact_flow_is_nearly_zero_and_errors_weigh_by_scale() -> None:
-    truth = torch.full((1, 2, 8, 8), 3.0)
+    ground_truth = torch.full((1, 2, 8, 8), 3.0)
     flows = [torch.full((1, 2, 4, 4), 3.0), torch.full((1, 2, 8, 8), 3.0)]
-    assert multi_scale_loss(flows, truth, [0.5, 1.0], 1.0) < 0.02
+    assert multi_scale_loss(flows, ground_truth, [0.5, 1.0], 1.0) < 0.02
     wrong = [flows[0] + torch.tensor([3.0, 4.0])[:, None, None], flows[1]]
-    assert multi_scale_loss(wrong, truth, [0.5, 1.0], 1.0).item() == pytest.approx(0.5 * 5, abs=0.02)
+    assert multi_scale_loss(wrong, ground_truth, [0.5, 1.0], 1.0).item() == pytest.approx(0.5 * 5, abs=0.02)
 
 
 def test_the_cost_volume_for_training_is_the_plain_one_and_has_its_gradient() -> None:

@@ -26,9 +26,9 @@ from mdflow_training.judging.held_out_metrics import (
     MATCH_ERROR,
     MEASURES,
     baseline_method,
-    mean_figures,
+    load_ground_truth,
+    mean_metrics,
     measure_methods,
-    truth_in,
 )
 from mdflow_training.judging.verdict import Difference, Verdict, bootstrap_interval, compare, decide
 from mdflow_training.losses.census import Census
@@ -122,9 +122,9 @@ def test_the_measure_that_decides_ranks_as_the_true_error_and_no_trivial_flow_wi
         "half its length": lambda flow: np.float32(0.5) * flow,
     }
     methods |= {name: ranking.changed(methods["dis_medium"], change) for name, change in changes.items()}
-    figures = measure_methods(methods, pairs, range(len(pairs)), Census(), lambda index: scenes[index].forward)
-    means = {name: mean_figures(of_method) for name, of_method in figures.items()}
-    agreement = {measure: ranking.agreement(figures, measure) for measure in ranking.LABEL_FREE}
+    metrics = measure_methods(methods, pairs, range(len(pairs)), Census(), lambda index: scenes[index].forward)
+    means = {name: mean_metrics(of_method) for name, of_method in metrics.items()}
+    agreement = {measure: ranking.agreement(metrics, measure) for measure in ranking.LABEL_FREE}
     assert agreement[MATCH_ERROR] > 0.8, (agreement, means)
     for name in ("zero_flow", *trivial):
         assert means[name][MATCH_ERROR] > 1.2 * means["dis_medium"][MATCH_ERROR], means
@@ -234,17 +234,17 @@ def test_truth_is_found_by_stamps(scenes: list[AffinePair], tmp_path: Path):
         write_image(tmp_path / f"{number:08d}.bmp", np.zeros((*flow.shape[:2], 3), np.uint8))
     pairs = FramePairs(tmp_path, np.array([100, 200, 300]), np.array([[0, 1], [1, 2]]))
     write_flow(tmp_path / "200_300.flo", flow)
-    truth = truth_in(tmp_path, pairs)
-    assert truth(0) is None
-    np.testing.assert_array_equal(truth(1), flow)
+    ground_truth = load_ground_truth(tmp_path, pairs)
+    assert ground_truth(0) is None
+    np.testing.assert_array_equal(ground_truth(1), flow)
     with pytest.raises(ValueError, match=r"named like 100_200\.flo"):
-        truth_in(tmp_path, pairs.part(0, 1))
+        load_ground_truth(tmp_path, pairs.part(0, 1))
     write_flow(tmp_path / "100_200.flo", flow[:-1])
     with pytest.raises(ValueError, match=r"100_200\.flo is of 128x127 pixels, its frames are of 128x128"):
-        truth_in(tmp_path, pairs)
+        load_ground_truth(tmp_path, pairs)
     write_flow(tmp_path / "100_200.flo", np.full_like(flow, np.nan))
     with pytest.raises(ValueError, match=r"100_200\.flo does not know the flow of any pixel"):
-        truth_in(tmp_path, pairs)
+        load_ground_truth(tmp_path, pairs)
 
 
 @pytest.mark.parametrize("kind", ["static", "black"])

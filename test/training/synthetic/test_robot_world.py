@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The rendered world's flow is its truth, and finds its way to a recording's stamps."""
+"""The rendered world's flow is its ground truth, and finds its way to a recording's stamps."""
 
 import shutil
 from pathlib import Path

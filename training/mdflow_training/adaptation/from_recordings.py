@@ -18,7 +18,7 @@ from mdflow_training.engine.distributed import Context, reduce_mean
 from mdflow_training.engine.loop import State
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.frames.sequences import FramePairs
-from mdflow_training.judging.held_out_metrics import truth_in
+from mdflow_training.judging.held_out_metrics import load_ground_truth
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
 
@@ -51,7 +51,12 @@ def prepare_together(sources: list[str], folder: Path, config: AdaptationConfig,
 
 
 def adapt_from_recordings(
-    sources: list[str], out: Path, config: AdaptationConfig, model: Path, context: Context, truth: Path | None = None
+    sources: list[str],
+    out: Path,
+    config: AdaptationConfig,
+    model: Path,
+    context: Context,
+    ground_truth: Path | None = None,
 ) -> Report | None:
     """Go from recordings to an adapted teacher in ``out`` and the report on it, which the main process returns.
 
@@ -74,7 +79,7 @@ def adapt_from_recordings(
             )
     to_choose_by, to_report_on = split_held_out(prepared.held_out)
     check_size(prepared.training)
-    flows = truth_in(truth, to_report_on) if truth is not None and context.is_main else None
+    flows = load_ground_truth(ground_truth, to_report_on) if ground_truth is not None and context.is_main else None
     result = adapt(teacher, prepared.training, to_choose_by, config, out, context)
     if not context.is_main:
         return None

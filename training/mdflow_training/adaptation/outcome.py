@@ -13,7 +13,7 @@ from mdflow_ros.model.card import load_card
 from mdflow_training.adaptation.mutual_distillation import RUN_NAME, AdaptationResult
 from mdflow_training.frames.preparation import NotEnoughFrames
 from mdflow_training.frames.sequences import FramePairs
-from mdflow_training.judging.held_out_metrics import Truth
+from mdflow_training.judging.held_out_metrics import GroundTruth
 from mdflow_training.judging.verdict import Verdict
 from mdflow_training.report.adapted_model import add_metrics, export_adapted, hash_recordings
 from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, Report, compare_models, write_report
@@ -48,7 +48,7 @@ def conclude(
     model: Path,
     out: Path,
     seconds: float,
-    truth: Truth | None = None,
+    ground_truth: GroundTruth | None = None,
 ) -> Report:
     """Export the models of an adaptation, compare them, and write the report.
 
@@ -60,11 +60,11 @@ def conclude(
         model: the deployable model that it began with.
         out: gets ``teacher.onnx`` if a new teacher was chosen, else ``rejected.onnx``; ``control.onnx``; the report.
         seconds: that the command has taken.
-        truth: gives the true flow of some of the pairs, if there is any.
+        ground_truth: gives the true flow of some of the pairs, if there is any.
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: the truth does not fit.
+        ValueError: the ground truth does not fit.
     """
     name, chosen = candidate(result), result.chosen != INITIAL
     history = {
@@ -85,7 +85,7 @@ def conclude(
     for role, teacher in teachers.items():
         title = out.name if role == AFTER else f"{out.name}-{role}"
         export_adapted(result.teachers[teacher], parent, models[role], name=title, training=history)
-    report, frames = compare_models(models, held_out, truth, chosen, config.validation.maximum_pairs)
+    report, frames = compare_models(models, held_out, ground_truth, chosen, config.validation.maximum_pairs)
     about: dict[str, Any] = {**report.about, "seconds_of_this_run": round(seconds, 1), **history}
     report = dataclasses.replace(report, about=about)
     write_report(report, frames, out, out)

@@ -62,7 +62,7 @@ class TeacherToStudentObjective:
         label, mask = augmentation.flow(labels.flow), augmentation.mask(labels.mask)
         predictions = network(first, second)
         loss = sequence_loss(predictions, label, mask, self.settings.sequence_decay, self.settings.error)
-        figures = {"visible": labels.visible.mean(), "reliable": labels.mask.mean()}
+        metrics = {"visible": labels.visible.mean(), "reliable": labels.mask.mean()}
 
         def draw() -> NDArray[np.uint8]:
             rule, occlusion = self.settings.selection, self.settings.occlusion
@@ -71,9 +71,9 @@ class TeacherToStudentObjective:
                 student_flow = full_resolution(unwrap(network)(batch.first, batch.second)[-1], clean.shape[-2:])
             return draw_panel(clean, labels.flow, student_flow, matches, rule.threshold)
 
-        return Outcome(loss, figures, draw)
+        return Outcome(loss, metrics, draw)
 
-    def observe(self, figures: dict[str, float], progress: float) -> None:
+    def observe(self, metrics: dict[str, float], progress: float) -> None:
         """See `Objective`; this one keeps nothing."""
 
     def state_dict(self) -> dict[str, Any]:

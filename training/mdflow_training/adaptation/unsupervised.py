@@ -101,21 +101,21 @@ class UnsupervisedObjective:
             flows = network(batch.first, batch.second)
         flow = full_resolution(flows[-1], source.shape[-2:]).detach()
         visible, share = self.occlusion(flow)
-        loss, figures = unsupervised_loss(source, flows, visible, terms, self.census)
+        loss, metrics = unsupervised_loss(source, flows, visible, terms, self.census)
         loss = terms.weight * loss
         label, mask = self.labels(batch, flow, visible)
         if weight > 0:
             distillation = self._distillation(network, batch, label, mask)
-            figures["distillation"] = distillation
+            metrics["distillation"] = distillation
             loss = loss + weight * distillation
-        figures["visible"] = visible.mean()
-        figures["checked_visible"] = share
+        metrics["visible"] = visible.mean()
+        metrics["checked_visible"] = share
 
         def draw() -> NDArray[np.uint8]:
             matches = select_matches(source, flow, self.selection, self.settings.occlusion.method, self.census)
             return draw_panel(source, flow, self.student_flow(label), matches, self.selection.threshold)
 
-        return Outcome(loss, figures, draw, ramped_weight=weight)
+        return Outcome(loss, metrics, draw, ramped_weight=weight)
 
     def _distillation(self, network: nn.Module, batch: Batch, label: Tensor, mask: Tensor) -> Tensor:
         augmentation = augmentation_of(batch, self.settings.augmentation, self.seed)
@@ -124,9 +124,9 @@ class UnsupervisedObjective:
         settings = self.settings.distillation
         return sequence_loss(network(*source.chunk(2)), label, mask, settings.sequence_decay, settings.error)
 
-    def observe(self, figures: dict[str, float], progress: float) -> None:
+    def observe(self, metrics: dict[str, float], progress: float) -> None:
         """See `Objective`."""
-        self.occlusion.observe(figures["checked_visible"], progress)
+        self.occlusion.observe(metrics["checked_visible"], progress)
 
     def state_dict(self) -> dict[str, Any]:
         """See `Objective`."""

@@ -70,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, help="YAML with the settings to change; training/configs has them all")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
-    parser.add_argument("--truth", type=Path, help="folder of true flows to report on, FIRST_SECOND.flo by the stamps")
+    parser.add_argument(
+        "--ground-truth", "--truth", type=Path, help="folder of true flows to report on, FIRST_SECOND.flo by the stamps"
+    )
     parser.add_argument("--deploy", action="store_true", help="give an improved teacher to the running node")
     parser.add_argument("--node", help=f"full name of that node (default: {DEFAULT_NODE})")
     parser.add_argument("--store", type=Path, help="folder of deployed models (default: the user's data folder)")
@@ -83,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(options.config, options.set)
         context = setup()
         try:
-            report = adapt_from_recordings(options.sources, out, config, options.model, context, options.truth)
+            report = adapt_from_recordings(options.sources, out, config, options.model, context, options.ground_truth)
         finally:
             teardown()
         return 0 if report is None else finish(report, out, node, options.store)

@@ -19,7 +19,7 @@ from mdflow_ros.backends.backend import BackendError
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.judging.held_out_metrics import (
-    truth_in,
+    load_ground_truth,
 )
 from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, MAX_PAIRS, compare_models, write_report
 
@@ -33,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--before", type=Path, default=BUNDLED_MODEL, help="the old model (default: bundled)")
     parser.add_argument("--after", type=Path, required=True, help="the new model")
     parser.add_argument("--control", type=Path, help="a model to compare the new one with, too")
-    parser.add_argument("--truth", type=Path, help="folder of true flows, FIRST_SECOND.flo by the stamps in ns")
+    parser.add_argument(
+        "--ground-truth", "--truth", type=Path, help="folder of true flows, FIRST_SECOND.flo by the stamps in ns"
+    )
     parser.add_argument("--maximum-pairs", type=int, default=MAX_PAIRS, help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
     options = parser.parse_args(arguments)
@@ -44,8 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         models[CONTROL] = options.control
     try:
         pairs = prepare_pairs(options.sources, options.out / "frames").held_out
-        truth = truth_in(options.truth, pairs) if options.truth else None
-        report, frames = compare_models(models, pairs, truth, maximum_pairs=options.maximum_pairs)
+        ground_truth = load_ground_truth(options.ground_truth, pairs) if options.ground_truth else None
+        report, frames = compare_models(models, pairs, ground_truth, maximum_pairs=options.maximum_pairs)
         write_report(report, frames, options.out)
     except (ValueError, OSError, BackendError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,13 +1,13 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render what a robot sees in a warehouse, with true flow, to try the adaptation where the truth is known.
+"""Render what a robot sees in a warehouse, with true flow, to try the adaptation where the ground truth is known.
 
     python training/robot_world.py --out world                   # world/frames/000000.png, world/truth/000000.flo, ...
     python training/robot_world.py --out world --match drive     # world/truth_of_recording/FIRST_SECOND.flo
 
 It differs from the bundled model's training data: low light, noise, a soft lens, a floor and shelves that repeat, a
 camera that drives and turns. Play the frames with `camera_player`, record them with `record_bag`; then ``--match``
-names the truth by the stamps of the recording, as ``adapt_from_bag --truth`` wants it. ``--drive parked`` and
+names the ground truth by the stamps of the recording, as ``adapt_from_bag --truth`` wants it. ``--drive parked`` and
 ``--drive covered`` are recordings from which nothing can be learned. Equal arguments give equal files.
 """
 
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=600, help="default %(default)s, meant for 10 a second")
     parser.add_argument("--seed", type=int, default=0, help="another hall, drive and noise")
     parser.add_argument("--drive", choices=DRIVES, default=DRIVES[0], help="default %(default)s")
-    parser.add_argument("--match", metavar="RECORDING", help="name the truth by the stamps of this recording")
+    parser.add_argument("--match", metavar="RECORDING", help="name the ground truth by the stamps of this recording")
     options = parser.parse_args(arguments)
     if options.frames < 2:
         parser.error("--frames must be at least 2")

@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
 
     loss: Tensor
     """To be minimized: a scalar, the mean over this process's samples."""
-    figures: dict[str, Tensor]
+    metrics: dict[str, Tensor]
     """Scalars to log; ``visible``, the share of pixels that count as visible, is always among them."""
     draw: Callable[[], NDArray[np.uint8]]
     """Draws a panel (see `mdflow_training.adaptation.panels`) when asked to."""
@@ -45,7 +45,7 @@ class Objective(Protocol):
     def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
         """Judge ``network`` (a `FlowNetwork`, maybe wrapped) on a batch, at this share of the stage."""
 
-    def observe(self, figures: dict[str, float], progress: float) -> None:
+    def observe(self, metrics: dict[str, float], progress: float) -> None:
         """Take note of the figures of the step, means over all processes."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -185,8 +185,8 @@ class _Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         outcome = self.objective(wrapped, batch, progress)
-        figures = self._reduce({"loss": outcome.loss, **outcome.figures})
-        stopped = self.guards.check(figures["loss"], figures["visible"], outcome.ramped_weight)
+        metrics = self._reduce({"loss": outcome.loss, **outcome.metrics})
+        stopped = self.guards.check(metrics["loss"], metrics["visible"], outcome.ramped_weight)
         if stopped is not None:
             return stopped
         self.optimizer.zero_grad(set_to_none=True)
@@ -198,15 +198,15 @@ class _Loop:
             return stopped
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.objective.observe(figures, progress)
-        self.log.step({**figures, "gradient_norm": norm, "learning_rate": rate})
+        self.objective.observe(metrics, progress)
+        self.log.step({**metrics, "gradient_norm": norm, "learning_rate": rate})
         if self.run.context.is_main and self.step % self.run.config.execution.panel_every == 0:
             self.log.panel(outcome.draw(), self.step)
         return None
 
-    def _reduce(self, figures: dict[str, Tensor]) -> dict[str, float]:
-        values = reduce_mean(torch.stack([value.detach().float() for value in figures.values()])).tolist()
-        return dict(zip(figures, values, strict=True))
+    def _reduce(self, metrics: dict[str, Tensor]) -> dict[str, float]:
+        values = reduce_mean(torch.stack([value.detach().float() for value in metrics.values()])).tolist()
+        return dict(zip(metrics, values, strict=True))
 
     def _core_state(self) -> State:
         return {name: value.detach().cpu().clone() for name, value in self.network.core.state_dict().items()}

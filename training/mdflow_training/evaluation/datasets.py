@@ -134,7 +134,7 @@ def _kitti_pairs(training: Path) -> list[PairFiles]:
             images / name,
             images / name.replace("_10.png", "_11.png"),
             training / "flow_occ" / name,
-            visible_truth=_within(training / "flow_noc", name),
+            visible_ground_truth=_within(training / "flow_noc", name),
         )
         for name in firsts
     ]

@@ -41,7 +41,7 @@ class Estimate:
     Attributes:
         flow: ``(H, W, 2)`` in pixels.
         confidence: ``(H, W)`` in [0, 1], if the method has one.
-        error: endpoint error ``(H, W)`` in pixels, NaN where the truth is unknown.
+        error: endpoint error ``(H, W)`` in pixels, NaN where the ground truth is unknown.
         seconds: time that it took.
     """
 
@@ -69,11 +69,11 @@ class SetScore:
         """
         known = np.isfinite(estimate.error)
         if estimate.confidence is not None:
-            right = is_right(estimate.error, pair.truth)
+            right = is_right(estimate.error, pair.ground_truth)
             self.confidence.add(estimate.confidence[known], estimate.error[known], right[known])
             if pair.visible is not None:
                 self.occlusion.add(estimate.confidence < HIDDEN_BELOW, ~pair.visible, known)
-        self.epe_of_pairs[name] = self.flow.add(estimate.error, pair.truth, pair.visible)
+        self.epe_of_pairs[name] = self.flow.add(estimate.error, pair.ground_truth, pair.visible)
         self.seconds.append(estimate.seconds)
 
     def summary(self) -> dict[str, Any]:
@@ -144,4 +144,4 @@ def _estimate(method: Method, pair: LoadedPair) -> Estimate:
     start = time.perf_counter()
     flow, confidence = method(pair.first, pair.second)
     seconds = time.perf_counter() - start
-    return Estimate(flow, confidence, endpoint_error(flow, pair.truth), seconds)
+    return Estimate(flow, confidence, endpoint_error(flow, pair.ground_truth), seconds)

@@ -1,8 +1,8 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a flow is from the truth: the metrics of Middlebury, MPI Sintel and KITTI.
+"""How far a flow is from the ground truth: the metrics of Middlebury, MPI Sintel and KITTI.
 
-A *region* is a part of the pixels: all that have a truth, those that stay visible in the second image (``noc``),
+A *region* is a part of the pixels: all that have ground truth, those that stay visible in the second image (``noc``),
 those that do not (``occ``), or those of one speed.
 """
 
@@ -25,37 +25,39 @@ SPEEDS = {"speed_0_10": (0, 10), "speed_10_40": (10, 40), "speed_40_plus": (40, 
 """Regions by the length of the true flow in pixels, from and below, as MPI Sintel splits them."""
 
 
-def endpoint_error(flow: Flow, truth: Flow) -> NDArray[np.float32]:
+def endpoint_error(flow: Flow, ground_truth: Flow) -> NDArray[np.float32]:
     """Return the distance of the flow's vectors from the true ones.
 
     Args:
         flow: ``(H, W, 2)`` in pixels.
-        truth: likewise, NaN where it is unknown.
+        ground_truth: likewise, NaN where it is unknown.
 
     Returns:
-        ``(H, W)`` in pixels, NaN where the truth is unknown.
+        ``(H, W)`` in pixels, NaN where the ground truth is unknown.
 
     Raises:
         ValueError: the shapes differ, or the flow is not finite everywhere.
     """
-    if flow.shape != truth.shape:
-        raise ValueError(f"The flow has shape {flow.shape}, the truth {truth.shape}.")
+    if flow.shape != ground_truth.shape:
+        raise ValueError(f"The flow has shape {flow.shape}, the ground truth {ground_truth.shape}.")
     broken = np.count_nonzero(~np.isfinite(flow).all(axis=2))
     if broken:
         raise ValueError(f"The estimated flow is not finite at {broken} pixels.")
-    difference = flow - truth
+    difference = flow - ground_truth
     return np.hypot(difference[..., 0], difference[..., 1])
 
 
-def is_right(error: NDArray[np.float32], truth: Flow) -> NDArray[np.bool_]:
-    """Return where a flow is right, which is what the confidence predicts; False where the truth is unknown.
+def is_right(error: NDArray[np.float32], ground_truth: Flow) -> NDArray[np.bool_]:
+    """Return where a flow is right, which is what the confidence predicts; False where the ground truth is unknown.
 
     Args:
         error: as `endpoint_error` returns it, ``(H, W)`` in pixels.
-        truth: ``(H, W, 2)`` in pixels.
+        ground_truth: ``(H, W, 2)`` in pixels.
     """
     with np.errstate(invalid="ignore"):
-        return np.asarray(error <= np.maximum(RIGHT_PIXELS, RIGHT_SHARE * np.hypot(truth[..., 0], truth[..., 1])))
+        return np.asarray(
+            error <= np.maximum(RIGHT_PIXELS, RIGHT_SHARE * np.hypot(ground_truth[..., 0], ground_truth[..., 1]))
+        )
 
 
 @dataclass
@@ -97,24 +99,24 @@ class FlowMetrics:
         self.epe_of_images: list[float] = []
         self.regions = {name: ErrorSums() for name in ("all", "noc", "occ", *SPEEDS)}
 
-    def add(self, error: NDArray[np.float32], truth: Flow, visible: Mask | None = None) -> float:
+    def add(self, error: NDArray[np.float32], ground_truth: Flow, visible: Mask | None = None) -> float:
         """Add a pair.
 
         Args:
             error: ``(H, W)``, from `endpoint_error`.
-            truth: ``(H, W, 2)`` in pixels, NaN where it is unknown.
+            ground_truth: ``(H, W, 2)`` in pixels, NaN where it is unknown.
             visible: ``(H, W)``, the pixels that the second image shows too; ``None`` if that is unknown.
 
         Returns:
             The pair's mean endpoint error.
 
         Raises:
-            ValueError: no pixel has a truth.
+            ValueError: no pixel has ground truth.
         """
         known = np.isfinite(error)
         if not known.any():
-            raise ValueError("The truth is unknown at every pixel.")
-        length = np.hypot(truth[..., 0], truth[..., 1])
+            raise ValueError("The ground truth is unknown at every pixel.")
+        length = np.hypot(ground_truth[..., 0], ground_truth[..., 1])
         regions = {name: known & (lower <= length) & (length < upper) for name, (lower, upper) in SPEEDS.items()}
         regions["all"] = known
         if visible is not None:
@@ -155,15 +157,15 @@ class OcclusionScore:
     false_alarms: int = 0
     misses: int = 0
 
-    def add(self, occluded: Mask, truth: Mask, known: Mask) -> None:
+    def add(self, occluded: Mask, ground_truth: Mask, known: Mask) -> None:
         """Add a pair's masks, each ``(H, W)``; only pixels that are ``known`` count."""
-        self.hits += np.count_nonzero(occluded & truth & known)
-        self.false_alarms += np.count_nonzero(occluded & ~truth & known)
-        self.misses += np.count_nonzero(~occluded & truth & known)
+        self.hits += np.count_nonzero(occluded & ground_truth & known)
+        self.false_alarms += np.count_nonzero(occluded & ~ground_truth & known)
+        self.misses += np.count_nonzero(~occluded & ground_truth & known)
 
     @property
     def marked(self) -> int:
-        """Number of pixels that are occluded in the truth, or in the estimate."""
+        """Number of pixels that are occluded in the ground truth, or in the estimate."""
         return self.hits + self.false_alarms + self.misses
 
     @property

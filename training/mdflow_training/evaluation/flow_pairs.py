@@ -32,13 +32,13 @@ class LoadedPair:
     Attributes:
         first: ``(H, W, 3)`` uint8 RGB.
         second: likewise.
-        truth: ``(H, W, 2)`` float32 in pixels, NaN where it is unknown.
+        ground_truth: ``(H, W, 2)`` float32 in pixels, NaN where it is unknown.
         visible: ``(H, W)`` bool, the pixels of ``first`` that ``second`` shows too; ``None`` if that is unknown.
     """
 
     first: Image
     second: Image
-    truth: Flow
+    ground_truth: Flow
     visible: Mask | None = None
 
 
@@ -68,7 +68,7 @@ class PairFiles:
         name: a name of its own within its set.
         first: image.
         second: image.
-        truth: flow file.
+        ground_truth: flow file.
         visible_truth: flow file that knows only what the second image shows too (KITTI's ``flow_noc``).
         occlusion: mask of what the second image hides (MPI Sintel's ``occlusions``).
         invalid: mask of the pixels that do not count (MPI Sintel's ``invalid``).
@@ -77,8 +77,8 @@ class PairFiles:
     name: str
     first: Path
     second: Path
-    truth: Path
-    visible_truth: Path | None = None
+    ground_truth: Path
+    visible_ground_truth: Path | None = None
     occlusion: Path | None = None
     invalid: Path | None = None
 
@@ -93,14 +93,14 @@ class PairFiles:
             return array
 
         second = of_same_size(self.second, read_image(self.second))
-        truth = of_same_size(self.truth, read_flow(self.truth))
+        ground_truth = of_same_size(self.ground_truth, read_flow(self.ground_truth))
         visible: Mask | None = None
-        if self.visible_truth:
-            visible = known_pixels(of_same_size(self.visible_truth, read_flow(self.visible_truth)))
+        if self.visible_ground_truth:
+            visible = known_pixels(of_same_size(self.visible_ground_truth, read_flow(self.visible_ground_truth)))
         elif self.occlusion:
             visible = ~of_same_size(self.occlusion, read_mask(self.occlusion))
         if self.invalid:
-            truth[of_same_size(self.invalid, read_mask(self.invalid))] = np.nan
-        if not known_pixels(truth).any():
-            raise BadFile(self.truth, "the flow is unknown at every pixel.")
-        return LoadedPair(first, second, truth, visible)
+            ground_truth[of_same_size(self.invalid, read_mask(self.invalid))] = np.nan
+        if not known_pixels(ground_truth).any():
+            raise BadFile(self.ground_truth, "the flow is unknown at every pixel.")
+        return LoadedPair(first, second, ground_truth, visible)

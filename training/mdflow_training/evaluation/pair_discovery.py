@@ -41,8 +41,8 @@ class FolderContent:
 
     frames: dict[Identity, dict[int, Path]] = field(default_factory=lambda: defaultdict(dict))
     unnumbered: list[Path] = field(default_factory=list)
-    truth: dict[Identity, Path] = field(default_factory=dict)
-    visible_truth: dict[Identity, Path] = field(default_factory=dict)
+    ground_truth: dict[Identity, Path] = field(default_factory=dict)
+    visible_ground_truth: dict[Identity, Path] = field(default_factory=dict)
     occlusion: dict[Identity, Path] = field(default_factory=dict)
     invalid: dict[Identity, Path] = field(default_factory=dict)
 
@@ -64,9 +64,9 @@ def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], lis
     pairs: list[PairFiles] = []
     problems: list[BadFile] = []
     explained: set[Identity] = set()
-    for identity, truth in content.truth.items():
+    for identity, ground_truth in content.ground_truth.items():
         try:
-            first, second = _images_of(identity, truth, content)
+            first, second = _images_of(identity, ground_truth, content)
         except BadFile as problem:
             problems.append(problem)
             explained |= {identity, identity[:-1]}
@@ -76,8 +76,8 @@ def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], lis
                 first.relative_to(set_folder).with_suffix("").as_posix(),
                 first,
                 second,
-                truth,
-                content.visible_truth.get(identity),
+                ground_truth,
+                content.visible_ground_truth.get(identity),
                 content.occlusion.get(identity),
                 content.invalid.get(identity),
             )
@@ -89,7 +89,7 @@ def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], lis
     return pairs, problems
 
 
-def _images_of(identity: Identity, truth: Path, content: FolderContent) -> tuple[Path, Path]:
+def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -> tuple[Path, Path]:
     if identity and isinstance(identity[-1], int):
         sequence, number = content.frames.get(identity[:-1], {}), identity[-1]
         found = [frame for frame in (number, number + 1) if frame in sequence]
@@ -97,17 +97,17 @@ def _images_of(identity: Identity, truth: Path, content: FolderContent) -> tuple
             return sequence[number], sequence[number + 1]
         if found:
             missing = 2 * number + 1 - found[0]
-            raise BadFile(truth, f"frame {missing} is missing beside {sequence[found[0]].name}.")
+            raise BadFile(ground_truth, f"frame {missing} is missing beside {sequence[found[0]].name}.")
     shots = content.frames.get(identity, {})
     if len(shots) == 2:
         first, second = (path for _, path in sorted(shots.items()))
         return first, second
     if shots:
         names = ", ".join(path.name for path in shots.values())
-        raise BadFile(truth, f"exactly two images have to lie beside it, not: {names}.")
-    if len(content.truth) == 1 and len(content.images) == 2:
+        raise BadFile(ground_truth, f"exactly two images have to lie beside it, not: {names}.")
+    if len(content.ground_truth) == 1 and len(content.images) == 2:
         return content.images[0], content.images[1]
-    raise BadFile(truth, "no two images beside it go with its name.")
+    raise BadFile(ground_truth, "no two images beside it go with its name.")
 
 
 def _sort_by_role(folder: Path) -> FolderContent:
@@ -117,7 +117,7 @@ def _sort_by_role(folder: Path) -> FolderContent:
         words = set(tokens)
         identity = tuple(int(token) if token.isdigit() else token for token in tokens if token not in ROLE_WORDS)
         if _is_flow(path, words):
-            role = content.visible_truth if words & VISIBLE_WORDS else content.truth
+            role = content.visible_ground_truth if words & VISIBLE_WORDS else content.ground_truth
             role.setdefault(identity, path)
         elif path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
@@ -129,8 +129,8 @@ def _sort_by_role(folder: Path) -> FolderContent:
             continue  # a picture of a flow
         else:
             _add_image(content, identity, path)
-    for identity in content.visible_truth.keys() - content.truth.keys():
-        content.truth[identity] = content.visible_truth.pop(identity)
+    for identity in content.visible_ground_truth.keys() - content.ground_truth.keys():
+        content.ground_truth[identity] = content.visible_ground_truth.pop(identity)
     return content
 
 

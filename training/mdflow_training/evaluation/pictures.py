@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw what was estimated beside the truth: images, flow, error and confidence on one sheet."""
+"""Draw what was estimated beside the ground truth: images, flow, error and confidence on one sheet."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CAPTION_HEIGHT = 24
 
 
 def draw_evaluation(pair: LoadedPair, estimate: Estimate) -> Image:
-    """Draw a pair: images above, flow and truth in the same colors, error and confidence below.
+    """Draw a pair: images above, flow and ground truth in the same colors, error and confidence below.
 
     Returns:
         ``(3 (H + 24), 2 W, 3)`` uint8 RGB.
     """
-    scale = max(1.0, float(np.nanmax(np.hypot(pair.truth[..., 0], pair.truth[..., 1]))))
+    scale = max(1.0, float(np.nanmax(np.hypot(pair.ground_truth[..., 0], pair.ground_truth[..., 1]))))
     if estimate.confidence is None:
         confidence = ("no confidence", np.zeros_like(pair.first))
     else:
@@ -35,7 +35,7 @@ def draw_evaluation(pair: LoadedPair, estimate: Estimate) -> Image:
         (("first image", pair.first), ("second image", pair.second)),
         (
             (f"flow, full color: {scale:.1f} px", flow_to_color(estimate.flow, scale)),
-            ("true flow, black: unknown", flow_to_color(pair.truth, scale)),
+            ("true flow, black: unknown", flow_to_color(pair.ground_truth, scale)),
         ),
         ((error_caption, error_to_color(estimate.error)), confidence),
     )

@@ -47,8 +47,8 @@ def format_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Align the method left and figures right."""
-    method, *figures = map(str.rjust, cells, widths)
-    return "  ".join((method.strip().ljust(widths[0]), *figures))
+    method, *metrics = map(str.rjust, cells, widths)
+    return "  ".join((method.strip().ljust(widths[0]), *metrics))
 
 
 def _rows(metrics: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

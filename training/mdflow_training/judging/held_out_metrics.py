@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure how well methods do on recorded pairs: without labels, and by the truth where there is one."""
+"""Measure how well methods do on recorded pairs: without labels, and by the ground truth where there is one."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ class TwoWayFlow:
 
 TwoWayMethod = Callable[[Image, Image], TwoWayFlow]
 Figures = dict[str, NDArray[np.float64]]
-"""Each measure of one method, ``(pairs,)``; NaN where a pair has no truth or a method no confidence."""
+"""Each measure of one method, ``(pairs,)``; NaN where a pair has no ground truth or a method no confidence."""
 
-Truth = Callable[[int], Flow | None]
+GroundTruth = Callable[[int], Flow | None]
 """Gives the true flow of a pair by its index, ``(H, W, 2)`` in pixels, NaN where unknown; None without truth."""
 
 
@@ -119,7 +119,7 @@ def baseline_method(baseline: Baseline) -> TwoWayMethod:
     return lambda first, second: TwoWayFlow(np.array(baseline(first, second)), np.array(baseline(second, first)))
 
 
-def truth_in(folder: Path, pairs: RecordedPairs) -> Truth:
+def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
     """Return the true flows of a folder: ``FIRST_SECOND.flo`` (or .png, .pfm), named by both frames' stamps in ns.
 
     All are read once, so that one that is of no use is found before hours are spent on training.
@@ -160,7 +160,7 @@ def truth_in(folder: Path, pairs: RecordedPairs) -> Truth:
 
 
 def measure_pair(
-    first: Image, second: Image, method: TwoWayMethod, census: Census, truth: Flow | None
+    first: Image, second: Image, method: TwoWayMethod, census: Census, ground_truth: Flow | None
 ) -> dict[str, float]:
     """Measure one method on one pair; by the names of `MEASURES`."""
     flow = method(first, second)
@@ -171,7 +171,7 @@ def measure_pair(
     if (part := part_of(*first.shape[:2])) is not None:
         alone = method(*(np.ascontiguousarray(image[part]) for image in (first, second)))
         extrapolation = float(extrapolation_error(flows, _stacked(alone), part))
-    figures = dict.fromkeys(MEASURES, np.nan) | {
+    metrics = dict.fromkeys(MEASURES, np.nan) | {
         MATCH_ERROR: match_error(distance, disagreement, extrapolation),
         "census_visible": census_where_visible(images, flows, census),
         "disagreement": disagreement,
@@ -179,14 +179,14 @@ def measure_pair(
         "consistency": visible,
     }
     if flow.confidence is not None:
-        figures["coverage"] = float((flow.confidence >= EQUAL_CONFIDENCE).mean())
-    if truth is not None:
-        error = endpoint_error(flow.forward, truth)
+        metrics["coverage"] = float((flow.confidence >= EQUAL_CONFIDENCE).mean())
+    if ground_truth is not None:
+        error = endpoint_error(flow.forward, ground_truth)
         known = np.isfinite(error)
-        figures["epe"] = float(error[known].mean(dtype=np.float64))
+        metrics["epe"] = float(error[known].mean(dtype=np.float64))
         if flow.confidence is not None:
-            figures["ause"] = sparsification_error(flow.confidence[known], error[known])
-    return figures
+            metrics["ause"] = sparsification_error(flow.confidence[known], error[known])
+    return metrics
 
 
 def _stacked(flow: TwoWayFlow) -> Tensor:
@@ -213,17 +213,17 @@ def measure_methods(
     pairs: FramePairs,
     indices: Sequence[int],
     census: Census,
-    truth: Truth | None = None,
+    ground_truth: GroundTruth | None = None,
 ) -> dict[str, Figures]:
     """Measure every method on the chosen pairs.
 
     Raises:
-        ValueError: the truth does not fit the images.
+        ValueError: the ground truth does not fit the images.
     """
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
     for index in tqdm(indices, desc="report", unit="pair", disable=None):
         first, second = pairs[index]
-        true_flow = truth(index) if truth else None
+        true_flow = ground_truth(index) if ground_truth else None
         for name, method in methods.items():
             rows[name].append(measure_pair(first, second, method, census, true_flow))
     return {
@@ -232,6 +232,6 @@ def measure_methods(
     }
 
 
-def mean_figures(figures: Figures) -> dict[str, float]:
+def mean_metrics(metrics: Figures) -> dict[str, float]:
     """Return the mean of each measure that was taken, over the pairs that have it."""
-    return {name: float(np.nanmean(values)) for name, values in figures.items() if np.isfinite(values).any()}
+    return {name: float(np.nanmean(values)) for name, values in metrics.items() if np.isfinite(values).any()}

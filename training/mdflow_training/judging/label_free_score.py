@@ -33,7 +33,7 @@ class LabelFreeScore(NamedTuple):
     The error is made such that no trivial flow wins. Census distance counts on all pixels: on visible ones alone, a
     network could choose where it is judged, and no motion at all is visible everywhere. Disagreement counts little:
     small flow agrees by being small. Extrapolation stands for the pixels that no census can judge.
-    `benchmarks/label_free_ranking.py` shows how often the error ranks methods as the truth does.
+    `benchmarks/label_free_ranking.py` shows how often the error ranks methods as the ground truth does.
     """
 
     error: float

@@ -12,12 +12,12 @@ from mdflow_training.networks.flow_network import full_resolution
 ROBUST_OFFSET = 0.01
 
 
-def endpoint_error(flow: Tensor, truth: Tensor) -> Tensor:
+def endpoint_error(flow: Tensor, ground_truth: Tensor) -> Tensor:
     """Return the length of the flow error ``(N, H, W)`` of flows ``(N, 2, H, W)``, pixels; differentiable at zero."""
-    return ((flow - truth).square().sum(dim=1) + 1e-8).sqrt()
+    return ((flow - ground_truth).square().sum(dim=1) + 1e-8).sqrt()
 
 
-def multi_scale_loss(flows: list[Tensor], truth: Tensor, weights: list[float], exponent: float) -> Tensor:
+def multi_scale_loss(flows: list[Tensor], ground_truth: Tensor, weights: list[float], exponent: float) -> Tensor:
     """Return the weighted sum over scales of the mean robust endpoint error.
 
     PWC-Net's training loss (Sun et al., CVPR 2018, section 3), with means instead of sums and with the best flow
@@ -25,13 +25,13 @@ def multi_scale_loss(flows: list[Tensor], truth: Tensor, weights: list[float], e
 
     Args:
         flows: ``(N, 2, h, w)`` in full-resolution pixels, the best last.
-        truth: ``(N, 2, H, W)`` pixels; ``h`` and ``w`` divide ``H`` and ``W``.
+        ground_truth: ``(N, 2, H, W)`` pixels; ``h`` and ``w`` divide ``H`` and ``W``.
         weights: of each scale, in the order of ``flows``.
         exponent: 1 for the plain error, less to care less about large errors.
     """
-    total = truth.new_zeros(())
+    total = ground_truth.new_zeros(())
     for flow, weight in zip(flows[:-1], weights[:-1], strict=True):
-        error = endpoint_error(flow, F.adaptive_avg_pool2d(truth, (flow.shape[-2], flow.shape[-1])))
+        error = endpoint_error(flow, F.adaptive_avg_pool2d(ground_truth, (flow.shape[-2], flow.shape[-1])))
         total = total + weight * (error + ROBUST_OFFSET).pow(exponent).mean()
-    finest = endpoint_error(full_resolution(flows[-1], truth.shape[-2:]), truth)
+    finest = endpoint_error(full_resolution(flows[-1], ground_truth.shape[-2:]), ground_truth)
     return total + weights[-1] * (finest + ROBUST_OFFSET).pow(exponent).mean()

@@ -114,6 +114,6 @@ def metrics_of(report: Path) -> dict[str, Any]:
     """
     try:
         sets = json.loads(report.read_text(encoding="utf-8"))["sets"]
-        return {name: {key: round(figures[key], 3) for key in ("epe", "ause")} for name, figures in sets.items()}
+        return {name: {key: round(metrics[key], 3) for key in ("epe", "ause")} for name, metrics in sets.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{report} is no report of training/evaluate.py: {error!r}") from error

@@ -130,14 +130,14 @@ class Training:
     def step(self, step: Step, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Learn from one batch; return the loss and the endpoint error in pixels, detached."""
         first, second, forward, backward = (tensor.to(self.context.device, non_blocking=True) for tensor in batch)
-        truth = stack_directions(forward, backward)
+        ground_truth = stack_directions(forward, backward)
         self.core.finest_level = step.phase.finest_level
         flows = self.parallel(first / 255, second / 255)
         *coarse, finest = self.config.scale_weights
         weights = [*coarse[: len(flows) - 1], finest]
-        loss = multi_scale_loss(flows, truth, weights, step.phase.exponent)
+        loss = multi_scale_loss(flows, ground_truth, weights, step.phase.exponent)
         with torch.no_grad():
-            error = endpoint_error(full_resolution(flows[-1], truth.shape[-2:]), truth).mean()
+            error = endpoint_error(full_resolution(flows[-1], ground_truth.shape[-2:]), ground_truth).mean()
         for group in self.optimizer.param_groups:
             group["lr"] = step.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -153,7 +153,7 @@ class Training:
                     f"the gradient is not finite for {self.bad_steps} steps; lower the learning rate and resume"
                 )
         self.steps += 1
-        self.samples += len(truth) * self.context.world_size
+        self.samples += len(ground_truth) * self.context.world_size
         self._update_average()
         return loss.detach(), error
 
@@ -179,9 +179,9 @@ class Training:
         finest: list[float] = []
         for plan, batch in zip(plans, load_batches(pairs, BatchRequests(plans), 0), strict=True):
             first, second, forward, backward = (tensor.to(self.context.device) for tensor in batch)
-            truth = stack_directions(forward, backward)
+            ground_truth = stack_directions(forward, backward)
             *_, level3, level2 = (
-                endpoint_error(full_resolution(flow, truth.shape[-2:]), truth).mean().item()
+                endpoint_error(full_resolution(flow, ground_truth.shape[-2:]), ground_truth).mean().item()
                 for flow in evaluated(first / 255, second / 255)
             )
             errors[str(plan.scene_class)].append(level3)

@@ -29,10 +29,10 @@ from mdflow_training.judging.held_out_metrics import (
     MATCH_ERROR,
     MEASURES,
     Figures,
-    Truth,
+    GroundTruth,
     TwoWayMethod,
     baseline_method,
-    mean_figures,
+    mean_metrics,
     measure_methods,
     model_method,
 )
@@ -60,13 +60,13 @@ class Report:
     verdict: Verdict
     reason: str
     indices: list[int] = field(default_factory=list)
-    figures: dict[str, Figures] = field(default_factory=dict)
+    metrics: dict[str, Figures] = field(default_factory=dict)
     differences: dict[str, dict[str, Difference]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
     def means(self) -> dict[str, dict[str, float]]:
         """Return the mean of each measure of each method."""
-        return {name: mean_figures(figures) for name, figures in self.figures.items()}
+        return {name: mean_metrics(metrics) for name, metrics in self.metrics.items()}
 
     def __str__(self) -> str:
         means = self.means()
@@ -82,7 +82,7 @@ class Report:
         """Return plain types, as JSON has them."""
         pairs = [
             {"pair": index}
-            | {name: {measure: values[row] for measure, values in figures.items()} for name, figures in self._rows()}
+            | {name: {measure: values[row] for measure, values in metrics.items()} for name, metrics in self._rows()}
             for row, index in enumerate(self.indices)
         ]
         return {
@@ -101,15 +101,15 @@ class Report:
 
     def _rows(self) -> list[tuple[str, dict[str, list[float]]]]:
         return [
-            (name, {measure: values.tolist() for measure, values in figures.items()})
-            for name, figures in self.figures.items()
+            (name, {measure: values.tolist() for measure, values in metrics.items()})
+            for name, metrics in self.metrics.items()
         ]
 
 
 def compare_models(
     models: Mapping[str, Path],
     pairs: FramePairs,
-    truth: Truth | None = None,
+    ground_truth: GroundTruth | None = None,
     chosen: bool = True,
     maximum_pairs: int = MAX_PAIRS,
 ) -> tuple[Report, list[Frame]]:
@@ -118,7 +118,7 @@ def compare_models(
     Args:
         models: ``before``, ``after`` and perhaps ``control``.
         pairs: that no model was trained on, in the order of time.
-        truth: gives the true flow of some of the pairs, if there is any.
+        ground_truth: gives the true flow of some of the pairs, if there is any.
         chosen: whether the training itself preferred ``after``.
         maximum_pairs: so many are measured at most, evenly spread.
 
@@ -127,7 +127,7 @@ def compare_models(
 
     Raises:
         ModelError: a model is missing or damaged.
-        ValueError: the truth does not fit the images.
+        ValueError: the ground truth does not fit the images.
     """
     if len(pairs) == 0:
         return Report(*decide(None, chosen)), []
@@ -137,15 +137,15 @@ def compare_models(
     noise = measure_noise(pairs, Size(width, height))
     count = min(len(pairs), maximum_pairs)
     indices = [position * len(pairs) // count for position in range(count)]
-    figures = measure_methods(methods, pairs, indices, Census.for_noise(noise), truth)
+    metrics = measure_methods(methods, pairs, indices, Census.for_noise(noise), ground_truth)
     differences = {
         f"{AFTER} - {other}": {
             measure: difference
             for measure in MEASURES
-            if (difference := compare(figures[AFTER][measure], figures[other][measure])) is not None
+            if (difference := compare(metrics[AFTER][measure], metrics[other][measure])) is not None
         }
         for other in (BEFORE, CONTROL)
-        if other in figures
+        if other in metrics
     }
     change = differences[f"{AFTER} - {BEFORE}"]
     verdict, reason = decide(change.get(MATCH_ERROR), chosen, change.get(EXTRAPOLATION))
@@ -157,28 +157,28 @@ def compare_models(
         "images": {"width": width, "height": height, "held_out_pairs": len(pairs), "noise_gray_levels": noise},
         "versions": _versions(),
     }
-    report = Report(verdict, reason, indices, figures, differences, about)
-    return report, _frames_to_show(report, methods, pairs, truth)
+    report = Report(verdict, reason, indices, metrics, differences, about)
+    return report, _frames_to_show(report, methods, pairs, ground_truth)
 
 
 def _frames_to_show(
-    report: Report, methods: Mapping[str, TwoWayMethod], pairs: FramePairs, truth: Truth | None
+    report: Report, methods: Mapping[str, TwoWayMethod], pairs: FramePairs, ground_truth: GroundTruth | None
 ) -> list[Frame]:
     """Estimate once more on three pairs, of which the worst is one."""
-    order = np.argsort(report.figures[AFTER][MATCH_ERROR] - report.figures[BEFORE][MATCH_ERROR], kind="stable")
+    order = np.argsort(report.metrics[AFTER][MATCH_ERROR] - report.metrics[BEFORE][MATCH_ERROR], kind="stable")
     rows = {"greatest gain": order[0], "median": order[len(order) // 2], "greatest loss": order[-1]}
     frames = []
     for title, row in rows.items():
         index = report.indices[row]
         first, second = pairs[index]
-        old, new = (report.figures[name][MATCH_ERROR][row] for name in (BEFORE, AFTER))
+        old, new = (report.metrics[name][MATCH_ERROR][row] for name in (BEFORE, AFTER))
         frames.append(
             Frame(
                 f"{title}: pair {index}, match error {old:.4f} → {new:.4f}",
                 first,
                 methods[BEFORE](first, second),
                 methods[AFTER](first, second),
-                truth(index) if truth else None,
+                ground_truth(index) if ground_truth else None,
             )
         )
     return frames

@@ -48,14 +48,14 @@ class Frame:
         image: the first frame, ``(H, W, 3)`` uint8 RGB.
         before: what the old model makes of the pair.
         after: what the new one makes of it.
-        truth: the true flow ``(H, W, 2)`` in pixels, if it is known.
+        ground_truth: the true flow ``(H, W, 2)`` in pixels, if it is known.
     """
 
     caption: str
     image: Image
     before: TwoWayFlow
     after: TwoWayFlow
-    truth: Flow | None = None
+    ground_truth: Flow | None = None
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def _difference_table(differences: Mapping[str, Difference]) -> str:
 
 def _frame_row(frame: Frame) -> str:
     flows = {"flow before": frame.before.forward, "flow after": frame.after.forward}
-    if frame.truth is not None:
-        flows["true flow, black: unknown"] = frame.truth
+    if frame.ground_truth is not None:
+        flows["true flow, black: unknown"] = frame.ground_truth
     lengths = np.concatenate([np.hypot(flow[..., 0], flow[..., 1]).ravel() for flow in flows.values()])
     scale = max(1.0, float(np.nanquantile(lengths, 0.99)))
     pictures = {"image": frame.image} | {name: flow_to_color(flow, scale) for name, flow in flows.items()}

@@ -234,7 +234,7 @@ class ValidationSettings(Settings):
     on out of view, which the error cannot see."""
     teacher_tolerance: Weight = 0.05
     """A teacher that learned from a student is kept though its error is higher than that of the best one so far by this
-    share at most: the error favors who learned from images alone, even over the truth where images are noisy."""
+    share at most: the error favors who learned from images alone, even over ground truth where images are noisy."""
     gate: bool = True
     """Let only good students teach, and keep only good teachers; false follows the plan blindly."""
 
