@@ -6,19 +6,34 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path`` and rename it there, so that no reader ever sees half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+@contextmanager
+def written_aside(path: Path, durable: bool = True) -> Iterator[Path]:
+    """Give the name of a file beside ``path`` to write to; it replaces ``path`` if no error is raised.
+
+    Args:
+        path: the file to write. The other name has the same suffix.
+        durable: whether the file must survive a power failure; syncing takes some milliseconds.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    aside = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield aside
+        if durable:
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
+        aside.chmod(0o644)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
+    """Write ``content`` to ``path`` by way of `written_aside`."""
+    with written_aside(path, durable) as aside:
+        aside.write_bytes(content)

@@ -7,9 +7,7 @@ All images are ``(H, W, 3)`` uint8 RGB.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.atomic_files import written_aside
 from mdflow_ros.core.flow_color import flow_to_color
 
 Picture = NDArray[np.uint8]
@@ -121,7 +120,7 @@ class FlowVideo:
             self._open()
         if self._writer is not None:
             self._writer.release()
-            os.replace(self._part, self._path)
+            self._part.replace(self._path)
 
     def _open(self) -> None:
         duration = self._early[-1].seconds - self._early[0].seconds
@@ -170,17 +169,6 @@ def write_contact_sheet(path: Path, moments: Sequence[Moment], title: str, lines
     with written_aside(path) as part:
         if not cv2.imwrite(str(part), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
             raise OSError(f"{path}: cannot be written")
-
-
-@contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
-    """Give a name beside ``path`` to write to; it takes the place of ``path`` when all went well."""
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _moment_row(moment: Moment, full_color: float, image_caption: str, flow_caption: str) -> Picture:

@@ -32,6 +32,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_image
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.flow_pictures import (
@@ -40,7 +41,6 @@ from mdflow_ros.demo.flow_pictures import (
     Moment,
     shrink_to_tile,
     write_contact_sheet,
-    written_aside,
 )
 from mdflow_ros.demo.measurements import Measurements
 
@@ -228,8 +228,7 @@ def write_results(recorder: FlowRecorder, summary: dict[str, Any], folder: Path)
             f"{summary['backend'] or 'unknown backend'}   model {model}",
         )
         write_contact_sheet(folder / "contact_sheet.png", moments, "mdflow_ros", lines)
-    with written_aside(folder / "summary.json") as part:
-        part.write_text(json.dumps(summary, indent=2) + "\n")
+    replace_file(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 
 def judge(summary: dict[str, Any], minimum_share: float) -> str | None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mdflow_ros.core.atomic_files import written_aside
 from mdflow_training.engine.batches import Batch
 
 LONGEST = 1000.0
@@ -77,12 +77,10 @@ class LabelCache:
 
 
 def _save(path: Path, label: Labels) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     mask = np.packbits(label.mask.bool().cpu().numpy(), axis=-1)
     flow: NDArray[np.float16] = label.flow.half().cpu().numpy()
-    with aside.open("wb") as stream:
-        np.savez(stream, flow=flow, mask=mask, visible=label.visible.cpu().numpy())
-    aside.replace(path)
+    with written_aside(path, durable=False) as aside:
+        np.savez(aside, flow=flow, mask=mask, visible=label.visible.cpu().numpy())
 
 
 def _load(path: Path, device: torch.device) -> Labels:

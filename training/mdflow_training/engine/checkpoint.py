@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+
+from mdflow_ros.core.atomic_files import written_aside
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -20,15 +21,8 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         OSError: the disk is full or gone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as stream:
-            _serialize(state, stream, path)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_aside(path) as aside, aside.open("wb") as stream:
+        _serialize(state, stream, path)
 
 
 def _serialize(state: dict[str, Any], stream: BinaryIO, path: Path) -> None:

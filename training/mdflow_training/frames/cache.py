@@ -38,7 +38,7 @@ class FrameCache:
     def __init__(self, folder: Path, limit: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._limit, self._thinning = folder, limit, read_thinning(folder)
-        self._sizes = {int(path.stem): path.stat().st_size for path in folder.glob(f"*{SUFFIX}")}
+        self._sizes = {int(path.stem): path.stat().st_size for path in folder.glob(f"[0-9]*{SUFFIX}")}
         self._bytes = sum(self._sizes.values())
         self._delete_surplus()  # in case a kill came in between
 
@@ -52,9 +52,7 @@ class FrameCache:
             return
         path = image_path(self._folder, number)
         encoded = cv2.imencode(SUFFIX, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(encoded.tobytes())
-        partial.replace(path)
+        replace_file(path, encoded.tobytes(), durable=False)
         self._bytes += encoded.size - self._sizes.get(number, 0)
         self._sizes[number] = encoded.size
         while self._bytes > self._limit:
