@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     warnings: list[str] = []
     try:
         if options.out.absolute().is_relative_to(options.bag.absolute()):
-            raise FileExistsError(f"{options.out} lies in the damaged bag itself: choose another --out")
+            raise FileExistsError(f"{options.out} is inside the damaged bag: choose another --out")
         copied, left_out = repair_aside(options.bag, options.out, options.storage, warnings)
     except (FrameSourceError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -30,10 +30,10 @@ BOX = 11
 """Side of the box that smooths census distance, gradient and refinement, in pixels of that size."""
 
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 0.01, 0.5
-"""Of the forward-backward test: |f + b'|^2 < 0.01 (|f|^2 + |b'|^2) + 0.5 (UnFlow, Meister et al., AAAI 2018)."""
+"""Of the forward-backward test |f + b'|^2 < 0.01 (|f|^2 + |b'|^2) + 0.5 (UnFlow, Meister et al., AAAI 2018)."""
 
 CENSUS_SOFTNESS, CENSUS_ROBUSTNESS = 0.81, 0.1
-"""Of the soft ternary census: difference / sqrt(0.81 + difference^2), distance^2 / (0.1 + distance^2)."""
+"""Constants of the soft ternary census: difference / sqrt(0.81 + difference^2), distance^2 / (0.1 + distance^2)."""
 
 NOISE_FACTOR = 3.0
 """Differences within this many standard deviations of the camera's noise count as little as equal ones."""
@@ -177,7 +177,7 @@ def _squared_gradient(flow: Field) -> Field:
 
 
 def _warp(field: Field, flow: Field) -> Field:
-    """Sample ``field`` at ``p + flow(p)``; outside, its border goes on."""
+    """Sample ``field`` at ``p + flow(p)``; outside, its border is repeated."""
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32) + flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]

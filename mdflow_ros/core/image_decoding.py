@@ -40,7 +40,7 @@ class CorruptImage(ValueError):
 
 @dataclass(frozen=True)
 class _Layout:
-    """How an encoding lies in memory.
+    """Memory layout of an encoding.
 
     Attributes:
         channels: samples of a pixel.
@@ -172,7 +172,7 @@ def decode_compressed_image(
 
     Args:
         data: the file's bytes.
-        image_format: ``format`` of a CompressedImage, which names what is no picture file.
+        image_format: ``format`` of a CompressedImage, which names formats that are not picture files.
         stretch: converts samples of more than 8 bits; ``None`` takes the whole range of 16 bits.
         max_pixels: larger images are refused by their header, before anything is decoded.
 
@@ -238,7 +238,7 @@ def _check_format(image_format: str) -> None:
 
 
 def _describe(head: bytes) -> str:
-    """Say what data that is no picture probably is."""
+    """Describe what data that is not a picture probably is."""
     if not head:
         return "they are empty"
     if head.startswith(b"version https://git-lfs"):
@@ -285,7 +285,7 @@ def _samples(
 
 
 def _rows(flat: NDArray[np.uint8], height: int, row_bytes: int, step: int, what: str) -> NDArray[np.uint8]:
-    """Return ``(height, row_bytes)`` of a buffer whose rows lie ``step`` bytes apart."""
+    """Return ``(height, row_bytes)`` of a buffer whose rows are ``step`` bytes apart."""
     if step < row_bytes:
         if flat.size != row_bytes * height:
             raise CorruptImage(f"step of {step} bytes, but a row of {what} takes {row_bytes}")

@@ -40,7 +40,7 @@ DELIVERY_SECONDS = 2.0
 
 
 class PlayerError(RuntimeError):
-    """The player cannot go on; the text says why and what to do."""
+    """The player must stop; the message says why and what to do."""
 
 
 class CameraPlayer(Node):

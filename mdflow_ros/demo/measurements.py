@@ -69,7 +69,7 @@ class Measurements:
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
     def latency_ms(self, percent: float, last: int = 0) -> float | None:
-        """Return a percentile of the latencies, of the last so many or (0) of all."""
+        """Return a percentile of the last latencies, or of all latencies (0)."""
         latencies = self.latencies[-last:]
         return round(1000 * float(np.percentile(latencies, percent)), 1) if latencies else None
 

@@ -59,7 +59,7 @@ class RunningNode:
             What the node says of it.
 
         Raises:
-            NodeError: it refused; it goes on with its old model, and the parameter is again what it was.
+            NodeError: the node refused; it keeps its old model, and the parameter is restored.
         """
         before = self.model()
         self._set_model(model)

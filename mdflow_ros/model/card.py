@@ -135,7 +135,7 @@ def _shown(value: object) -> str:
 
 
 def card_path(model: Path) -> Path:
-    """Return where the card of ``model`` lies."""
+    """Return the path of the card of ``model``."""
     return model.with_suffix(".json")
 
 

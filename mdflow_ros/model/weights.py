@@ -25,6 +25,6 @@ def load_weights(model: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard
     try:
         initializers = {tensor.name: tensor for tensor in onnx.load(model).graph.initializer}
         weights = {name: numpy_helper.to_array(initializers[name]).astype(np.float32) for name in parameter_shapes()}
-    except Exception as error:  # onnx raises protobuf's errors, which are no public type
+    except Exception as error:  # onnx raises protobuf's errors, which are not a public type
         raise ModelError(f"{model} holds no FastFlowNet parameters: {error!r}") from error
     return weights, card

@@ -18,7 +18,7 @@ from mdflow_ros.navigation.matches import Matches
 from mdflow_ros.navigation.rigid_motion import CameraMotion
 
 CORRELATION = 16.0
-"""Errors of the flow are alike over about so many pixels: matches closer than that count less."""
+"""Distance in pixels over which the errors of the flow are correlated: closer matches count less."""
 
 ITERATIONS = 4
 MAX_MATCHES = 1500

@@ -14,7 +14,7 @@ from mdflow_ros.navigation.matches import Matches
 
 ITERATIONS = 3
 CORRELATION = 8.0
-"""Errors of the flow are alike over about so many pixels."""
+"""Distance in pixels over which the errors of the flow are correlated."""
 
 SYSTEMATIC = 0.3
 """Errors that a sector has in common do not average out: share of the standard deviation of one match."""

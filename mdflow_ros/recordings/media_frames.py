@@ -23,7 +23,7 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpe
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
 ASSUMED_INTERVAL = 33_333_333
-"""Interval in ns at which images follow one another whose names are no time stamps."""
+"""Interval in ns between images whose names are not time stamps."""
 
 STAMP_UNITS = {19: 1, 16: 1_000, 13: 1_000_000}
 """Names of this many digits are time stamps; the factor makes them ns."""

@@ -210,6 +210,6 @@ class StatusLine:
 
 
 def free_bytes(path: Path) -> int:
-    """Return the free space of the disk on which a path lies or will lie."""
+    """Return the free space of the disk that holds, or will hold, a path."""
     existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     return shutil.disk_usage(existing).free

@@ -11,7 +11,7 @@ import lz4.frame
 from mdflow_ros.recordings.bag_message import zstd
 
 STEP = 4096
-"""Compressed bytes fed at once: at most so many are lost before the damage itself."""
+"""Compressed bytes fed at once: at most this many sound bytes before the damage are lost."""
 
 DECOMPRESSORS = {"zstd": zstd.ZstdDecompressor, "lz4": lz4.frame.LZ4FrameDecompressor, "bz2": bz2.BZ2Decompressor}
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of a rosbag2 SQLite file that is cut off, damaged, or was left behind by a killed recording.
 
-SQLite finds rows through a tree whose upper pages lie late in the file: of one that is cut in half it often reads
+SQLite finds rows through a tree whose upper pages are late in the file: from a file cut in half it often reads
 nothing. Here each page is looked at by itself, and those that hold rows are taken apart. Format:
 https://www.sqlite.org/fileformat2.html, sections 1.3 (header), 1.6 (pages and cells), 2.1 (records).
 """
@@ -93,7 +93,7 @@ def _rows(pages: mmap.mmap) -> Iterator[tuple[int, list[Value] | None]]:
 
 
 def _payload(pages: mmap.mmap, offset: int, size: int, page_size: int, usable: int) -> bytes:
-    """Return the content of a cell, which goes on in a chain of other pages where it is large."""
+    """Return the content of a cell; a large one continues in a chain of other pages."""
     largest, smallest = usable - 35, (usable - 12) * 32 // 255 - 23
     if size <= largest:
         return pages[offset : offset + size]

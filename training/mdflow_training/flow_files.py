@@ -103,7 +103,7 @@ def is_kitti_flow(path: Path) -> bool:
     """Tell a KITTI flow, a PNG of 16 bit RGB, from an image or a mask by its header alone.
 
     Raises:
-        BadFile: it is no PNG.
+        BadFile: it is not a PNG file.
     """
     with path.open("rb") as file:
         header = file.read(26)

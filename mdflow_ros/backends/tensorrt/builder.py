@@ -121,7 +121,7 @@ def _load_timings(config: Any, timing_cache: bytes) -> None:
 
 @contextmanager
 def _progress() -> Iterator[None]:
-    """Report at intervals that the build goes on: it may take minutes and TensorRT itself is silent."""
+    """Report at intervals that the build is running: it may take minutes and TensorRT prints nothing."""
     begin = time.monotonic()
     done = threading.Event()
 

@@ -80,7 +80,7 @@ class EngineCache:
         self.folder = folder or default_folder()
 
     def path(self, key: EngineKey) -> Path:
-        """Return where the engine lies, or would lie."""
+        """Return the path of the engine, whether it exists or not."""
         digest = hashlib.sha256(json.dumps(dataclasses.asdict(key)).encode()).hexdigest()
         return self.folder / f"{key.size}-{key.precision}-{key.outputs}-{digest[:12]}.engine"
 
@@ -115,7 +115,7 @@ class EngineCache:
     def load_or_build(
         self, key: EngineKey, build: Callable[[], tuple[bytes, float]], force: bool
     ) -> tuple[bytes, Path | None]:
-        """Return the engine that fits, built if there is none, and where it lies.
+        """Return the engine that fits, built if there is none, and its path.
 
         One engine is built at a time: TensorRT measures kernels, and two builders would disturb each other. Whoever
         waited for the same engine takes it from the cache. If the engine cannot be stored, the log says so, the path is

@@ -75,7 +75,7 @@ def find_or_build_engine(
     force: bool = False,
     may_build: bool = True,
 ) -> tuple[bytes, Path | None]:
-    """Return a serialized engine, from the cache if one fits, and where it lies, ``None`` if it cannot be kept.
+    """Return a serialized engine, from the cache if one fits, and its path, ``None`` if it cannot be kept.
 
     A new engine is compared with ONNX Runtime before it is kept.
 
@@ -89,7 +89,7 @@ def find_or_build_engine(
 
     Raises:
         ModelError: see `ModelGraphs`.
-        BackendError: the engine cannot be built or does not compute what it should, or none fits and there is no time.
+        BackendError: the engine cannot be built or fails its check, or no engine fits and building is not allowed.
     """
     graph = specification.graph()
     key = EngineKey(

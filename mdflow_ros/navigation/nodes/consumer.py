@@ -39,7 +39,7 @@ POLL_PERIOD = 0.2
 
 DIAGNOSTICS_PERIOD = 1.0
 LOG_PERIOD = 5.0
-"""A recurring complaint is logged once in so many seconds."""
+"""Seconds between two log lines of the same warning."""
 
 DEPTH = 5
 INPUTS: dict[str, type[Any]] = {

@@ -72,7 +72,7 @@ def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path):
         (["images:DRIVE", "--set", "round=1"], "did you mean rounds?"),
         (["images:DRIVE", "--config", "/no/such.yaml"], "cannot read the configuration"),
         (["images:DRIVE", "--model", "/no/such.onnx"], "there is no file /no/such.onnx"),
-        (["images:DRIVE", "--set", "student.name=raft_medium", "--set", "rounds=1"], "there is no student raft_medium"),
+        (["images:DRIVE", "--set", "student.name=raft_medium", "--set", "rounds=1"], "unknown student raft_medium"),
         (["images:DRIVE", "--truth", "/no/such"], "has no true flow of any held-out pair"),
         (["images:DRIVE", "--deploy", "--node", "my robot"], "no node can be called 'my robot'"),
     ],

@@ -5,26 +5,29 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
+from mdflow_training.commands.adapt_from_bag import main
 from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, load_config
 
-DEFAULTS = ROOT / "training" / "configs" / "adapt.yaml"
+CPU_CONFIG = ROOT / "training" / "configs" / "adapt_cpu.yaml"
 
 
-def test_the_shipped_file_lists_every_setting_with_its_default():
-    import yaml
-
-    assert yaml.safe_load(DEFAULTS.read_text()) == AdaptationConfig().model_dump(mode="json")
+def test_printed_settings_are_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["--config", str(CPU_CONFIG), "--set", "seed=7", "--print-config"]) == 0
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(capsys.readouterr().out)
+    assert load_config(printed) == load_config(CPU_CONFIG, ["seed=7"])
+    assert "# Mixed precision; auto is" in printed.read_text()
 
 
 def test_what_suits_a_computer_without_gpu_changes_little():
-    config, default = load_config(DEFAULTS.with_name("adapt_cpu.yaml")), AdaptationConfig()
+    config, default = load_config(CPU_CONFIG), AdaptationConfig()
     assert (config.student.name, config.student.weights, config.rounds) == ("fastflownet", "teacher", 1)
     assert config.stage2.selection == default.stage2.selection
     assert config.stage3.start_from == "student"
 
 
 def test_a_setting_changes_alone():
-    config = load_config(DEFAULTS, ["stage1.distillation.weight=0.7", "stage2.augmentation.spatial.rotation=0.01"])
+    config = load_config(None, ["stage1.distillation.weight=0.7", "stage2.augmentation.spatial.rotation=0.01"])
     assert config.stage1.distillation.weight == 0.7
     assert config.stage1.distillation.start == AdaptationConfig().stage1.distillation.start == 0.5
     assert config.stage2.augmentation is not None and config.stage2.augmentation.spatial is not None

@@ -70,7 +70,7 @@ def adapt(
     run_folder: Path,
     context: Context,
 ) -> AdaptationResult:
-    """Adapt a teacher to the world that the pairs show, or go on where a killed run was.
+    """Adapt a teacher to the world that the pairs show, or resume a killed run.
 
     Called again with the same arguments, it finishes what an earlier call began, with exactly the result that an
     uninterrupted run has.

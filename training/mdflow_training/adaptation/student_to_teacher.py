@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 3: the teacher learns from the student, and goes on learning from the images (multi-target learning)."""
+"""Stage 3: the teacher learns from the student and, as before, from the images (multi-target learning)."""
 
 from __future__ import annotations
 

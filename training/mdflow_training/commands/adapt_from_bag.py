@@ -7,7 +7,7 @@
         --config my.yaml --set stage1.optimization.steps=1000 --set student.name=raft_large
     torchrun --nproc-per-node 4 training/adapt_from_bag.py robot.mcap
 
-Run the same command again to go on after an interruption. The folder gets the adapted ``teacher.onnx`` with its card,
+Run the same command again to resume after an interruption. The folder gets the adapted ``teacher.onnx`` with its card,
 ``report.html`` and ``report.json`` with the verdict, what was decided on the way and why (``adaptation.json``), loss
 curves (``tensorboard --logdir``) and a contact sheet of frames. ``--deploy`` gives an improved teacher to the running
 node. Exit status: 0 improved, 3 no change, 4 worse, 5 improved but not deployed as asked, 1 error, 130 interrupted.
@@ -30,6 +30,7 @@ from mdflow_training.engine.distributed import setup, teardown
 from mdflow_training.judging.verdict import Verdict
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import load_config
+from mdflow_training.settings.base import commented_yaml
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -65,10 +66,11 @@ def hand_over(model: Path, node: str, store: Path | None) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Adapt from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sources", nargs="+", help="bag:PATH#/topic, video:PATH, images:FOLDER, or a path; globs too")
+    parser.add_argument("sources", nargs="*", help="bag:PATH#/topic, video:PATH, images:FOLDER, or a path; globs too")
     parser.add_argument("--out", type=Path, help="folder of the run (default: adaptations/NAME OF THE FIRST SOURCE)")
-    parser.add_argument("--config", type=Path, help="YAML with the settings to change; training/configs has them all")
+    parser.add_argument("--config", type=Path, help="YAML with the settings to change")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
+    parser.add_argument("--print-config", action="store_true", help="print every setting, its meaning and value; exit")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
     parser.add_argument(
         "--ground-truth", "--truth", type=Path, help="folder of true flows to report on, FIRST_SECOND.flo by the stamps"
@@ -79,10 +81,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.deploy and (options.node or options.store):
         parser.error("--node and --store are for deploying: add --deploy")
-    out = options.out or Path("adaptations") / default_name(options.sources[0])
+    if not options.sources and not options.print_config:
+        parser.error("name a recording: a bag, a video, or a folder of images")
+    out = options.out or Path("adaptations") / default_name((options.sources or ["run"])[0])
     try:
         node = full_node_name(options.node or DEFAULT_NODE) if options.deploy else None
         config = load_config(options.config, options.set)
+        if options.print_config:
+            print(commented_yaml(config), end="")
+            return 0
         context = setup()
         try:
             report = adapt_from_recordings(options.sources, out, config, options.model, context, options.ground_truth)
@@ -93,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\ninterrupted; the same command goes on from where {out} is", file=sys.stderr)
+        print(f"\ninterrupted; the same command resumes from {out}", file=sys.stderr)
         return INTERRUPTED
 
 

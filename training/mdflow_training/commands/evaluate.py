@@ -108,7 +108,7 @@ def find_data(spec: str) -> Benchmarks:
 
     Raises:
         OSError: there is no such folder.
-        ValueError: there are no pairs in the folder, or the count is no number above 0.
+        ValueError: there are no pairs in the folder, or the count is not a number above 0.
     """
     kind, _, count = spec.partition(":")
     if kind != SYNTHETIC:

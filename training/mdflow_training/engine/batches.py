@@ -37,9 +37,9 @@ class Batch(NamedTuple):
     """The N pairs of this process in one step."""
 
     indices: list[int]
-    """Of the pairs, in the data."""
+    """Indices of the pairs in the data."""
     positions: list[int]
-    """Of the pairs, in the endless sequence of samples of the stage; unique."""
+    """Positions of the pairs in the endless sequence of samples of the stage; unique."""
     first: Tensor
     """(N, 3, H, W) RGB in [0, 1]."""
     second: Tensor

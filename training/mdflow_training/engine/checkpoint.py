@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Save and restore the state of a training run so that a killed run goes on as if nothing had happened."""
+"""Save and restore the state of a training run, so that a killed run resumes exactly."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no training state.
+        ValueError: it is not a training state.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no training state at {path}; check the run folder")

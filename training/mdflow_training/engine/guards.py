@@ -34,7 +34,7 @@ class Guards:
         Args:
             loss: of the step, over all processes.
             visible: share of pixels that count as visible, in [0, 1].
-            ramped_weight: of the part of the loss that is switched on by and by.
+            ramped_weight: current weight of the ramped loss term.
         """
         if not math.isfinite(loss):
             return f"the loss became {loss}"
@@ -60,7 +60,7 @@ class Guards:
 
     def _check_loss(self, loss: float, ramped_weight: float) -> str | None:
         if ramped_weight != self.ramped_weight:
-            # Another loss than before: a term that grows is no explosion.
+            # The loss has another scale than before: a term whose weight grows is not an explosion.
             self.ramped_weight, self.loss_steps, self.lowest_loss = ramped_weight, 0, math.inf
         self.loss_steps += 1
         self.loss += (loss - self.loss) / min(self.loss_steps, self.settings.window)

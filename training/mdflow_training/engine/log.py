@@ -27,7 +27,7 @@ class StageLog:
         folder: gets ``metrics.jsonl``, one object per line, means over the steps since the line before.
         events: TensorBoard's folder.
         context: which process this is.
-        start: the step from which a resumed stage goes on; what an earlier run logged after it is dropped.
+        start: the step at which a resumed stage continues; what an earlier run logged after it is dropped.
         steps: length of the stage.
         batch_size: samples per step.
     """

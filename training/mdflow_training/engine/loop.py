@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
     draw: Callable[[], NDArray[np.uint8]]
     """Draws a panel (see `mdflow_training.adaptation.panels`) when asked to."""
     ramped_weight: float = 0.0
-    """Of the part of the loss that is switched on by and by: losses of different weights cannot be compared."""
+    """Current weight of the ramped loss term: losses with different weights cannot be compared."""
 
 
 class Objective(Protocol):
@@ -113,7 +113,7 @@ def learning_rate(settings: OptimizationSettings, step: int) -> float:
 def run_stage(
     name: str, network: FlowNetwork, objective: Objective, settings: OptimizationSettings, seed: int, run: Run
 ) -> StageResult:
-    """Train ``network``, or go on where a killed run was, or return what a finished one made.
+    """Train ``network``, resume a killed run, or return the result of a finished one.
 
     Args:
         name: of the stage, unique in the run, such as ``round1/stage2``.

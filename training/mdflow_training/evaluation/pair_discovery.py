@@ -55,7 +55,7 @@ class FolderContent:
 
 
 def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], list[BadFile]]:
-    """Return the pairs that lie directly in ``folder``, and what is wrong there.
+    """Return the pairs directly in ``folder``, and what is wrong there.
 
     Wrong are flows without their two images, and numbered images of which not one belongs to a pair.
     Pairs are called after their first image, from ``set_folder`` on.
@@ -104,7 +104,7 @@ def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -
         return first, second
     if shots:
         names = ", ".join(path.name for path in shots.values())
-        raise BadFile(ground_truth, f"exactly two images have to lie beside it, not: {names}.")
+        raise BadFile(ground_truth, f"exactly two images must be beside it, not: {names}.")
     if len(content.ground_truth) == 1 and len(content.images) == 2:
         return content.images[0], content.images[1]
     raise BadFile(ground_truth, "no two images beside it go with its name.")

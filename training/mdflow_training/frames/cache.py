@@ -17,7 +17,7 @@ from mdflow_ros.recordings.frame import FrameSourceError
 BURST = 16
 SUFFIX = ".bmp"
 THINNING = "thinning.txt"
-# Of a million bursts one is left, so it must be the first one that is too large.
+# At 2**20 only one burst in a million is kept: the limit is smaller than a single burst.
 MAX_THINNING = 20
 
 
@@ -31,7 +31,7 @@ class FrameCache:
     evenly over the recording, however long it gets.
 
     Args:
-        folder: where they lie; continued if it holds some.
+        folder: of the images; continued if it holds some.
         limit: bytes on disk.
     """
 
@@ -87,7 +87,7 @@ def thinned_out(numbers: NDArray[np.int64], thinning: int) -> NDArray[np.bool_]:
 
 
 def image_path(folder: Path, number: int) -> Path:
-    """Return where the frame of this number lies."""
+    """Return the path of the frame with this number."""
     return folder / f"{number:08d}{SUFFIX}"
 
 

@@ -20,7 +20,7 @@ from mdflow_training.frames.block_motion import estimate_block_motion
 THUMBNAIL_WIDTH = 96
 SHARPNESS_WIDTH = 320
 
-# A frame is too dark or too bright if so large a share of it lies below or above these gray values.
+# A frame is too dark or too bright if at least this share of its pixels is below or above these gray values.
 DARK, BRIGHT, BADLY_EXPOSED_SHARE = 12.0, 248.0, 0.9
 # A standard deviation below this is fog, a wall at arm's length, or a lens cap.
 MIN_CONTRAST = 1.0
@@ -139,7 +139,7 @@ def is_static(before: NDArray[np.float32], thumbnail: NDArray[np.float32], scale
 def measure_sharpness(image: NDArray[np.uint8]) -> float:
     """Return the variance of the Laplacian of an HxWx3 image at a width of 320 pixels (Pech-Pacheco 2000).
 
-    It is relative to the variance of the image, so that a change of light is no change of sharpness.
+    It is relative to the variance of the image, so that a change of light does not look like a change of sharpness.
     """
     gray = _gray(image, SHARPNESS_WIDTH)
     return float(cv2.Laplacian(gray, cv2.CV_32F).var() / (gray.var() + 1))

@@ -47,7 +47,7 @@ class FrameIndex:
     Args:
         path: the log; read if it exists.
         resume: open it for writing. An earlier run was cut off, if any: go back to the last kept frame, from which
-            judging can go on.
+            judging can continue.
     """
 
     def __init__(self, path: Path, resume: bool = False) -> None:

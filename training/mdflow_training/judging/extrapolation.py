@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How well a method goes on where motion leaves the view, measured without labels.
+"""Label-free error of the flow of pixels that leave the image.
 
 What leaves the image has no match to compare with. But of a part of the image, what leaves the part is still to be seen
 in the whole: the flow of the part alone is compared there with the flow of the whole. Training on such parts is known

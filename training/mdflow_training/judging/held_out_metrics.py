@@ -69,7 +69,7 @@ MEASURES = {
     "consistency": Measure("pixels that pass the forward-backward check", "%", False),
     "coverage": Measure(f"pixels of confidence {EQUAL_CONFIDENCE} and more", "%", False),
     "epe": Measure("endpoint error", "px", True),
-    "ause": Measure("AUSE: how badly the confidence ranks the errors", "", True),
+    "ause": Measure("AUSE (area under the sparsification error curve), lower is better", "", True),
 }
 """Every measure by name. The first decides: see `mdflow_training.judging.label_free_score.LabelFreeScore`."""
 

@@ -24,7 +24,7 @@ RANDOM_MATCH = 0.56
 """Median census distance of random matches: the worst that a pixel can count."""
 
 DISAGREEMENT_WEIGHT = 0.05
-"""Of the disagreement in the error, which is measured in census distance."""
+"""Weight of the disagreement in the error, which is measured in census distance."""
 
 
 class LabelFreeScore(NamedTuple):

@@ -110,10 +110,10 @@ def metrics_of(report: Path) -> dict[str, Any]:
     """Return what a card keeps of a report of ``evaluate``: endpoint error in pixels and AUSE, by data set.
 
     Raises:
-        ModelError: the file is no such report.
+        ModelError: the file is not such a report.
     """
     try:
         sets = json.loads(report.read_text(encoding="utf-8"))["sets"]
         return {name: {key: round(metrics[key], 3) for key in ("epe", "ause")} for name, metrics in sets.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{report} is no report of training/evaluate.py: {error!r}") from error
+        raise ModelError(f"{report} is not a report of training/evaluate.py: {error!r}") from error

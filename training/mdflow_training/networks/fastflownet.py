@@ -34,7 +34,7 @@ def warp(image: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
     Args:
         image: ``(N, C, H, W)``.
         flow: ``(N, 2, H, W)`` in pixels, u right and v down.
-        padding_mode: what lies outside the image, ``zeros`` or ``border``.
+        padding_mode: what to sample outside the image, ``zeros`` or ``border``.
 
     Returns:
         ``(N, C, H, W)``.

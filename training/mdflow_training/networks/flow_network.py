@@ -110,7 +110,7 @@ class FastFlowNetwork(FlowNetwork):
 
 
 def initialize_for_scratch(network: FastFlowNetwork) -> None:
-    """Prepare a FastFlowNet for training from scratch, which else stalls at zero flow for a long time.
+    """Initialize for training from scratch; otherwise the flow stays near zero for a long time.
 
     Upsampling starts as bilinear, and each level's first guess is small. (Cost-volume normalization does the most.)
     """

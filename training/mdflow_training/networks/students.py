@@ -88,7 +88,7 @@ def _build(settings: StudentSettings, autocast: torch.dtype | None) -> FlowNetwo
             raise ValueError(f"the student {settings.name} needs ptlflow: pip install ptlflow")
         return PtlflowNetwork(settings, autocast)
     raise ValueError(
-        f"there is no student {settings.name}: use raft_small, raft_large, fastflownet or {PTLFLOW_PREFIX}NAME"
+        f"unknown student {settings.name}: choose raft_small, raft_large, fastflownet or {PTLFLOW_PREFIX}NAME"
     )
 
 

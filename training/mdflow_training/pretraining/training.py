@@ -233,7 +233,7 @@ def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:
     path = folder / "config.yaml"
     if path.exists() and load_config(path) != config and not changed:
         raise ValueError(
-            f"{path} differs from --config: name another --out, or go on differently with --changed-config"
+            f"{path} differs from --config: name another --out, or continue with other settings by --changed-config"
         )
     path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 

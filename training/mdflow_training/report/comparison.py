@@ -120,7 +120,7 @@ def compare_models(
         pairs: that no model was trained on, in the order of time.
         ground_truth: gives the true flow of some of the pairs, if there is any.
         chosen: whether the training itself preferred ``after``.
-        maximum_pairs: so many are measured at most, evenly spread.
+        maximum_pairs: largest number of pairs to measure, evenly spread.
 
     Returns:
         The report, and the frames to show: those of the greatest gain, of the median, and of the greatest loss.

@@ -27,7 +27,7 @@ from mdflow_training.judging.verdict import LEVEL, Difference
 
 PICTURE_WIDTH = 320
 COLORS = {"improved": "#1a7f37", "no change": "#6e7781"}
-"""Of the verdict; everything else is red."""
+"""Color of each verdict; every other verdict is red."""
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em; color: #1f2328 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every setting of an adaptation: its type, range, default and meaning.
 
-`load_config` reads them from YAML and from the command line; `configs/adapt.yaml` lists them all.
+`load_config` reads them from YAML and from the command line; ``adapt_from_bag.py --print-config`` prints them all.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_training.settings.base import Settings
 from mdflow_training.settings.frames import FrameSettings
 
 MIN_SIDE = 128
@@ -47,12 +48,6 @@ NetworkSide = Annotated[int, AfterValidator(_fits_the_networks)]
 ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
 
 
-class Settings(BaseModel):
-    """A section of the configuration: unknown names are errors, and nothing changes once it is read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class OcclusionSettings(Settings):
     """How a stage finds out which pixels are visible in the other frame."""
 
@@ -60,14 +55,14 @@ class OcclusionSettings(Settings):
     start: Share = 0.0
     """Share of the stage before which the mask stays off; 0 is on at once, 0.33 suits training from scratch."""
     minimum_visible: Share = 0.5
-    """The mask switches on after `start` only once so large a share of the pixels passes it."""
+    """After `start`, enable the mask once at least this share of the pixels passes the check."""
 
 
 class UnsupervisedSettings(Settings):
     """The terms that need no label, on the pair as it was recorded."""
 
     weight: Weight = 1.0
-    """Of photometric and smoothness term together; 0 leaves the labels alone to teach (ablation)."""
+    """Weight of the photometric and smoothness terms together; 0 uses only the labels (ablation)."""
     level_weights: tuple[Weight, ...] = (1.0,)
     """Photometric weight of each output, finest first; training from scratch wants [1.0, 0.5, 0.25, 0.12]."""
     smoothness: Weight = 0.5
@@ -85,7 +80,7 @@ class DistillationSettings(Settings):
     ramp: Share = 0.0
     """Share of the stage over which it then grows to its full weight."""
     sequence_decay: Share = 0.0
-    """Each coarser output weighs so much less than the next; 0 compares the finest alone."""
+    """Weight ratio between successive outputs (RAFT's gamma); 0 uses only the finest."""
     error: LabelError = "l1"
 
 
@@ -194,7 +189,7 @@ class Stage2Settings(Settings):
     selection: SelectionSettings = SelectionSettings()
     occlusion: VisibilityMethod = "forward_backward"
     sequence_decay: Share = 0.8
-    """Each earlier refinement of the student weighs so much less than the next."""
+    """Weight ratio between successive outputs of the student (RAFT's gamma)."""
     error: LabelError = "l1"
     augmentation: AugmentationSettings | None = FULL_AUGMENTATION
 
@@ -205,8 +200,7 @@ class Stage3Settings(TeacherStageSettings):
     label_mask: Literal["teacher_visible", "student_reliable", "all"] = "teacher_visible"
     """MDFlow masks the student's labels by the teacher's current occlusion; the others are for comparison."""
     start_from: Literal["teacher", "student"] = "teacher"
-    """Whose weights the teacher begins with; `student` needs student.name fastflownet, and spares learning again what
-    such a student knows."""
+    """Initial weights of the stage-3 teacher. `student` requires student.name=fastflownet."""
 
 
 class StudentSettings(Settings):
@@ -233,10 +227,10 @@ class ValidationSettings(Settings):
     """A student may teach though its error is higher by this share at most: it learns from its labels how motion goes
     on out of view, which the error cannot see."""
     teacher_tolerance: Weight = 0.05
-    """A teacher that learned from a student is kept though its error is higher than that of the best one so far by this
-    share at most: the error favors who learned from images alone, even over ground truth where images are noisy."""
+    """A teacher that learned from a student is kept if its error exceeds the best one so far by at most this share: the
+    score is biased toward purely photometric training; on noisy images it prefers it even to ground truth."""
     gate: bool = True
-    """Let only good students teach, and keep only good teachers; false follows the plan blindly."""
+    """Let only good students teach, and keep only good teachers; false runs every stage regardless."""
 
 
 class GuardSettings(Settings):
@@ -277,7 +271,7 @@ class AdaptationConfig(Settings):
     initial_teacher: Literal["given", "scratch"] = "given"
     """Start stage 1 from the given weights or from random ones."""
     rounds: Annotated[int, Field(ge=0)] = 2
-    """Times to the student and back, at most; they end when the label-free check no longer improves."""
+    """Maximum number of stage-2/stage-3 rounds; stops early when the label-free score stops improving."""
     control: bool = True
     """Also continue stage 1 for as many teacher updates as the rounds made, to tell what the student was good for."""
     student: StudentSettings = StudentSettings()

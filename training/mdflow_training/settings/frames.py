@@ -6,21 +6,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from mdflow_training.settings.base import Settings
 
 FilterName = Literal["exposure", "duplicate", "static", "blurred"]
 ALL_FILTERS: tuple[FilterName, ...] = ("exposure", "duplicate", "static", "blurred")
 
 
-class FrameSettings(BaseModel):
-    """Unknown names are errors, and nothing changes once it is read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class FrameSettings(Settings):
+    """How recordings become pairs of frames."""
 
     held_out_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the kept frames that is held out: the last ones of the recording, in one piece."""
     strides: Annotated[tuple[Annotated[int, Field(ge=1, le=3)], ...], Field(min_length=1)] = (1,)
-    """Pairs are of frames so many frames apart; [1, 2, 3] adds pairs with two and three times the motion to learn from.
+    """Frame offsets within a pair. [1, 2, 3] adds training pairs with two and three times the motion.
     Held-out pairs are of the smallest."""
     longest_gap_seconds: Annotated[float, Field(gt=0)] | None = None
     """A longer step of time between frames ends a sequence; null: three times the camera's usual interval."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every setting of pretraining; `configs/pretrain.yaml` lists them all."""
+"""Every setting of pretraining: its type, range, default and meaning."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from mdflow_ros.model.architecture import COARSEST_LEVEL, FINEST_LEVEL, SIZE_MULTIPLE
+from mdflow_training.settings.base import Settings
 from mdflow_training.synthetic.pairs import MIXTURE, SCENE_CLASSES
 
 
@@ -29,12 +30,6 @@ def _scene_class(name: str) -> str:
 Side = Annotated[int, AfterValidator(_network_side)]
 SceneName = Annotated[str, AfterValidator(_scene_class)]
 Count = Annotated[int, Field(ge=1)]
-
-
-class Settings(BaseModel):
-    """A section of the configuration: unknown names are errors, and nothing changes once it is read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Phase(Settings):
@@ -64,14 +59,14 @@ class PretrainConfig(Settings):
     initial_weights: Path | None = None
     """A ``.pth`` or a deployable ``.onnx`` to start from; without it, weights are drawn at random."""
     seed: int = 1
-    mixture: Annotated[dict[SceneName, Annotated[float, Field(ge=0)]], Field(min_length=1)] = dict(MIXTURE)
+    mixture: Annotated[dict[SceneName, Annotated[float, Field(ge=0)]], Field(min_length=1)] = Field(dict(MIXTURE))
     """Relative shares of the scene classes in training."""
     uses: Count = 1
     """How often each rendered scene is used, mirrored and recorded in another way; more makes pairs cheaper."""
     pool: Count = 256
     """Pairs between two uses; none is rendered twice if this is a multiple of processes * workers * batch."""
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
-    scale_weights: Annotated[list[float], Field(min_length=5, max_length=5)] = [0.1, 0.1, 0.1, 0.2, 1.0]
+    scale_weights: tuple[float, float, float, float, float] = (0.1, 0.1, 0.1, 0.2, 1.0)
     """Loss weights at strides 64, 32, 16, 8, and of the finest decoded flow at full resolution."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Share of a phase in which the learning rate rises."""

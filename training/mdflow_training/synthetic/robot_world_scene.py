@@ -24,7 +24,7 @@ SPEEDS = (0.12, 0.06)
 """Meters a frame on the straight and in corners."""
 
 FOCAL_LENGTH = 0.7
-"""Of the image's width."""
+"""As a share of the image width."""
 
 REST = np.zeros(3)
 
