@@ -17,6 +17,7 @@ class FlowCounters:
     """Counts since the node was started, and statistics of the last seconds.
 
     Attributes:
+        frames_skipped: images that ``max_rate`` left out.
         last_frame_time: when an image came last, by the monotonic clock.
         last_pair_has_contrast: whether both images of the last pair show anything; ``None`` before the first.
         last_refusal: why the last image gave no flow, until a pair is published.
@@ -24,6 +25,7 @@ class FlowCounters:
 
     def __init__(self) -> None:
         self.frames_received = 0
+        self.frames_skipped = 0
         self.frames_corrupt = 0
         self.frames_unsupported = 0
         self.inference_failures = 0
@@ -69,6 +71,7 @@ class FlowCounters:
             "pairs_published": str(self.pairs_published),
             "pairs_without_contrast": str(self.pairs_without_contrast),
             "frames_received": str(self.frames_received),
+            "frames_skipped": str(self.frames_skipped),
             "frames_corrupt": str(self.frames_corrupt),
             "frames_unsupported": str(self.frames_unsupported),
             "inference_failures": str(self.inference_failures),

@@ -20,6 +20,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
+from mdflow_ros.core.rate_limit import RateLimit
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.node.camera_input import CameraInput
 from mdflow_ros.node.diagnostics import FlowCounters, diagnostic_array
@@ -76,6 +77,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._start_time = time.monotonic()
         self._counters = FlowCounters()
         self._pipeline = FlowPipeline(self._counters, self._report_drop, self._load)
+        self._rate_limit = RateLimit()
         self._worker: NewestOnlyWorker[Image | CompressedImage] = NewestOnlyWorker(self._process, "flow")
         self._input = CameraInput(self, self._on_image)
         self._outputs = FlowPublishers(self)
@@ -220,7 +222,10 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self._counters.frame_received()
-        self._worker.put(message)
+        if self._rate_limit.accepts(stamp_of(message.header), float(self.get_parameter("max_rate").value)):
+            self._worker.put(message)
+        else:
+            self._counters.frames_skipped += 1
 
     def _process(self, message: Image | CompressedImage) -> None:
         """Take one message from the camera to the published flow, in the worker's thread, which must survive."""

@@ -133,6 +133,14 @@ DECLARATIONS = {
         maximum=60.0,
         live=True,
     ),
+    "max_rate": Declaration(
+        0.0,
+        "Images to process per second at most, by their stamps; 0 for all. Skipped images make the motion of a pair "
+        "larger, not wrong.",
+        minimum=0.0,
+        maximum=1000.0,
+        live=True,
+    ),
     "max_megapixels": Declaration(
         64.0,
         "Largest image that is decoded, in millions of pixels; larger ones are dropped and reported.",

@@ -130,6 +130,21 @@ def test_what_starts_a_new_pair(camera: Client, reason: str, image: np.ndarray, 
     camera.publish_and_wait(FRAME, 5100)
 
 
+def test_max_rate_skips_images() -> None:
+    with running_node(DOMAIN + 1, "-p", "max_rate:=5.0"), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        camera.publish(FRAME, 1000)
+        for stamp in (1100, 1200, 1300):
+            camera.publish(FRAME, stamp)
+        camera.publish_and_wait(FRAME, 1400)
+        previous = [
+            message.time_ref.sec * 1000 + message.time_ref.nanosec // 10**6
+            for message in camera.received["previous_stamp"]
+        ]
+        assert previous == [1000, 1200]
+        assert int(camera.latest_diagnostics()["frames_skipped"]) == 2
+
+
 @pytest.mark.parametrize("reliability", [ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE])
 def test_cameras_of_either_reliability(reliability: ReliabilityPolicy) -> None:
     with running_node(DOMAIN + 1, lose_nothing=False), client(DOMAIN + 1, reliability=reliability) as camera:
