@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, flow_to_color
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.depth_from_motion import DepthEstimate, DepthLimits, depth_from_motion
@@ -223,6 +224,9 @@ def draw(measured: Measured, folder: Path) -> None:
     for x, y, u, v, _ in flow_points(*measured(step), 300, 16):
         cv2.arrowedLine(image, (int(x), int(y)), (round(x + u), round(y + v)), (0, 255, 255), 1, cv2.LINE_AA)
     save(folder / "flow_points.jpg", image)
+    flow, confidence = measured(step)
+    view = draw_arrows(flow_to_color(flow, ColorScale().follow(flow)), flow, 24)
+    save(folder / "flow_view.jpg", view[..., ::-1], confidence_to_color(confidence)[..., ::-1])
 
 
 def bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

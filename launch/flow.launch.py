@@ -11,7 +11,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-CONSUMERS = ("depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points")
+CONSUMERS = ("depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points", "flow_view")
 
 ARGUMENTS = {
     "image_topic": ("image", "Topic of the camera's sensor_msgs/Image."),
@@ -59,7 +59,7 @@ def perform(context: LaunchContext) -> dict[str, str]:
 
 
 def is_true(text: str) -> bool:
-    """Return the ground truth value of an argument."""
+    """Tell whether an argument says yes."""
     return text.lower() in ("true", "1")
 
 

@@ -18,7 +18,10 @@ _PLACES = {
     "flow_recorder": "mdflow_ros.demo.flow_recorder",
     **{
         name: f"mdflow_ros.navigation.nodes.{name}_node"
-        for name in ("depth_from_motion", "flow_points", "moving_objects", "px4_optical_flow", "time_to_contact")
+        for name in (
+            *("depth_from_motion", "flow_points", "flow_view"),
+            *("moving_objects", "px4_optical_flow", "time_to_contact"),
+        )
     },
 }
 """Commands that are not in ``mdflow_ros.commands``."""

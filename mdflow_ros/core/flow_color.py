@@ -56,6 +56,55 @@ def flow_to_color(flow: NDArray[np.float32], max_flow: float | None = None) -> N
     return np.asarray(color, np.uint8)
 
 
+def confidence_to_color(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Draw a confidence ``(H, W)`` in [0, 1] as ``(H, W, 3)`` uint8 RGB: violet is 0, yellow 1; unknown as 0."""
+    levels = np.rint(np.clip(np.nan_to_num(confidence), 0, 1) * 255).astype(np.uint8)
+    bgr = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def draw_arrows(picture: NDArray[np.uint8], flow: NDArray[np.float32], spacing: int) -> NDArray[np.uint8]:
+    """Draw the flow as arrows over a picture.
+
+    Args:
+        picture: ``(H, W, 3)`` uint8.
+        flow: ``(H, W, 2)`` in pixels; no arrow where it is not finite.
+        spacing: distance between arrows, pixels.
+
+    Returns:
+        A copy of the picture with arrows.
+    """
+    drawn = picture.copy()
+    for y in range(spacing // 2, flow.shape[0], spacing):
+        for x in range(spacing // 2, flow.shape[1], spacing):
+            if np.isfinite(flow[y, x]).all():
+                end = np.clip(flow[y, x] + (x, y), -10_000, 10_000)
+                cv2.arrowedLine(drawn, (x, y), (round(end[0]), round(end[1])), (0, 0, 0), 1, cv2.LINE_AA, tipLength=0.3)
+    return drawn
+
+
+class ColorScale:
+    """A length of the strongest color that follows a stream of flows slowly, so that colors do not flicker."""
+
+    PERCENTILE = 95.0
+    SHARE = 0.1
+    """Of the way to the newest flow's length, with each flow."""
+    SHORTEST = 1.0
+    """Noise in a still scene must not look like motion, pixels."""
+
+    def __init__(self) -> None:
+        self._length: float | None = None
+
+    def follow(self, flow: NDArray[np.float32]) -> float:
+        """Take the next flow ``(H, W, 2)`` and return the length in pixels."""
+        coarse = flow[::4, ::4]
+        lengths = np.hypot(coarse[..., 0], coarse[..., 1])
+        lengths = lengths[np.isfinite(lengths)]
+        newest = float(np.percentile(lengths, self.PERCENTILE)) if lengths.size else 0.0
+        self._length = newest if self._length is None else self._length + self.SHARE * (newest - self._length)
+        return max(self._length, self.SHORTEST)
+
+
 @cache
 def _disc() -> NDArray[np.uint8]:
     """Return the colors of all directions and lengths, ``(2 R + 1, 2 R + 1, 3)``, standing still in the middle."""

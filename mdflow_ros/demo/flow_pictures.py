@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import written_aside
-from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_ros.core.flow_color import confidence_to_color, flow_to_color
 
 Picture = NDArray[np.uint8]
 
@@ -176,7 +176,7 @@ def _moment_row(moment: Moment, full_color: float, image_caption: str, flow_capt
     height, width = moment.flow.shape[:2]
     tile_height = max(1, round(height * TILE_WIDTH / width))
     row = _canvas(tile_height + CAPTION_HEIGHT + tile_height % 2, 3 * TILE_WIDTH + 4 * GAP)
-    tiles = (moment.image, flow_to_color(moment.flow, full_color), _confidence_to_color(moment.confidence))
+    tiles = (moment.image, flow_to_color(moment.flow, full_color), confidence_to_color(moment.confidence))
     captions = (image_caption, flow_caption, f"mean {np.nanmean(moment.confidence):.2f}")
     for column, (tile, caption) in enumerate(zip(tiles, captions, strict=True)):
         left = GAP + column * (TILE_WIDTH + GAP)
@@ -200,15 +200,9 @@ def _draw_legend(sheet: Picture) -> None:
     _text(sheet, "of motion", (left - 96, 62), 0.45, MUTED)
     bar_left = GAP + 2 * (TILE_WIDTH + GAP) + 60
     bar = np.tile(np.linspace(0, 1, TILE_WIDTH - 120, dtype=np.float32), (14, 1))
-    sheet[50:64, bar_left : bar_left + bar.shape[1]] = _confidence_to_color(bar)
+    sheet[50:64, bar_left : bar_left + bar.shape[1]] = confidence_to_color(bar)
     _text(sheet, "0", (bar_left - 18, 62), 0.45, MUTED)
     _text(sheet, "1 = trust", (bar_left + bar.shape[1] - 62, 42), 0.45, MUTED)
-
-
-def _confidence_to_color(confidence: NDArray[np.float32]) -> Picture:
-    levels = np.rint(np.clip(np.nan_to_num(confidence), 0, 1) * 255).astype(np.uint8)
-    bgr = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _lengths(flow: NDArray[np.float32]) -> NDArray[np.float32]:

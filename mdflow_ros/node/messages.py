@@ -59,11 +59,13 @@ def _decode(message: Image, max_pixels: int, stretch: IntensityStretch) -> NDArr
             raise UnsupportedEncoding(f"{unsupported}; cv_bridge could not convert it either: {error}") from error
 
 
-def image_message(header: Header, field: NDArray[np.float32]) -> Image:
-    """Return a 32FC1 or 32FC2 image of a float32 field ``(H, W)`` or ``(H, W, 2)``."""
+def image_message(header: Header, field: NDArray[np.float32] | NDArray[np.uint8]) -> Image:
+    """Return an image message: 32FC1 or 32FC2 of a float32 field ``(H, W)`` or ``(H, W, 2)``, rgb8 of a picture."""
     height, width = field.shape[:2]
     channels = 1 if field.ndim == 2 else field.shape[2]
-    message = Image(header=header, height=height, width=width, encoding=f"32FC{channels}", step=width * channels * 4)
+    encoding = "rgb8" if field.dtype == np.uint8 else f"32FC{channels}"
+    step = width * channels * field.itemsize
+    message = Image(header=header, height=height, width=width, encoding=encoding, step=step)
     # The setter takes an array.array as it is; it checks anything else value by value.
     data = array("B")
     data.frombytes(np.ascontiguousarray(field).view(np.uint8).data)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, flow_to_color
 
 
 def color_of(u, v, max_flow=10.0):
@@ -55,3 +55,26 @@ def test_bad_arguments_are_refused():
         flow_to_color(np.zeros((4, 4, 3), np.float32))
     with pytest.raises(ValueError, match="above 0"):
         flow_to_color(np.zeros((4, 4, 2), np.float32), max_flow=0)
+
+
+def test_confidence_goes_from_violet_to_yellow():
+    low, high, unknown = confidence_to_color(np.array([[0.0, 1.0, np.nan]], np.float32))[0].tolist()
+    assert low[2] > low[1] and min(high[:2]) > 200 and high[2] < 100 and unknown == low
+
+
+def test_arrows_point_where_the_flow_leads_and_leave_out_the_unknown():
+    picture = np.full((64, 64, 3), 255, np.uint8)
+    flow = np.full((64, 64, 2), np.nan, np.float32)
+    flow[:, :32] = 12, 0
+    drawn = draw_arrows(picture, flow, 32)
+    assert drawn[16, 16:28].max() < 255 and drawn[16, :14].min() == 255 and drawn[:, 34:].min() == 255
+    assert picture.min() == 255
+
+
+def test_the_color_scale_follows_slowly_and_ignores_noise():
+    scale = ColorScale()
+    assert scale.follow(np.full((16, 16, 2), 6.0, np.float32)) == pytest.approx(6 * 2**0.5)
+    jump = scale.follow(np.full((16, 16, 2), 60.0, np.float32))
+    assert 8 < jump < 20
+    assert ColorScale().follow(np.full((16, 16, 2), 0.1, np.float32)) == ColorScale.SHORTEST
+    assert ColorScale().follow(np.full((16, 16, 2), np.nan, np.float32)) == ColorScale.SHORTEST

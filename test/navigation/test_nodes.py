@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -26,12 +27,14 @@ from nav_msgs.msg import Odometry
 from node_harness import ENVIRONMENT, PATIENCE
 from places import ROOT
 from rclpy.executors import SingleThreadedExecutor
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, TimeReference
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, TimeReference
 from std_msgs.msg import Bool, Float32, Header
 
+from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_ros.navigation.nodes.consumer import INPUTS, help_text
 from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNode
 from mdflow_ros.navigation.nodes.flow_points_node import FlowPointsNode
+from mdflow_ros.navigation.nodes.flow_view_node import FlowViewNode
 from mdflow_ros.navigation.nodes.moving_objects_node import MovingObjectsNode
 from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
@@ -46,6 +49,7 @@ NODES = {
     "time_to_contact": TimeToContactNode,
     "px4_optical_flow": Px4OpticalFlowNode,
     "flow_points": FlowPointsNode,
+    "flow_view": FlowViewNode,
 }
 
 
@@ -271,6 +275,23 @@ def test_flow_points(flow_node: FlowNodeStandIn) -> None:
     assert len(values) == 20
     column, row = values[:, 0].astype(int), values[:, 1].astype(int)
     np.testing.assert_array_equal(values[:, 2:4], step.flow[row, column])
+
+
+def test_flow_view(flow_node: FlowNodeStandIn) -> None:
+    step = hall_step(10)
+    height, width = step.flow.shape[:2]
+    with running("flow_view", "max_flow:=10.0"):
+        color = flow_node.listen(Image, "mdflow/flow/image_color")
+        jpeg = flow_node.listen(CompressedImage, "mdflow/flow/image_color/compressed")
+        confidence = flow_node.listen(Image, "mdflow/confidence/image_color")
+        flow_node.publish(step, 10.0)
+        flow_node.spin_until(lambda: color and jpeg and confidence, "pictures")
+    picture = np.frombuffer(color[0].data, np.uint8).reshape(height, width, 3)
+    np.testing.assert_array_equal(picture, flow_to_color(step.flow, 10.0))
+    decoded = cv2.imdecode(np.frombuffer(jpeg[0].data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(decoded.astype(int) - picture).mean() < 8
+    assert color[0].header == jpeg[0].header == confidence[0].header
+    assert (confidence[0].encoding, confidence[0].step) == ("rgb8", 3 * width)
 
 
 @pytest.mark.parametrize("name", NODES)
