@@ -14,7 +14,7 @@ from mdflow_training.commands.robot_world import main
 from mdflow_training.flow_files import read_flow
 from mdflow_training.synthetic.plane_renderer import Rectangle, Texture, View, render_flow, render_image
 from mdflow_training.synthetic.robot_world import DRIVES, match_recording, render_world
-from mdflow_training.synthetic.robot_world_scene import Warehouse, drive
+from mdflow_training.synthetic.robot_worlds import WORLDS
 
 SIZE = (96, 128)
 
@@ -27,11 +27,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("frame", [0, 66, 150])
-def test_flow_leads_to_the_same_point_of_the_next_image(frame: int):
-    hall, views = Warehouse(3), drive(frame + 1, SIZE, 3)
-    first = render_image(hall.rectangles(frame), views[frame], SIZE)
-    second = render_image(hall.rectangles(frame + 1), views[frame + 1], SIZE)
-    flow = render_flow(hall.rectangles(frame), views[frame], views[frame + 1], SIZE)
+@pytest.mark.parametrize("world", WORLDS)
+def test_flow_leads_to_the_same_point_of_the_next_image(world: str, frame: int):
+    scene, views = WORLDS[world].build(3), WORLDS[world].drive(frame + 1, SIZE, 3)
+    first = render_image(scene.rectangles(frame), views[frame], SIZE)
+    second = render_image(scene.rectangles(frame + 1), views[frame + 1], SIZE)
+    flow = render_flow(scene.rectangles(frame), views[frame], views[frame + 1], SIZE)
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
     warped = cv2.remap(second, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
     still = np.abs(first.astype(int) - second).mean()

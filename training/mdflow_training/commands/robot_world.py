@@ -1,14 +1,16 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render what a robot sees in a warehouse, with true flow, to try the adaptation where the ground truth is known.
+"""Render what a robot sees in a known world, with true flow, to try the adaptation where there is ground truth.
 
     python training/robot_world.py --out world                   # world/frames/000000.png, world/truth/000000.flo, ...
     python training/robot_world.py --out world --match drive     # world/truth_of_recording/FIRST_SECOND.flo
 
-It differs from the bundled model's training data: low light, noise, a soft lens, a floor and shelves that repeat, a
-camera that drives and turns. Play the frames with `camera_player`, record them with `record_bag`; then ``--match``
-names the ground truth by the stamps of the recording, as ``adapt_from_bag --truth`` wants it. ``--drive parked`` and
-``--drive covered`` are recordings from which nothing can be learned. Equal arguments give equal files.
+Worlds: a dim warehouse with floor and shelves that repeat, a corridor with people who walk, a field of planted rows
+whose soil shakes the camera, and the ground below a drone. All differ from the bundled model's training data.
+
+Play the frames with `camera_player` and record them with `record_bag`; then ``--match`` names the ground truth by the
+stamps of the recording, as ``adapt_from_bag --ground-truth`` wants it. ``--drive parked`` and ``--drive covered`` are
+recordings from which nothing can be learned. Equal arguments give equal files.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from mdflow_training.synthetic.robot_world import (
     match_recording,
     render_world,
 )
+from mdflow_training.synthetic.robot_worlds import WORLDS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the world")
     parser.add_argument("--frames", type=int, default=600, help="default %(default)s, meant for 10 a second")
-    parser.add_argument("--seed", type=int, default=0, help="another hall, drive and noise")
+    parser.add_argument("--seed", type=int, default=0, help="another scene, drive and noise")
+    parser.add_argument("--world", choices=tuple(WORLDS), default="warehouse", help="default %(default)s")
     parser.add_argument("--drive", choices=DRIVES, default=DRIVES[0], help="default %(default)s")
     parser.add_argument("--match", metavar="RECORDING", help="name the ground truth by the stamps of this recording")
     options = parser.parse_args(arguments)
@@ -43,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--seed must not be negative")
     try:
         if options.match is None:
-            render_world(options.out, options.frames, options.seed, options.drive)
+            render_world(options.out, options.frames, options.seed, options.drive, options.world)
             print(f"{options.frames} frames in {options.out / FRAMES}, their flow in {options.out / TRUTH}")
         else:
             warnings: list[str] = []

@@ -19,16 +19,10 @@ from mdflow_ros.recordings.source import parse_source
 from mdflow_training.flow_files import write_flow, write_image
 from mdflow_training.synthetic.camera_effects import add_noise, motion_blur, vignette
 from mdflow_training.synthetic.plane_renderer import render_flow, render_image
-from mdflow_training.synthetic.robot_world_scene import Warehouse, drive
+from mdflow_training.synthetic.robot_worlds import WORLDS, World
 
 SIZE = (192, 256)
 """Height and width, pixels."""
-
-LIGHT = 0.38
-"""Share of the light that fills the range of intensity levels."""
-
-NOISE = 4.5
-"""Standard deviation in intensity levels."""
 
 LENS_BLUR = 0.8
 """Standard deviation in pixels."""
@@ -36,15 +30,16 @@ LENS_BLUR = 0.8
 SHUTTER = 0.25
 """Share of the time between frames in which the shutter is open."""
 
-DRIVES = ("warehouse", "parked", "covered")
+DRIVES = ("moving", "parked", "covered")
 FRAMES, TRUTH, TRUTH_OF_RECORDING = "frames", "truth", "truth_of_recording"
 OWN_NAME = re.compile(r"\d{6,}\.(png|flo)|\d+_\d+\.flo")
 
 
-class DarkCamera:
+class RobotCamera:
     """The robot's camera; it draws its noise from a seed."""
 
-    def __init__(self, seed: int, size: tuple[int, int]) -> None:
+    def __init__(self, seed: int, size: tuple[int, int], world: World) -> None:
+        self._world = world
         self._random = np.random.default_rng([seed, 3])
         self._shade = vignette(self._random, size)
 
@@ -52,18 +47,19 @@ class DarkCamera:
         """Return ``image``, ``(H, W, 3)``, as the camera records it while it moves by ``flow``, pixels a frame."""
         blurred = motion_blur(image, np.nan_to_num(flow), SHUTTER)
         soft = cv2.GaussianBlur(blurred, (0, 0), LENS_BLUR).astype(np.float32)
-        exposed = soft * self._shade * np.float32(LIGHT * (1 + 0.03 * self._random.standard_normal()))
-        return np.asarray(add_noise(self._random, exposed, NOISE), np.uint8)
+        exposed = soft * self._shade * np.float32(self._world.light * (1 + 0.03 * self._random.standard_normal()))
+        return np.asarray(add_noise(self._random, exposed, self._world.noise), np.uint8)
 
 
-def render_world(folder: Path, frames: int, seed: int, kind: str = "warehouse") -> None:
+def render_world(folder: Path, frames: int, seed: int, kind: str = DRIVES[0], world: str = "warehouse") -> None:
     """Write ``frames`` images and, of each but the last, the flow to the next one.
 
     Args:
         folder: gets ``frames/`` and ``truth/``; an earlier world is replaced.
         frames: how many.
-        seed: of hall, drive and noise.
+        seed: of scene, drive and noise.
         kind: one of `DRIVES`.
+        world: one of `WORLDS`.
 
     Raises:
         FileExistsError: the folder has other files where the world's go.
@@ -72,12 +68,14 @@ def render_world(folder: Path, frames: int, seed: int, kind: str = "warehouse") 
         remove_own_files(folder / name)
     for name in (FRAMES, TRUTH):
         (folder / name).mkdir(parents=True)
-    hall, views, camera = Warehouse(seed), drive(frames, SIZE, seed), DarkCamera(seed, SIZE)
+    setting = WORLDS[world]
+    scene, views = setting.build(seed), setting.drive(frames, SIZE, seed)
+    camera = RobotCamera(seed, SIZE, setting)
     for number in tqdm(range(frames), desc="rendering", unit="frame", disable=None):
         now, then = (0, 0) if kind == "parked" else (number, number + 1)
-        rectangles = [] if kind == "covered" else hall.rectangles(now)
+        rectangles = [] if kind == "covered" else scene.rectangles(now)
         flow = np.zeros((*SIZE, 2), np.float32)
-        if kind == "warehouse":
+        if kind == "moving":
             flow = render_flow(rectangles, views[now], views[then], SIZE)
         image = camera.photograph(render_image(rectangles, views[now], SIZE), flow)
         write_image(folder / FRAMES / f"{number:06d}.png", image)

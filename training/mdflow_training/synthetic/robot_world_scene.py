@@ -29,7 +29,7 @@ FOCAL_LENGTH = 0.7
 REST = np.zeros(3)
 
 
-def _grain(random: np.random.Generator, height: int, width: int, strength: float) -> NDArray[np.float32]:
+def grain(random: np.random.Generator, height: int, width: int, strength: float) -> NDArray[np.float32]:
     """Return noise of two sizes that repeats without a seam, ``(height, width, 1)`` in intensity levels."""
     fine = random.normal(0, strength, (height, width)).astype(np.float32)
     coarse = random.normal(0, strength, (height // 16, width // 16)).astype(np.float32)
@@ -38,8 +38,9 @@ def _grain(random: np.random.Generator, height: int, width: int, strength: float
     return np.asarray(fine + larger[16:-16, 16:-16], np.float32)[..., None]
 
 
-def _finished(picture: NDArray[np.float32]) -> Texture:
-    return Texture.of(np.clip(picture, 0, 255).astype(np.uint8), PIXELS_PER_METER)
+def finished(picture: NDArray[np.float32], pixels_per_meter: float = PIXELS_PER_METER) -> Texture:
+    """Return the texture of a picture ``(H, W, 3)`` in intensity levels, sides multiples of 16."""
+    return Texture.of(np.clip(picture, 0, 255).astype(np.uint8), pixels_per_meter)
 
 
 def floor_texture(random: np.random.Generator) -> Texture:
@@ -47,30 +48,30 @@ def floor_texture(random: np.random.Generator) -> Texture:
     side = 256
     picture = np.full((side, side, 3), (118, 116, 110), np.float32)
     picture += np.kron(random.normal(0, 5, (4, 4)), np.ones((64, 64)))[..., None]
-    picture += _grain(random, side, side, 5)
+    picture += grain(random, side, side, 5)
     for line in range(0, side, 64):
         picture[line : line + 2] *= 0.6
         picture[:, line : line + 2] *= 0.6
-    return _finished(picture)
+    return finished(picture)
 
 
 def wall_texture(random: np.random.Generator) -> Texture:
     """Return pale blockwork that repeats after 2 m."""
-    picture = np.full((256, 256, 3), (150, 150, 142), np.float32) + _grain(random, 256, 256, 4)
+    picture = np.full((256, 256, 3), (150, 150, 142), np.float32) + grain(random, 256, 256, 4)
     for row, line in enumerate(range(0, 256, 32)):
         picture[line : line + 2] *= 0.75
         for column in range((row % 2) * 32, 256, 64):
             picture[line : line + 32, column : column + 2] *= 0.75
-    return _finished(picture)
+    return finished(picture)
 
 
 def ceiling_texture(random: np.random.Generator) -> Texture:
     """Return dark sheets with beams and lamps, repeating after 2 m by 4 m."""
-    picture = np.full((512, 256, 3), (70, 72, 76), np.float32) + _grain(random, 512, 256, 3)
+    picture = np.full((512, 256, 3), (70, 72, 76), np.float32) + grain(random, 512, 256, 3)
     picture[:, ::32] *= 0.8
     picture[:24] = (52, 54, 60)
     picture[200:216, 64:192] = (235, 235, 225)
-    return _finished(picture)
+    return finished(picture)
 
 
 def carton_picture(random: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
@@ -101,7 +102,7 @@ def shelf_texture(random: np.random.Generator) -> Texture:
     for left in range(0, width, bay):
         picture[:, left : left + 8] = (196, 92, 30)
         picture[6::24, left + 2 : left + 6] = (40, 30, 26)
-    return _finished(picture + _grain(random, height, width, 2))
+    return finished(picture + grain(random, height, width, 2))
 
 
 def _fill_bay(
@@ -176,7 +177,7 @@ class Warehouse:
     def __init__(self, seed: int) -> None:
         random = np.random.default_rng([seed, 1])
         shelf = shelf_texture(random)
-        carton = _finished(carton_picture(random, 64, 64))
+        carton = finished(carton_picture(random, 64, 64))
         outer = HALF_BLOCK + AISLE
         self.resting = [
             level(0, 12, 12, floor_texture(random)),
@@ -218,9 +219,7 @@ def drive(frames: int, size: tuple[int, int], seed: int) -> list[View]:
         size: height and width of the images, pixels.
         seed: of the robot's vibration.
     """
-    height, width = size
-    intrinsics = np.array([[FOCAL_LENGTH * width, 0, (width - 1) / 2], [0, FOCAL_LENGTH * width, (height - 1) / 2],
-                           [0, 0, 1.0]])  # fmt: skip
+    intrinsics = camera_intrinsics(size)
     phases = np.random.default_rng([seed, 2]).uniform(0, 2 * np.pi, 3)
     views, traveled = [], 0.0
     for frame in range(frames + 1):
@@ -232,15 +231,22 @@ def drive(frames: int, size: tuple[int, int], seed: int) -> list[View]:
         position = np.array(
             [place[0] + sideways * np.cos(heading), 0.01 * shaking[2], place[1] - sideways * np.sin(heading)]
         )
-        views.append(View(intrinsics, _camera_axes(yaw, 0.06 + 0.006 * shaking[1]), position))
+        views.append(View(intrinsics, camera_axes(yaw, 0.06 + 0.006 * shaking[1]), position))
     return views
 
 
-def _camera_axes(yaw: float, pitch: float) -> NDArray[np.float64]:
-    """Return world to camera axes of a camera that looks along ``yaw`` (0 along z, to the right) and down by pitch."""
+def camera_intrinsics(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the camera matrix ``(3, 3)`` of images of this height and width."""
+    height, width = size
+    focal = FOCAL_LENGTH * width
+    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
+
+
+def camera_axes(yaw: float, pitch: float) -> NDArray[np.float64]:
+    """Return world to camera axes of a camera that looks along ``yaw`` (0 along z, to the right) and up by pitch."""
     turn = np.array([[np.cos(yaw), 0, -np.sin(yaw)], [0, 1, 0], [np.sin(yaw), 0, np.cos(yaw)]])
     nod = np.array([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
-    return np.asarray(nod.T @ turn if pitch < 0 else nod @ turn)
+    return np.asarray(nod @ turn)
 
 
 def _on_the_way(traveled: float) -> tuple[NDArray[np.float64], float, bool]:
