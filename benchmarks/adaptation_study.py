@@ -17,6 +17,7 @@ import argparse
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,25 +27,26 @@ import torch
 from tqdm import tqdm
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.resizing import Size
-from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.core.resizing import Size, resize_flow
+from mdflow_ros.estimator import FlowEstimator
+from mdflow_ros.model.card import BUNDLED_MODEL, load_card
 from mdflow_training.adaptation.from_recordings import load_teacher
 from mdflow_training.adaptation.label_cache import Labels
 from mdflow_training.adaptation.mutual_distillation import adapt
 from mdflow_training.adaptation.outcome import split_held_out
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
-from mdflow_training.engine.batches import Batch, to_tensor, training_size
+from mdflow_training.engine.batches import Batch, training_size
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.loop import Run, State, run_stage
 from mdflow_training.evaluation.baselines import Baseline, dis_flow
 from mdflow_training.evaluation.flow_metrics import endpoint_error
-from mdflow_training.flow_files import Flow, Image
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import FramePairs
 from mdflow_training.judging.held_out_metrics import GroundTruth, load_ground_truth
 from mdflow_training.losses.census import Census
-from mdflow_training.networks.flow_network import FastFlowNetwork, full_resolution
+from mdflow_training.networks.flow_network import FastFlowNetwork
 from mdflow_training.networks.students import load_core
+from mdflow_training.report.adapted_model import export_adapted
 from mdflow_training.settings.adaptation import FULL_AUGMENTATION, AdaptationConfig, load_config
 
 CONFIG = Path(__file__).resolve().parents[1] / "training" / "configs" / "adapt_cpu.yaml"
@@ -80,11 +82,8 @@ def true_labels(ground_truth: GroundTruth, size: Size) -> Callable[[Batch], Labe
     """Return what labels batches by their true forward flow; the backward one is unknown.
 
     Args:
-        ground_truth: true flow by pair, of the size of training.
+        ground_truth: true flow by pair.
         size: of training.
-
-    Raises:
-        ValueError: the ground truth is of another size.
     """
     shape = (size.height, size.width)
 
@@ -95,9 +94,7 @@ def true_labels(ground_truth: GroundTruth, size: Size) -> Callable[[Batch], Labe
             true_flow = ground_truth(index)
             if true_flow is None:
                 continue
-            if true_flow.shape[:2] != shape:
-                raise ValueError(f"the true flow is of {true_flow.shape[:2]}, training of {shape}: set image_size")
-            known = torch.from_numpy(true_flow).permute(2, 0, 1)
+            known = torch.from_numpy(resize_flow(true_flow, size)).permute(2, 0, 1)
             mask[row, 0] = known.isfinite().all(dim=0)
             flow[row] = known.nan_to_num()
         return Labels(flow, mask, flow.new_ones(count))
@@ -141,18 +138,13 @@ def true_error(method: Baseline, pairs: FramePairs, ground_truth: GroundTruth) -
     return float(np.mean(errors))
 
 
-def flow_of(state: State) -> Baseline:
-    """Return what estimates flow, ``(H, W, 2)`` in pixels, with a teacher's weights."""
-    network = FastFlowNetwork()
-    load_core(network.core, state, "of the teacher")
-    network.eval()
-
-    @torch.no_grad()
-    def estimate(first: Image, second: Image) -> Flow:
-        images = (to_tensor(torch.from_numpy(image)[None], torch.device("cpu")) for image in (first, second))
-        return full_resolution(network(*images)[-1], first.shape[:2])[0].permute(1, 2, 0).numpy()
-
-    return estimate
+def flow_of(state: State, parent: Path, quality: str) -> Baseline:
+    """Return what estimates flow, ``(H, W, 2)`` in pixels, with a teacher's weights, as the node does."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "teacher.onnx"
+        export_adapted(state, load_card(parent), model, name="study", training={})
+        estimator = FlowEstimator(model, "onnxruntime", quality=quality)
+    return lambda first, second: estimator.estimate(first, second, with_confidence=False).flow
 
 
 class Study:
@@ -169,7 +161,8 @@ class Study:
         self.to_choose_by, self.to_report_on = split_held_out(prepared.held_out)
         self.training_ground_truth = load_ground_truth(options.ground_truth, self.training)
         self.report_ground_truth = load_ground_truth(options.ground_truth, self.to_report_on)
-        self.teacher = load_teacher(options.model)
+        self.model: Path = options.model
+        self.teacher = load_teacher(self.model)
         self.errors: dict[int, dict[str, dict[str, float]]] = {seed: self._known(seed) for seed in options.seeds}
 
     def run(self, variant: str, seed: int) -> None:
@@ -188,7 +181,7 @@ class Study:
         else:
             states = self._adapt(config, folder, seed)
         errors[variant] = {
-            name: true_error(flow_of(state), self.to_report_on, self.report_ground_truth)
+            name: true_error(flow_of(state, self.model, config.quality), self.to_report_on, self.report_ground_truth)
             for name, state in states.items()
         }
         replace_file(self._file(seed), json.dumps(errors, indent=2).encode())

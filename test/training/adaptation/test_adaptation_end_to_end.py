@@ -100,7 +100,7 @@ def bag(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def adaptation(bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Adaptation:
     folder = tmp_path_factory.mktemp("adaptation")
-    before, out = disturbed_teacher(folder, 0.3), folder / "run"
+    before, out = disturbed_teacher(folder, 0.5), folder / "run"
     command: list[object] = ["mdflow_training.commands.adapt_from_bag", bag, "--out", out, "--model", before]
     command += [argument for setting in SETTINGS for argument in ("--set", setting)]
     checkpoint = out / "stage1" / "checkpoint.pt"

@@ -45,6 +45,8 @@ def test_a_teacher_from_scratch_learns_to_see_motion(tmp_path: Path):
         None,
         [
             "initial_teacher=scratch",
+            "quality=best",
+            "image_size=[128, 128]",
             "rounds=0",
             "stage1.optimization.steps=40",
             "stage1.optimization.batch_size=2",
@@ -233,7 +235,7 @@ def test_flow_that_is_no_number_stops_a_stage_and_not_the_process(tmp_path: Path
 
 
 def test_a_student_that_cannot_be_built_is_refused_before_anything_is_trained(tmp_path: Path):
-    with pytest.raises(ValueError, match="there is no student raft_medium"):
+    with pytest.raises(ValueError, match="unknown student raft_medium"):
         tiny_adaptation.run(tmp_path, "student.name=raft_medium")
     assert not (tmp_path / "stage1").exists()
 
@@ -250,7 +252,7 @@ class Fixed(FlowNetwork):
         super().__init__(torch.nn.Identity(), "none")
         self.flow = flow
 
-    def flows(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
+    def predict_both(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
         return [self.flow]
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mdflow_ros.core.resizing import Size
+from mdflow_ros.quality import QUALITIES
 from mdflow_training.adaptation.label_cache import LabelCache, Labels
 from mdflow_training.engine.batches import Batch, PairBatches, training_size
 from mdflow_training.engine.distributed import Context
@@ -66,13 +67,15 @@ def test_a_batch_that_cannot_be_shared_and_no_data_are_refused():
     [
         (Size(640, 480), Size(384, 256)),
         (Size(1280, 720), Size(448, 256)),
-        (Size(200, 200), Size(192, 192)),
+        (Size(256, 192), Size(320, 256)),
+        (Size(320, 240), Size(320, 256)),
         (Size(300, 40), Size(320, 128)),
     ],
 )
 def test_training_size_follows_the_frames(frame: Size, expected: Size):
-    assert training_size(frame, AdaptationConfig()) == expected
-    assert training_size(frame, AdaptationConfig(image_size=(128, 192))) == Size(width=192, height=128)
+    balanced = QUALITIES["balanced"]
+    assert training_size(frame, AdaptationConfig(), balanced) == expected
+    assert training_size(frame, AdaptationConfig(image_size=(128, 192)), balanced) == Size(width=192, height=128)
 
 
 def test_frames_are_brought_to_the_size_of_training():

@@ -166,8 +166,13 @@ def test_float16_training_scales_the_loss(tmp_path: Path):
 
 
 def test_mixed_precision_is_for_hardware_that_has_it_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for has_matrix_unit, fastest in ((True, torch.bfloat16), (False, None)):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda found=has_matrix_unit: found)
+    for amx, avx512, fastest in (
+        (True, False, torch.bfloat16),
+        (False, True, torch.bfloat16),
+        (False, False, None),
+    ):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda found=amx: found)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda found=avx512: found, raising=False)
         assert a_run(tmp_path).autocast is fastest
     assert a_run(tmp_path, "precision=float32").autocast is None
     assert a_run(tmp_path, "precision=bfloat16").autocast is torch.bfloat16

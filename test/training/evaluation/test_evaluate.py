@@ -127,6 +127,10 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_measured(ev
     (tmp_path / "reports/report.json").mkdir(parents=True)
     code = main(["--data", str(data / "sintel"), "--out", str(tmp_path / "reports/report.json")])
     assert code == 2 and "report.json is a folder" in capsys.readouterr().err
+    model = tmp_path / "teacher.onnx"
+    model.write_bytes(b"weights")
+    assert main(["--data", str(data / "sintel"), "--out", str(tmp_path / "teacher.json")]) == 2
+    assert "belongs to the model" in capsys.readouterr().err and not (tmp_path / "teacher.json").exists()
     in_the_way = data / "sintel/frame_0001.flo"
     for arguments in (
         ["--out", str(in_the_way / "r.json")],

@@ -141,7 +141,7 @@ def test_scratch_initialization_upsamples_bilinearly_and_starts_small():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "raft_medium"}, "there is no student raft_medium: use raft_small"),
+        ({"name": "raft_medium"}, "unknown student raft_medium: choose raft_small"),
         ({"name": "raft_small", "weights": "teacher"}, "only a fastflownet student"),
         ({"name": "raft_small", "weights": "missing.pth"}, "cannot read the weights missing.pth"),
         ({"name": "fastflownet", "normalization": "symmetric"}, "set student.normalization to null"),

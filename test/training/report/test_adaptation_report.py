@@ -82,6 +82,30 @@ def test_a_teacher_that_is_worse_out_of_view_is_not_improved():
     assert decide(difference(0.10, 0.05), True, difference(-0.2, 0.1))[0] is Verdict.WORSE
 
 
+def test_a_small_gain_in_view_and_a_large_one_out_of_view_is_improved():
+    small, large = difference(-0.006, 0.002), difference(-0.2, 0.05)
+    assert decide(small, True, large)[0] is Verdict.IMPROVED
+    assert decide(difference(-0.006, 0.01), True, large)[0] is Verdict.NO_CHANGE
+
+
+@pytest.mark.parametrize(
+    ("match", "known_motion", "verdict"),
+    [
+        ((-0.10, 0.05), (0.0, 0.1), Verdict.IMPROVED),
+        ((0.0, 0.1), (-0.10, 0.05), Verdict.IMPROVED),
+        ((-0.004, 0.001), (-0.10, 0.05), Verdict.IMPROVED),
+        ((-0.004, 0.001), (-0.004, 0.001), Verdict.NO_CHANGE),
+        ((-0.10, 0.05), (0.10, 0.05), Verdict.NO_CHANGE),
+        ((0.10, 0.05), (-0.10, 0.05), Verdict.NO_CHANGE),
+        ((0.10, 0.05), (0.0, 0.1), Verdict.WORSE),
+        ((0.0, 0.1), (0.10, 0.05), Verdict.WORSE),
+        ((0.0, 0.1), (0.0, 0.1), Verdict.NO_CHANGE),
+    ],
+)
+def test_either_judge_may_say_improved_and_neither_may_object(match, known_motion, verdict):
+    assert decide(difference(*match), True, None, difference(*known_motion))[0] is verdict
+
+
 def test_every_verdict_exits_differently_and_none_like_an_error():
     statuses = [*(verdict.exit_status for verdict in Verdict), adapt_from_bag.NOT_DEPLOYED]
     assert Verdict.IMPROVED.exit_status == 0 and len(set(statuses)) == 4 and not {1, 2, 130} & set(statuses)

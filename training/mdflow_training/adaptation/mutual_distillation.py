@@ -18,20 +18,23 @@ from torch import Tensor
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.resizing import Size, size_of
 from mdflow_training.adaptation.label_cache import LabelCache
+from mdflow_training.adaptation.replay import Replay
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
+from mdflow_training.adaptation.supervised_terms import SupervisedTerms
 from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeler
 from mdflow_training.adaptation.unsupervised import UnsupervisedObjective
+from mdflow_training.adaptation.warped_pairs import WarpedPairs
 from mdflow_training.engine.batches import FramePairs, training_size
 from mdflow_training.engine.checkpoint import save_state
 from mdflow_training.engine.distributed import Context
-from mdflow_training.engine.loop import Run, StageResult, State, run_stage
+from mdflow_training.engine.loop import Run, StageResult, State, quality_of, run_stage
 from mdflow_training.engine.seeds import derive_seed
 from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.label_free_score import LabelFreeScore, validate
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, freeze, initialize_for_scratch
 from mdflow_training.networks.students import build_student, load_core
-from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError
+from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, WarpedPairsSettings, merge
 
 RUN_NAME = "run.json"
 """What a run was started with."""
@@ -92,7 +95,7 @@ def adapt(
             "adaptation needs pairs of frames, both to learn from and held out: record a longer drive, or change "
             "frames.held_out_share"
         )
-    size = training_size(size_of(training_pairs[0][0]), config)
+    size = training_size(size_of(training_pairs[0][0]), config, quality_of(config, context))
     _claim_folder(run_folder, _identity(teacher_state, training_pairs, validation_pairs, config), context)
     adaptation = _Adaptation(teacher_state, Run(config, run_folder, context, training_pairs, size), validation_pairs)
     result = adaptation.run_all()
@@ -110,9 +113,11 @@ class _Adaptation:
         self.known_scores = _read_json(self.score_file) if self.score_file.exists() else {}
         state = self._initial_teacher(teacher_state)
         self.result = AdaptationResult(state, "initial", {"initial": state}, size=run.size)
-        noise = measure_noise(run.pairs, run.size) if run.config.census_noise == "auto" else run.config.census_noise
-        self.census = Census.for_noise(noise)
-        self.result.notes.append(f"camera noise: {noise:.1f} gray levels; {self.census}")
+        measured = run.config.census_noise == "auto"
+        self.noise = measure_noise(run.pairs, run.size) if measured else float(run.config.census_noise)
+        self.census = Census.for_noise(self.noise)
+        self.replay = Replay(run.config.replay, run.config.seed) if run.config.replay.weight > 0 else None
+        self.result.notes.append(f"camera noise: {self.noise:.1f} gray levels; {self.census}")
 
     def run_all(self) -> AdaptationResult:
         """Run stage 1, then rounds of stages 2 and 3 while they help, then the control."""
@@ -134,11 +139,14 @@ class _Adaptation:
 
     def _stage1(self) -> None:
         seed = derive_seed(self.config.seed, "stage1")
-        objective = UnsupervisedObjective(self.config.stage1, self.config.stage2.selection, seed, self.census)
+        settings = self.config.stage1
+        labels = self._labels("stage1", self._teacher(self.result.teacher_state))
+        supervised = self._supervised(settings.warped_pairs, labels, seed)
+        objective = UnsupervisedObjective(settings, self.config.stage2.selection, seed, self.census, supervised)
         network = self._teacher(self.result.teacher_state)
-        self._consider(
-            "stage1", run_stage("stage1", network, objective, self.config.stage1.optimization, seed, self.run)
-        )
+        stage = run_stage("stage1", network, objective, settings.optimization, seed, self.run)
+        self._discard(labels)
+        self._consider("stage1", stage)
 
     def _stage2(self, number: int, student: FlowNetwork | None) -> FlowNetwork | None:
         """Train the student; return it if it may teach."""
@@ -148,7 +156,8 @@ class _Adaptation:
         seed = derive_seed(self.config.seed, name)
         student = self._new_student(self.result.teacher_state) if student is None else student.requires_grad_(True)
         labels = self._labels(name, self._teacher(self.result.teacher_state))
-        objective = TeacherToStudentObjective(settings, labels, seed, self.census)
+        supervised = self._supervised(settings.warped_pairs, labels, seed)
+        objective = TeacherToStudentObjective(settings, labels, seed, self.census, supervised)
         stage = run_stage(name, student, objective, settings.optimization, seed, self.run)
         self._discard(labels)
         self.result.student_state = stage.state
@@ -172,7 +181,8 @@ class _Adaptation:
         name, settings = f"round{number}/stage3", self.config.stage3
         seed = derive_seed(self.config.seed, name)
         labels = self._labels(name, student)
-        objective = StudentToTeacherObjective(settings, self.config.stage2.selection, labels, seed, self.census)
+        selection, supervised = self.config.stage2.selection, self._supervised(settings.warped_pairs, labels, seed)
+        objective = StudentToTeacherObjective(settings, selection, labels, seed, self.census, supervised)
         begin = student.core.state_dict() if settings.start_from == "student" else self.result.teacher_state
         network = self._teacher(begin)
         stage = run_stage(name, network, objective, settings.optimization, seed, self.run)
@@ -185,7 +195,8 @@ class _Adaptation:
         optimization = settings.optimization.model_copy(update={"steps": self.config.teacher_updates})
         for number in range(1, rounds + 1):
             seed = derive_seed(self.config.seed, f"round{number}/stage3")
-            objective = UnsupervisedObjective(settings, self.config.stage2.selection, seed, self.census)
+            replay = self._supervised(None, None, seed)
+            objective = UnsupervisedObjective(settings, self.config.stage2.selection, seed, self.census, replay)
             network = self._teacher(state)
             stage = run_stage(f"control/round{number}", network, objective, optimization, seed, self.run)
             state = stage.state
@@ -233,10 +244,19 @@ class _Adaptation:
     def _labels(self, name: str, network: FlowNetwork) -> LabelCache:
         settings, budget = self.config.stage2, self.config.execution.label_cache_gigabytes * 1e9
         freeze(network)
-        labeler = matches_labeler(network, settings.selection, settings.occlusion, self.census)
+        labeler = matches_labeler(network, settings.selection, settings.occlusion, self.census, self.config.labels)
         return LabelCache(
             labeler, self.run.folder / name / "labels", budget, self.run.size.width * self.run.size.height
         )
+
+    def _supervised(
+        self, settings: WarpedPairsSettings | None, labels: LabelCache | None, seed: int
+    ) -> SupervisedTerms:
+        """Return the terms of a stage on pairs with exact flow; without labels, the replay alone."""
+        warped_pairs = None
+        if settings is not None and labels is not None and settings.weight > 0:
+            warped_pairs = WarpedPairs(settings, labels, self.noise / 255, seed)
+        return SupervisedTerms(warped_pairs, self.replay)
 
     def _discard(self, labels: LabelCache) -> None:
         if self.run.context.is_main:
@@ -252,14 +272,15 @@ class _Adaptation:
         return dict(network.core.state_dict())
 
     def _teacher(self, state: State) -> FastFlowNetwork:
-        network = FastFlowNetwork(self.run.autocast)
+        network = FastFlowNetwork(self.run.autocast, self.run.quality.decoding.level)
         load_core(network.core, state, "of the teacher")
         return network.to(self.run.context.device)
 
     def _new_student(self, teacher_state: State) -> FlowNetwork:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.config.seed, "student"))
-            student = build_student(self.config.student, teacher_state, self.run.autocast)
+            level = self.run.quality.decoding.level
+            student = build_student(self.config.student, teacher_state, self.run.autocast, level)
         return student.to(self.run.context.device)
 
 
@@ -291,6 +312,8 @@ def _claim_folder(folder: Path, identity: dict[str, Any], context: Context) -> N
     identity = json.loads(json.dumps(identity))
     if path.exists():
         stored = _read_json(path)
+        # A folder of an earlier version lacks the settings that were added since; it ran as their defaults say.
+        stored["config"] = merge(AdaptationConfig().learned(), stored.get("config", {}))
         differences = _differences(stored, identity)
         if differences:
             raise ConfigError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mdflow_training.adaptation.label_cache import Labels
+from mdflow_training.adaptation.supervised_terms import NO_SUPERVISED_TERMS, SupervisedTerms
 from mdflow_training.adaptation.unsupervised import UnsupervisedObjective
 from mdflow_training.engine.batches import Batch
 from mdflow_training.losses.census import Census
@@ -25,6 +26,7 @@ class StudentToTeacherObjective(UnsupervisedObjective):
         labels: the frozen student's, of the clean pairs.
         seed: of the augmentation.
         census: how to compare images.
+        supervised: further terms of the loss, on pairs with exact flow.
     """
 
     def __init__(
@@ -34,8 +36,9 @@ class StudentToTeacherObjective(UnsupervisedObjective):
         labels: Callable[[Batch], Labels],
         seed: int,
         census: Census,
+        supervised: SupervisedTerms = NO_SUPERVISED_TERMS,
     ) -> None:
-        super().__init__(settings, selection, seed, census)
+        super().__init__(settings, selection, seed, census, supervised)
         self.label_mask, self.student_labels = settings.label_mask, labels
 
     def labels(self, batch: Batch, flow: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mdflow_training.adaptation.label_cache import LabelCache, Labeler, Labels
+from mdflow_training.adaptation.mean_flow import SINGLE_FLOW, mean_flow
 from mdflow_training.adaptation.panels import draw_panel
+from mdflow_training.adaptation.supervised_terms import NO_SUPERVISED_TERMS, SupervisedTerms
 from mdflow_training.augmentation.augmentor import augmentation_of
 from mdflow_training.engine.batches import Batch
 from mdflow_training.engine.distributed import unwrap
@@ -22,18 +24,22 @@ from mdflow_training.losses.distillation import sequence_loss
 from mdflow_training.losses.match_selection import select_matches
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
-from mdflow_training.settings.adaptation import SelectionSettings, Stage2Settings, VisibilityMethod
+from mdflow_training.settings.adaptation import LabelSettings, SelectionSettings, Stage2Settings, VisibilityMethod
 
 
 def matches_labeler(
-    network: FlowNetwork, selection: SelectionSettings, occlusion: VisibilityMethod, census: Census
+    network: FlowNetwork,
+    selection: SelectionSettings,
+    occlusion: VisibilityMethod,
+    census: Census,
+    settings: LabelSettings = SINGLE_FLOW,
 ) -> Labeler:
     """Return a labeler: the flow of a frozen network, masked by its reliable matches."""
 
     @torch.no_grad()
     def label(first: Tensor, second: Tensor) -> Labels:
         source = stack_directions(first, second)
-        flow = full_resolution(network(first, second)[-1], source.shape[-2:])
+        flow = mean_flow(network, first, second, settings)
         matches = select_matches(source, flow, selection, occlusion, census)
         return Labels(flow, matches.reliable, matches.visible.mean().view(1))
 
@@ -48,10 +54,19 @@ class TeacherToStudentObjective:
         labels: the frozen teacher's, of the clean pairs.
         seed: of the augmentation.
         census: how to compare images, for the panels.
+        supervised: further terms of the loss, on pairs with exact flow.
     """
 
-    def __init__(self, settings: Stage2Settings, labels: LabelCache, seed: int, census: Census) -> None:
+    def __init__(
+        self,
+        settings: Stage2Settings,
+        labels: LabelCache,
+        seed: int,
+        census: Census,
+        supervised: SupervisedTerms = NO_SUPERVISED_TERMS,
+    ) -> None:
         self.settings, self.labels, self.seed, self.census = settings, labels, seed, census
+        self.supervised = supervised
 
     def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
         """See `Objective`."""
@@ -63,6 +78,7 @@ class TeacherToStudentObjective:
         predictions = network(first, second)
         loss = sequence_loss(predictions, label, mask, self.settings.sequence_decay, self.settings.error)
         metrics = {"visible": labels.visible.mean(), "reliable": labels.mask.mean()}
+        loss = self.supervised(network, batch, loss, metrics)
 
         def draw() -> NDArray[np.uint8]:
             rule, occlusion = self.settings.selection, self.settings.occlusion

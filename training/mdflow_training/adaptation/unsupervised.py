@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mdflow_training.adaptation.panels import draw_panel
+from mdflow_training.adaptation.supervised_terms import NO_SUPERVISED_TERMS, SupervisedTerms
 from mdflow_training.augmentation.augmentor import augmentation_of
 from mdflow_training.engine.batches import Batch
 from mdflow_training.engine.loop import Outcome
@@ -72,10 +73,19 @@ class UnsupervisedObjective:
         selection: only for the panels, which show what would be reliable.
         seed: of the augmentation.
         census: how to compare images.
+        supervised: further terms of the loss, on pairs with exact flow.
     """
 
-    def __init__(self, settings: TeacherStageSettings, selection: SelectionSettings, seed: int, census: Census) -> None:
+    def __init__(
+        self,
+        settings: TeacherStageSettings,
+        selection: SelectionSettings,
+        seed: int,
+        census: Census,
+        supervised: SupervisedTerms = NO_SUPERVISED_TERMS,
+    ) -> None:
         self.settings, self.selection, self.seed, self.census = settings, selection, seed, census
+        self.supervised = supervised
         self.occlusion = OcclusionMask(settings.occlusion)
 
     def labels(self, batch: Batch, flow: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,6 +118,7 @@ class UnsupervisedObjective:
             distillation = self._distillation(network, batch, label, mask)
             metrics["distillation"] = distillation
             loss = loss + weight * distillation
+        loss = self.supervised(network, batch, loss, metrics)
         metrics["visible"] = visible.mean()
         metrics["checked_visible"] = share
 

@@ -21,7 +21,7 @@ class AppearanceChange(NamedTuple):
     parameters: Tensor
     """``(2N, 6)``: brightness, contrast, saturation, gamma, blur and noise of each frame."""
     seeds: list[int]
-    """Range of the noise of each frame."""
+    """Seed of the noise of each frame."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Change stacked images ``(2N, 3, H, W)`` in [0, 1]; the result is in [0, 1] too."""

@@ -137,6 +137,8 @@ def prepare_outputs(report: Path, pictures: Path | None) -> None:
     """
     if report.is_dir():
         raise IsADirectoryError(f"{report} is a folder; --out is the file to write")
+    if report.suffix == ".onnx" or report.with_suffix(".onnx").exists():
+        raise FileExistsError(f"{report} belongs to the model {report.with_suffix('.onnx')}; choose another --out")
     for folder in (report.parent, pictures):
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mdflow_ros.core.resizing import Size, resize_image
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_ros.quality import Quality
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.seeds import derive_seed
 from mdflow_training.settings.adaptation import MIN_SIDE, AdaptationConfig
@@ -45,14 +46,18 @@ class Batch(NamedTuple):
     second: Tensor
 
 
-def training_size(frame: Size, config: AdaptationConfig) -> Size:
+def training_size(frame: Size, config: AdaptationConfig, quality: Quality) -> Size:
     """Return the size of training for frames of this size.
 
-    Sides are multiples of 64 and at least 128; the aspect ratio is kept as well as that allows.
+    It is the size at which the node runs the network, unless that has too many pixels. Sides are multiples of 64 and at
+    least 128; the aspect ratio is kept as well as that allows.
     """
     if config.image_size is not None:
         height, width = config.image_size
         return Size(width, height)
+    deployed = quality.inference_size(frame)
+    if deployed.width * deployed.height <= config.maximum_pixels and min(deployed) >= MIN_SIDE:
+        return deployed
     scale = min(1.0, math.sqrt(config.maximum_pixels / (frame.width * frame.height)))
     return Size(*(max(MIN_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in frame))
 

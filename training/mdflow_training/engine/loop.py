@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mdflow_ros.core.resizing import Size
+from mdflow_ros.quality import QUALITIES, Quality, choose_quality
 from mdflow_training.engine.batches import Batch, FramePairs, PairBatches
 from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import Context, reduce_mean, wrap
@@ -74,11 +75,21 @@ class Run:
     size: Size
 
     @property
+    def quality(self) -> Quality:
+        """The node's quality to train for."""
+        return quality_of(self.config, self.context)
+
+    @property
     def autocast(self) -> torch.dtype | None:
         """The type of mixed precision, or None."""
         names = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
         name = self.config.precision
         return names[name] if name in names else fastest_precision(self.context.device)
+
+
+def quality_of(config: AdaptationConfig, context: Context) -> Quality:
+    """Return the node's quality to train for."""
+    return QUALITIES[choose_quality(config.quality, context.device.type == "cuda")]
 
 
 class StageResult(NamedTuple):
@@ -96,9 +107,10 @@ def fastest_precision(device: torch.device) -> torch.dtype | None:
     """Return the type of mixed precision that is fastest on ``device``; None where single precision is."""
     if device.type == "cuda":
         return torch.float16
-    # Processors that multiply matrices in hardware train twice as fast in bfloat16; others lose by it.
-    has_matrix_unit = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return torch.bfloat16 if device.type == "cpu" and has_matrix_unit() else None
+    # Processors that multiply bfloat16 in hardware train twice as fast in it; others lose by it.
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    supported = any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+    return torch.bfloat16 if device.type == "cpu" and supported else None
 
 
 def learning_rate(settings: OptimizationSettings, step: int) -> float:

@@ -9,11 +9,10 @@ as hallucinated occlusion (DDFlow, Liu et al., AAAI 2019, section 3); here it me
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_training.losses.occlusion import forward_backward_visibility
+from mdflow_training.losses.occlusion import forward_backward_visibility, leads_inside
 from mdflow_training.networks.directions import swap_directions
 from mdflow_training.settings.adaptation import MIN_SIDE
 
@@ -45,18 +44,10 @@ def extrapolation_error(whole: Tensor, alone: Tensor, part: tuple[slice, slice])
     """
     rows, columns = part
     visible = forward_backward_visibility(whole, swap_directions(whole))[..., rows, columns]
-    in_whole = _stays_within(whole)[..., rows, columns]
+    in_whole = leads_inside(whole)[..., rows, columns]
     expected = whole[..., rows, columns]
-    leaves = in_whole & ~_stays_within(expected)
+    leaves = in_whole & ~leads_inside(expected)
     known = (leaves * visible).mean()
     error = (alone - expected).norm(dim=1, keepdim=True) / (expected.norm(dim=1, keepdim=True) + 1)
     mean_error = (error.clamp(max=1) * leaves * visible).mean() / known if known > 0 else known.new_ones(())
     return leaves.float().mean() * mean_error
-
-
-def _stays_within(flow: Tensor) -> Tensor:
-    """Return whether each pixel's match lies within an image of the flow's own size, ``(N, 1, H, W)`` bool."""
-    height, width = flow.shape[-2:]
-    x = torch.arange(width, device=flow.device) + flow[:, :1]
-    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1:]
-    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)

@@ -24,6 +24,7 @@ from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.flow_files import Flow, Image, known_pixels, read_flow
 from mdflow_training.frames.sequences import FramePairs as RecordedPairs
 from mdflow_training.judging.extrapolation import extrapolation_error, part_of
+from mdflow_training.judging.known_motion import KnownMotion, known_motion
 from mdflow_training.judging.label_free_score import DISAGREEMENT_WEIGHT, RANDOM_MATCH, judge, match_error
 from mdflow_training.losses.census import Census, inside_window
 from mdflow_training.losses.occlusion import forward_backward_visibility
@@ -55,7 +56,7 @@ class Measure:
         return f"{100 * value:{sign}.1f} %" if self.unit == "%" else f"{value:{sign}.4f} {self.unit}".rstrip()
 
 
-MATCH_ERROR, EXTRAPOLATION = "match_error", "extrapolation"
+MATCH_ERROR, EXTRAPOLATION, KNOWN_MOTION = "match_error", "extrapolation", "known_motion_error"
 
 MEASURES = {
     MATCH_ERROR: Measure(
@@ -66,6 +67,7 @@ MEASURES = {
     "census_visible": Measure("census distance on visible pixels", "", True),
     "disagreement": Measure("disagreement of forward and backward flow, relative to their length", "", True),
     EXTRAPOLATION: Measure("extrapolation: error where motion leaves a part of the view", "", True),
+    KNOWN_MOTION: Measure("endpoint error on frames that were moved by a known motion (by that of DIS)", "px", True),
     "consistency": Measure("pixels that pass the forward-backward check", "%", False),
     "coverage": Measure(f"pixels of confidence {EQUAL_CONFIDENCE} and more", "%", False),
     "epe": Measure("endpoint error", "px", True),
@@ -160,9 +162,14 @@ def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
 
 
 def measure_pair(
-    first: Image, second: Image, method: TwoWayMethod, census: Census, ground_truth: Flow | None
+    first: Image,
+    second: Image,
+    method: TwoWayMethod,
+    census: Census,
+    ground_truth: Flow | None,
+    moved: KnownMotion | None = None,
 ) -> dict[str, float]:
-    """Measure one method on one pair; by the names of `MEASURES`."""
+    """Measure one method on one pair, and on one with known motion; by the names of `MEASURES`."""
     flow = method(first, second)
     images = to_tensor(torch.from_numpy(np.stack((first, second))), torch.device("cpu"))
     flows = _stacked(flow)
@@ -178,6 +185,9 @@ def measure_pair(
         EXTRAPOLATION: extrapolation,
         "consistency": visible,
     }
+    if moved is not None:
+        error = endpoint_error(method(moved.first, moved.second).forward, moved.flow)
+        metrics[KNOWN_MOTION] = float(np.nanmean(error)) if np.isfinite(error).any() else np.nan
     if flow.confidence is not None:
         metrics["coverage"] = float((flow.confidence >= EQUAL_CONFIDENCE).mean())
     if ground_truth is not None:
@@ -214,8 +224,17 @@ def measure_methods(
     indices: Sequence[int],
     census: Census,
     ground_truth: GroundTruth | None = None,
+    noise: float = 0.0,
 ) -> dict[str, Figures]:
     """Measure every method on the chosen pairs.
+
+    Args:
+        methods: by name.
+        pairs: the data.
+        indices: of the chosen pairs.
+        census: how to compare.
+        ground_truth: gives the true flow of some of the pairs, if there is any.
+        noise: of the camera, standard deviation in intensity levels.
 
     Raises:
         ValueError: the ground truth does not fit the images.
@@ -224,8 +243,9 @@ def measure_methods(
     for index in tqdm(indices, desc="report", unit="pair", disable=None):
         first, second = pairs[index]
         true_flow = ground_truth(index) if ground_truth else None
+        moved = known_motion(first, second, noise, index)
         for name, method in methods.items():
-            rows[name].append(measure_pair(first, second, method, census, true_flow))
+            rows[name].append(measure_pair(first, second, method, census, true_flow, moved))
     return {
         name: {measure: np.array([row[measure] for row in of_method]) for measure in MEASURES}
         for name, of_method in rows.items()

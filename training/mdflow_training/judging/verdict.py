@@ -20,12 +20,13 @@ MIN_PAIRS = 8
 """Fewer pairs prove nothing: an interval over them is too narrow."""
 
 RULE = (
-    f"The match error decides, on pairs that neither the training nor the choice of the teacher has seen. "
-    f"'improved': the {LEVEL:.0%} bootstrap interval of the difference after - before lies below 0 and its mean is at "
-    f"least {MIN_GAIN:.0%} of the old error, the interval of the extrapolation does not lie above 0, and the "
-    f"label-free check of the training chose the teacher. 'worse': the interval of the match error lies above 0. "
-    f"Everything else is 'no change', and so is whatever fewer than {MIN_PAIRS} pairs say. Only an improved "
-    f"teacher replaces the old one."
+    "Three measures decide, on pairs that neither the training nor the choice of the teacher has seen: the match "
+    "error, the endpoint error on frames that were moved by a known motion, and the extrapolation. A measure has "
+    f"fallen or risen if the {LEVEL:.0%} bootstrap interval of the difference after - before lies below or above 0. "
+    "'improved': one of the first two has fallen, one of the three by "
+    f"{MIN_GAIN:.0%} of the old error or more, none has risen, and the label-free check of the training chose the "
+    "teacher. 'worse': one of the first two has risen and the other has not fallen. Everything else is 'no change', "
+    f"and so is whatever fewer than {MIN_PAIRS} pairs say. Only an improved teacher replaces the old one."
 )
 
 
@@ -58,6 +59,16 @@ class Difference:
     relative: float
     pairs: int
 
+    @property
+    def has_fallen(self) -> bool:
+        """Whether the difference is negative beyond chance."""
+        return self.interval[1] < 0
+
+    @property
+    def has_risen(self) -> bool:
+        """Whether the difference is positive beyond chance."""
+        return self.interval[0] > 0
+
 
 def compare(values: NDArray[np.float64], others: NDArray[np.float64]) -> Difference | None:
     """Compare two methods by one measure on the same pairs, ``(pairs,)`` each; None if no pair has it with both."""
@@ -88,43 +99,60 @@ def bootstrap_interval(differences: NDArray[np.float64], seed: int = 0) -> tuple
     return float(low), float(high)
 
 
-def decide(difference: Difference | None, chosen: bool, extrapolation: Difference | None = None) -> tuple[Verdict, str]:
+def decide(
+    match: Difference | None,
+    chosen: bool,
+    extrapolation: Difference | None = None,
+    known_motion: Difference | None = None,
+) -> tuple[Verdict, str]:
     """Apply `RULE`.
 
     Args:
-        difference: of the match error, after - before; None if there are no pairs.
-        extrapolation: likewise of the extrapolation, which a short training on matches alone makes worse at first.
+        match: difference of the match error, after - before; None if there are no pairs.
+        extrapolation: likewise of the extrapolation, which short training on matches alone makes worse at first.
+        known_motion: likewise of the endpoint error under known motion.
         chosen: whether the training itself chose the teacher over the old one.
 
     Returns:
         The verdict and its reason.
     """
-    if difference is None:
+    if match is None:
         return Verdict.NO_CHANGE, "there are no held-out pairs to judge by"
-    low, high = difference.interval
-    shown = (
-        f"the match error changes by {difference.relative:+.1%} ({difference.mean:+.4f}, {LEVEL:.0%} interval "
-        f"{low:+.4f} to {high:+.4f}, {difference.pairs} pairs)"
-    )
-    if not (low > 0 or high < 0):
+    judges = {
+        "the match error": match,
+        "the error under known motion": known_motion,
+        "the extrapolation": extrapolation,
+    }
+    measured = {name: difference for name, difference in judges.items() if difference is not None}
+    shown = "; ".join(_describe(name, difference) for name, difference in measured.items())
+    deciding = [difference for difference in (match, known_motion) if difference is not None]
+    better = any(difference.has_fallen for difference in deciding)
+    worse = any(difference.has_risen for difference in deciding)
+    if not (better or worse):
         return Verdict.NO_CHANGE, f"{shown}, which may be chance"
-    if difference.pairs < MIN_PAIRS:
+    if match.pairs < MIN_PAIRS:
         return Verdict.NO_CHANGE, f"{shown}, but so few pairs prove nothing: {MIN_PAIRS} are needed"
-    if low > 0:
-        return Verdict.WORSE, shown
-    if -difference.relative < MIN_GAIN:
+    if worse:
+        return (Verdict.NO_CHANGE, f"{shown}, which contradict each other") if better else (Verdict.WORSE, shown)
+    if extrapolation is not None and extrapolation.has_risen:
+        return Verdict.NO_CHANGE, f"{shown}: the flow of what leaves the view became worse, so train longer"
+    if not any(difference.has_fallen and -difference.relative >= MIN_GAIN for difference in measured.values()):
         return Verdict.NO_CHANGE, f"{shown}, which is too little"
-    if extrapolation is not None and extrapolation.interval[0] > 0:
-        return Verdict.NO_CHANGE, (
-            f"{shown}, but the flow of what leaves the view became worse ({extrapolation.relative:+.1%}): train longer"
-        )
     if not chosen:
         return Verdict.NO_CHANGE, f"{shown}, but the label-free check of the training chose no new teacher"
     return Verdict.IMPROVED, shown
 
 
+def _describe(name: str, difference: Difference) -> str:
+    low, high = difference.interval
+    return (
+        f"{name} changes by {difference.relative:+.1%} ({difference.mean:+.4f}, {LEVEL:.0%} interval "
+        f"{low:+.4f} to {high:+.4f}, {difference.pairs} pairs)"
+    )
+
+
 def describe_control(difference: Difference) -> str:
-    """Say what the student was good for, by the difference of the match error, after - control."""
+    """Say what the student was good for, by the difference of the error under known motion, after - control."""
     low, high = difference.interval
     relation = "better than" if high < 0 else "worse than" if low > 0 else "no different from"
     return (

@@ -67,6 +67,14 @@ def everything_visible(flow: Tensor, reverse: Tensor) -> Tensor:
     return torch.ones_like(flow[:, :1])
 
 
+def leads_inside(flow: Tensor) -> Tensor:
+    """Return whether the flow of each pixel stays within the image: ``(N, 1, H, W)`` bool from ``(N, 2, H, W)``."""
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device) + flow[:, :1]
+    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1:]
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
 VISIBILITY = {
     "forward_backward": forward_backward_visibility,
     "range_map": range_map_visibility,

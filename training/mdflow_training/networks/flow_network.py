@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mdflow_ros.model.architecture import FLOW_SCALE, SIZE_MULTIPLE
+from mdflow_ros.model.architecture import FINEST_LEVEL, FLOW_SCALE, SIZE_MULTIPLE
 from mdflow_training.networks.directions import stack_directions, swap_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
 
@@ -45,7 +45,7 @@ def freeze(network: nn.Module) -> nn.Module:
 
 
 class FlowNetwork(nn.Module):
-    """A flow network with one interface: a subclass defines `flows`.
+    """A flow network with one interface: a subclass defines `predict`.
 
     Args:
         core: the network itself, whose ``state_dict`` is what is saved and deployed.
@@ -59,23 +59,31 @@ class FlowNetwork(nn.Module):
         self.normalize = NORMALIZATIONS[normalization]
         self.autocast = autocast
 
-    def flows(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        """Return the flows of both directions, stacked ``(2N, 2, h, w)``, full-resolution pixels, best last."""
+    def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Return the flows from ``first`` to ``second``: ``(N, 2, h, w)``, full-resolution pixels, best last."""
         raise NotImplementedError
 
-    def forward(self, first: Tensor, second: Tensor) -> list[Tensor]:
+    def predict_both(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Return the flows of both directions, stacked ``(2N, 2, h, w)``, full-resolution pixels, best last."""
+        source = stack_directions(first, second)
+        return self.predict(source, swap_directions(source))
+
+    def forward(self, first: Tensor, second: Tensor, with_backward: bool = True) -> list[Tensor]:
         """Predict the flow from ``first`` to ``second`` and back.
 
         Args:
             first: RGB ``(N, 3, H, W)`` in [0, 1], sides multiples of 64 and at least 128.
             second: likewise.
+            with_backward: whether the flow back is wanted, too.
 
         Returns:
             Successively better flows, the best last: each ``(2N, 2, h, w)`` float32, stacked directions (see
-            `mdflow_training.networks.directions`), in full-resolution pixels, at a stride that divides the image.
+            `mdflow_training.networks.directions`), in full-resolution pixels, at a stride that divides the image;
+            without the flow back, ``(N, 2, h, w)``.
         """
+        predict = self.predict_both if with_backward else self.predict
         with torch.autocast(first.device.type, self.autocast, enabled=self.autocast is not None):
-            flows = self.flows(*self.normalize(first, second))
+            flows = predict(*self.normalize(first, second))
         return [flow.float() for flow in flows]
 
     def train(self, mode: bool = True) -> FlowNetwork:
@@ -90,23 +98,46 @@ class FlowNetwork(nn.Module):
 class FastFlowNetwork(FlowNetwork):
     """FastFlowNet: the teacher, or a student of the teacher's size.
 
+    Args:
+        autocast: see `FlowNetwork`.
+        finest_level: where decoding ends; what would come after it is not trained.
+
     Returns:
-        Flows at strides 64, 32, 16, 8 and 4.
+        Flows at strides 64, 32, 16, 8 and, with a finest level of 2, 4.
     """
 
-    def __init__(self, autocast: torch.dtype | None = None) -> None:
-        super().__init__(FastFlowNet(cost_volume_normalization=True), "pair_mean", autocast)
+    def __init__(self, autocast: torch.dtype | None = None, finest_level: int = FINEST_LEVEL) -> None:
+        core = FastFlowNet(cost_volume_normalization=True)
+        core.finest_level = finest_level
+        super().__init__(core, "pair_mean", autocast)
+        self.requires_grad_(True)
 
-    def flows(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        """See `FlowNetwork.flows`."""
+    def requires_grad_(self, requires_grad: bool = True) -> FastFlowNetwork:
+        """Switch gradients on or off; the decoders that are left out never have any."""
+        super().requires_grad_(requires_grad)
         assert isinstance(self.core, FastFlowNet)
-        height, width = first.shape[-2:]
-        if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
-            raise ValueError(
-                f"image sides must be multiples of {SIZE_MULTIPLE}, got {width}x{height}: resize the images"
-            )
+        for level in range(FINEST_LEVEL, self.core.finest_level):
+            for name in (f"rconv{level}", f"decoder{level}", f"up{level + 1}"):
+                getattr(self.core, name).requires_grad_(False)
+        return self
+
+    def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """See `FlowNetwork.predict`."""
+        _check_sides(first)
+        return [flow * FLOW_SCALE for flow in self.core(first, second)][::-1]
+
+    def predict_both(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """See `FlowNetwork.predict_both`; both directions share the pyramid."""
+        assert isinstance(self.core, FastFlowNet)
+        _check_sides(first)
         both = zip(*self.core.forward_both(first, second), strict=True)
         return [stack_directions(forward, backward) * FLOW_SCALE for forward, backward in both][::-1]
+
+
+def _check_sides(images: Tensor) -> None:
+    height, width = images.shape[-2:]
+    if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
+        raise ValueError(f"image sides must be multiples of {SIZE_MULTIPLE}, got {width}x{height}: resize the images")
 
 
 def initialize_for_scratch(network: FastFlowNetwork) -> None:
@@ -121,16 +152,3 @@ def initialize_for_scratch(network: FastFlowNetwork) -> None:
                 parameter.copy_(torch.eye(2)[:, :, None, None] * taps[:, None] * taps)
             if ".conv7." in name:
                 parameter.mul_(0.1)
-
-
-class PairwiseNetwork(FlowNetwork):
-    """A network that predicts one direction of a pair and refines it, like RAFT."""
-
-    def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        """Return the flows from ``first`` to ``second``, full-resolution pixels, best last."""
-        raise NotImplementedError
-
-    def flows(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        """See `FlowNetwork.flows`."""
-        source = stack_directions(first, second)
-        return self.predict(source, swap_directions(source))

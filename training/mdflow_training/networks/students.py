@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
-from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, PairwiseNetwork
+from mdflow_ros.model.architecture import FINEST_LEVEL
+from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork
 from mdflow_training.networks.raft_weights import is_official, to_torchvision
 from mdflow_training.settings.adaptation import StudentSettings
 
@@ -22,7 +23,7 @@ TORCHVISION_PREFIX = "torchvision:"
 FROM_TEACHER = "teacher"
 
 
-class RaftNetwork(PairwiseNetwork):
+class RaftNetwork(FlowNetwork):
     """torchvision's RAFT, small or large."""
 
     def __init__(self, settings: StudentSettings, autocast: torch.dtype | None) -> None:
@@ -31,12 +32,12 @@ class RaftNetwork(PairwiseNetwork):
         self.updates = settings.updates
 
     def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        """See `PairwiseNetwork.predict`; in training all refinements, else the last one only."""
+        """See `FlowNetwork.predict`; in training all refinements, else the last one only."""
         flows = self.core(first, second, num_flow_updates=self.updates)
         return flows if self.training else flows[-1:]
 
 
-class PtlflowNetwork(PairwiseNetwork):
+class PtlflowNetwork(FlowNetwork):
     """Any model of ptlflow (https://github.com/hmorimitsu/ptlflow), which does its own normalization."""
 
     def __init__(self, settings: StudentSettings, autocast: torch.dtype | None) -> None:
@@ -47,7 +48,7 @@ class PtlflowNetwork(PairwiseNetwork):
         super().__init__(ptlflow.get_model(settings.name.removeprefix(PTLFLOW_PREFIX)), "none", autocast)
 
     def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        """See `PairwiseNetwork.predict`; refinements are used where the model tells them at full resolution."""
+        """See `FlowNetwork.predict`; refinements are used where the model tells them at full resolution."""
         blue_first = torch.stack((first, second), dim=1).flip(2)
         outputs = self.core({"images": blue_first})
         final = outputs["flows"][:, 0]
@@ -58,7 +59,10 @@ class PtlflowNetwork(PairwiseNetwork):
 
 
 def build_student(
-    settings: StudentSettings, teacher_state: Mapping[str, Tensor], autocast: torch.dtype | None = None
+    settings: StudentSettings,
+    teacher_state: Mapping[str, Tensor],
+    autocast: torch.dtype | None = None,
+    finest_level: int = FINEST_LEVEL,
 ) -> FlowNetwork:
     """Build a student with its initial weights.
 
@@ -66,23 +70,24 @@ def build_student(
         settings: which network, and where its weights come from. From scratch, they depend on torch's random state.
         teacher_state: the teacher's weights, with which a ``fastflownet`` student may begin.
         autocast: see `FlowNetwork`.
+        finest_level: where a ``fastflownet`` student ends decoding.
 
     Raises:
         ValueError: there is no such student, or its weights cannot be read or do not fit.
     """
-    network = _build(settings, autocast)
+    network = _build(settings, autocast, finest_level)
     if settings.weights is not None:
         load_core(network.core, _initial_weights(settings, teacher_state), settings.weights)
     return network
 
 
-def _build(settings: StudentSettings, autocast: torch.dtype | None) -> FlowNetwork:
+def _build(settings: StudentSettings, autocast: torch.dtype | None, finest_level: int) -> FlowNetwork:
     if settings.name in ("raft_small", "raft_large"):
         return RaftNetwork(settings, autocast)
     if settings.name == "fastflownet":
         if settings.normalization not in (None, "pair_mean"):
             raise ValueError("FastFlowNet expects images less the pair's mean: set student.normalization to null")
-        return FastFlowNetwork(autocast)
+        return FastFlowNetwork(autocast, finest_level)
     if settings.name.startswith(PTLFLOW_PREFIX):
         if importlib.util.find_spec("ptlflow") is None:
             raise ValueError(f"the student {settings.name} needs ptlflow: pip install ptlflow")

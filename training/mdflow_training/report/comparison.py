@@ -26,6 +26,7 @@ from mdflow_training.evaluation.report import without_nan
 from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
     EXTRAPOLATION,
+    KNOWN_MOTION,
     MATCH_ERROR,
     MEASURES,
     Figures,
@@ -137,7 +138,7 @@ def compare_models(
     noise = measure_noise(pairs, Size(width, height))
     count = min(len(pairs), maximum_pairs)
     indices = [position * len(pairs) // count for position in range(count)]
-    metrics = measure_methods(methods, pairs, indices, Census.for_noise(noise), ground_truth)
+    metrics = measure_methods(methods, pairs, indices, Census.for_noise(noise), ground_truth, noise)
     differences = {
         f"{AFTER} - {other}": {
             measure: difference
@@ -148,8 +149,8 @@ def compare_models(
         if other in metrics
     }
     change = differences[f"{AFTER} - {BEFORE}"]
-    verdict, reason = decide(change.get(MATCH_ERROR), chosen, change.get(EXTRAPOLATION))
-    against_control = differences.get(f"{AFTER} - {CONTROL}", {}).get(MATCH_ERROR)
+    verdict, reason = decide(change.get(MATCH_ERROR), chosen, change.get(EXTRAPOLATION), change.get(KNOWN_MOTION))
+    against_control = differences.get(f"{AFTER} - {CONTROL}", {}).get(KNOWN_MOTION)
     if against_control is not None:
         reason += f"; {describe_control(against_control)}"
     about = {

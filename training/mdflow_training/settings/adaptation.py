@@ -146,6 +146,43 @@ class AugmentationSettings(Settings):
     eraser: EraserSettings | None = None
 
 
+class LabelSettings(Settings):
+    """How a network makes its labels: the mean of its flows on the pair, scaled and mirrored (data distillation)."""
+
+    scales: Annotated[tuple[Magnification, ...], Field(min_length=1)] = (1.0,)
+    """Sizes at which the network runs, as multiples of the size of training; 1.5 sees finer motion."""
+    mirrored: bool = False
+    """Also run on the mirrored pair."""
+
+
+class WarpedPairsSettings(Settings):
+    """Pairs with exact flow: a frame of the recording, and the same frame warped by a label."""
+
+    weight: Weight = 0.0
+    """Weight of their endpoint error in the loss; 0 makes none."""
+    scale: MagnificationRange = (0.7, 1.4)
+    """Range of the factor by which the label is multiplied."""
+    blur: Weight = 0.5
+    """Standard deviation in pixels of the blur that hides what warping does to noise."""
+    crop: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    """Share of each side that is cut away, so that known motion leaves the view."""
+    sequence_decay: Share = 0.3
+    """Weight ratio between successive outputs (RAFT's gamma)."""
+
+
+class ReplaySettings(Settings):
+    """Generated pairs with ground truth in every stage, against forgetting."""
+
+    weight: Weight = 0.0
+    """Weight of their endpoint error in the loss; 0 makes none."""
+    scenes: Count = 256
+    """How many are rendered; each is photographed anew for every use."""
+    image_size: tuple[NetworkSide, NetworkSide] = (192, 256)
+    """Height and width."""
+    sequence_decay: Share = 0.3
+    """Weight ratio between successive outputs (RAFT's gamma)."""
+
+
 class OptimizationSettings(Settings):
     """Steps of Adam with decoupled weight decay; linear warm-up, then linear decay."""
 
@@ -172,6 +209,7 @@ class TeacherStageSettings(Settings):
     occlusion: OcclusionSettings = OcclusionSettings()
     unsupervised: UnsupervisedSettings = UnsupervisedSettings()
     distillation: DistillationSettings = DistillationSettings()
+    warped_pairs: WarpedPairsSettings = WarpedPairsSettings()
     augmentation: AugmentationSettings | None = FULL_AUGMENTATION
 
 
@@ -191,6 +229,7 @@ class Stage2Settings(Settings):
     sequence_decay: Share = 0.8
     """Weight ratio between successive outputs of the student (RAFT's gamma)."""
     error: LabelError = "l1"
+    warped_pairs: WarpedPairsSettings = WarpedPairsSettings()
     augmentation: AugmentationSettings | None = FULL_AUGMENTATION
 
 
@@ -262,10 +301,13 @@ class AdaptationConfig(Settings):
 
     seed: int = 0
     image_size: tuple[NetworkSide, NetworkSide] | None = None
-    """Height and width of training; null: the frames' own, scaled down to `maximum_pixels`, in multiples of 64."""
+    """Height and width of training; null: those at which the node runs the network, at most `maximum_pixels`."""
     maximum_pixels: Count = 256 * 384
+    quality: Literal["auto", "fast", "balanced", "best"] = "auto"
+    """Quality of the node to train for: how far the network decodes, and how much small frames are enlarged. auto is
+    the node's own choice: best on a GPU, else balanced."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """Mixed precision; auto is float16 on CUDA, bfloat16 on processors with AMX, and float32 elsewhere."""
+    """Mixed precision; auto is float16 on CUDA, bfloat16 on processors with AMX or AVX512_BF16, else float32."""
     census_noise: Literal["auto"] | Weight = "auto"
     """Camera noise in gray levels of 255, to which the census adapts; auto measures it, 0 is the papers' census."""
     initial_teacher: Literal["given", "scratch"] = "given"
@@ -275,6 +317,8 @@ class AdaptationConfig(Settings):
     control: bool = True
     """Also continue stage 1 for as many teacher updates as the rounds made, to tell what the student was good for."""
     student: StudentSettings = StudentSettings()
+    labels: LabelSettings = LabelSettings()
+    replay: ReplaySettings = ReplaySettings()
     stage1: Stage1Settings = Stage1Settings()
     stage2: Stage2Settings = Stage2Settings()
     stage3: Stage3Settings = Stage3Settings()
@@ -316,9 +360,9 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Adap
     """
     values = AdaptationConfig().model_dump(mode="json")
     if path is not None:
-        _merge(values, _read_yaml(path))
+        values = merge(values, _read_yaml(path))
     for override in overrides:
-        _merge(values, _parse_override(override))
+        values = merge(values, _parse_override(override))
     try:
         return AdaptationConfig.model_validate(values)
     except ValidationError as error:
@@ -348,13 +392,13 @@ def _parse_override(override: str) -> dict[str, Any]:
     return value
 
 
-def _merge(values: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Change only what ``changes`` names: the rest of a section keeps the section's own defaults."""
+def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with what ``changes`` names; the rest of a section keeps the section's own values."""
+    merged = dict(values)
     for name, change in changes.items():
-        if isinstance(change, dict) and isinstance(values.get(name), dict):
-            _merge(values[name], change)
-        else:
-            values[name] = change
+        is_section = isinstance(change, dict) and isinstance(values.get(name), dict)
+        merged[name] = merge(values[name], change) if is_section else change
+    return merged
 
 
 def _explain(details: Any) -> str:

@@ -1,0 +1,47 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A better label than a network's own flow: the mean of its flows on the scaled and the mirrored pair.
+
+Data distillation (Radosavovic et al., CVPR 2018).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
+from mdflow_training.settings.adaptation import LabelSettings
+
+SINGLE_FLOW = LabelSettings()
+
+
+def mean_flow(network: FlowNetwork, first: Tensor, second: Tensor, settings: LabelSettings) -> Tensor:
+    """Return the mean flow of both directions, stacked, ``(2N, 2, H, W)`` pixels.
+
+    Args:
+        network: a frozen one.
+        first: RGB ``(N, 3, H, W)`` in [0, 1].
+        second: likewise.
+        settings: which flows to average.
+    """
+    flows = []
+    for scale in settings.scales:
+        flow = _scaled_flow(network, first, second, scale)
+        flows.append(flow)
+        if settings.mirrored:
+            mirrored = _scaled_flow(network, first.flip(-1), second.flip(-1), scale).flip(-1)
+            flows.append(mirrored * mirrored.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1))
+    return torch.stack(flows).mean(dim=0)
+
+
+def _scaled_flow(network: FlowNetwork, first: Tensor, second: Tensor, scale: float) -> Tensor:
+    height, width = first.shape[-2:]
+    size = [SIZE_MULTIPLE * max(1, round(scale * side / SIZE_MULTIPLE)) for side in (height, width)]
+    if size == [height, width]:
+        return full_resolution(network(first, second)[-1], (height, width))
+    images = (F.interpolate(image, size, mode="bilinear", align_corners=False) for image in (first, second))
+    to_original = first.new_tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
+    return full_resolution(network(*images)[-1], (height, width)) * to_original

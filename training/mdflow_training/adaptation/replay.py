@@ -1,0 +1,43 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Replay of generated pairs with ground truth, so that a teacher does not forget what the recording does not show."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mdflow_training.engine.batches import Batch
+from mdflow_training.losses.distillation import sequence_loss
+from mdflow_training.networks.directions import stack_directions
+from mdflow_training.settings.adaptation import ReplaySettings
+from mdflow_training.synthetic.batches import Request, SyntheticPairs
+from mdflow_training.synthetic.textures import procedural_library
+
+TEXTURES, TEXTURE_SIDE = 40, 256
+"""Number and side of the textures, which are made up, so that no download is needed."""
+
+
+class Replay:
+    """The loss of a network on generated pairs, one for every second pair of a batch.
+
+    Args:
+        settings: which pairs, and their weight.
+        seed: decides them, together with the position of the sample.
+    """
+
+    def __init__(self, settings: ReplaySettings, seed: int) -> None:
+        self.settings = settings
+        library = procedural_library(seed, TEXTURES, TEXTURE_SIDE)
+        # Each scene is rendered once and photographed anew for every use.
+        self._pairs = SyntheticPairs(library, seed, uses=1_000_000, pool=settings.scenes)
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Return the endpoint error of ``network``, both directions."""
+        requests = [Request(position, self.settings.image_size) for position in batch.positions[::2]]
+        parts = zip(*(self._pairs[request] for request in requests), strict=True)
+        first, second, forward, backward = (torch.stack(part).to(batch.first) for part in parts)
+        ground_truth = stack_directions(forward, backward)
+        predictions = network(first / 255, second / 255)
+        mask = torch.ones_like(ground_truth[:, :1])
+        return sequence_loss(predictions, ground_truth, mask, self.settings.sequence_decay, "endpoint")

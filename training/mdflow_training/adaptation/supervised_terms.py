@@ -1,0 +1,37 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The terms of a stage's loss on pairs whose flow is exactly known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from mdflow_training.adaptation.replay import Replay
+from mdflow_training.adaptation.warped_pairs import WarpedPairs
+from mdflow_training.engine.batches import Batch
+
+
+@dataclass(frozen=True)
+class SupervisedTerms:
+    """Both are optional.
+
+    Attributes:
+        warped_pairs: made of the recording and of labels.
+        replay: generated.
+    """
+
+    warped_pairs: WarpedPairs | None = None
+    replay: Replay | None = None
+
+    def __call__(self, network: nn.Module, batch: Batch, loss: Tensor, metrics: dict[str, Tensor]) -> Tensor:
+        """Return ``loss`` with both terms added, and note them in ``metrics``."""
+        for name, term in (("warped_pairs", self.warped_pairs), ("replay", self.replay)):
+            if term is not None:
+                metrics[name] = term.loss(network, batch)
+                loss = loss + term.settings.weight * metrics[name]
+        return loss
+
+
+NO_SUPERVISED_TERMS = SupervisedTerms()

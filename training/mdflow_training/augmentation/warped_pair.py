@@ -1,0 +1,78 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A pair with exact flow, made of a real frame: the frame, and the same frame warped by a flow.
+
+A flow is only nearly that of its own pair, but exactly that of the pair it makes: the warped frame shows at ``p`` what
+the frame shows at ``p + flow(p)``. Texture, light and the kind of motion are the robot's. RealFlow makes training pairs
+from estimated flow in a related way (Han et al., ECCV 2022).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_training.losses.gaussian_blur import blur_images
+from mdflow_training.losses.occlusion import leads_inside
+from mdflow_training.networks.fastflownet import warp
+from mdflow_training.settings.adaptation import MIN_SIDE, WarpedPairsSettings
+
+
+class WarpedPair(NamedTuple):
+    """A pair, ``(1, C, h, w)`` each, and its exact flow."""
+
+    first: Tensor
+    """RGB in [0, 1]: the warped frame."""
+    second: Tensor
+    """RGB in [0, 1]: the frame."""
+    flow: Tensor
+    """From the first to the second, pixels."""
+    mask: Tensor
+    """1 where the flow leads to a pixel that the camera has seen."""
+
+
+def make_warped_pair(
+    frame: Tensor, flow: Tensor, settings: WarpedPairsSettings, noise: float, generator: torch.Generator
+) -> WarpedPair:
+    """Warp a frame.
+
+    Args:
+        frame: RGB ``(3, H, W)`` in [0, 1].
+        flow: ``(2, H, W)`` pixels, of a motion that ends at the frame.
+        settings: by how much to scale the flow, and how much to cut away.
+        noise: standard deviation of the camera's noise, of images in [0, 1], which both images get anew.
+        generator: decides the draw, on the CPU.
+    """
+    share, flip, *place = torch.rand(4, generator=generator).tolist()
+    low, high = settings.scale
+    flow = (low + (high - low) * share) * flow[None]
+    frame = blur_images(frame[None], frame.new_tensor([settings.blur]))
+    pair = WarpedPair(warp(frame, flow, padding_mode="border"), frame, flow, leads_inside(flow).to(flow))
+    pair = WarpedPair(*(_crop(part, settings.crop, place) for part in pair))
+    if flip < 0.5:
+        pair = _mirrored(pair)
+    first, second = (_with_noise(image, noise, generator) for image in (pair.first, pair.second))
+    return pair._replace(first=first, second=second)
+
+
+def _with_noise(image: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(image.shape, generator=generator)
+    return (image + deviation * noise.to(image)).clamp(0, 1)
+
+
+def _crop(image: Tensor, crop: float, place: list[float]) -> Tensor:
+    """Cut a window out, with sides that networks take; where motion leaves it, the flow is known all the same."""
+    window = image
+    for axis, where in zip((-2, -1), place, strict=True):
+        side = image.shape[axis]
+        kept = min(side, max(MIN_SIDE, int((1 - crop) * side) // SIZE_MULTIPLE * SIZE_MULTIPLE))
+        window = window.narrow(axis, int(where * (side - kept + 1)), kept)
+    return window
+
+
+def _mirrored(pair: WarpedPair) -> WarpedPair:
+    first, second, flow, mask = (part.flip(-1) for part in pair)
+    return WarpedPair(first, second, flow * flow.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1), mask)

@@ -1,0 +1,55 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs with exactly known motion, of held-out frames, to judge models that learned without labels.
+
+No model has a part in the motion: it is that of OpenCV's DIS on the same pair, smoothed and scaled.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from mdflow_training.augmentation.warped_pair import make_warped_pair
+from mdflow_training.engine.batches import to_tensor
+from mdflow_training.engine.seeds import generator_for
+from mdflow_training.evaluation.baselines import dis_flow
+from mdflow_training.flow_files import Flow, Image
+from mdflow_training.settings.adaptation import WarpedPairsSettings
+
+SETTINGS = WarpedPairsSettings()
+SMOOTHING = 2.0
+"""Standard deviation in pixels of the blur of the motion: DIS tears at noise."""
+
+
+class KnownMotion(NamedTuple):
+    """A pair and its flow."""
+
+    first: Image
+    second: Image
+    flow: Flow
+    """``(h, w, 2)`` pixels; NaN where it leads to what no camera has seen."""
+
+
+def known_motion(first: Image, second: Image, noise: float, number: int) -> KnownMotion:
+    """Move the second image of a pair by a motion like that of the pair.
+
+    Args:
+        first: ``(H, W, 3)`` uint8 RGB.
+        second: likewise.
+        noise: of the camera, standard deviation in intensity levels.
+        number: of the pair, which decides the draw.
+    """
+    motion = cv2.GaussianBlur(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)(first, second), (0, 0), SMOOTHING)
+    frame = to_tensor(torch.from_numpy(second)[None], torch.device("cpu"))[0]
+    flow = torch.from_numpy(motion).permute(2, 0, 1)
+    pair = make_warped_pair(frame, flow, SETTINGS, noise / 255, generator_for("known motion", number))
+    images = [
+        np.ascontiguousarray((255 * image[0]).round().to(torch.uint8).permute(1, 2, 0).numpy())
+        for image in (pair.first, pair.second)
+    ]
+    known = torch.where(pair.mask > 0, pair.flow, torch.nan)[0].permute(1, 2, 0)
+    return KnownMotion(images[0], images[1], np.ascontiguousarray(known.numpy()))
