@@ -212,7 +212,7 @@ def test_what_learned_from_a_student_may_be_a_little_worse_than_the_best_but_not
 ):
     scripted = itertools.chain(errors, itertools.repeat(9.0))
     monkeypatch.setattr(
-        "mdflow_training.adaptation.mutual_distillation.validate",
+        "mdflow_training.adaptation.score_book.validate",
         lambda *_: LabelFreeScore(next(scripted), 0, 0, 1, 0),
     )
     steps = (f"stage{number}.optimization.steps=1" for number in (1, 2, 3))

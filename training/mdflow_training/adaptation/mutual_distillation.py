@@ -4,40 +4,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.resizing import Size, size_of
-from mdflow_training.adaptation.label_cache import LabelCache
-from mdflow_training.adaptation.replay import Replay
+from mdflow_training.adaptation.run_folder import claim_folder, identity_of
+from mdflow_training.adaptation.score_book import ScoreBook
+from mdflow_training.adaptation.stage_inputs import StageInputs
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
-from mdflow_training.adaptation.supervised_terms import SupervisedTerms
-from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective, matches_labeler
+from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObjective
 from mdflow_training.adaptation.unsupervised import UnsupervisedObjective
-from mdflow_training.adaptation.warped_pairs import WarpedPairs
 from mdflow_training.engine.batches import FramePairs, training_size
 from mdflow_training.engine.checkpoint import save_state
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.loop import Run, StageResult, State, quality_of, run_stage
 from mdflow_training.engine.seeds import derive_seed
-from mdflow_training.judging.camera_noise import measure_noise
-from mdflow_training.judging.label_free_score import LabelFreeScore, validate
-from mdflow_training.losses.census import Census
-from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, freeze, initialize_for_scratch
-from mdflow_training.networks.students import build_student, load_core
-from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, WarpedPairsSettings, merge
-
-RUN_NAME = "run.json"
-"""What a run was started with."""
+from mdflow_training.judging.label_free_score import LabelFreeScore
+from mdflow_training.networks.flow_network import FlowNetwork
+from mdflow_training.settings.adaptation import AdaptationConfig
 
 
 @dataclass
@@ -96,7 +85,7 @@ def adapt(
             "frames.held_out_share"
         )
     size = training_size(size_of(training_pairs[0][0]), config, quality_of(config, context))
-    _claim_folder(run_folder, _identity(teacher_state, training_pairs, validation_pairs, config), context)
+    claim_folder(run_folder, identity_of(teacher_state, training_pairs, validation_pairs, config), context)
     adaptation = _Adaptation(teacher_state, Run(config, run_folder, context, training_pairs, size), validation_pairs)
     result = adaptation.run_all()
     if context.is_main:
@@ -105,25 +94,22 @@ def adapt(
 
 
 class _Adaptation:
-    """The teachers so far, and how the next one is made."""
+    """The order of the stages, and which teachers are kept."""
 
     def __init__(self, teacher_state: Mapping[str, Tensor], run: Run, validation_pairs: FramePairs) -> None:
-        self.run, self.config, self.validation_pairs = run, run.config, validation_pairs
-        self.score_file = run.folder / "scores.json"
-        self.known_scores = _read_json(self.score_file) if self.score_file.exists() else {}
-        state = self._initial_teacher(teacher_state)
-        self.result = AdaptationResult(state, "initial", {"initial": state}, size=run.size)
-        measured = run.config.census_noise == "auto"
-        self.noise = measure_noise(run.pairs, run.size) if measured else float(run.config.census_noise)
-        self.census = Census.for_noise(self.noise)
-        self.replay = Replay(run.config.replay, run.config.seed) if run.config.replay.weight > 0 else None
-        self.result.notes.append(f"camera noise: {self.noise:.1f} gray levels; {self.census}")
+        self.run, self.config = run, run.config
+        self.inputs = StageInputs(run)
+        self.census = self.inputs.census
+        self.book = ScoreBook(run, validation_pairs, self.census)
+        state = self.inputs.initial_teacher(teacher_state)
+        self.result = AdaptationResult(state, "initial", {"initial": state}, scores=self.book.scores, size=run.size)
+        self.result.notes.append(f"camera noise: {self.inputs.noise:.1f} gray levels; {self.census}")
 
     def run_all(self) -> AdaptationResult:
         """Run stage 1, then rounds of stages 2 and 3 while they help, then the control."""
         if self.config.rounds:
-            self._new_student(self.result.teacher_state)  # a student that cannot be built fails now, not hours later
-        self._score("initial", self._teacher(self.result.teacher_state))
+            self.inputs.student(self.result.teacher_state)  # a student that cannot be built fails now, not hours later
+        self.book.score("initial", self.inputs.teacher(self.result.teacher_state))
         self._stage1()
         base, student, stage3_runs = self.result.teacher_state, None, 0
         for number in range(1, self.config.rounds + 1):
@@ -140,12 +126,12 @@ class _Adaptation:
     def _stage1(self) -> None:
         seed = derive_seed(self.config.seed, "stage1")
         settings = self.config.stage1
-        labels = self._labels("stage1", self._teacher(self.result.teacher_state))
-        supervised = self._supervised(settings.warped_pairs, labels, seed)
+        labels = self.inputs.labels("stage1", self.inputs.teacher(self.result.teacher_state))
+        supervised = self.inputs.supervised_terms(settings.warped_pairs, labels, seed)
         objective = UnsupervisedObjective(settings, self.config.stage2.selection, seed, self.census, supervised)
-        network = self._teacher(self.result.teacher_state)
+        network = self.inputs.teacher(self.result.teacher_state)
         stage = run_stage("stage1", network, objective, settings.optimization, seed, self.run)
-        self._discard(labels)
+        self.inputs.discard(labels)
         self._consider("stage1", stage)
 
     def _stage2(self, number: int, student: FlowNetwork | None) -> FlowNetwork | None:
@@ -154,14 +140,14 @@ class _Adaptation:
             return None
         name, settings = f"round{number}/stage2", self.config.stage2
         seed = derive_seed(self.config.seed, name)
-        student = self._new_student(self.result.teacher_state) if student is None else student.requires_grad_(True)
-        labels = self._labels(name, self._teacher(self.result.teacher_state))
-        supervised = self._supervised(settings.warped_pairs, labels, seed)
+        student = self.inputs.student(self.result.teacher_state) if student is None else student.requires_grad_(True)
+        labels = self.inputs.labels(name, self.inputs.teacher(self.result.teacher_state))
+        supervised = self.inputs.supervised_terms(settings.warped_pairs, labels, seed)
         objective = TeacherToStudentObjective(settings, labels, seed, self.census, supervised)
         stage = run_stage(name, student, objective, settings.optimization, seed, self.run)
-        self._discard(labels)
+        self.inputs.discard(labels)
         self.result.student_state = stage.state
-        score = self._score(name, student)
+        score = self.book.score(name, student)
         if stage.stopped is not None:
             self.result.stopped = stage.stopped
             return None
@@ -180,13 +166,16 @@ class _Adaptation:
         """Train the teacher with the student's labels; tell whether it is the best so far."""
         name, settings = f"round{number}/stage3", self.config.stage3
         seed = derive_seed(self.config.seed, name)
-        labels = self._labels(name, student)
-        selection, supervised = self.config.stage2.selection, self._supervised(settings.warped_pairs, labels, seed)
+        labels = self.inputs.labels(name, student)
+        selection, supervised = (
+            self.config.stage2.selection,
+            self.inputs.supervised_terms(settings.warped_pairs, labels, seed),
+        )
         objective = StudentToTeacherObjective(settings, selection, labels, seed, self.census, supervised)
         begin = student.core.state_dict() if settings.start_from == "student" else self.result.teacher_state
-        network = self._teacher(begin)
+        network = self.inputs.teacher(begin)
         stage = run_stage(name, network, objective, settings.optimization, seed, self.run)
-        self._discard(labels)
+        self.inputs.discard(labels)
         return self._consider(name, stage)
 
     def _control(self, base: State, rounds: int) -> None:
@@ -195,9 +184,9 @@ class _Adaptation:
         optimization = settings.optimization.model_copy(update={"steps": self.config.teacher_updates})
         for number in range(1, rounds + 1):
             seed = derive_seed(self.config.seed, f"round{number}/stage3")
-            replay = self._supervised(None, None, seed)
+            replay = self.inputs.supervised_terms(None, None, seed)
             objective = UnsupervisedObjective(settings, self.config.stage2.selection, seed, self.census, replay)
-            network = self._teacher(state)
+            network = self.inputs.teacher(state)
             stage = run_stage(f"control/round{number}", network, objective, optimization, seed, self.run)
             state = stage.state
             if stage.stopped is not None:
@@ -205,7 +194,10 @@ class _Adaptation:
                 break
         if rounds:
             self.result.teachers["control"] = state
-            control, chosen = self._score("control", self._teacher(state)), self.result.scores[self.result.chosen]
+            control, chosen = (
+                self.book.score("control", self.inputs.teacher(state)),
+                self.result.scores[self.result.chosen],
+            )
             merit = "did as well without a student" if control.error <= chosen.error else "did worse without a student"
             self.result.notes.append(f"control: label-free error {control.error:.4f}: as many updates {merit}")
 
@@ -215,7 +207,7 @@ class _Adaptation:
         best = min(scores[teacher].error for teacher in self.result.teachers)
         before = scores[self.result.chosen]
         self.result.teachers[name] = stage.state
-        score = self._score(name, self._teacher(stage.state))
+        score = self.book.score(name, self.inputs.teacher(stage.state))
         self.result.stopped = stage.stopped
         tolerance = 0.0 if name == "stage1" else validation.teacher_tolerance
         good = score.is_better_than(scores["initial"], validation.minimum_gain) and score.error < best * (1 + tolerance)
@@ -230,117 +222,6 @@ class _Adaptation:
         if kept:
             self.result.chosen, self.result.teacher_state = name, stage.state
         return kept and improved and stage.stopped is None
-
-    def _score(self, name: str, network: FlowNetwork) -> LabelFreeScore:
-        if name not in self.known_scores:
-            run = self.run
-            score = validate(network, self.validation_pairs, run.size, self.config.validation, run.context, self.census)
-            self.known_scores[name] = score._asdict()
-            if run.context.is_main:
-                replace_file(self.score_file, json.dumps(self.known_scores, indent=2).encode())
-        self.result.scores[name] = LabelFreeScore(**self.known_scores[name])
-        return self.result.scores[name]
-
-    def _labels(self, name: str, network: FlowNetwork) -> LabelCache:
-        settings, budget = self.config.stage2, self.config.execution.label_cache_gigabytes * 1e9
-        freeze(network)
-        labeler = matches_labeler(network, settings.selection, settings.occlusion, self.census, self.config.labels)
-        return LabelCache(
-            labeler, self.run.folder / name / "labels", budget, self.run.size.width * self.run.size.height
-        )
-
-    def _supervised(
-        self, settings: WarpedPairsSettings | None, labels: LabelCache | None, seed: int
-    ) -> SupervisedTerms:
-        """Return the terms of a stage on pairs with exact flow; without labels, the replay alone."""
-        warped_pairs = None
-        if settings is not None and labels is not None and settings.weight > 0:
-            warped_pairs = WarpedPairs(settings, labels, self.noise / 255, seed)
-        return SupervisedTerms(warped_pairs, self.replay)
-
-    def _discard(self, labels: LabelCache) -> None:
-        if self.run.context.is_main:
-            labels.clear()
-
-    def _initial_teacher(self, state: Mapping[str, Tensor]) -> State:
-        if self.config.initial_teacher == "given":
-            return {name: value.detach().cpu().clone() for name, value in state.items()}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.config.seed, "teacher"))
-            network = FastFlowNetwork()
-            initialize_for_scratch(network)
-        return dict(network.core.state_dict())
-
-    def _teacher(self, state: State) -> FastFlowNetwork:
-        network = FastFlowNetwork(self.run.autocast, self.run.quality.decoding.level)
-        load_core(network.core, state, "of the teacher")
-        return network.to(self.run.context.device)
-
-    def _new_student(self, teacher_state: State) -> FlowNetwork:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.config.seed, "student"))
-            level = self.run.quality.decoding.level
-            student = build_student(self.config.student, teacher_state, self.run.autocast, level)
-        return student.to(self.run.context.device)
-
-
-def _identity(
-    teacher_state: Mapping[str, Tensor], training: FramePairs, validation: FramePairs, config: AdaptationConfig
-) -> dict[str, Any]:
-    """Describe all that a run's result depends on."""
-    digest = hashlib.sha256()
-    for name, value in sorted(teacher_state.items()):
-        digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
-    return {
-        "config": config.learned(),
-        "teacher": digest.hexdigest(),
-        "training_pairs": _describe(training),
-        "validation_pairs": _describe(validation),
-    }
-
-
-def _describe(pairs: FramePairs) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for index in (0, len(pairs) // 2, len(pairs) - 1):
-        for image in pairs[index]:
-            digest.update(np.ascontiguousarray(image).tobytes())
-    return {"count": len(pairs), "samples_sha256": digest.hexdigest()}
-
-
-def _claim_folder(folder: Path, identity: dict[str, Any], context: Context) -> None:
-    path = folder / RUN_NAME
-    identity = json.loads(json.dumps(identity))
-    if path.exists():
-        stored = _read_json(path)
-        # A folder of an earlier version lacks the settings that were added since; it ran as their defaults say.
-        stored["config"] = merge(AdaptationConfig().learned(), stored.get("config", {}))
-        differences = _differences(stored, identity)
-        if differences:
-            raise ConfigError(
-                f"{folder} holds a run that was started differently: {'; '.join(differences)}. "
-                "Go on with what it was started with, or choose another folder"
-            )
-    elif context.is_main:
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(path, json.dumps(identity, indent=2).encode())
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}): delete its folder, or choose another one") from error
-
-
-def _differences(stored: Any, given: Any, name: str = "") -> list[str]:
-    if isinstance(stored, dict) and isinstance(given, dict):
-        names = sorted(stored.keys() | given.keys())
-        return [
-            difference
-            for key in names
-            for difference in _differences(stored.get(key), given.get(key), f"{name}.{key}".strip("."))
-        ]
-    return [] if stored == given else [f"{name.removeprefix('config.')} was {stored}, now {given}"]
 
 
 def _write_summary(folder: Path, result: AdaptationResult) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mdflow_ros.model.card import load_card
-from mdflow_training.adaptation.mutual_distillation import RUN_NAME, AdaptationResult
+from mdflow_training.adaptation.mutual_distillation import AdaptationResult
+from mdflow_training.adaptation.run_folder import RUN_NAME
 from mdflow_training.frames.preparation import NotEnoughFrames
 from mdflow_training.frames.sequences import FramePairs
 from mdflow_training.judging.held_out_metrics import GroundTruth

@@ -1,0 +1,91 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run folder was started with, so that only the same run resumes in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_training.engine.batches import FramePairs
+from mdflow_training.engine.distributed import Context
+from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, merge
+
+RUN_NAME = "run.json"
+"""What a run was started with."""
+
+
+def identity_of(
+    teacher_state: Mapping[str, Tensor], training: FramePairs, validation: FramePairs, config: AdaptationConfig
+) -> dict[str, Any]:
+    """Describe all that a run's result depends on."""
+    digest = hashlib.sha256()
+    for name, value in sorted(teacher_state.items()):
+        digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+    return {
+        "config": config.learned(),
+        "teacher": digest.hexdigest(),
+        "training_pairs": _describe(training),
+        "validation_pairs": _describe(validation),
+    }
+
+
+def _describe(pairs: FramePairs) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for index in (0, len(pairs) // 2, len(pairs) - 1):
+        for image in pairs[index]:
+            digest.update(np.ascontiguousarray(image).tobytes())
+    return {"count": len(pairs), "samples_sha256": digest.hexdigest()}
+
+
+def claim_folder(folder: Path, identity: dict[str, Any], context: Context) -> None:
+    """Note in a new run folder what the run was started with; in an old one, check that it is the same.
+
+    Raises:
+        ConfigError: it differs; the message names each difference.
+    """
+    path = folder / RUN_NAME
+    identity = json.loads(json.dumps(identity))
+    if path.exists():
+        stored = read_json(path)
+        # A folder of an earlier version lacks the settings that were added since; it ran as their defaults say.
+        stored["config"] = merge(AdaptationConfig().learned(), stored.get("config", {}))
+        differences = _differences(stored, identity)
+        if differences:
+            raise ConfigError(
+                f"{folder} holds a run that was started differently: {'; '.join(differences)}. "
+                "Go on with what it was started with, or choose another folder"
+            )
+    elif context.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(path, json.dumps(identity, indent=2).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of a run folder.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}): delete its folder, or choose another one") from error
+
+
+def _differences(stored: Any, given: Any, name: str = "") -> list[str]:
+    if isinstance(stored, dict) and isinstance(given, dict):
+        names = sorted(stored.keys() | given.keys())
+        return [
+            difference
+            for key in names
+            for difference in _differences(stored.get(key), given.get(key), f"{name}.{key}".strip("."))
+        ]
+    return [] if stored == given else [f"{name.removeprefix('config.')} was {stored}, now {given}"]

@@ -1,0 +1,47 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The label-free scores of a run, each computed once and kept in its folder."""
+
+from __future__ import annotations
+
+import json
+
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_training.adaptation.run_folder import read_json
+from mdflow_training.engine.batches import FramePairs
+from mdflow_training.engine.loop import Run
+from mdflow_training.judging.label_free_score import LabelFreeScore, validate
+from mdflow_training.losses.census import Census
+from mdflow_training.networks.flow_network import FlowNetwork
+
+SCORES_NAME = "scores.json"
+
+
+class ScoreBook:
+    """Scores networks on held-out pairs.
+
+    Args:
+        run: what the stages have in common.
+        pairs: that no stage learns from.
+        census: how to compare images.
+
+    Attributes:
+        scores: by the names that `score` was given.
+    """
+
+    def __init__(self, run: Run, pairs: FramePairs, census: Census) -> None:
+        self._run, self._pairs, self._census = run, pairs, census
+        self._file = run.folder / SCORES_NAME
+        self._known = read_json(self._file) if self._file.exists() else {}
+        self.scores: dict[str, LabelFreeScore] = {}
+
+    def score(self, name: str, network: FlowNetwork) -> LabelFreeScore:
+        """Return the score of a network, which an earlier part of the run may have computed under its name."""
+        if name not in self._known:
+            run = self._run
+            score = validate(network, self._pairs, run.size, run.config.validation, run.context, self._census)
+            self._known[name] = score._asdict()
+            if run.context.is_main:
+                replace_file(self._file, json.dumps(self._known, indent=2).encode())
+        self.scores[name] = LabelFreeScore(**self._known[name])
+        return self.scores[name]
