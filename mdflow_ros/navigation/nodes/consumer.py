@@ -15,17 +15,19 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
 from mdflow_ros.navigation.nodes.fields import camera_of, read_field
@@ -38,6 +40,7 @@ POLL_PERIOD = 0.2
 """How often a consumer looks whether anybody subscribes to it, in seconds."""
 
 DIAGNOSTICS_PERIOD = 1.0
+STOP_CHECK_SECONDS = 0.2
 LOG_PERIOD = 5.0
 """Seconds between two log lines of the same warning."""
 
@@ -282,7 +285,9 @@ def run(node_type: type[Consumer], description: str, arguments: list[str] | None
     if "--help" in given or "-h" in given:
         print(help_text(description, node_type.PARAMETERS))
         return 0
-    rclpy.init(args=arguments)
+    # rclpy's own handlers shut the context down under the executor's feet, which crashes the process now and then.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    stop = StopSignal()
     try:
         node = node_type()  # type: ignore[call-arg]
     except (InvalidParameterValueException, InvalidParameterTypeException, MissingPackage) as error:
@@ -291,16 +296,9 @@ def run(node_type: type[Consumer], description: str, arguments: list[str] | None
         return 2
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        # A signal in the wrong moment makes rclpy stumble over its own shutdown.
-        if rclpy.ok():
-            raise
-    finally:
-        executor.shutdown(timeout_sec=0)
-        node.destroy_node()
-        rclpy.try_shutdown()
+    while not stop.requested and rclpy.ok():
+        executor.spin_once(timeout_sec=STOP_CHECK_SECONDS)
+    executor.shutdown(timeout_sec=0)
+    node.destroy_node()
+    rclpy.try_shutdown()
     return 0
