@@ -60,9 +60,11 @@ def _parse(arguments: list[str]) -> None:
 
 def _run(node: FlowNode, stop: StopSignal) -> int:
     import rclpy
-    from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+    from rclpy.executors import ExternalShutdownException
 
-    executor = MultiThreadedExecutor(num_threads=4)
+    from mdflow_ros.node.executor import FlowExecutor
+
+    executor = FlowExecutor(node.slow_groups)
     executor.add_node(node)
     while not stop.requested and node.exit_code is None and rclpy.ok():
         try:

@@ -46,13 +46,15 @@ MAX_CONSECUTIVE_RESETS = 5
 class FlowNode(LifecycleNodeMixin, Node):
     """Estimates the flow between consecutive frames of a camera; the README lists topics and parameters.
 
-    The callback groups need a `MultiThreadedExecutor`. The default group receives messages and answers most services.
-    Lifecycle transitions, and reloading, run beside it because loading a model takes long. A worker thread decodes,
-    estimates and publishes. Timers use a steady clock: they must run although nobody publishes /clock.
+    The callback groups need a `FlowExecutor` or a `MultiThreadedExecutor`. The default group receives messages and
+    answers most services. Lifecycle transitions, and reloading, run beside it because loading a model takes long. A
+    worker thread decodes, estimates and publishes. Timers use a steady clock: they must run although nobody publishes
+    /clock.
 
     Attributes:
         exit_code: set when the process is to end.
         is_loading: whether a model is being loaded.
+        slow_groups: callback groups whose callbacks may load a model.
 
     Raises:
         rclpy.exceptions.ParameterException: a parameter has the wrong type or is out of range.
@@ -62,7 +64,9 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def __init__(self) -> None:
         Node.__init__(self, "mdflow")
-        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        transitions, loading = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        self.slow_groups = (transitions, loading)
+        LifecycleNodeMixin.__init__(self, callback_group=transitions)
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         logging.getLogger("mdflow_ros").addHandler(LogBridge(self.get_logger()))
@@ -82,7 +86,6 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._input = CameraInput(self, self._on_image)
         self._outputs = FlowPublishers(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        loading = MutuallyExclusiveCallbackGroup()
         self.create_service(Trigger, "~/reload_model", self._reload_model, callback_group=loading)
         self.create_service(SetBool, "~/enable", self._enable)
         self.create_service(Trigger, "~/reset", self._reset)
