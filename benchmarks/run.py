@@ -194,8 +194,17 @@ def draw(results: dict[str, Any], path: Path) -> None:
         matching = [m for m in speed if m.lower() == key or (m.startswith(f"{name}, ") and m.endswith("confidence"))]
         for method in matching:
             axes.plot(speed[method], relative, "o" if name in QUALITIES else "s")
-            axes.annotate(method.removesuffix(", flow and confidence"), (speed[method], relative), fontsize=8)
+            left = "openvino" in method  # so that the names of two engines do not meet
+            axes.annotate(
+                method.removesuffix(", flow and confidence"),
+                (speed[method], relative),
+                xytext=(-5 if left else 5, 5),
+                textcoords="offset points",
+                horizontalalignment="right" if left else "left",
+                fontsize=8,
+            )
     axes.set(xscale="log", xlabel="ms of a frame of 640x384", ylabel="error relative to DIS medium")
+    axes.set_xlim(right=3 * axes.get_xlim()[1])  # room for the names
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
@@ -232,7 +241,7 @@ def main() -> int:
     other = Worker(options.compare.resolve(), options.threads) if options.compare else None
     speed = {}
     for size in sizes:
-        times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 60.0)
+        times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 40.0)
         speed[f"{size.width}x{size.height}"] = summarize(size, times, engines)
     for worker in filter(None, (ours, other)):
         worker.close()
