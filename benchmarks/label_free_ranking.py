@@ -27,7 +27,7 @@ from mdflow_training.flow_files import Flow, Image
 from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
     MEASURES,
-    Figures,
+    Metrics,
     TwoWayFlow,
     TwoWayMethod,
     baseline_method,
@@ -91,7 +91,7 @@ def contestants() -> dict[str, TwoWayMethod]:
     return methods | {name: baseline_method(baseline) for name, baseline in create_baselines().items()}
 
 
-def agreement(metrics: dict[str, Figures], measure: str) -> float:
+def agreement(metrics: dict[str, Metrics], measure: str) -> float:
     """Return the share of pairs of methods that ``measure`` ranks as the endpoint error does, over all scenes."""
     right, total = 0, 0
     sign = 1 if MEASURES[measure].lower_is_better else -1

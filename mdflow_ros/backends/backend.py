@@ -124,6 +124,12 @@ class BackendFactory(Protocol):
         ...
 
 
+def decoder_inputs(first: Features, second: Features) -> Arrays:
+    """Return the features of two frames by the names of the decoder's inputs."""
+    inputs: Arrays = {f"first_{name}": value for name, value in first.items()}
+    return inputs | {f"second_{name}": value for name, value in second.items()}
+
+
 class NetworkBackend:
     """Encoder and decoder on any kind of engine.
 
@@ -143,9 +149,7 @@ class NetworkBackend:
 
     def decode(self, first: Features, second: Features, with_backward: bool) -> DecodedFlow:
         """Return the flow between two frames; see `Backend.decode`."""
-        inputs: Arrays = {f"first_{name}": value for name, value in first.items()}
-        inputs |= {f"second_{name}": value for name, value in second.items()}
-        outputs = self._decoders[with_backward].run(inputs)
+        outputs = self._decoders[with_backward].run(decoder_inputs(first, second))
         return DecodedFlow(outputs["flow"], outputs["coarser"], outputs["backward"][0] if with_backward else None)
 
     def close(self) -> None:

@@ -9,16 +9,14 @@ Engines have computed something else without an error: several versions of Tenso
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.backends.backend import Arrays, Backend, BackendError, BackendOptions
-from mdflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend, load_session
+from mdflow_ros.backends.backend import Arrays, Backend, BackendError, decoder_inputs
+from mdflow_ros.backends.onnxruntime_backend import load_session
 from mdflow_ros.core.resizing import Size
-from mdflow_ros.model.card import load_card
 from mdflow_ros.model.graphs import ModelGraphs, Part, subtracted_mean
 
 TOLERANCE = 0.05
@@ -36,53 +34,47 @@ MARGIN = 32
 logger = logging.getLogger(__name__)
 
 
-def check_backend(backend: Backend, model: Path, options: BackendOptions, size: Size) -> None:
+def check_backend(backend: Backend, graphs: ModelGraphs, size: Size, threads: int = 0) -> None:
     """Run a backend on a textured pair with known motion.
 
     Args:
         backend: the one that is checked.
-        model: its model.
-        options: its options.
+        graphs: of its model, of free size, in fp32.
         size: of the pair, multiples of 64.
+        threads: CPU threads of the reference; 0 takes all cores.
 
     Raises:
         BackendError: its flow differs from that of ONNX Runtime.
     """
-    reference = OnnxRuntimeBackend(model, BackendOptions(decoding=options.decoding, threads=options.threads))
-    first, second = textured_pair(size)
-    mean = subtracted_mean(load_card(model), [first, second])
-    flows: list[list[NDArray[np.float32]]] = []
-    for candidate in (backend, reference):
-        features = [candidate.encode(image, mean) for image in (first, second)]
-        decoded = candidate.decode(features[0], features[1], True)
-        flows.append([flow for flow in decoded if flow is not None])
-    difference = max(float(np.abs(ours - theirs).mean()) for ours, theirs in zip(flows[0], flows[1], strict=True))
-    if not difference <= TOLERANCE:
-        raise BackendError(
-            f"{backend.name} rejected: on the test pair its flow differs from ONNX Runtime by {difference:.3f} px on "
-            f"average (tolerance {TOLERANCE} px). Try another version of it, precision fp32, or backend onnxruntime"
-        )
-    logger.info("%s differs from ONNX Runtime by %.4f px on average on the test pair", backend.name, difference)
+    _, expected = reference_run(graphs, "decoder-both", size, threads)
+    pair = textured_pair(size)
+    mean = subtracted_mean(graphs.card, list(pair))
+    first, second = (backend.encode(image, mean) for image in pair)
+    decoded = backend.decode(first, second, True)
+    flows = {name: flow for name, flow in decoded._asdict().items() if flow is not None}
+    compare_outputs(backend.name, flows, expected)
 
 
-def reference_run(graphs: ModelGraphs, part: Part, size: Size) -> tuple[Arrays, dict[str, NDArray[np.float32]]]:
+def reference_run(
+    graphs: ModelGraphs, part: Part, size: Size, threads: int = 0
+) -> tuple[Arrays, dict[str, NDArray[np.float32]]]:
     """Return inputs for one graph from a textured pair, and what ONNX Runtime makes of them in float32.
 
     Args:
         graphs: of the model, of free size, in fp32.
         part: which graph.
         size: of the pair, multiples of 64.
+        threads: CPU threads; 0 takes all cores.
     """
     first, second = textured_pair(size)
     mean = subtracted_mean(graphs.card, [first, second])
     inputs: list[Arrays] = [{"image": image[None], "mean": mean} for image in (first, second)]
-    encoder = load_session(graphs.write("encoder"))
+    encoder = load_session(graphs.write("encoder"), threads)
     features = [encoder.run(arrays) for arrays in inputs]
     if part == "encoder":
         return inputs[0], features[0]
-    joined: Arrays = {f"first_{name}": value for name, value in features[0].items()}
-    joined |= {f"second_{name}": value for name, value in features[1].items()}
-    return joined, load_session(graphs.write(part)).run(joined)
+    joined = decoder_inputs(features[0], features[1])
+    return joined, load_session(graphs.write(part), threads).run(joined)
 
 
 def compare_outputs(
@@ -96,11 +88,12 @@ def compare_outputs(
     for output, wanted in expected.items():
         difference = float(np.abs(outputs[output].reshape(wanted.shape) - wanted).mean())
         is_flow = not output.startswith("features")
+        unit = " px" if is_flow else ""
         tolerance = TOLERANCE if is_flow else FEATURE_TOLERANCE * float(np.abs(wanted).mean())
         if not difference <= tolerance:
             raise BackendError(
-                f"{name} rejected: on the test pair its {output} differs from ONNX Runtime by {difference:.3f} on "
-                f"average (tolerance {tolerance:.3f}). Try another version, precision fp32, or another backend"
+                f"{name} rejected: on the test pair its {output} differs from ONNX Runtime by {difference:.3f}{unit} "
+                f"on average (tolerance {tolerance:.2g}{unit}). Try another version, precision fp32, or another backend"
             )
         logger.info("%s: %s differs from ONNX Runtime by %.5f on average on the test pair", name, output, difference)
 

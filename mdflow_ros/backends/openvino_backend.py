@@ -56,7 +56,7 @@ class OpenVinoBackend(NetworkBackend):
     Raises:
         BackendUnavailable: OpenVINO is not installed, or the device is missing.
         ModelError: the model cannot be read.
-        BackendError: OpenVINO cannot load the model, or computes something else than ONNX Runtime.
+        BackendError: OpenVINO cannot load the model, or its flow differs from that of ONNX Runtime.
     """
 
     def __init__(self, model: Path, options: BackendOptions) -> None:
@@ -74,7 +74,7 @@ class OpenVinoBackend(NetworkBackend):
 
         decoders = {False: load("decoder"), True: load("decoder-both")}
         super().__init__("openvino", load("encoder"), decoders)
-        check_backend(self, model, options, options.inference_size or CHECK_SIZE)
+        check_backend(self, graphs, options.inference_size or CHECK_SIZE, options.threads)
 
 
 class _Graph:

@@ -30,7 +30,7 @@ BOX = 11
 """Side of the box that smooths census distance, gradient and refinement, in pixels of that size."""
 
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 0.01, 0.5
-"""Of the forward-backward test |f + b'|^2 < 0.01 (|f|^2 + |b'|^2) + 0.5 (UnFlow, Meister et al., AAAI 2018)."""
+"""Constants of the forward-backward test: |f + b'|^2 < 0.01 (|f|^2 + |b'|^2) + 0.5 (UnFlow, Meister et al., 2018)."""
 
 CENSUS_SOFTNESS, CENSUS_ROBUSTNESS = 0.81, 0.1
 """Constants of the soft ternary census: difference / sqrt(0.81 + difference^2), distance^2 / (0.1 + distance^2)."""

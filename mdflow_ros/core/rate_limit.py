@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-NANOSECONDS = 1_000_000_000
+from mdflow_ros.core.frame_pairing import NANOSECONDS
 
 TOLERANCE = 0.05
 """Images may come earlier by this share of the period: a camera's clock jitters."""

@@ -17,8 +17,8 @@ SLOW_THREADS = 4
 class FlowExecutor(SingleThreadedExecutor):
     """Runs callbacks in the spinning thread, and those of slow groups in threads of their own.
 
-    A `MultiThreadedExecutor` would do, but images would wait for it: at 320x256 on two cores, 95 % arrived within
-    129 ms instead of 1.2 ms, and the rate was 14 Hz instead of 24 (benchmarks/node_load.py).
+    With a `MultiThreadedExecutor`, images wait for their turn: at 320x256 on two cores with ONNX Runtime, the rate was
+    13.5 Hz instead of 27.6, and the 95th percentile of the latency 226 ms instead of 42 (benchmarks/node_load.py).
 
     Args:
         slow: groups whose callbacks take long, such as those that load a model.

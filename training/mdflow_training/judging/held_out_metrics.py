@@ -92,7 +92,7 @@ class TwoWayFlow:
 
 
 TwoWayMethod = Callable[[Image, Image], TwoWayFlow]
-Figures = dict[str, NDArray[np.float64]]
+Metrics = dict[str, NDArray[np.float64]]
 """Each measure of one method, ``(pairs,)``; NaN where a pair has no ground truth or a method no confidence."""
 
 GroundTruth = Callable[[int], Flow | None]
@@ -225,7 +225,7 @@ def measure_methods(
     census: Census,
     ground_truth: GroundTruth | None = None,
     noise: float = 0.0,
-) -> dict[str, Figures]:
+) -> dict[str, Metrics]:
     """Measure every method on the chosen pairs.
 
     Args:
@@ -252,6 +252,6 @@ def measure_methods(
     }
 
 
-def mean_metrics(metrics: Figures) -> dict[str, float]:
+def mean_metrics(metrics: Metrics) -> dict[str, float]:
     """Return the mean of each measure that was taken, over the pairs that have it."""
     return {name: float(np.nanmean(values)) for name, values in metrics.items() if np.isfinite(values).any()}

@@ -29,8 +29,8 @@ from mdflow_training.judging.held_out_metrics import (
     KNOWN_MOTION,
     MATCH_ERROR,
     MEASURES,
-    Figures,
     GroundTruth,
+    Metrics,
     TwoWayMethod,
     baseline_method,
     mean_metrics,
@@ -61,7 +61,7 @@ class Report:
     verdict: Verdict
     reason: str
     indices: list[int] = field(default_factory=list)
-    metrics: dict[str, Figures] = field(default_factory=dict)
+    metrics: dict[str, Metrics] = field(default_factory=dict)
     differences: dict[str, dict[str, Difference]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
