@@ -106,7 +106,7 @@ class Recording:
                 self.stop(f"{self._options.duration:g} s are over")
             if now >= next_look:
                 next_look = now + LOOK_PERIOD
-                self._problems.update(dict.fromkeys(self._recorder.follow_publishers()))
+                self._warn(self._recorder.follow_publishers())
             if now >= next_check:
                 next_check = now + PERIOD
                 self._flush()
@@ -114,6 +114,13 @@ class Recording:
                 status.show(now - self._start)
         self._end = time.monotonic()
         status.end()
+
+    def _warn(self, problems: list[str]) -> None:
+        """Print each problem when it first appears, while the user can still do something about it."""
+        for problem in problems:
+            if problem not in self._problems:
+                print(f"warning: {problem}", file=sys.stderr)
+                self._problems[problem] = None
 
     def _flush(self) -> None:
         try:
@@ -147,9 +154,7 @@ class Recording:
         dropped = sum(count.dropped or 0 for count in counts.values())
         if dropped > MAX_DROPPED_SHARE * received:
             print(f"{dropped} messages were lost, {received} came. {TRANSPORT_HINT}", file=sys.stderr)
-        if not received:
-            return False
-        if (silence := self._end - self._recorder.last_received) > SILENCE_SECONDS:
+        if received and (silence := self._end - self._recorder.last_received) > SILENCE_SECONDS:
             self._problems[f"nothing came for the last {silence:.0f} s: did the camera stop?"] = None
         for topic in self._topics:
             if topic in counts and not counts[topic].received:
@@ -162,8 +167,9 @@ class Recording:
                 f"for other tools: repair_bag {self._options.out} --out NEW_FOLDER",
                 file=sys.stderr,
             )
-        print(f"  {self._writer.size() / 1e6:.1f} MB in {self._options.out}")
-        return self._in_time and not self._problems
+        if received:
+            print(f"  {self._writer.size() / 1e6:.1f} MB in {self._options.out}")
+        return bool(received) and self._in_time and not self._problems
 
 
 def resolve_topic(node: Node, name: str) -> str:

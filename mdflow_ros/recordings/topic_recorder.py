@@ -115,7 +115,11 @@ class TopicRecorder:
 
         Returns:
             A line for each topic that can no longer be recorded, as it has another type now.
+
+        Raises:
+            TopicError: a topic of which no message has come turns out to have several types.
         """
+        self.find_missing([topic for topic in self._types if not self.counts[topic].received])
         problems = []
         for topic, type_name in self._types.items():
             publishers = self._node.get_publishers_info_by_topic(topic)

@@ -271,6 +271,18 @@ def test_two_types_of_one_topic_are_named(domain, tmp_path):
     assert "sensor_msgs/msg/CompressedImage, sensor_msgs/msg/Image" in printed
 
 
+def test_a_second_type_that_appears_later_is_named(domain, tmp_path):
+    recorder = start(tmp_path, "--topics", "/twice_later", "--wait", "20")
+    first = Publisher(ReliabilityPolicy.RELIABLE, Image, "/twice_later")
+    first.wait_for_recorder()
+    second = Publisher(ReliabilityPolicy.RELIABLE, CompressedImage, "/twice_later")
+    printed = recorder.communicate(timeout=30)[0]
+    for driver in (first, second):
+        driver.close()
+    assert recorder.returncode == 1
+    assert "several types at once, sensor_msgs/msg/CompressedImage, sensor_msgs/msg/Image" in printed
+
+
 def test_never_overwrites(tmp_path):
     (tmp_path / "drive").mkdir()
     status, printed = record(tmp_path, "--topics", RAW)
