@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, DecodedFlow, Features
+from mdflow_ros.backends.passed_checks import check_once
 from mdflow_ros.backends.selection import AUTO, create_backend, runs_on_gpu
 from mdflow_ros.core.confidence import Calibration, FlowEvidence, measure_evidence
 from mdflow_ros.core.refinement import refine_flow
@@ -116,7 +117,14 @@ class FlowEstimator:
         self._threads = options.threads or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="refinement")
         self._backend: Backend = create_backend(backend, self.model, options)
-        self._check()
+        subject = {
+            "check": "plausible flow",
+            "engine": self._backend.engine,
+            "model": self.card.sha256,
+            "quality": self.quality,
+            "size": str(self._inference_size),
+        }
+        check_once(subject, self._check)
 
     @property
     def backend(self) -> str:

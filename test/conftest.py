@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What holds for all tests."""
 
+import os
 import signal
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -33,6 +35,10 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     """Collect every file of tests as a `TestModule`."""
     return TestModule.from_parent(parent, path=module_path)
 
+
+# Nothing that the user's computer remembers may change a test, and no test may change that.
+CACHE = tempfile.TemporaryDirectory(prefix="mdflow_ros_test_cache_")
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A suite that a shell starts in the background inherits an ignored Ctrl-C, which no process of it can catch.

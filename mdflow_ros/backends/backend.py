@@ -82,9 +82,15 @@ class Engine(Protocol):
 
 
 class Backend(Protocol):
-    """A model that is ready to run."""
+    """A model that is ready to run.
+
+    Attributes:
+        name: of the backend.
+        engine: what else decides the numbers that come out: the engine's version, the device, the precision.
+    """
 
     name: str
+    engine: str
 
     def encode(self, image: NDArray[np.uint8], mean: NDArray[np.float32]) -> Features:
         """Return the features of one frame.
@@ -135,12 +141,13 @@ class NetworkBackend:
 
     Args:
         name: of the backend.
+        engine: see `Backend`.
         encoder: runs the encoder's graph.
         decoders: run the decoder's, for the forward flow alone (False) and for both directions (True).
     """
 
-    def __init__(self, name: str, encoder: Engine, decoders: Mapping[bool, Engine]) -> None:
-        self.name = name
+    def __init__(self, name: str, engine: str, encoder: Engine, decoders: Mapping[bool, Engine]) -> None:
+        self.name, self.engine = name, engine
         self._encoder, self._decoders = encoder, decoders
 
     def encode(self, image: NDArray[np.uint8], mean: NDArray[np.float32]) -> Features:

@@ -8,6 +8,7 @@ one size each, at the first pair of that size.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 
 from mdflow_ros.backends.backend import Arrays, BackendError, BackendOptions, BackendUnavailable, NetworkBackend
 from mdflow_ros.backends.check import check_backend
+from mdflow_ros.backends.passed_checks import check_once
 from mdflow_ros.core.resizing import Size
-from mdflow_ros.model.graphs import ModelGraphs, Part
+from mdflow_ros.model.graphs import PARTS, ModelGraphs
 
 CHECK_SIZE = Size(128, 128)
 """Size of the test pair where the size is free."""
@@ -69,12 +71,22 @@ class OpenVinoBackend(NetworkBackend):
         if options.device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             settings["INFERENCE_PRECISION_HINT"] = "bf16"
 
-        def load(part: Part) -> _Graph:
-            return _Graph(core, graphs.write(part).SerializeToString(), options.device, settings)
-
-        decoders = {False: load("decoder"), True: load("decoder-both")}
-        super().__init__("openvino", load("encoder"), decoders)
-        check_backend(self, graphs, options.inference_size or CHECK_SIZE, options.threads)
+        written = {part: graphs.write(part).SerializeToString() for part in PARTS}
+        loaded = {part: _Graph(core, graph, options.device, settings) for part, graph in written.items()}
+        decoders = {False: loaded["decoder"], True: loaded["decoder-both"]}
+        precision = settings.get("INFERENCE_PRECISION_HINT", "default precision")
+        device = core.get_property(options.device, "FULL_DEVICE_NAME")
+        super().__init__(
+            "openvino", f"OpenVINO {openvino.__version__} {device} {precision}", loaded["encoder"], decoders
+        )
+        size = options.inference_size or CHECK_SIZE
+        subject = {
+            "check": "flow as ONNX Runtime's",
+            "engine": self.engine,
+            "graphs": hashlib.sha256(b"".join(written.values())).hexdigest(),
+            "size": str(size),
+        }
+        check_once(subject, lambda: check_backend(self, graphs, size, options.threads))
 
 
 class _Graph:

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from mdflow_ros.backends.tensorrt.cache import EngineCache, EngineKey, EngineMissing, default_folder
+from mdflow_ros.backends.tensorrt.cache import EngineCache, EngineKey, EngineMissing
+from mdflow_ros.core.cache_folder import cache_folder
 
 KEY = EngineKey("a" * 64, "b" * 64, "640x384", "fp16", "flow", "10.3.0", "Orin", "8.7")
 ENGINE = b"engine\nwith a line break" + bytes(range(256)) * 400
@@ -48,10 +49,10 @@ def test_an_engine_comes_back_as_stored(cache):
 
 def test_the_folder_follows_the_xdg_specification(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_folder() == Path("/somewhere/mdflow_ros/engines")
+    assert cache_folder("engines") == Path("/somewhere/mdflow_ros/engines")
     for value in ("relative", ""):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert default_folder() == Path.home() / ".cache/mdflow_ros/engines"
+        assert cache_folder("engines") == Path.home() / ".cache/mdflow_ros/engines"
 
 
 def test_an_empty_cache_says_that_it_is_empty(cache):

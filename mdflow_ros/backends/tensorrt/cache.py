@@ -9,13 +9,13 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.cache_folder import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class EngineCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_folder()
+        self.folder = folder or cache_folder("engines")
 
     def path(self, key: EngineKey) -> Path:
         """Return the path of the engine, whether it exists or not."""
@@ -213,12 +213,6 @@ class EngineCache:
         if not differences:
             return f"there is none in {self.folder}"
         return "of the nearest one, " + ", ".join(sorted(differences, key=len)[0])
-
-
-def default_folder() -> Path:
-    """Return the cache folder of this package, by the XDG Base Directory Specification."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base and os.path.isabs(base) else Path.home() / ".cache") / "mdflow_ros" / "engines"
 
 
 def _read(path: Path) -> tuple[EngineRecord, bytes]:
