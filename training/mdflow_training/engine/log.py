@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,11 @@ from tqdm import tqdm
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_training.engine.distributed import Context
+
+
+def progress_interval() -> float:
+    """Return the seconds between two states of a progress bar: a log file keeps them all."""
+    return 1.0 if sys.stderr.isatty() else 60.0
 
 
 class StageLog:
@@ -49,7 +55,7 @@ class StageLog:
             desc=name,
             unit=" samples",
             disable=not context.is_main,
-            mininterval=1.0,
+            mininterval=progress_interval(),
         )
 
     def step(self, values: Mapping[str, float]) -> None:

@@ -27,6 +27,7 @@ from mdflow_ros.model.weights import load_weights as deployed_weights
 from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import capture_random_state, load_state, restore_random_state, save_state
 from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.log import progress_interval
 from mdflow_training.losses.supervised import endpoint_error, multi_scale_loss
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
@@ -280,7 +281,7 @@ class PretrainingLog:
         self.training = training
         self.writer = SummaryWriter(folder / "tensorboard", purge_step=training.samples)
         total = training.steps + steps
-        self.bar = tqdm(total=total, initial=training.steps, unit="step", mininterval=5, dynamic_ncols=True)
+        self.bar = tqdm(total=total, initial=training.steps, unit="step", mininterval=progress_interval(), dynamic_ncols=True)
         self.errors: list[Tensor] = []
         self.started, self.samples_before = time.monotonic(), training.samples
 
