@@ -281,7 +281,8 @@ class PretrainingLog:
         self.training = training
         self.writer = SummaryWriter(folder / "tensorboard", purge_step=training.samples)
         total = training.steps + steps
-        self.bar = tqdm(total=total, initial=training.steps, unit="step", mininterval=progress_interval(), dynamic_ncols=True)
+        interval = progress_interval()
+        self.bar = tqdm(total=total, initial=training.steps, unit="step", mininterval=interval, dynamic_ncols=True)
         self.errors: list[Tensor] = []
         self.started, self.samples_before = time.monotonic(), training.samples
 
