@@ -199,7 +199,7 @@ def decode_compressed_image(
             f"{encoded.size} bytes of compressed image{kind} hold no picture that OpenCV can decode: {_describe(head)}"
         )
     channels = 1 if image.ndim == 2 else image.shape[2]
-    conversion = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
+    conversion = {1: _gray_conversion(image_format), 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
     return _to_rgb(image, _Layout(channels, conversion), stretch)
 
 
@@ -235,6 +235,15 @@ def _check_format(image_format: str) -> None:
         )
     if "zstd" in lower:
         raise UnsupportedEncoding(f"the format '{shown}' is a zstd copy of a raw topic; choose the raw topic itself")
+
+
+def _gray_conversion(image_format: str) -> int:
+    """Return how a picture of one channel becomes RGB: image_transport also makes PNGs of unconverted Bayer patterns.
+
+    Their format names the encoding of the image before, such as ``bayer_rggb8; png compressed``.
+    """
+    pattern = image_format.partition(";")[0].strip().lower().removeprefix("bayer_")[:4]
+    return _BAYER.get(pattern, cv2.COLOR_GRAY2RGB) if image_format.lower().startswith("bayer_") else cv2.COLOR_GRAY2RGB
 
 
 def _describe(head: bytes) -> str:

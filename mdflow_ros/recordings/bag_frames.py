@@ -32,7 +32,7 @@ NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
 STAMPS_EXAMINED = 200
 """Messages whose stamps are compared with the times of recording before the first frame is given away."""
 
-VIDEO_TYPES = ("CompressedVideo", "FFMPEGPacket", "H264", "H265", "VideoPacket")
+VIDEO_TYPES = ("CompressedVideo", "FFMPEGPacket", "H264", "H265", "VideoPacket", "theora_image_transport")
 """Parts of the names of message types that carry packets of a video stream."""
 
 
@@ -183,6 +183,9 @@ def _way_out(topics: dict[str, Topic]) -> str:
         return "\nPackets of a video stream are not images: play the bag, decode them to sensor_msgs/Image, record that"
     if any(topic.encoding not in (CDR, ROS1) for topic in topics.values()):
         return "\nMessages are read in ROS 1's and ROS 2's encoding only: convert the file to a ROS 2 bag"
+    if any("Image" in topic.type_name for topic in topics.values()):
+        known = f"{RAW_IMAGE} and {COMPRESSED_IMAGE}"
+        return f"\nImages are read as {known} only: convert them, or record the camera's own topic"
     return ""
 
 

@@ -35,7 +35,7 @@ def is_bag_file(path: Path) -> bool:
 
 def natural_order(path: Path) -> list[str | int]:
     """Sort key that puts ``bag_10`` after ``bag_9``."""
-    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(path))]
+    return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", str(path))]
 
 
 def find_parts(bag: Path, warnings: list[str]) -> list[Path]:

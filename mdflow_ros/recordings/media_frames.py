@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,18 +17,13 @@ from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
 from mdflow_ros.recordings.bag_parts import natural_order
 from mdflow_ros.recordings.file_kinds import check_content, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
+from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL, stamp_images
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-
-ASSUMED_INTERVAL = 33_333_333
-"""Interval in ns between images whose names are not time stamps."""
-
-STAMP_UNITS = {19: 1, 16: 1_000, 13: 1_000_000}
-"""Names of this many digits are time stamps; the factor makes them ns."""
-
-_NAME = re.compile(r"(?:.*?[^\d])?(?:(\d{9,10})[._-](\d{1,9})|(\d{19}|\d{16}|\d{13}))(?:[^\d].*)?", re.DOTALL)
-_DECIMAL = re.compile(r"(\d+)\.(\d{2,})")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp"),
+    *(".ogv", ".mjpeg", ".mjpg", ".h264", ".h265", ".hevc"),
+)
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".jp2")
 
 
 class VideoFrames:
@@ -69,13 +63,11 @@ def _retrieve(video: cv2.VideoCapture) -> NDArray[np.uint8]:
 class ImageFrames:
     """The images of a folder in the order of their stamps or names.
 
-    Names with a time stamp (19 digits: ns, 16: us, 13: ms, ``sec.nsec``, ``sec_nsec``, or seconds with a decimal point)
-    give the stamps. Where most names have one, images without are left out; otherwise all images follow one another at
-    30 Hz.
+    See `stamp_images` for where the stamps come from.
 
     Args:
         folder: the folder; of a data set such as EuRoC's or TUM's also one above it, if only one below holds images.
-        warnings: gets a line for the images that are left out.
+        warnings: gets a line for what is odd about the stamps.
         intensity_range: for images of more than 8 bits, see `IntensityStretch`.
 
     Raises:
@@ -88,16 +80,7 @@ class ImageFrames:
         images = image_files(folder) or image_files(_only_folder_below(folder))
         check_content(images[0])
         self._stretch = IntensityStretch(intensity_range)
-        stamps = {path: stamp for path in images if (stamp := stamp_in_name(path.stem)) is not None}
-        self._stamps = dict(zip(images, range(0, len(images) * ASSUMED_INTERVAL, ASSUMED_INTERVAL), strict=True))
-        if len(stamps) > len(images) / 2:
-            left_out = [path.name for path in images if path not in stamps]
-            if left_out:
-                warnings.append(
-                    f"{folder}: {len(left_out)} images are left out, as their names hold no time stamp: "
-                    f"{', '.join(left_out[:3])}"
-                )
-            self._stamps = dict(sorted(stamps.items(), key=lambda item: item[1]))
+        self._stamps = stamp_images(images, warnings)
         self.files = list(self._stamps)
 
     def __iter__(self) -> Iterator[RecordedFrame]:
@@ -127,22 +110,6 @@ def _only_folder_below(folder: Path) -> Path:
         names = "\n".join(f"  {path}" for path in below[:10])
         raise FrameSourceError(f"{folder} holds several folders of images; name one of them:\n{names}")
     return below[0]
-
-
-def stamp_in_name(name: str) -> int | None:
-    """Return the time stamp that a file's name (without ending) holds, in ns, or ``None``."""
-    decimal = _DECIMAL.fullmatch(name)
-    if decimal:
-        return int(decimal[1]) * 10**9 + int(decimal[2].ljust(9, "0")[:9])
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
-    seconds, fraction, digits = match.groups()
-    if digits:
-        return int(digits) * STAMP_UNITS[len(digits)]
-    # After a point digits are decimals, behind another character they are nanoseconds.
-    decimals = name[match.end(1)] == "."
-    return int(seconds) * 10**9 + int(fraction.ljust(9, "0") if decimals else fraction)
 
 
 def _read(path: Path, stretch: IntensityStretch) -> NDArray[np.uint8]:

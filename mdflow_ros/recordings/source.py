@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from mdflow_ros.recordings.bag_parts import BAG_SUFFIXES, find_parts, is_bag_fil
 from mdflow_ros.recordings.file_kinds import is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.media_frames import (
+    IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
     ImageFrames,
     VideoFrames,
@@ -109,11 +111,25 @@ def _matches(pattern: str) -> list[Path]:
     return sorted(known, key=natural_order)
 
 
+def _describe_content(folder: Path) -> str:
+    """Say what a folder holds instead of a bag or images, and what to do."""
+    files = [file for file in folder.rglob("*") if file.is_file() and not is_hidden(file.relative_to(folder))]
+    videos = sorted((file for file in files if file.suffix.lower() in VIDEO_SUFFIXES), key=natural_order)
+    if videos:
+        return f"Name one of its videos, such as {videos[0]}, or all: '{videos[0].parent}/*{videos[0].suffix}'"
+    endings = Counter(file.suffix.lower() or "no ending" for file in files)
+    listed = ", ".join(f"{count} with {ending}" for ending, count in endings.most_common(5))
+    known = f"Known are bags ({', '.join(BAG_SUFFIXES)}) and images ({', '.join(IMAGE_SUFFIXES)})"
+    return f"Its files: {listed or 'none'}. {known}"
+
+
 def _guess_kind(path: Path) -> str:
     if path.is_dir():
         if any(is_bag_file(file) and not is_hidden(file.relative_to(path)) for file in path.rglob("*")):
             return "bag"
-        return "images" if image_files(path) or folders_with_images(path) else "bag"
+        if image_files(path) or folders_with_images(path):
+            return "images"
+        raise FrameSourceError(f"{path} holds neither a bag nor images. {_describe_content(path)}")
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return "video"
     if is_bag_file(path):

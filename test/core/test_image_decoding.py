@@ -172,6 +172,18 @@ def test_twelve_bits_are_stretched_alike_in_both_images() -> None:
     assert first.std() > 40 and stretch.changes == 1
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pngs_of_bayer_patterns_are_converted_as_raw_ones_are(dtype: type) -> None:
+    pattern = np.full((8, 8), 10, np.uint8)
+    pattern[::2, ::2] = 200  # red in the corner
+    samples = pattern.astype(dtype) * (257 if dtype is np.uint16 else 1)
+    png = cv2.imencode(".png", samples)[1].tobytes()
+    bits = np.dtype(dtype).itemsize * 8
+    decoded = decode_compressed_image(png, f"bayer_rggb{bits}; png compressed ")
+    assert (decoded == decode_image("bayer_rggb8", 8, 8, 8, False, pattern.tobytes())).all()
+    assert decoded[4, 4, 0] == 200 and decoded[4, 4, 2] == 10
+
+
 def test_compressed_images_of_sixteen_bits_are_stretched() -> None:
     thermal = np.random.default_rng(0).integers(7400, 8260, (48, 64)).astype(np.uint16)
     decoded = decode_compressed_image(cv2.imencode(".png", thermal)[1].tobytes(), stretch=IntensityStretch())

@@ -35,7 +35,7 @@ def test_a_damaged_frame_is_left_out_and_told(tmp_path):
     (tmp_path / "1.png").write_bytes(b"damaged")
     warnings: list[str] = []
     assert [frame.rgb[0, 0, 0] for frame in read_frames(str(tmp_path), warnings)] == [0, 2]
-    assert len(warnings) == 1 and "left out" in warnings[0]
+    assert sum("left out" in warning for warning in warnings) == 1
 
 
 def test_part_of_a_split_bag_with_compressed_messages():

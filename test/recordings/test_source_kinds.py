@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from mdflow_ros.commands.repair_bag import INCOMPLETE
 from mdflow_ros.commands.repair_bag import main as repair
 from mdflow_ros.recordings.frame import FrameSourceError
-from mdflow_ros.recordings.media_frames import stamp_in_name
+from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL, stamp_in_name
 from mdflow_ros.recordings.source import parse_source
 from mdflow_ros.recordings.stamps import why_not_trusted
 
@@ -170,6 +170,80 @@ def test_stamps_are_found_in_names(seconds: int, nanoseconds: int, prefix: str) 
 @pytest.mark.parametrize("name", ["000123", "frame_000012", "left", "IMG_20260101_120000", "1.5", ""])
 def test_other_names_hold_no_stamp(name: str) -> None:
     assert stamp_in_name(name) is None
+
+
+def test_images_of_another_type_are_named(tmp_path: Path) -> None:
+    file = McapFile(tmp_path / "drive.mcap")
+    file.message(file.channel("/camera", "cdr", "foxglove_msgs/msg/RawImage", "ros2msg"), START, b"\0\1\0\0")
+    with pytest.raises(FrameSourceError, match=r"Images are read as sensor_msgs/msg/Image and .* only: convert them"):
+        read(file.finish())
+
+
+@pytest.mark.parametrize(
+    ("name", "nanoseconds"),
+    [
+        ("cam_2024-01-31_12-30-59.25", 250_000_000),
+        ("20240131T123059.000250_left", 250_000),
+        ("2024-01-31-12-30-59-025", 25_000_000),
+    ],
+)
+def test_dates_with_fractions_of_a_second_are_stamps(name: str, nanoseconds: int) -> None:
+    assert stamp_in_name(name) == 1_706_704_259 * 10**9 + nanoseconds
+
+
+SECONDS = [0.0, 0.1, 0.2, 0.35]
+
+
+@pytest.mark.parametrize(
+    ("file", "lines"),
+    [
+        ("left/timestamps.txt", [f"2011-09-26 13:02:{25 + second:012.9f}" for second in SECONDS]),  # KITTI, raw
+        ("times.txt", [f"{second:e}" for second in SECONDS]),  # KITTI, odometry
+        ("times.txt", ["# id time exposure", *(f"{n} {1446481543.5 + s} 9.3" for n, s in enumerate(SECONDS))]),  # TUM
+        ("times.txt", [str(1403636579000000000 + round(second * 1e9)) for second in SECONDS]),
+    ],
+)
+def test_times_stand_in_a_file_beside_the_images(tmp_path: Path, file: str, lines: list[str]) -> None:
+    images = write_images(tmp_path / "left" / "data", [f"{n:010d}.png" for n in range(4)])
+    (images.parent.parent / file).write_text("\n".join(lines))
+    stamps, _, warnings = read(
+        images if "left" in file else write_images(tmp_path / "right", ["1.png", "2.png", "3.png", "4.png"])
+    )
+    assert np.diff(stamps) == pytest.approx(np.diff(SECONDS) * 1e9, abs=200)
+    assert not warnings
+
+
+def test_a_file_of_times_for_other_images_is_named_and_not_used(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "data", ["1.png", "2.png", "3.png"])
+    (tmp_path / "times.txt").write_text("0.0\n0.1\n")
+    stamps, _, warnings = read(images)
+    assert stamps == [0, ASSUMED_INTERVAL, 2 * ASSUMED_INTERVAL]
+    assert "2 times in 2 lines, but 3 images" in warnings[0] and "30 Hz is assumed" in warnings[1]
+
+
+@pytest.mark.parametrize("digits", [4, 10, 13, 16, 19, 25])
+def test_a_counter_is_no_time_however_long_it_is(tmp_path: Path, digits: int) -> None:
+    images = write_images(tmp_path / "stills", [f"frame{n:0{digits}d}.png" for n in (10, 20, 30, 70)])
+    stamps, _, warnings = read(images)
+    assert stamps == [number * ASSUMED_INTERVAL for number in (0, 1, 2, 6)]  # what is missing leaves a gap
+    assert len(warnings) == 1 and "30 Hz is assumed" in warnings[0]
+
+
+@pytest.mark.parametrize("start", [50_000_000, 1_234_567_890_123, 98_765_432_101_234])
+def test_nanoseconds_since_the_start_of_the_computer_are_times(tmp_path: Path, start: int) -> None:
+    expected = [start + n * 50_000_000 for n in range(4)]
+    stamps, _, warnings = read(write_images(tmp_path / "stills", [f"{stamp}.png" for stamp in expected]))
+    assert stamps == expected and not warnings
+
+
+def test_a_folder_of_something_else_says_what_it_holds(tmp_path: Path) -> None:
+    for name in ("1.cr2", "2.cr2", "notes"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(FrameSourceError, match=r"neither a bag nor images.*2 with \.cr2, 1 with no ending"):
+        read(tmp_path)
+    (tmp_path / "drive.mp4").write_bytes(b"x")
+    with pytest.raises(FrameSourceError, match=r"Name one of its videos, such as .*drive\.mp4"):
+        read(tmp_path)
 
 
 def test_one_odd_name_does_not_void_the_stamps_of_a_folder(tmp_path: Path) -> None:

@@ -1,0 +1,154 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""When the images of a folder were taken: by their names, by a file of times beside them, or by their numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from decimal import Decimal, InvalidOperation
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+ASSUMED_INTERVAL = 33_333_333
+"""Interval in ns between images of consecutive numbers whose time is unknown: 30 Hz."""
+
+STAMP_UNITS = {19: 1, 16: 1_000, 13: 1_000_000}
+"""Integers of this many digits are times since 1970; the factor makes them ns."""
+
+PLAUSIBLE_INTERVALS = (1_500_000, 60_000_000_000)
+"""Typical interval in ns between two images. A counter, padded with zeros to the length of a time, is outside."""
+
+TIME_FILES = ("timestamps.txt", "times.txt")
+"""Names of files with one time a line, in the folder of the images or above it, as in KITTI's and TUM's data sets."""
+
+_DECIMAL = re.compile(r"(\d+)\.(\d{2,})")
+_DATE = re.compile(
+    r"(?:.*[^\d])?((?:19|20)\d\d)-?(\d\d)-?(\d\d)[ T_-](\d\d)[:_.-]?(\d\d)[:_.-]?(\d\d)"
+    r"(?:\.(\d{1,9})|[_-](\d{3}|\d{6}|\d{9}))(?:[^\d].*)?",
+    re.DOTALL,
+)
+_NAME = re.compile(r"(?:.*?[^\d])?(?:(\d{9,10})[._-](\d{1,9})|(\d{19}|[1-9]\d{15}|[1-9]\d{12}))(?:[^\d].*)?", re.DOTALL)
+_NUMBER = re.compile(r"\d+")
+
+
+def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
+    """Return the images of a folder in the order of their stamps, in ns.
+
+    In this order of preference: times in the names (see `stamp_in_name`), where most names have one; times since the
+    computer started, as plain nanoseconds; a file of `TIME_FILES`; the numbers in the names at 30 Hz, where a missing
+    number is a missing image; the order of the names at 30 Hz.
+
+    Args:
+        images: in the natural order of their names, all in one folder.
+        warnings: gets a line for images that are left out, for a file of times that does not fit, and where 30 Hz is
+            assumed.
+    """
+    folder = images[0].parent
+    named = {path: stamp for path in images if (stamp := stamp_in_name(path.stem)) is not None}
+    if len(named) > len(images) / 2 and _plausible(named.values()):
+        left_out = [path.name for path in images if path not in named]
+        if left_out:
+            warnings.append(
+                f"{folder}: {len(left_out)} images are left out, as their names hold no time stamp: "
+                f"{', '.join(left_out[:3])}"
+            )
+        return dict(sorted(named.items(), key=lambda item: item[1]))
+    numbers = _numbers(images)
+    if numbers and len(images) > 1 and _plausible(numbers):
+        return dict(zip(images, numbers, strict=True))
+    listed = _read_times(folder, images, warnings)
+    if listed:
+        return dict(sorted(zip(images, listed, strict=True), key=lambda item: item[1]))
+    warnings.append(
+        f"{folder}: neither the names of the images nor a file {' or '.join(TIME_FILES)} hold times; 30 Hz is assumed"
+    )
+    if not numbers:
+        return dict(zip(images, range(0, len(images) * ASSUMED_INTERVAL, ASSUMED_INTERVAL), strict=True))
+    step = int(np.median(np.diff(numbers))) if len(numbers) > 1 else 1
+    return {
+        path: (number - numbers[0]) * ASSUMED_INTERVAL // step for path, number in zip(images, numbers, strict=True)
+    }
+
+
+def stamp_in_name(name: str) -> int | None:
+    """Return the time that a file's name (without ending) holds, in ns, or ``None``.
+
+    Known are 19 digits (ns), 16 (us), 13 (ms), ``sec.nsec``, ``sec_nsec``, seconds with a decimal point, and dates such
+    as ``2024-01-31_12-30-59.250``.
+    """
+    decimal = _DECIMAL.fullmatch(name)
+    if decimal:
+        return int(decimal[1]) * 10**9 + int(decimal[2].ljust(9, "0")[:9])
+    date = _date_to_ns(name)
+    if date is not None:
+        return date
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    seconds, fraction, digits = match.groups()
+    if digits:
+        return int(digits) * STAMP_UNITS[len(digits)]
+    # After a point digits are decimals, behind another character they are nanoseconds.
+    decimals = name[match.end(1)] == "."
+    return int(seconds) * 10**9 + int(fraction.ljust(9, "0") if decimals else fraction)
+
+
+def _date_to_ns(text: str) -> int | None:
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        second = datetime(*(int(part) for part in match.groups()[:6]), tzinfo=timezone.utc)  # type: ignore[arg-type]
+    except ValueError:
+        return None
+    return int(second.timestamp()) * 10**9 + int((match[7] or match[8]).ljust(9, "0"))
+
+
+def _plausible(stamps: Iterable[int]) -> bool:
+    """Tell whether a camera may have taken images at these times, in ns. Of a single image nobody can tell."""
+    # As differences of Python's integers: names may hold numbers beyond 64 bits.
+    ordered = sorted(stamps)
+    steps = sorted(after - before for before, after in pairwise(ordered))
+    shortest, longest = PLAUSIBLE_INTERVALS
+    return not steps or shortest <= steps[len(steps) // 2] <= longest
+
+
+def _numbers(images: list[Path]) -> list[int]:
+    """Return the last number in each name, or nothing where the names are not numbered in ascending order."""
+    found = [_NUMBER.findall(path.stem) for path in images]
+    numbers = [int(digits[-1]) for digits in found if digits]
+    ascending = all(before < after for before, after in pairwise(numbers))
+    return numbers if len(numbers) == len(images) and ascending else []
+
+
+def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[int]:
+    """Return the times in ns of a file beside or above the images, or nothing."""
+    for path in (above / name for above in (folder, folder.parent) for name in TIME_FILES):
+        if not path.is_file():
+            continue
+        lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+        times = [_time_of_line(line) for line in lines if line and not line.startswith("#")]
+        known = [time for time in times if time is not None]
+        if len(known) == len(images) == len(times) and _plausible(known):
+            return known
+        warnings.append(f"{path} is not used: {len(known)} times in {len(times)} lines, but {len(images)} images")
+    return []
+
+
+def _time_of_line(line: str) -> int | None:
+    """Return the time in ns of ``TIME``, ``NAME TIME`` or ``NAME TIME EXPOSURE``; seconds or a date."""
+    date = _date_to_ns(line)
+    if date is not None:
+        return date
+    words = line.replace(",", " ").split()
+    text = words[0] if len(words) == 1 else words[1]
+    if text.isdecimal() and len(text) in STAMP_UNITS:
+        return int(text) * STAMP_UNITS[len(text)]
+    try:
+        return int(Decimal(text) * 10**9)
+    except (InvalidOperation, ValueError, OverflowError):
+        return None
