@@ -101,8 +101,9 @@ def _date_to_ns(text: str) -> int | None:
     match = _DATE.fullmatch(text)
     if match is None:
         return None
+    year, month, day, hour, minute, whole = (int(part) for part in match.groups()[:6])
     try:
-        second = datetime(*(int(part) for part in match.groups()[:6]), tzinfo=timezone.utc)  # type: ignore[arg-type]
+        second = datetime(year, month, day, hour, minute, whole, tzinfo=timezone.utc)
     except ValueError:
         return None
     return int(second.timestamp()) * 10**9 + int((match[7] or match[8]).ljust(9, "0"))

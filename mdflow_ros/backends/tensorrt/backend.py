@@ -62,8 +62,8 @@ class TensorRtBackend(NetworkBackend):
             # Also when nobody calls close: the last reference gives the memory back.
             self._release = weakref.finalize(self, resources.pop_all().close)
         decoders = {False: self.runners["decoder"], True: self.runners["decoder-both"]}
-        engine = f"TensorRT {trt.__version__} {gpu} {options.precision}"
-        super().__init__("tensorrt", engine, self.runners["encoder"], decoders)
+        description = f"TensorRT {trt.__version__} {gpu} {options.precision}"
+        super().__init__("tensorrt", description, self.runners["encoder"], decoders)
 
     def close(self) -> None:
         """Give the GPU's memory back."""
