@@ -33,7 +33,9 @@ ROS_MISSING = "source ROS 2 first (source /opt/ros/<distro>/setup.bash), or inst
 def __getattr__(name: str) -> Callable[[], int]:
     if name.startswith("_"):
         raise AttributeError(name)
-    return starter(name, _PLACES.get(name, f"mdflow_ros.commands.{name}"), "pip install '.[recording]'")
+    place = _PLACES.get(name, f"mdflow_ros.commands.{name}")
+    extra = "demo" if place.startswith("mdflow_ros.demo.") else "recording"
+    return starter(name, place, f"pip install '.[{extra}]'")
 
 
 def starter(name: str, module: str, way_out: str) -> Callable[[], int]:

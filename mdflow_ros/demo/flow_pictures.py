@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw image, flow and confidence side by side: as a video, and as a contact sheet of a few moments.
+"""Draw image, flow and confidence side by side: one moment, and a contact sheet of a few.
 
 All images are ``(H, W, 3)`` uint8 RGB.
 """
@@ -36,10 +36,6 @@ FASTEST_PERCENT = 99
 """Full color is this percentile of the lengths, as single wild vectors would pale all others."""
 SLOWEST_FULL_COLOR = 3.0
 """Full color in pixels where nothing moves faster, so that noise stays pale."""
-SCALE_DECAY = 0.98
-"""How slowly the video's colors adapt, per pair, when the motion gets slower."""
-RATE_PAIRS = 10
-"""The video's frame rate is measured on this many pairs."""
 
 
 @dataclass(frozen=True)
@@ -94,65 +90,16 @@ class EvenSample:
         return [self._kept[(2 * part + 1) * len(self._kept) // (2 * count)] for part in range(count)]
 
 
-class FlowVideo:
-    """Writes moments to an ``.mp4`` file as they come; the file appears when `close` is called."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._part = path.with_name(f".{path.stem}.part{path.suffix}")
-        self._early: list[Moment] = []
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
-        self._full_color = 0.0
-
-    def add(self, moment: Moment) -> None:
-        """Append a moment."""
-        if self._writer is not None:
-            self._write(moment)
-            return
-        self._early.append(moment)
-        if len(self._early) == RATE_PAIRS:
-            self._open()
-
-    def close(self) -> None:
-        """Finish the file, if any moment came."""
-        if self._writer is None and self._early:
-            self._open()
-        if self._writer is not None:
-            self._writer.release()
-            self._part.replace(self._path)
-
-    def _open(self) -> None:
-        duration = self._early[-1].seconds - self._early[0].seconds
-        rate = (len(self._early) - 1) / duration if duration > 0 else RATE_PAIRS
-        height, width = _moment_row(self._early[0], 1.0, "", "").shape[:2]
-        self._size = (width, height)
-        self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), rate, self._size)
-        if not self._writer.isOpened():
-            raise OSError(f"{self._part}: OpenCV cannot write a video here. Is the folder writable, the disk full?")
-        for moment in self._early:
-            self._write(moment)
-        self._early = []
-
-    def _write(self, moment: Moment) -> None:
-        assert self._writer is not None
-        self._full_color = max(_full_color(moment), SCALE_DECAY * self._full_color)
-        row = _moment_row(moment, self._full_color, f"{moment.seconds:.1f} s", f"full color {self._full_color:.1f} px")
-        if row.shape[1::-1] != self._size:  # the camera changed its resolution
-            row = np.asarray(cv2.resize(row, self._size, interpolation=cv2.INTER_AREA), np.uint8)
-        self._writer.write(cv2.cvtColor(row, cv2.COLOR_RGB2BGR))
-
-
 def write_contact_sheet(path: Path, moments: Sequence[Moment], title: str, lines: Sequence[str]) -> None:
     """Draw moments below each other, with two lines of text and a legend, and write them as PNG."""
     rows = [
-        _moment_row(
+        draw_moment(
             moment,
             full,
             f"{moment.seconds:.1f} s",
             f"median {_median_length(moment.flow):.1f} px   full color {full:.1f} px",
         )
-        for moment, full in ((moment, _full_color(moment)) for moment in moments)
+        for moment, full in ((moment, full_color(moment)) for moment in moments)
     ]
     width = max(row.shape[1] for row in rows)
     sheet = _canvas(HEADER_HEIGHT + sum(row.shape[0] for row in rows), width)
@@ -171,7 +118,7 @@ def write_contact_sheet(path: Path, moments: Sequence[Moment], title: str, lines
             raise OSError(f"{path}: cannot be written")
 
 
-def _moment_row(moment: Moment, full_color: float, image_caption: str, flow_caption: str) -> Picture:
+def draw_moment(moment: Moment, full_color: float, image_caption: str, flow_caption: str) -> Picture:
     """Return the three tiles with captions below, both sides even as video encoders want it."""
     height, width = moment.flow.shape[:2]
     tile_height = max(1, round(height * TILE_WIDTH / width))
@@ -216,7 +163,7 @@ def _median_length(flow: NDArray[np.float32]) -> float:
     return float(np.median(lengths)) if lengths.size else float("nan")
 
 
-def _full_color(moment: Moment) -> float:
+def full_color(moment: Moment) -> float:
     """Return the length in pixels to draw in full color."""
     lengths = _lengths(moment.flow)
     return max(SLOWEST_FULL_COLOR, float(np.percentile(lengths, FASTEST_PERCENT)) if lengths.size else 0.0)

@@ -37,11 +37,11 @@ from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, de
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.flow_pictures import (
     EvenSample,
-    FlowVideo,
     Moment,
     shrink_to_tile,
     write_contact_sheet,
 )
+from mdflow_ros.demo.flow_video import FlowVideo
 from mdflow_ros.demo.measurements import Measurements
 
 QUEUE_DEPTH = 30

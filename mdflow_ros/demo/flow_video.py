@@ -1,0 +1,66 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Write moments of the demo as a video that browsers play (H.264), at the speed of the run."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from mdflow_ros.demo.flow_pictures import Moment, draw_moment, full_color
+
+SCALE_DECAY = 0.98
+"""How slowly the colors adapt, per pair, when the motion gets slower."""
+
+TIME_BASE = Fraction(1, 1000)
+
+
+class FlowVideo:
+    """An ``.mp4`` file that moments are written to as they come; it appears when `close` is called.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f".{path.stem}.part{path.suffix}")
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._full_color = 0.0
+        self._last = -1
+
+    def add(self, moment: Moment) -> None:
+        """Append a moment."""
+        self._full_color = max(full_color(moment), SCALE_DECAY * self._full_color)
+        row = draw_moment(moment, self._full_color, f"{moment.seconds:.1f} s", f"full color {self._full_color:.1f} px")
+        if self._container is None:
+            self._container = av.open(str(self._part), "w")
+            self._stream = self._container.add_stream("libx264", rate=30, options={"preset": "veryfast"})
+            self._stream.height, self._stream.width = row.shape[:2]
+            self._stream.pix_fmt, self._stream.time_base = "yuv420p", TIME_BASE
+            self._stream.codec_context.time_base = TIME_BASE
+        assert self._stream is not None
+        size = (self._stream.width, self._stream.height)
+        if row.shape[1::-1] != size:  # the camera changed its resolution
+            row = np.asarray(cv2.resize(row, size, interpolation=cv2.INTER_AREA), np.uint8)
+        frame = av.VideoFrame.from_ndarray(row, format="rgb24")
+        self._last = max(self._last + 1, round(moment.seconds / TIME_BASE))
+        frame.pts, frame.time_base = self._last, TIME_BASE
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Finish the file, if any moment came."""
+        if self._container is not None and self._stream is not None:
+            self._container.mux(self._stream.encode())
+            self._container.close()
+            self._part.replace(self._path)
