@@ -11,15 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.rectification import FISHEYE, check_calibration
 from mdflow_ros.core.resizing import Size
-
-FISHEYE = "equidistant"
-MODELS = ("", "plumb_bob", "rational_polynomial", FISHEYE)
-"""Distortion models of sensor_msgs/CameraInfo that this package knows; empty means none."""
-
-
-class BadCalibration(ValueError):
-    """The camera's calibration is missing or cannot be used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +23,7 @@ class Camera:
         size: width and height of its images, pixels.
         intrinsics: ``(3, 3)``, pixels.
         distortion: coefficients as OpenCV orders them; empty for none.
-        model: one of `MODELS`.
+        model: one of `DISTORTION_MODELS`.
     """
 
     size: Size
@@ -39,16 +32,7 @@ class Camera:
     model: str = ""
 
     def __post_init__(self) -> None:
-        if not (self.intrinsics[0, 0] > 0 and self.intrinsics[1, 1] > 0):
-            raise BadCalibration(
-                f"the focal lengths of camera_info are {self.intrinsics[0, 0]:g} and {self.intrinsics[1, 1]:g}; "
-                "calibrate the camera, or make its driver publish the calibration"
-            )
-        if self.model not in MODELS:
-            raise BadCalibration(
-                f"unknown distortion model '{self.model}'; known are plumb_bob, rational_polynomial and equidistant: "
-                "use rectified images and the parameter rectified"
-            )
+        check_calibration(self.intrinsics, self.model, "use rectified images and the parameter rectified")
 
     @property
     def focal_length(self) -> float:

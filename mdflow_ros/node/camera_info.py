@@ -12,9 +12,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from mdflow_ros.core.region import Region
 from mdflow_ros.core.resizing import Size
 
 
@@ -27,34 +29,64 @@ class _Window(NamedTuple):
     step_y: float
 
 
-def published_camera_info(info: CameraInfo, header: Header, image_size: Size, published_size: Size) -> CameraInfo:
-    """Return the calibration of an image that was resized to ``published_size``, under ``header``.
+def calibration_of_image(info: CameraInfo, image_size: Size) -> CameraInfo:
+    """Return the calibration of an image as the camera published it, with neither binning nor a region of interest.
 
-    The result has neither binning nor a region of interest: its K and P are those of the published pixels, scaled as
-    image_geometry does. Distortion and rotation do not depend on the size.
+    Its K and P are those of the image's pixels, scaled as image_geometry does. Distortion and rotation do not depend
+    on the size.
 
     Args:
         info: the calibration as the camera published it.
-        header: header of the result.
-        image_size: width and height of the camera's image.
-        published_size: width and height of the published image.
+        image_size: width and height of the image.
     """
     window = _window(info, image_size)
-    published = CameraInfo(header=header, distortion_model=info.distortion_model, d=info.d, r=info.r)
-    published.width, published.height = published_size
-    across = published_size[0] / image_size[0] / window.step_x
-    down = published_size[1] / image_size[1] / window.step_y
-    published.k = _adjusted(info.k, 3, window, across, down)
-    published.p = _adjusted(info.p, 4, window, across, down)
-    return published
+    return _adjusted(info, image_size, window.x, window.y, 1 / window.step_x, 1 / window.step_y)
 
 
-def _adjusted(values: np.ndarray, columns: int, window: _Window, across: float, down: float) -> np.ndarray:
+def cropped_camera_info(info: CameraInfo, region: Region) -> CameraInfo:
+    """Return the calibration of a part of an image that ``info`` describes."""
+    return _adjusted(info, Size(region.width, region.height), region.x, region.y)
+
+
+def rectified_camera_info(info: CameraInfo, projection: NDArray[np.float64]) -> CameraInfo:
+    """Return the calibration of a rectified image: without distortion or rotation.
+
+    Args:
+        info: the calibration of the image before.
+        projection: ``(3, 3)`` intrinsics of the rectified image.
+    """
+    rectified = CameraInfo(header=info.header, distortion_model="plumb_bob", d=[0.0] * 5)
+    rectified.width, rectified.height = info.width, info.height
+    rectified.k, rectified.r = projection.ravel(), np.eye(3).ravel()
+    baseline = np.array(info.p, np.float64).reshape(3, 4)[:, 3:]
+    rectified.p = np.hstack([projection, baseline]).ravel()
+    return rectified
+
+
+def resized_camera_info(info: CameraInfo, header: Header, size: Size) -> CameraInfo:
+    """Return the calibration of an image that ``info`` describes after it was resized, under ``header``."""
+    resized = _adjusted(info, size, 0, 0, size.width / info.width, size.height / info.height)
+    resized.header = header
+    return resized
+
+
+def _adjusted(info: CameraInfo, size: Size, x: float, y: float, across: float = 1.0, down: float = 1.0) -> CameraInfo:
+    """Move the origin of the image to ``(x, y)``, then scale it."""
+    adjusted = CameraInfo(header=info.header, distortion_model=info.distortion_model, d=info.d, r=info.r)
+    adjusted.width, adjusted.height = size
+    adjusted.k = _adjusted_matrix(info.k, 3, (x, y), across, down)
+    adjusted.p = _adjusted_matrix(info.p, 4, (x, y), across, down)
+    return adjusted
+
+
+def _adjusted_matrix(
+    values: NDArray[np.float64], columns: int, origin: tuple[float, float], across: float, down: float
+) -> NDArray[np.float64]:
     matrix = np.array(values, np.float64).reshape(3, columns)
     if not matrix.any():  # all zeros: not calibrated
         return matrix.ravel()
     with np.errstate(all="ignore"):  # whatever a driver sends
-        matrix[:2, 2] -= window.x, window.y
+        matrix[:2, 2] -= origin
         matrix[0] *= across
         matrix[1] *= down
     return matrix.ravel()

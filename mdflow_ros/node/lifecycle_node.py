@@ -236,7 +236,8 @@ class FlowNode(LifecycleNodeMixin, Node):
             return
         try:
             with_confidence = self._outputs.confidence_has_subscribers()
-            result = self._pipeline.process(message, LiveSettings.from_node(self), with_confidence)
+            live, camera_info = LiveSettings.from_node(self), self._input.camera_info
+            result = self._pipeline.process(message, live, with_confidence, camera_info)
             if result is not None and self._active:
                 self._publish(result)
         except Exception as error:
@@ -250,8 +251,7 @@ class FlowNode(LifecycleNodeMixin, Node):
             result.previous_stamp,
             result.flow,
             result.confidence,
-            self._input.camera_info,
-            result.image_size,
+            result.camera_info,
         )
         now = self.get_clock().now().nanoseconds
         latency_ms = (now - stamp_of(result.header)) / 1e6 if now else None

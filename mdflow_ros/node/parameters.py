@@ -16,7 +16,9 @@ from rclpy.parameter import Parameter
 from mdflow_ros.backends.backend import BackendOptions
 from mdflow_ros.backends.selection import AUTO, BACKENDS
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
+from mdflow_ros.core.region import Region
 from mdflow_ros.core.resizing import Size
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_ros.quality import AUTO as QUALITY_AUTO
 from mdflow_ros.quality import QUALITIES
@@ -103,6 +105,16 @@ DECLARATIONS = {
         "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] lets the quality choose. "
         "Lower it on a slow computer.",
     ),
+    "region": Declaration(
+        [0, 0, 0, 0],
+        "Part of the image to use, [x, y, width, height] in pixels, after rectification; [0, 0, 0, 0] for all of it. "
+        "mdflow/camera_info describes the part.",
+    ),
+    "rectify": Declaration(
+        False,
+        "Undo the distortion of the lens first, by camera_info; mdflow/camera_info then has none. Leave it false where "
+        "the images are rectified already.",
+    ),
     "output_scale": Declaration(
         1.0,
         "Size of the published flow divided by the size of the image; vectors are scaled too.",
@@ -186,6 +198,8 @@ def validate_parameters(parameters: Iterable[Parameter[Any]]) -> str | None:
         error = declaration.error(parameter.name, parameter.value)
         if error is None and parameter.name == "inference_size":
             error = _inference_size_error(list(parameter.value or []))
+        if error is None and parameter.name == "region":
+            error = _region_error(list(parameter.value or []))
         if error is None and parameter.name == "intensity_range":
             error = _intensity_range_error(parameter.value)
         if error is not None:
@@ -197,6 +211,13 @@ def _inference_size_error(size: list[int]) -> str | None:
     if size == [0, 0] or (len(size) == 2 and all(64 <= side <= 8192 for side in size)):
         return None
     return f"inference_size must be [width, height] of 64 to 8192 pixels each, or [0, 0], not {size}"
+
+
+def _region_error(region: list[int]) -> str | None:
+    fits = len(region) == 4 and min(region) >= 0 and min(region[2:]) >= SIZE_MULTIPLE
+    if fits or region == [0, 0, 0, 0]:
+        return None
+    return f"region must be [x, y, width, height] of 64x64 pixels at least, or [0, 0, 0, 0], not {region}"
 
 
 def _intensity_range_error(intensity_range: Any) -> str | None:
@@ -215,6 +236,8 @@ class Settings:
     backend: str
     quality: str
     inference_size: Size | None
+    region: Region | None
+    rectify: bool
     output_scale: float
     backward: bool
     compressed: bool
@@ -231,6 +254,8 @@ class Settings:
             backend=value["backend"],
             quality=value["quality"],
             inference_size=Size(width, height) if width else None,
+            region=Region(*value["region"]) if any(value["region"]) else None,
+            rectify=value["rectify"],
             output_scale=float(value["output_scale"]),
             backward=value["direction"] == "backward",
             compressed=value["image_transport"] == "compressed",

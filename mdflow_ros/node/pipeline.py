@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer, ResetReason
 from mdflow_ros.core.image_decoding import UnsupportedEncoding
-from mdflow_ros.core.intensity import IntensityStretch, has_contrast
+from mdflow_ros.core.intensity import has_contrast
 from mdflow_ros.core.printable import printable
-from mdflow_ros.core.resizing import Size, size_of
+from mdflow_ros.core.rectification import BadCalibration
 from mdflow_ros.estimator import EncodedFrame, FlowEstimate, FlowEstimator
 from mdflow_ros.model.card import ModelError
 from mdflow_ros.node.diagnostics import FlowCounters
-from mdflow_ros.node.messages import to_frame
+from mdflow_ros.node.image_preparation import ImagePreparation
 from mdflow_ros.node.parameters import LiveSettings, Settings
 
 MAX_RETRY_SECONDS = 30.0
@@ -48,7 +48,7 @@ class FlowResult:
     Attributes:
         header: header of the newer image.
         previous_stamp: stamp of the older image, in nanoseconds.
-        image_size: width and height of the camera's images.
+        camera_info: calibration of the image that the flow was estimated on, if it is known.
         flow: ``(H, W, 2)`` in pixels, NaN where it is masked.
         confidence: ``(H, W)`` in [0, 1], if it was computed.
         inference_seconds: time of the estimate.
@@ -56,7 +56,7 @@ class FlowResult:
 
     header: Header
     previous_stamp: int
-    image_size: Size
+    camera_info: CameraInfo | None
     flow: NDArray[np.float32]
     confidence: NDArray[np.float32] | None
     inference_seconds: float
@@ -80,7 +80,7 @@ class FlowPipeline:
         self.failure: str | None = None
         """Why the last inference failed, until one succeeds."""
         self._counters, self._report, self._load = counters, report, load
-        self._stretch = IntensityStretch()
+        self._preparation = ImagePreparation()
         self._encoded: list[EncodedFrame] = []
         self._encoded_by: FlowEstimator | None = None
         self._failures_in_a_row = 0
@@ -89,7 +89,7 @@ class FlowPipeline:
     def configure(self, settings: Settings, estimator: FlowEstimator) -> None:
         """Use another model or other settings from the next frame on."""
         self.settings, self.estimator = settings, estimator
-        self._stretch = IntensityStretch(settings.intensity_range)
+        self._preparation = ImagePreparation(settings.intensity_range, settings.rectify, settings.region)
         self._recovered()
 
     def release(self) -> None:
@@ -98,20 +98,28 @@ class FlowPipeline:
         self._encoded = []
         self._recovered()
 
-    def process(self, message: Image | CompressedImage, live: LiveSettings, with_confidence: bool) -> FlowResult | None:
+    def process(
+        self,
+        message: Image | CompressedImage,
+        live: LiveSettings,
+        with_confidence: bool,
+        camera_info: CameraInfo | None = None,
+    ) -> FlowResult | None:
         """Return the flow between the last image and this one, or ``None`` if there is none.
 
         Args:
             message: the image.
             live: the parameters as they are now.
             with_confidence: whether the confidence is needed for more than masking.
+            camera_info: what the camera published last, if anything.
         """
         settings = self.settings
         if settings is None:
             return None
-        frame = self._decode(message, live)
-        if frame is None:
+        prepared = self._prepare(message, live, camera_info)
+        if prepared is None:
             return None
+        frame, info = prepared
         self.pairer.max_frame_gap = live.max_frame_gap
         previous = self.pairer.push(frame)
         if previous is None:
@@ -127,14 +135,14 @@ class FlowPipeline:
         if not contrast:
             estimate = _without_trust(estimate)
         flow = _masked(estimate, live.confidence_threshold) if live.mask_invalid else estimate.flow
-        return FlowResult(
-            message.header, previous.stamp, size_of(frame.image), flow, estimate.confidence, estimate.inference_seconds
-        )
+        return FlowResult(message.header, previous.stamp, info, flow, estimate.confidence, estimate.inference_seconds)
 
-    def _decode(self, message: Image | CompressedImage, live: LiveSettings) -> CameraFrame | None:
+    def _prepare(
+        self, message: Image | CompressedImage, live: LiveSettings, camera_info: CameraInfo | None
+    ) -> tuple[CameraFrame, CameraInfo | None] | None:
         try:
-            return to_frame(message, live.max_pixels, self._stretch)
-        except UnsupportedEncoding as error:
+            return self._preparation.prepare(message, live.max_pixels, camera_info)
+        except (UnsupportedEncoding, BadCalibration) as error:
             self._counters.frames_unsupported += 1
             self._refuse(describe(error))
         except Exception as error:  # whatever a decoder raises, the message is the cause

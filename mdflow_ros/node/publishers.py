@@ -15,8 +15,8 @@ from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Float64, Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
-from mdflow_ros.core.resizing import Size, size_of
-from mdflow_ros.node.camera_info import published_camera_info
+from mdflow_ros.core.resizing import size_of
+from mdflow_ros.node.camera_info import resized_camera_info
 from mdflow_ros.node.messages import image_message
 
 QUEUE_DEPTH = 5
@@ -67,7 +67,6 @@ class FlowPublishers:
         flow: NDArray[np.float32],
         confidence: NDArray[np.float32] | None,
         camera_info: CameraInfo | None,
-        image_size: Size,
     ) -> None:
         """Publish a pair.
 
@@ -76,11 +75,10 @@ class FlowPublishers:
             previous_stamp: stamp of the older image, in nanoseconds.
             flow: ``(H, W, 2)`` in pixels.
             confidence: ``(H, W)`` in [0, 1], if it was computed.
-            camera_info: calibration of the camera, if it is known.
-            image_size: width and height of the camera's images.
+            camera_info: calibration of the image that the flow was estimated on, if it is known.
         """
         if camera_info is not None and self._camera_info.get_subscription_count():
-            self._camera_info.publish(published_camera_info(camera_info, header, image_size, size_of(flow)))
+            self._camera_info.publish(resized_camera_info(camera_info, header, size_of(flow)))
         if self._previous_stamp.get_subscription_count():
             reference = TimeReference(header=header, source="previous image")
             reference.time_ref.sec, reference.time_ref.nanosec = divmod(previous_stamp, NANOSECONDS)

@@ -29,7 +29,17 @@ from mdflow_ros.node.pipeline import FlowPipeline
 
 LIVE = LiveSettings(max_frame_gap=0.5, max_pixels=1_000_000, mask_invalid=False, confidence_threshold=0.1)
 SETTINGS = Settings(
-    BUNDLED_MODEL, "onnxruntime", "balanced", None, 1.0, False, False, "auto", BackendOptions(threads=1)
+    BUNDLED_MODEL,
+    "onnxruntime",
+    "balanced",
+    inference_size=None,
+    region=None,
+    rectify=False,
+    output_scale=1.0,
+    backward=False,
+    compressed=False,
+    intensity_range="auto",
+    options=BackendOptions(threads=1),
 )
 EXAMPLES = int(os.environ.get("MDFLOW_FUZZ_EXAMPLES", "700"))
 """Hostile messages of each kind; 100,000 are a matter of some minutes."""

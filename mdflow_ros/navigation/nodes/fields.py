@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from mdflow_ros.core.rectification import BadCalibration
 from mdflow_ros.core.resizing import Size
-from mdflow_ros.navigation.camera import BadCalibration, Camera
+from mdflow_ros.navigation.camera import Camera
 
 
 def read_field(message: Image, channels: int) -> NDArray[np.float32]:

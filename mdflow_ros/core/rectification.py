@@ -1,0 +1,87 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Undo the distortion of a lens, as image_proc does."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.resizing import Size, size_of
+
+FISHEYE = "equidistant"
+DISTORTION_MODELS = ("", "plumb_bob", "rational_polynomial", FISHEYE)
+"""Distortion models of sensor_msgs/CameraInfo that this package knows; empty means none."""
+
+
+class BadCalibration(ValueError):
+    """The camera's calibration is missing or cannot be used."""
+
+
+def check_calibration(intrinsics: NDArray[np.float64], model: str, way_out: str) -> None:
+    """Refuse a calibration that cannot be used.
+
+    Args:
+        intrinsics: ``(3, 3)``.
+        model: distortion model.
+        way_out: what to do if the model is unknown.
+
+    Raises:
+        BadCalibration: a focal length is not positive, or the model is unknown.
+    """
+    if not (intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0):
+        raise BadCalibration(
+            f"the focal lengths of camera_info are {intrinsics[0, 0]:g} and {intrinsics[1, 1]:g}; "
+            "calibrate the camera, or make its driver publish the calibration"
+        )
+    if model not in DISTORTION_MODELS:
+        raise BadCalibration(
+            f"unknown distortion model '{model}'; known are plumb_bob, rational_polynomial and equidistant: {way_out}"
+        )
+
+
+class Rectifier:
+    """Turns the images of a camera into those of an ideal camera without distortion.
+
+    Args:
+        size: of the images.
+        intrinsics: ``(3, 3)`` of the images, pixels.
+        distortion: coefficients as OpenCV orders them; empty for none.
+        model: one of `DISTORTION_MODELS`.
+        rotation: ``(3, 3)`` from the camera to the ideal one; zeros for none.
+        projection: ``(3, 3)`` intrinsics of the ideal camera, pixels; zeros for those of the images.
+
+    Raises:
+        BadCalibration: the camera is not calibrated, or its distortion model is unknown.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        intrinsics: NDArray[np.float64],
+        distortion: NDArray[np.float64],
+        model: str,
+        rotation: NDArray[np.float64],
+        projection: NDArray[np.float64],
+    ) -> None:
+        check_calibration(intrinsics, model, "set rectify to false and subscribe to images that are rectified")
+        self.projection = projection if projection[0, 0] > 0 else intrinsics
+        turned = rotation if rotation.any() else np.eye(3)
+        make_maps = cv2.fisheye.initUndistortRectifyMap if model == FISHEYE else cv2.initUndistortRectifyMap
+        coefficients = distortion if distortion.size else np.zeros(4)
+        try:
+            self._maps = make_maps(intrinsics, coefficients, turned, self.projection, size, cv2.CV_16SC2)
+        except cv2.error as error:
+            raise BadCalibration(f"OpenCV refuses the calibration of camera_info: {error.err}") from error
+        self._size = size
+
+    def rectify(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the rectified image ``(H, W, 3)``, black where the camera did not look.
+
+        Raises:
+            ValueError: the image has another size.
+        """
+        if size_of(image) != self._size:
+            raise ValueError(f"an image of {size_of(image)} for a rectifier of {self._size}")
+        return np.asarray(cv2.remap(image, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.uint8)

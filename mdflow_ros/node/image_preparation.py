@@ -1,0 +1,93 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""From an image message to the image that flow is estimated on, with its calibration: decode, rectify, crop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from mdflow_ros.core.frame_pairing import CameraFrame
+from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
+from mdflow_ros.core.rectification import BadCalibration, Rectifier
+from mdflow_ros.core.region import Region, crop
+from mdflow_ros.core.resizing import Size, size_of
+from mdflow_ros.node.camera_info import calibration_of_image, cropped_camera_info, rectified_camera_info
+from mdflow_ros.node.messages import to_frame
+
+
+class ImagePreparation:
+    """Prepares the images of one camera.
+
+    Args:
+        intensity_range: for images of more than 8 bits, see `IntensityStretch`.
+        rectify: whether to undo the distortion of the lens.
+        region: part of the image, rectified or not, that is used; ``None`` for all of it.
+    """
+
+    def __init__(
+        self, intensity_range: IntensityRange = "auto", rectify: bool = False, region: Region | None = None
+    ) -> None:
+        self._stretch = IntensityStretch(intensity_range)
+        self._rectify, self._region = rectify, region
+        self._rectifier: tuple[object, Rectifier] | None = None
+
+    def prepare(
+        self, message: Image | CompressedImage, max_pixels: int, camera_info: CameraInfo | None
+    ) -> tuple[CameraFrame, CameraInfo | None]:
+        """Return the frame, and the calibration of its image.
+
+        Args:
+            message: the image.
+            max_pixels: larger images are refused before they are decoded.
+            camera_info: what the camera published last; ``None`` if nothing came.
+
+        Raises:
+            UnsupportedEncoding: nothing here knows the encoding.
+            CorruptImage: the message does not hold the image that it describes, or one of more than ``max_pixels``.
+            BadCalibration: the image is to be rectified, and the calibration is missing or cannot be used.
+            ValueError: the region does not lie within the image.
+        """
+        frame = to_frame(message, max_pixels, self._stretch)
+        image = frame.image
+        info = None if camera_info is None else calibration_of_image(camera_info, size_of(image))
+        if self._rectify:
+            if info is None:
+                raise BadCalibration(
+                    "rectify is true, but no camera_info has come: remap camera_info to the camera's topic"
+                )
+            rectifier = self._rectifier_for(info)
+            image, info = rectifier.rectify(image), rectified_camera_info(info, rectifier.projection)
+        if self._region is not None:
+            image = crop(image, self._region)
+            info = None if info is None else cropped_camera_info(info, self._region)
+        return replace(frame, image=image), info
+
+    def _rectifier_for(self, info: CameraInfo) -> Rectifier:
+        key = (
+            info.width,
+            info.height,
+            bytes(info.k),
+            tuple(info.d),
+            bytes(info.r),
+            bytes(info.p),
+            info.distortion_model,
+        )
+        if self._rectifier is None or self._rectifier[0] != key:
+            rectifier = Rectifier(
+                size=Size(info.width, info.height),
+                intrinsics=_matrix(info.k)[:, :3],
+                distortion=np.array(info.d, np.float64),
+                model=info.distortion_model,
+                rotation=_matrix(info.r)[:, :3],
+                projection=_matrix(info.p)[:, :3],
+            )
+            self._rectifier = (key, rectifier)
+        return self._rectifier[1]
+
+
+def _matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array(values, np.float64).reshape(3, -1)

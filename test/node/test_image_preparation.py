@@ -1,0 +1,102 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The image that flow is estimated on, and the camera_info that describes it: rectified, cropped, resized."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
+
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from mdflow_ros.core.rectification import BadCalibration
+from mdflow_ros.core.region import Region
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.node.camera_info import resized_camera_info
+from mdflow_ros.node.image_preparation import ImagePreparation
+
+WIDTH, HEIGHT = 320, 240
+MODELS = {"plumb_bob": [-0.3, 0.1, 0.001, -0.002, 0.0], "equidistant": [0.02, -0.01, 0.003, 0.0]}
+
+
+def camera_info(model: str = "plumb_bob") -> CameraInfo:
+    info = CameraInfo(width=WIDTH, height=HEIGHT, distortion_model=model, d=MODELS[model])
+    info.k = [200.0, 0.0, 155.0, 0.0, 205.0, 118.0, 0.0, 0.0, 1.0]
+    info.r = np.eye(3).ravel()
+    info.p = [180.0, 0.0, 160.0, 0.0, 0.0, 182.0, 120.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def image_message(image: np.ndarray) -> Image:
+    height, width = image.shape[:2]
+    message = Image(height=height, width=width, encoding="rgb8", step=width * 3)
+    message.header.stamp.sec = 5
+    message.data = image.tobytes()
+    return message
+
+
+def seen_through_lens(points: np.ndarray, info: CameraInfo) -> np.ndarray:
+    """Return where the camera sees points ``(N, 3)``, pixels ``(N, 2)``."""
+    project = cv2.fisheye.projectPoints if info.distortion_model == "equidistant" else cv2.projectPoints
+    intrinsics = np.array(info.k).reshape(3, 3)
+    pixels, _ = project(points[:, None], np.zeros(3), np.zeros(3), intrinsics, np.array(info.d))
+    return pixels.reshape(-1, 2)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("region", [None, Region(40, 30, 224, 160)])
+def test_a_point_is_where_the_published_calibration_says(model: str, region: Region | None) -> None:
+    info = camera_info(model)
+    preparation = ImagePreparation(rectify=True, region=region)
+    for point in np.array([[0.0, 0.0, 1.0], [0.3, 0.2, 1.0], [-0.35, 0.25, 1.0], [0.25, -0.3, 1.0]]):
+        image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        (x, y), *_ = seen_through_lens(point[None], info)
+        cv2.circle(image, (round(x * 16), round(y * 16)), 5 * 16, (255, 255, 255), -1, cv2.LINE_AA, shift=4)
+        frame, published = preparation.prepare(image_message(image), 10**6, info)
+        assert published is not None and not any(published.d)
+        assert published.width, published.height == frame.image.shape[1::-1]
+        projected = np.array(published.p).reshape(3, 4)[:, :3] @ point
+        brightness = frame.image[..., 0].astype(float)
+        rows, columns = np.indices(brightness.shape)
+        found = [(values * brightness).sum() / brightness.sum() for values in (columns, rows)]
+        assert found == pytest.approx(projected[:2] / projected[2], abs=0.3)
+
+
+def test_the_region_moves_the_principal_point_and_output_scale_scales_it() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    frame, info = ImagePreparation(region=Region(32, 16, 128, 96)).prepare(image_message(image), 10**6, camera_info())
+    assert (frame.image == image[16:112, 32:160]).all()
+    assert info is not None
+    half = resized_camera_info(info, Header(frame_id="camera"), Size(64, 48))
+    assert (half.width, half.height, half.header.frame_id) == (64, 48, "camera")
+    assert list(half.k) == [100.0, 0.0, (155 - 32) / 2, 0.0, 102.5, (118 - 16) / 2, 0.0, 0.0, 1.0]
+    assert list(half.p[:7]) == [90.0, 0.0, (160 - 32) / 2, 0.0, 0.0, 91.0, (120 - 16) / 2]
+    assert list(half.d) == MODELS["plumb_bob"]
+
+
+def test_the_region_is_one_of_the_image_where_the_camera_bins_its_pixels() -> None:
+    info = camera_info()
+    info.binning_x = info.binning_y = 2
+    _, published = ImagePreparation(region=Region(16, 8, 64, 64)).prepare(
+        image_message(np.zeros((HEIGHT // 2, WIDTH // 2, 3), np.uint8)), 10**6, info
+    )
+    assert published is not None
+    assert (published.k[0], published.k[2], published.k[5]) == (100.0, 155 / 2 - 16, 118 / 2 - 8)
+
+
+def test_what_cannot_be_prepared_is_refused_with_the_way_out() -> None:
+    message = image_message(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    with pytest.raises(BadCalibration, match="no camera_info has come: remap"):
+        ImagePreparation(rectify=True).prepare(message, 10**6, None)
+    with pytest.raises(BadCalibration, match="focal lengths of camera_info are 0 and 0"):
+        ImagePreparation(rectify=True).prepare(message, 10**6, CameraInfo(width=WIDTH, height=HEIGHT))
+    unknown = camera_info()
+    unknown.distortion_model = "swirl"
+    with pytest.raises(BadCalibration, match=r"unknown distortion model 'swirl'.*set rectify to false"):
+        ImagePreparation(rectify=True).prepare(message, 10**6, unknown)
+    with pytest.raises(ValueError, match=r"not within the image of 320x240: change the parameter region"):
+        ImagePreparation(region=Region(200, 0, 128, 64)).prepare(message, 10**6, None)
