@@ -70,7 +70,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
-        (f"share/{PACKAGE}/config", [*glob("config/*.yaml"), *glob("config/*.rviz")]),
+        (f"share/{PACKAGE}/config", [file for kind in ("yaml", "rviz", "json") for file in glob(f"config/*.{kind}")]),
     ],
     zip_safe=False,
     install_requires=RUNTIME,
