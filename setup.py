@@ -22,6 +22,8 @@ EXTRAS = {
     # TensorRT 8.6 to 11; on a Jetson it comes with JetPack, so install the other two by hand there.
     "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.16"],
     "openvino": ["openvino>=2024.4"],
+    # flow_rerun; with what it needs to read recordings.
+    "rerun": ["rerun-sdk>=0.24", "rosbags>=0.11,<0.12", "PyYAML>=5.4"],
     "training": [
         "torch==2.14.1",
         "torchvision==0.29.1",
@@ -87,6 +89,7 @@ setup(
             "evaluate = mdflow_training.entry_points:evaluate",
             "fetch_textures = mdflow_training.entry_points:fetch_textures",
             "import_checkpoint = mdflow_training.entry_points:import_checkpoint",
+            "flow_rerun = mdflow_ros.entry_points:flow_rerun",
             "flow_points = mdflow_ros.entry_points:flow_points",
             "flow_node = mdflow_ros.entry_points:flow_node",
             "flow_view = mdflow_ros.entry_points:flow_view",

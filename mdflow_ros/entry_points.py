@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Callable[[], int]:
     if name.startswith("_"):
         raise AttributeError(name)
     place = _PLACES.get(name, f"mdflow_ros.commands.{name}")
-    extra = "demo" if place.startswith("mdflow_ros.demo.") else "recording"
+    extra = "rerun" if name == "flow_rerun" else "demo" if place.startswith("mdflow_ros.demo.") else "recording"
     return starter(name, place, f"pip install '.[{extra}]'")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 OPTIONAL = {
     *("torch", "torchvision", "tensorboard", "matplotlib", "pydantic", "tqdm"),
-    *("rosbags", "backports", "yaml", "av", "onnx", "tensorrt_rtx", "cuda", "hypothesis", "grimp"),
+    *("rosbags", "backports", "yaml", "av", "onnx", "tensorrt_rtx", "cuda", "hypothesis", "grimp", "rerun"),
 }
 """Packages of the extras: on a robot, where `colcon test` runs, some are missing."""
 

@@ -1,0 +1,66 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Images, flow and confidence for the rerun viewer, each at the time of its image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import rerun as rr
+import rerun.blueprint as rrb
+from numpy.typing import NDArray
+
+from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, flow_to_color
+
+TIMELINE = "image time"
+JPEG_QUALITY = 85
+
+
+class RerunLog:
+    """Writes to a rerun recording.
+
+    Args:
+        save: file that gets the recording.
+        connect: URL of a viewer that runs already. Without either, a viewer is started.
+    """
+
+    def __init__(self, save: Path | None = None, connect: str | None = None) -> None:
+        views = [rrb.Spatial2DView(origin=name, name=name) for name in ("image", "flow", "confidence")]
+        curves = rrb.TimeSeriesView(origin="curves", name="median motion (px) and mean confidence")
+        blueprint = rrb.Blueprint(rrb.Vertical(rrb.Horizontal(*views), curves, row_shares=[3, 1]))
+        self._recording = rr.RecordingStream("mdflow_ros")
+        self._scale = ColorScale()
+        if save is not None:
+            self._recording.save(save, default_blueprint=blueprint)
+        elif connect is not None:
+            self._recording.connect_grpc(connect, default_blueprint=blueprint)
+        else:
+            self._recording.spawn(default_blueprint=blueprint)
+
+    def log_image(self, stamp: int, image: NDArray[np.uint8]) -> None:
+        """Log an image ``(H, W, 3)`` RGB; ``stamp`` in ns."""
+        self._log(stamp, "image", rr.Image(image).compress(jpeg_quality=JPEG_QUALITY))
+
+    def log_flow(self, stamp: int, flow: NDArray[np.float32]) -> None:
+        """Log flow ``(H, W, 2)`` in pixels, as colors, and the median of its length; ``stamp`` in ns."""
+        picture = flow_to_color(flow, self._scale.follow(flow))
+        self._log(stamp, "flow", rr.Image(picture).compress(jpeg_quality=JPEG_QUALITY))
+        lengths = np.linalg.norm(flow, axis=-1)
+        if np.isfinite(lengths).any():
+            self._log(stamp, "curves/median_motion", rr.Scalars(float(np.nanmedian(lengths))))
+
+    def log_confidence(self, stamp: int, confidence: NDArray[np.float32]) -> None:
+        """Log a confidence ``(H, W)`` in [0, 1], as colors, and its mean; ``stamp`` in ns."""
+        picture = confidence_to_color(confidence)
+        self._log(stamp, "confidence", rr.Image(picture).compress(jpeg_quality=JPEG_QUALITY))
+        self._log(stamp, "curves/mean_confidence", rr.Scalars(float(confidence.mean())))
+
+    def close(self) -> None:
+        """Write what has not been written yet."""
+        self._recording.flush()
+        self._recording.disconnect()
+
+    def _log(self, stamp: int, entity: str, value: rr.AsComponents) -> None:
+        self._recording.set_time(TIMELINE, timestamp=np.datetime64(stamp, "ns"))
+        self._recording.log(entity, value)
