@@ -73,6 +73,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
         (f"share/{PACKAGE}/config", [file for kind in ("yaml", "rviz", "json") for file in glob(f"config/*.{kind}")]),
+        (f"share/{PACKAGE}/config/presets", glob("config/presets/*.yaml")),
     ],
     zip_safe=False,
     install_requires=RUNTIME,
