@@ -113,7 +113,7 @@ done
 say "adapting in three stages of $steps steps"
 status=0
 run "$python" training/adapt_from_bag.py "$output/drive" --out "$output/adaptation" \
-    --config training/configs/adapt_cpu.yaml "${settings[@]/#/--set=}" \
+    "${settings[@]/#/--set=}" \
     --ground-truth "$output/world/truth_of_recording" --deploy --store "$output/models" || status=$?
 case $status in
     0 | 3 | 4) ;; # improved, no change, worse

@@ -72,7 +72,11 @@ def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path):
         (["images:DRIVE", "--set", "round=1"], "did you mean rounds?"),
         (["images:DRIVE", "--config", "/no/such.yaml"], "cannot read the configuration"),
         (["images:DRIVE", "--model", "/no/such.onnx"], "there is no file /no/such.onnx"),
-        (["images:DRIVE", "--set", "student.name=raft_medium", "--set", "rounds=1"], "unknown student raft_medium"),
+        (["images:DRIVE", "--set", "student.name=raft_small"], "not raft_small; set stage3.start_from=teacher"),
+        (
+            ["images:DRIVE", "--set", "student.name=raft_medium", "--set", "stage3.start_from=teacher"],
+            "unknown student raft_medium",
+        ),
         (["images:DRIVE", "--truth", "/no/such"], "has no true flow of any held-out pair"),
         (["images:DRIVE", "--deploy", "--node", "my robot"], "no node can be called 'my robot'"),
     ],
@@ -81,7 +85,7 @@ def test_what_is_wrong_is_said_in_a_line(
     arguments: list[str], message: str, drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     arguments = [argument.replace("DRIVE", str(drive)) for argument in arguments]
-    quick = QUICK[2:] if "rounds=1" in arguments else QUICK
+    quick = QUICK[2:] if "start_from=teacher" in " ".join(arguments) else QUICK
     assert main([*arguments, "--out", str(tmp_path / "run"), *quick]) == 1
     error = capsys.readouterr().err
     assert "error: " in error and message in error and "Traceback" not in error

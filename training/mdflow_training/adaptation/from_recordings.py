@@ -23,6 +23,7 @@ from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
 
 CPU_CONFIG = Path(__file__).parents[1] / "configs" / "adapt_cpu.yaml"
+"""Settings for a computer without a GPU, where RAFT learns too slowly to teach."""
 
 
 def load_teacher(model: Path) -> State:

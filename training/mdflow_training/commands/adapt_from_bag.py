@@ -20,11 +20,13 @@ import shlex
 import sys
 from pathlib import Path
 
+import torch
+
 from mdflow_ros.deployment.deploy import deploy
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
 from mdflow_ros.deployment.store import ModelStore
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
-from mdflow_training.adaptation.from_recordings import adapt_from_recordings
+from mdflow_training.adaptation.from_recordings import CPU_CONFIG, adapt_from_recordings
 from mdflow_training.adaptation.outcome import ADAPTED_NAME
 from mdflow_training.engine.distributed import setup, teardown
 from mdflow_training.judging.verdict import Verdict
@@ -68,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="*", help="bag:PATH#/topic, video:PATH, images:FOLDER, or a path; globs too")
     parser.add_argument("--out", type=Path, help="folder of the run (default: adaptations/NAME OF THE FIRST SOURCE)")
-    parser.add_argument("--config", type=Path, help="YAML with the settings to change")
+    parser.add_argument(
+        "--config", type=Path, help=f"YAML with the settings to change; without a GPU the default is {CPU_CONFIG.name}"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
     parser.add_argument("--print-config", action="store_true", help="print every setting, its meaning and value; exit")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
@@ -86,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = options.out or Path("adaptations") / default_name((options.sources or ["run"])[0])
     try:
         node = full_node_name(options.node or DEFAULT_NODE) if options.deploy else None
-        config = load_config(options.config, options.set)
+        config = load_config(options.config or default_config(), options.set)
         if options.print_config:
             print(commented_yaml(config), end="")
             return 0
@@ -102,6 +106,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command resumes from {out}", file=sys.stderr)
         return INTERRUPTED
+
+
+def default_config() -> Path | None:
+    """Return the settings for this computer: a file where there is no GPU, ``None`` for the defaults of the code."""
+    return None if torch.cuda.is_available() else CPU_CONFIG
 
 
 def default_name(source: str) -> str:

@@ -330,7 +330,10 @@ class AdaptationConfig(Settings):
     @model_validator(mode="after")
     def _only_a_student_of_its_kind_gives_the_teacher_weights(self) -> AdaptationConfig:
         if self.stage3.start_from == "student" and self.student.name != "fastflownet":
-            raise ValueError("stage3.start_from: only a fastflownet student has weights for the teacher")
+            raise ValueError(
+                "stage3.start_from=student: only student.name=fastflownet has weights for the teacher, not "
+                f"{self.student.name}; set stage3.start_from=teacher"
+            )
         return self
 
     @property
