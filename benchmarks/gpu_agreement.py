@@ -42,7 +42,7 @@ class Agreement:
     Attributes:
         pairs: how many.
         mean_distance: between the two backends' flows.
-        largest_distance: likewise, at the worst pixel.
+        largest_distance: the same, at the worst pixel.
         confidence_distance: mean absolute difference of the confidence, which is in [0, 1].
         error_difference: endpoint error of the backend minus that of the processor, at the pair where it differs most;
             ``None`` without true flow.

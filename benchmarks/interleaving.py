@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time many methods in turns, so that whatever else the machine does disturbs all of them alike."""
+"""Time many methods in turns, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class OfficialFastFlowNet:
 
         Args:
             first: ``(H, W, 3)`` uint8 RGB, sides multiples of 64.
-            second: likewise.
+            second: the newer image, same shape.
         """
         pair = torch.from_numpy(np.stack((first, second))).permute(0, 3, 1, 2).float() / 255
         pair = pair - pair.mean()

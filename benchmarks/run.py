@@ -6,7 +6,7 @@
     python benchmarks/run.py --out speed.json --markdown docs/benchmarks.md --data ../eval --plot docs/benchmarks.png
     python benchmarks/run.py --out speed.json --compare OTHER_CHECKOUT
 
-All methods run in turns, so that whatever else the machine does disturbs all of them alike; ratios are medians over
+All methods run in turns, so that other load on the machine affects all of them equally; ratios are medians over
 the rounds. A time is that of one frame of a stream: encoding it and estimating the flow from the frame before.
 ``speedup_*`` compares the default level, flow and confidence, with eager torch in official arithmetic, both directions
 in one batch; with ``--compare`` also with the default of another checkout. Close everything else first.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time an estimator in a process of its own, also of another checkout; `run.py` starts it.
+"""Time an estimator in a separate process, also from another checkout; `run.py` starts it.
 
 Reads lines ``QUALITY BACKEND WIDTHxHEIGHT CONFIDENCE`` and answers each with the seconds of a frame of a stream.
 """

@@ -5,7 +5,7 @@
 # Run the flow node on real footage, as three ROS 2 processes: a camera player, the node, and a recorder.
 #
 #   scripts/demo.sh                 a sample clip of street traffic
-#   scripts/demo.sh VIDEO_FILE      your own; a folder of images or a bag will do, too
+#   scripts/demo.sh VIDEO_FILE      your own; a folder of images or a bag works too
 #   scripts/demo.sh CAMERA_INDEX    a live camera, 0 for /dev/video0, until Ctrl-C
 #
 # Results: demo_output/contact_sheet.png, flow.mp4, summary.json, and the processes' logs.

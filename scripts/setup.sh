@@ -62,7 +62,7 @@ if (3, 10) <= sys.version_info < (3, 14):
 find_python() {
     local candidate
     if [[ -n ${PYTHON-} ]]; then
-        describe_python "$PYTHON" || fail "PYTHON=$PYTHON is no Python 3.10 to 3.13 that works with ROS 2 from $ros."
+        describe_python "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.10 to 3.13 that works with ROS 2 from $ros."
         return
     fi
     for candidate in python3 python3.1{2,1,0,3} /usr/bin/python3 ~/.pyenv/versions/3.1[0-3].*/bin/python; do

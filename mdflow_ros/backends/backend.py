@@ -19,7 +19,7 @@ FIXED_SIZE = "a TensorRT engine has one fixed size; set the parameter inference_
 """Why TensorRT needs a size."""
 
 Features = dict[str, NDArray[np.float32]]
-"""The features of one frame, by name: ``features3``, and ``features2`` where decoding goes on to level 2."""
+"""The features of one frame, by name: ``features3``, and ``features2`` where decoding continues to level 2."""
 
 Arrays = dict[str, NDArray[np.generic]]
 

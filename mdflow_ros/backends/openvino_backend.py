@@ -96,7 +96,7 @@ class _Graph:
         self._core, self._device, self._settings = core, device, settings
         try:
             self._model = core.read_model(graph, b"")
-        except Exception as error:  # OpenVINO raises RuntimeError and errors of its own
+        except Exception as error:  # OpenVINO raises RuntimeError and its own errors
             raise BackendError(f"OpenVINO cannot load the model: {error}") from error
         self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
 

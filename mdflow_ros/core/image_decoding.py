@@ -311,7 +311,7 @@ def _decode_planar(name: str, height: int, width: int, step: int, flat: NDArray[
     full, half = (height, width), (rows, columns)
     color_size = {"nv16": (height, columns), "nv61": (height, columns), "nv24": full, "nv42": full}.get(name, half)
     if step < width or flat.size == height * width + 2 * color_size[0] * color_size[1]:
-        step = width  # packed, whatever the header says
+        step = width  # packed, though the header says otherwise
     position = step * height
     luma = _plane(flat, 0, height, width, step, name)
     if name in ("i420", "yv12"):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images of more than 8 bits to 8 bits, by a range of intensities that stays the same from image to image.
 
-Cameras with 10, 12 or 14 bits and thermal cameras use a small part of what 16 bits can hold, and float images have no
-range of their own. The range is found in the images, kept while they fit it, and counted when it changes, so that the
+Cameras with 10, 12 or 14 bits and thermal cameras use a small part of what 16 bits can hold, and float images have
+no fixed range. The range is found in the images, kept while they fit it, and counted when it changes, so that the
 two images of a pair are always converted alike.
 """
 

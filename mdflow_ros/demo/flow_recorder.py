@@ -243,7 +243,7 @@ def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
         images = summary["messages_received"]["image"]
         return f"No flow came, only {images} images, so nothing was written. Is the node active? See its log."
     if minimum_share > 0 and computed is None:
-        return "The node's diagnostics never arrived, so nobody knows how many pairs it computed."
+        return "The node's diagnostics never arrived, so it is unknown how many pairs it computed."
     if received < minimum_share * (computed or 0):
         return (
             f"Only {received} of {computed} computed pairs arrived. Large images need FASTDDS_BUILTIN_TRANSPORTS="

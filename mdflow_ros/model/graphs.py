@@ -41,7 +41,7 @@ class ModelGraphs:
     """Writes the graphs of a deployable model.
 
     Args:
-        model: the ONNX file, with its card beside it; models exported by earlier versions do as well.
+        model: the ONNX file, with its card beside it; models exported by earlier versions work too.
         decoding: how far to decode.
         size: fixed size of the images, sides multiples of 64; ``None`` leaves it free.
         precision: a key of `PRECISIONS`.
@@ -83,7 +83,7 @@ def subtracted_mean(card: ModelCard, images: list[NDArray[np.uint8]]) -> NDArray
     """Return what is subtracted from RGB / 255, float32 ``(1, 3)``.
 
     Networks that this package trains are used with the mean of each frame alone, so that a frame's features serve both
-    pairs that it is in. It costs no accuracy (the mean is one number, and light hardly changes from frame to frame).
+    pairs that it is in. It costs no accuracy (the mean is one number, and light changes little from frame to frame).
     Official checkpoints get what their own evaluation subtracts: the mean of both images.
 
     Args:

@@ -85,7 +85,7 @@ def _adjusted_matrix(
     matrix = np.array(values, np.float64).reshape(3, columns)
     if not matrix.any():  # all zeros: not calibrated
         return matrix.ravel()
-    with np.errstate(all="ignore"):  # whatever a driver sends
+    with np.errstate(all="ignore"):  # drivers send infinity and NaN, too
         matrix[:2, 2] -= origin
         matrix[0] *= across
         matrix[1] *= down

@@ -15,7 +15,7 @@ SLOW_THREADS = 4
 
 
 class FlowExecutor(SingleThreadedExecutor):
-    """Runs callbacks in the spinning thread, and those of slow groups in threads of their own.
+    """Runs callbacks in the spinning thread, and those of slow groups in one thread each.
 
     With a `MultiThreadedExecutor`, images wait for their turn: at 320x256 on two cores with ONNX Runtime, the rate was
     13.5 Hz instead of 27.6, and the 95th percentile of the latency 226 ms instead of 42 (benchmarks/node_load.py).

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a file really is, by its first bytes, whatever its name says."""
+"""What a file really is: its first bytes decide, not its name."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _date_to_ns(text: str) -> int | None:
 
 
 def _plausible(stamps: Iterable[int]) -> bool:
-    """Tell whether a camera may have taken images at these times, in ns. Of a single image nobody can tell."""
+    """Tell whether a camera may have taken images at these times, in ns. A single image always passes."""
     # As differences of Python's integers: names may hold numbers beyond 64 bits.
     ordered = sorted(stamps)
     steps = sorted(after - before for before, after in pairwise(ordered))

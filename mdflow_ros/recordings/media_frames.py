@@ -27,7 +27,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".p
 
 
 class VideoFrames:
-    """The frames of a video file, stamped with their own time in the file, whatever its frame rate does.
+    """The frames of a video file, with the times that the file gives them, at a constant frame rate or not.
 
     Raises:
         FrameSourceError: the file does not exist, is a Git LFS pointer, or OpenCV cannot decode it.

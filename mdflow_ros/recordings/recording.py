@@ -44,7 +44,7 @@ class Recording:
     """One recording, from waiting for its topics to the last line printed.
 
     Args:
-        node: an rclpy node of its own.
+        node: an rclpy node that nothing else spins.
         options: of `parse_arguments`.
     """
 

@@ -67,7 +67,7 @@ def parse_source(name: str) -> Source:
     """Find out what a name means.
 
     Raises:
-        FrameSourceError: nothing matches it, or it is no kind of recording.
+        FrameSourceError: nothing matches it, or it is not a recording.
     """
     kind, colon, rest = name.partition(":")
     if not colon or kind not in KINDS:

@@ -52,9 +52,9 @@ class _Part:
 class BagWriter:
     """A bag folder that is complete after every part.
 
-    The part that is being written lies in a folder of its own name inside the bag. Once it is finished, it moves into
-    the bag and ``metadata.yaml`` names it: whatever lies directly in the bag is whole, and ``ros2 bag`` reads it. Of
-    an unfinished part all that was flushed is on disk, which `frame_source` reads and `repair_bag` makes whole.
+    The part that is being written lies in a subfolder with its name. Once it is finished, it moves into the bag and
+    ``metadata.yaml`` names it: every file directly in the bag is complete, and ``ros2 bag`` reads it. All that was
+    flushed of an unfinished part is on disk, which `frame_source` reads and `repair_bag` makes whole.
 
     Args:
         folder: of the bag; its name names the files.

@@ -49,7 +49,7 @@ def known_pixels(flow: Flow) -> Mask:
 
 
 def read_image(path: Path) -> Image:
-    """Return the image as ``(H, W, 3)`` uint8 RGB, whatever its own channels and depth."""
+    """Return the image as ``(H, W, 3)`` uint8 RGB, from any number of channels and any depth."""
     bgr = _decode(path, cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 

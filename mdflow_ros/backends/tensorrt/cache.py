@@ -45,7 +45,7 @@ class EngineKey:
     compute_capability: str
 
     def differences(self, wanted: EngineKey) -> list[str]:
-        """Say in words where this key is not the wanted one."""
+        """Describe where this key differs from the wanted one."""
         pairs = ((f.name, getattr(self, f.name), getattr(wanted, f.name)) for f in dataclasses.fields(self))
         return [f"{name} is {_short(ours)}, wanted {_short(theirs)}" for name, ours, theirs in pairs if ours != theirs]
 

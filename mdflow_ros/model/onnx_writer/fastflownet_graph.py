@@ -72,7 +72,7 @@ def build_encoder(
     """Write the graph that turns one image into features.
 
     Inputs: ``image``, uint8 ``(1, H, W, 3)``, RGB; ``mean``, float32 ``(1, 3)``, the RGB / 255 that is subtracted.
-    Outputs: ``features2`` (if decoding goes on to level 2) and ``features3``, float32 ``(1, C, H / 2**l, W / 2**l)``.
+    Outputs: ``features2`` (if decoding continues to level 2) and ``features3``, float32 ``(1, C, H / 2**l, W / 2**l)``.
 
     Raises:
         ValueError: parameters are missing, superfluous or of another shape; the text names them.

@@ -12,7 +12,7 @@ from mdflow_ros.model.onnx_writer.graph_builder import GraphBuilder
 def warp(graph: GraphBuilder, image: str, flow: str) -> str:
     """Sample ``image`` (N, C, H, W) at ``p + flow(p)``, zeros outside, corners aligned.
 
-    All of it is float32 whatever the graph's precision: half precision cannot hold pixel positions, and GridSample
+    All of it is float32, at any precision of the graph: half precision cannot hold pixel positions, and GridSample
     wants image and coordinates of one type. ``flow`` is (N, 2, H, W) in pixels.
     """
     axes = {3: graph.slice(flow, [1], [0], [1]), 2: graph.slice(flow, [1], [1], [2])}

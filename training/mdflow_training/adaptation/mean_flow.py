@@ -24,7 +24,7 @@ def mean_flow(network: FlowNetwork, first: Tensor, second: Tensor, settings: Lab
     Args:
         network: a frozen one.
         first: RGB ``(N, 3, H, W)`` in [0, 1].
-        second: likewise.
+        second: the newer images, same shape.
         settings: which flows to average.
     """
     flows = []

@@ -21,7 +21,7 @@ def draw_panel(
     Args:
         image: RGB ``(N, 3, H, W)`` in [0, 1].
         flow: the teacher's, ``(N, 2, H, W)`` in pixels, or None: black.
-        student_flow: likewise; both flows share one color scale.
+        student_flow: the student's, same shape; both flows share one color scale.
         matches: what the images say about the flow that teaches.
         threshold: tau of the confidence.
 

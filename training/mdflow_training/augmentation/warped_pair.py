@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pair with exact flow, made of a real frame: the frame, and the same frame warped by a flow.
 
-A flow is only nearly that of its own pair, but exactly that of the pair it makes: the warped frame shows at ``p`` what
-the frame shows at ``p + flow(p)``. Texture, light and the kind of motion are the robot's. RealFlow makes training pairs
-from estimated flow in a related way (Han et al., ECCV 2022).
+A flow is only approximately true for the pair it was estimated on, but exactly true for the pair it makes: the warped
+frame shows at ``p`` what the frame shows at ``p + flow(p)``. Texture, light and the kind of motion are the robot's.
+RealFlow makes training pairs from estimated flow in a related way (Han et al., ECCV 2022).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     python training/adaptation_report.py robot.mcap --after adaptations/robot/teacher.onnx --out report
     python training/adaptation_report.py robot.mcap --before A.onnx --after B.onnx --truth flows --out report
 
-Adaptation ends with such a report of its own. Writes ``report.html``, which holds its pictures, and ``report.json``.
+Each adaptation ends with such a report. Writes ``report.html``, which holds its pictures, and ``report.json``.
 Exit status: 0 improved, 3 no change, 4 worse, 1 error.
 """
 

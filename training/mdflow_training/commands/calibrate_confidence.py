@@ -4,7 +4,7 @@
 
     python training/calibrate_confidence.py MODEL.onnx
 
-Models without constants of their own use those of the bundled model, which fit its descendants well. ``evaluate.py``
+Models without their own constants use those of the bundled model, which fit its descendants well. ``evaluate.py``
 prints how well they fit (ECE).
 """
 

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "configs" / "pretrain.yaml")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
-    parser.add_argument("--seed", type=int, help="replaces the configuration's: each cycle needs pairs of its own")
+    parser.add_argument("--seed", type=int, help="replaces the configuration's: each cycle needs its own pairs")
     parser.add_argument("--textures", type=Path, help="where the folder of textures is on this machine")
     parser.add_argument(
         "--changed-config",

@@ -79,7 +79,8 @@ class _ResizedPairs(Dataset[tuple[int, Tensor, Tensor]]):
 
 
 class PairBatches:
-    """The batches of a stage. Step k always has the same pairs, whatever was run before and in how many processes.
+    """The batches of a stage. Step k always has the same pairs, also after a resume and in
+    any number of processes.
 
     Args:
         pairs: the data.

@@ -30,7 +30,7 @@ def endpoint_error(flow: Flow, ground_truth: Flow) -> NDArray[np.float32]:
 
     Args:
         flow: ``(H, W, 2)`` in pixels.
-        ground_truth: likewise, NaN where it is unknown.
+        ground_truth: same shape, NaN where it is unknown.
 
     Returns:
         ``(H, W)`` in pixels, NaN where the ground truth is unknown.

@@ -31,7 +31,7 @@ class LoadedPair:
 
     Attributes:
         first: ``(H, W, 3)`` uint8 RGB.
-        second: likewise.
+        second: the newer image, same shape.
         ground_truth: ``(H, W, 2)`` float32 in pixels, NaN where it is unknown.
         visible: ``(H, W)`` bool, the pixels of ``first`` that ``second`` shows too; ``None`` if that is unknown.
     """
@@ -47,7 +47,7 @@ class TruePair(Protocol):
 
     @property
     def name(self) -> str:
-        """A name of its own within its set."""
+        """A name that is unique within its set."""
         ...
 
     def load(self) -> LoadedPair:
@@ -65,7 +65,7 @@ class PairFiles:
     """A pair on disk.
 
     Attributes:
-        name: a name of its own within its set.
+        name: unique within its set.
         first: image.
         second: image.
         ground_truth: flow file.

@@ -9,7 +9,7 @@ as ``flow`` or ``img`` and the number of the frame. So each name is reduced to i
 - ``occ_000010_10.png`` is (10, 10), ``000010_10.png`` is frame 10 of (10): from frame 10 to frame 11;
 - ``0000004_flow.flo`` is (4), ``0000004_img1.ppm`` is frame 1 of (4): between the only two frames of (4).
 
-In a folder with a single flow and two images, they belong together whatever their names.
+In a folder with a single flow and two images, they belong together, whatever they are called.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Generated data sets with exact flow, for measuring where there is no other ground truth.
+"""Generated data sets with exact flow, for measuring where no other ground truth is available.
 
 They need no download and are the same everywhere: their textures are procedural, of a seed that training never uses.
 """

@@ -61,7 +61,7 @@ def prepare_pairs(
     Args:
         sources: ``bag:PATH#/topic``, ``video:PATH``, ``images:FOLDER``, or a plain path; paths may be globs. Bags are
             put in the order of their time.
-        folder: gets the decoded frames, in a folder of their own for each set of sources and settings.
+        folder: gets the decoded frames, in a separate folder for each set of sources and settings.
         settings: None takes the defaults.
         progress: show a progress bar on a terminal.
 

@@ -82,7 +82,7 @@ class TwoWayFlow:
 
     Attributes:
         forward: ``(H, W, 2)`` in pixels, first image to second.
-        backward: likewise, second to first.
+        backward: same shape, second to first.
         confidence: of the forward flow, ``(H, W)`` in [0, 1], if the method has one.
     """
 

@@ -39,7 +39,7 @@ def known_motion(first: Image, second: Image, noise: float, number: int) -> Know
 
     Args:
         first: ``(H, W, 3)`` uint8 RGB.
-        second: likewise.
+        second: the newer image, same shape.
         noise: of the camera, standard deviation in intensity levels.
         number: of the pair, which decides the draw.
     """

@@ -109,8 +109,8 @@ def decide(
 
     Args:
         match: difference of the match error, after - before; None if there are no pairs.
-        extrapolation: likewise of the extrapolation, which short training on matches alone makes worse at first.
-        known_motion: likewise of the endpoint error under known motion.
+        extrapolation: difference of the extrapolation, which short training on matches alone makes worse at first.
+        known_motion: difference of the endpoint error under known motion.
         chosen: whether the training itself chose the teacher over the old one.
 
     Returns:

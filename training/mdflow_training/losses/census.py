@@ -41,7 +41,7 @@ def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -
 
     Args:
         first: RGB ``(N, 3, H, W)`` in [0, 1].
-        second: likewise; in a loss, the image warped by the flow that is learned.
+        second: same shape; in a loss, the image warped by the flow that is learned.
         softness: square of the gray levels below which a difference counts less; 0.81 in all papers.
 
     Returns:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Blur images, each with a Gaussian of its own width."""
+"""Blur each image with a Gaussian of a different width."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def photometric_loss(
 
     Args:
         source: RGB ``(N, 3, H, W)`` in [0, 1], where the flow starts, prepared for the census.
-        target: likewise, where it leads.
+        target: the image that the flow leads to, same shape.
         flow: ``(N, 2, H, W)`` in full-resolution pixels; the only argument that gets a gradient.
         visible: ``(N, 1, H, W)``, 1 where the pixel is visible in ``target``.
         census: how to compare.

@@ -129,7 +129,7 @@ class FastFlowNet(nn.Module):
 
         Args:
             first: preprocessed images ``(N, 3, H, W)``, sides multiples of 64.
-            second: likewise.
+            second: the newer images, same shape.
 
         Returns:
             The flows at strides 4, 8, 16, 32 and 64, in full-resolution pixels / 20.

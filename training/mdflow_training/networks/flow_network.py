@@ -73,7 +73,7 @@ class FlowNetwork(nn.Module):
 
         Args:
             first: RGB ``(N, 3, H, W)`` in [0, 1], sides multiples of 64 and at least 128.
-            second: likewise.
+            second: the newer images, same shape.
             with_backward: whether the flow back is wanted, too.
 
         Returns:

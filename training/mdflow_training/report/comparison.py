@@ -55,7 +55,7 @@ class Report:
         indices: of the pairs that were measured.
         figures: each measure of each method, pair by pair.
         differences: ``after - before`` and ``after - control``, by measure.
-        about: settings, recordings, models, time: whatever the reader has to know.
+        about: what else the reader has to know: settings, recordings, models, time.
     """
 
     verdict: Verdict

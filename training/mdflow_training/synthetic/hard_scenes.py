@@ -107,7 +107,7 @@ def repeated_patterns(random: np.random.Generator, library: TextureLibrary, size
 
 
 def bare_walls(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw smooth surfaces with hardly any texture, and a few objects whose outlines alone tell the motion."""
+    """Draw smooth surfaces with almost no texture, and a few objects; only their outlines show the motion."""
     height, width = size
     camera = motion(random, width, np.array([width, height]) / 2)
     layers = [_background(random, _bare(random, (int(1.4 * height), int(1.4 * width))), size, camera)]

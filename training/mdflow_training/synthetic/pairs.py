@@ -59,7 +59,7 @@ SCENE_CLASSES: Mapping[str, SceneClass] = {
     "exposure": SceneClass(flat_or_space, Conditions(exposure_change=0.3), share=0.02),
     "weather": SceneClass(flat_or_space, Conditions(fog=0.6, precipitation=0.6), share=0.02),
 }
-"""Each has a validation error of its own."""
+"""Each class has its own validation error."""
 
 MIXTURE: Mapping[str, float] = {name: kind.share for name, kind in SCENE_CLASSES.items()}
 """Shares of the classes in training; they add up to one."""

@@ -58,7 +58,7 @@ SUPERTUXKART_LICENSES = (
     "GPL",
     "MIT",
 )
-"""Half of its pictures have no entry of their own in the copyright file and are under the whole's GPL-3+."""
+"""Half of its pictures have no entry in the copyright file; the package's GPL-3+ holds for them."""
 
 PACKAGES = (
     Package("lomiri-wallpapers-16.04", ("CC-BY-4.0", "CC-BY-SA-4.0", "CC0-1.0"), "backgrounds"),
