@@ -60,8 +60,8 @@ PREFERENCE = ("tensorrt", "openvino", "onnxruntime")
 
 
 REPLACEABLE = ("openvino",)
-"""What ``auto`` passes over with a warning if it fails its check, as ONNX Runtime is almost as fast. A GPU that fails is
-an error."""
+"""What ``auto`` passes over with a warning if it fails its check, as ONNX Runtime is almost as fast. A GPU that fails
+is an error."""
 
 
 def runs_on_gpu(name: str) -> bool:

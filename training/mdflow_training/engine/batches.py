@@ -79,8 +79,9 @@ class _ResizedPairs(Dataset[tuple[int, Tensor, Tensor]]):
 
 
 class PairBatches:
-    """The batches of a stage. Step k always has the same pairs, also after a resume and in
-    any number of processes.
+    """The batches of a stage.
+
+    Step k always has the same pairs, also after a resume and in any number of processes.
 
     Args:
         pairs: the data.
