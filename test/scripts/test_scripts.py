@@ -106,7 +106,7 @@ def test_setup_keeps_training_when_requirements_change(checkout):
     ("arguments", "environment", "message"),
     [
         (["--everything"], {}, "unknown argument '--everything'"),
-        ([], {"PYTHON": "/nowhere/python"}, "PYTHON=/nowhere/python is no Python 3.10 to 3.13"),
+        ([], {"PYTHON": "/nowhere/python"}, "PYTHON=/nowhere/python is not a Python 3.10 to 3.13"),
         ([], {"ROS_VERSION": "1", "ROS_DISTRO": "noetic"}, "ROS 1 (noetic) is sourced"),
     ],
 )
