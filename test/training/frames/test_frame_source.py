@@ -24,6 +24,7 @@ from rosbags.typesys import Stores, get_typestore
 from mdflow_ros.core.image_decoding import decode_compressed_image
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.source import parse_source
+from mdflow_training.adaptation.outcome import split_held_out
 from mdflow_training.commands.frame_source import main
 from mdflow_training.frames import preparation
 from mdflow_training.frames.filters import FrameFilter, Verdict
@@ -328,6 +329,26 @@ def test_pairs_are_neighbors_and_the_held_out_part_is_the_last(tmp_path):
     first, second = prepared.training[3]
     np.testing.assert_array_equal(first, images[3])
     np.testing.assert_array_equal(second, images[4])
+
+
+def test_each_recording_has_a_held_out_part(tmp_path):
+    hour = 3600 * SECOND
+    stamps = [*regular_stamps(10), *regular_stamps(10, START + hour)]
+    bag = write_ros2(tmp_path / "bag", panning_images(20), stamps)
+    video = write_images(tmp_path / "stills", panning_images(10), [f"{stamp}.png" for stamp in regular_stamps(10)])
+    settings = FrameSettings(held_out_share=0.4)
+    prepared = prepare_pairs([str(bag), str(video)], tmp_path / "frames", settings, progress=False)
+    assert prepared.training.numbers.ravel().tolist() == [
+        number for start in (0, 10, 20) for first in range(start, start + 5) for number in (first, first + 1)
+    ]
+    held_out = prepared.held_out
+    assert held_out.numbers[:, 0].tolist() == [6, 7, 8, 16, 17, 18, 26, 27, 28]
+    assert held_out.recordings.tolist() == [
+        name for name in ("1: /camera/image_raw", "2: /camera/image_raw", f"3: {video}") for _ in range(3)
+    ]
+    to_choose_by, to_report_on = split_held_out(held_out)
+    assert to_choose_by.numbers[:, 0].tolist() == [6, 7, 16, 17, 26, 27]
+    assert to_report_on.numbers[:, 0].tolist() == [8, 18, 28]
 
 
 def test_nothing_is_held_out_on_request(tmp_path):

@@ -171,7 +171,8 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
 
     def judge(before: Path, after: Path, count: int) -> Report:
         models = {BEFORE: before, AFTER: after, CONTROL: bad}
-        return compare_models(models, pairs[:count], lambda index: true_flow(scenes, index))[0]
+        recordings = ["1: garage" if index < 5 else "2: street" for index in range(count)]
+        return compare_models(models, pairs[:count], lambda index: true_flow(scenes, index), recordings=recordings)[0]
 
     better, worse, same = judge(bad, BUNDLED_MODEL, 8), judge(BUNDLED_MODEL, bad, 8), judge(bad, bad, 2)
     assert [report.verdict for report in (better, worse, same)] == [
@@ -183,6 +184,10 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
     change = better.differences["after - before"]
     assert change["epe"].interval[1] < 0 and change["coverage"].mean > 0
     assert set(change) == set(MEASURES)
+    assert {name: of["epe"].pairs for name, of in better.recordings.items()} == {"1: garage": 5, "2: street": 3}
+    assert all(of["epe"].mean < 0 for of in better.recordings.values()) and not same.recordings
+    write_report(better, [], tmp_path / "report")
+    assert "2: street" in (tmp_path / "report" / "report.html").read_text()
     assert set(better.means()) == {BEFORE, AFTER, CONTROL, DIS}
     assert "coverage" not in better.means()[DIS], "DIS has no confidence"
 
@@ -262,7 +267,7 @@ def test_truth_is_found_by_stamps(scenes: list[AffinePair], tmp_path: Path):
     assert ground_truth(0) is None
     np.testing.assert_array_equal(ground_truth(1), flow)
     with pytest.raises(ValueError, match=r"named like 100_200\.flo"):
-        load_ground_truth(tmp_path, pairs.part(0, 1))
+        load_ground_truth(tmp_path, pairs.select([0]))
     write_flow(tmp_path / "100_200.flo", flow[:-1])
     with pytest.raises(ValueError, match=r"100_200\.flo is of 128x127 pixels, its frames are of 128x128"):
         load_ground_truth(tmp_path, pairs)

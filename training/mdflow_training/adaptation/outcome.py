@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mdflow_ros.model.card import load_card
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult
 from mdflow_training.adaptation.run_folder import RUN_NAME
@@ -25,12 +27,18 @@ ADAPTED_NAME, REJECTED_NAME, CONTROL_NAME = "teacher.onnx", "rejected.onnx", "co
 
 
 def split_held_out(held_out: FramePairs) -> tuple[FramePairs, FramePairs]:
-    """Return (for the choice of the teacher, for the report): the earlier and the later half.
+    """Return (for the choice of the teacher, for the report): the earlier and the later half of each recording's pairs.
 
     What a choice was made by flatters the chosen, so the report judges by pairs that no decision has seen.
     """
-    half = (len(held_out) + 1) // 2
-    return held_out.part(0, half), held_out.part(half, len(held_out))
+    to_choose_by: list[int] = []
+    to_report_on: list[int] = []
+    for name in dict.fromkeys(held_out.recordings):
+        positions = np.flatnonzero(held_out.recordings == name).tolist()
+        half = (len(positions) + 1) // 2
+        to_choose_by += positions[:half]
+        to_report_on += positions[half:]
+    return held_out.select(to_choose_by), held_out.select(to_report_on)
 
 
 def candidate(result: AdaptationResult) -> str:
@@ -86,7 +94,9 @@ def conclude(
     for role, teacher in teachers.items():
         title = out.name if role == AFTER else f"{out.name}-{role}"
         export_adapted(result.teachers[teacher], parent, models[role], name=title, training=history)
-    report, frames = compare_models(models, held_out, ground_truth, chosen, config.validation.maximum_pairs)
+    report, frames = compare_models(
+        models, held_out, ground_truth, chosen, config.validation.maximum_pairs, held_out.recordings.tolist()
+    )
     about: dict[str, Any] = {**report.about, "seconds_of_this_run": round(seconds, 1), **history}
     report = dataclasses.replace(report, about=about)
     write_report(report, frames, out, out)

@@ -23,7 +23,14 @@ from mdflow_training.frames.contact_sheet import COLUMNS, draw_contact_sheet
 from mdflow_training.frames.decoding import decode_frames, example_folder, image_folder, index_path
 from mdflow_training.frames.filters import Verdict, find_blurred
 from mdflow_training.frames.index import NO_CAMERA, FrameIndex
-from mdflow_training.frames.sequences import FramePairs, find_sequences, pair_up, split_by_time, usual_interval
+from mdflow_training.frames.sequences import (
+    FramePairs,
+    find_recordings,
+    find_sequences,
+    pair_up,
+    split_by_time,
+    usual_interval,
+)
 from mdflow_training.frames.summary import FrameSummary
 from mdflow_training.settings.frames import FrameSettings
 
@@ -101,12 +108,17 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, warnin
     sequences, cuts = find_sequences(
         index.stamps, index.camera_numbers, index.cameras, verdicts, settings.longest_gap_seconds
     )
-    training, held_out = split_by_time(sequences, settings.held_out_share)
+    recordings = find_recordings(sequences, index.stamps, index.camera_numbers, index.cameras)
+    parts = {name: split_by_time(own, settings.held_out_share) for name, own in recordings.items()}
+    training, held_out = ([sequence for part in parts.values() for sequence in part[which]] for which in (0, 1))
+    training_pairs = FramePairs(image_folder(cache), index.stamps, pair_up(training, settings.strides))
     # Judged is what the robot's camera will show: one kind of motion, in the order of time.
-    strides = (settings.strides, [min(settings.strides)])
-    training_pairs, held_out_pairs = (
-        FramePairs(image_folder(cache), index.stamps, pair_up(part, apart))
-        for part, apart in zip((training, held_out), strides, strict=True)
+    judged = {name: pair_up(part[1], [min(settings.strides)]) for name, part in parts.items()}
+    held_out_pairs = FramePairs(
+        image_folder(cache),
+        index.stamps,
+        np.concatenate([*judged.values(), np.zeros((0, 2), np.int64)]),
+        [name for name, pairs in judged.items() for _ in pairs],
     )
     with_camera = index.camera_numbers != NO_CAMERA
     interval = usual_interval(index.stamps[with_camera])

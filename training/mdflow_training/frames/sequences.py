@@ -18,6 +18,8 @@ from mdflow_training.frames.index import NO_CAMERA, Camera
 
 # Without a given limit, a gap is where more than two frames in a row are missing.
 GAP_IN_INTERVALS = 3.0
+# A jump of time by more seconds than this begins another recording, such as the next drive of the same robot.
+RECORDING_GAP = 60.0
 # A pair may span frames in which nothing moved, but not longer than this: light and people come and go.
 MAX_PAIR = 1.0
 
@@ -94,12 +96,20 @@ class FramePairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
         folder: of the cache.
         stamps: in ns, of all frames of the recording.
         numbers: Px2, the frame numbers of each pair.
+        recordings: P, the name of the recording of each pair; None where they do not matter.
     """
 
-    def __init__(self, folder: Path, stamps: NDArray[np.int64], numbers: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stamps: NDArray[np.int64],
+        numbers: NDArray[np.int64],
+        recordings: Sequence[str] | None = None,
+    ) -> None:
         self._folder = folder
         self.numbers = numbers
         self.stamps = stamps[numbers]
+        self.recordings = np.array(recordings if recordings is not None else [""] * len(numbers), object)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -108,11 +118,13 @@ class FramePairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
         first, second = self.numbers[position]
         return read_image(self._folder, first), read_image(self._folder, second)
 
-    def part(self, start: int, stop: int) -> FramePairs:
-        """Return the pairs from ``start`` to before ``stop``."""
-        part = copy.copy(self)
-        part.numbers, part.stamps = self.numbers[start:stop], self.stamps[start:stop]
-        return part
+    def select(self, positions: NDArray[np.int64] | Sequence[int]) -> FramePairs:
+        """Return some of the pairs."""
+        selected = copy.copy(self)
+        chosen = np.asarray(positions, np.int64)
+        selected.numbers, selected.stamps = self.numbers[chosen], self.stamps[chosen]
+        selected.recordings = self.recordings[chosen]
+        return selected
 
 
 def pair_up(sequences: list[NDArray[np.int64]], strides: Sequence[int]) -> NDArray[np.int64]:
@@ -126,10 +138,33 @@ def pair_up(sequences: list[NDArray[np.int64]], strides: Sequence[int]) -> NDArr
     return np.concatenate(pairs) if pairs else np.zeros((0, 2), np.int64)
 
 
+def find_recordings(
+    sequences: list[NDArray[np.int64]],
+    stamps: NDArray[np.int64],
+    camera_numbers: NDArray[np.int32],
+    cameras: Sequence[Camera],
+) -> dict[str, list[NDArray[np.int64]]]:
+    """Sort sequences into recordings, by name.
+
+    Another recording begins with another topic, video or folder, and where time jumps by more than a minute.
+    """
+    groups: list[tuple[str, list[NDArray[np.int64]]]] = []
+    for sequence in sequences:
+        stream = cameras[camera_numbers[sequence[0]]].stream
+        if groups:
+            before = groups[-1]
+            gap = abs(stamps[sequence[0]] - stamps[before[1][-1][-1]])
+            if before[0] == stream and gap <= RECORDING_GAP * 1e9:
+                before[1].append(sequence)
+                continue
+        groups.append((stream, [sequence]))
+    return {f"{number}: {stream}": group for number, (stream, group) in enumerate(groups, 1)}
+
+
 def split_by_time(
     sequences: list[NDArray[np.int64]], held_out_share: float
 ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """Return (training, held out): the last share of the frames is held out, and cut off from those before."""
+    """Return (training, held out) of one recording: the last share of its frames is held out, and cut off."""
     frames = np.concatenate(sequences) if sequences else np.zeros(0, np.int64)
     first_held_out = len(frames) - round(held_out_share * len(frames))
     border = frames[first_held_out] if first_held_out < len(frames) else np.iinfo(np.int64).max

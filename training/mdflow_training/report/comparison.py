@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Report:
         indices: of the pairs that were measured.
         figures: each measure of each method, pair by pair.
         differences: ``after - before`` and ``after - control``, by measure.
+        recordings: ``after - before`` of each recording, by measure; empty where there is only one.
         about: what else the reader has to know: settings, recordings, models, time.
     """
 
@@ -63,6 +64,7 @@ class Report:
     indices: list[int] = field(default_factory=list)
     metrics: dict[str, Metrics] = field(default_factory=dict)
     differences: dict[str, dict[str, Difference]] = field(default_factory=dict)
+    recordings: dict[str, dict[str, Difference]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
     def means(self) -> dict[str, dict[str, float]]:
@@ -95,6 +97,10 @@ class Report:
                 name: {measure: dataclasses.asdict(difference) for measure, difference in of_pair.items()}
                 for name, of_pair in self.differences.items()
             },
+            "recordings_apart": {
+                name: {measure: dataclasses.asdict(difference) for measure, difference in of_recording.items()}
+                for name, of_recording in self.recordings.items()
+            },
             "interval": LEVEL,
             **self.about,
             "pairs": pairs,
@@ -113,6 +119,7 @@ def compare_models(
     ground_truth: GroundTruth | None = None,
     chosen: bool = True,
     maximum_pairs: int = MAX_PAIRS,
+    recordings: Sequence[str] = (),
 ) -> tuple[Report, list[Frame]]:
     """Measure models and OpenCV's DIS on held-out pairs and decide.
 
@@ -122,6 +129,7 @@ def compare_models(
         ground_truth: gives the true flow of some of the pairs, if there is any.
         chosen: whether the training itself preferred ``after``.
         maximum_pairs: largest number of pairs to measure, evenly spread.
+        recordings: the name of the recording of each pair, if the report is to tell them apart.
 
     Returns:
         The report, and the frames to show: those of the greatest gain, of the median, and of the greatest loss.
@@ -158,8 +166,25 @@ def compare_models(
         "images": {"width": width, "height": height, "held_out_pairs": len(pairs), "noise_gray_levels": noise},
         "versions": _versions(),
     }
-    report = Report(verdict, reason, indices, metrics, differences, about)
+    apart = _tell_apart([recordings[index] for index in indices] if recordings else [], metrics)
+    report = Report(verdict, reason, indices, metrics, differences, apart, about)
     return report, _frames_to_show(report, methods, pairs, ground_truth)
+
+
+def _tell_apart(names: Sequence[str], metrics: Mapping[str, Metrics]) -> dict[str, dict[str, Difference]]:
+    """Return ``after - before`` of each of several recordings; ``names`` has one for each row of the metrics."""
+    unique = list(dict.fromkeys(names))
+    if len(unique) < 2:
+        return {}
+    rows = {name: [row for row, other in enumerate(names) if other == name] for name in unique}
+    return {
+        name: {
+            measure: difference
+            for measure in MEASURES
+            if (difference := compare(metrics[AFTER][measure][own], metrics[BEFORE][measure][own])) is not None
+        }
+        for name, own in rows.items()
+    }
 
 
 def _frames_to_show(
@@ -206,5 +231,7 @@ def write_report(report: Report, frames: list[Frame], folder: Path, run_folder: 
     content = without_nan(report.as_dict())
     replace_file(folder / "report.json", (json.dumps(content, indent=2) + "\n").encode())
     about = {name: value for name, value in content.items() if name in report.about}
-    page = Page(report.verdict.value, report.reason, RULE, report.means(), report.differences, frames, about)
+    page = Page(
+        report.verdict.value, report.reason, RULE, report.means(), report.differences, report.recordings, frames, about
+    )
     write_page(page, folder / "report.html", run_folder)

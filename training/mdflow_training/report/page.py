@@ -67,6 +67,7 @@ class Page:
     rule: str
     means: Mapping[str, Mapping[str, float]]
     differences: Mapping[str, Mapping[str, Difference]]
+    recordings: Mapping[str, Mapping[str, Difference]]
     frames: list[Frame]
     about: Mapping[str, Any]
 
@@ -81,6 +82,9 @@ def write_page(page: Page, path: Path, run_folder: Path | None = None) -> None:
     if page.means:
         parts += ["<h2>Held-out pairs</h2>", _means_table(page.means)]
     parts += [f"<h3>{escape(name)}</h3>{_difference_table(values)}" for name, values in page.differences.items()]
+    if page.recordings:
+        parts.append("<h2>Recording by recording: after - before</h2>")
+        parts += [f"<h3>{escape(name)}</h3>{_difference_table(values)}" for name, values in page.recordings.items()]
     if page.frames:
         parts.append("<h2>The same frames, before and after</h2><p>Color is direction, saturation length, the same in "
                      "each row; bright confidence means trust.</p>")  # fmt: skip
