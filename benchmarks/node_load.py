@@ -2,11 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the live node does: start-up, rate, latency beyond the estimator's own time, and memory.
 
+    python benchmarks/node_load.py --size 320 256 --rate 30
+
 A camera and a consumer in this process, the node in another, over DDS. Close everything else before you trust a figure.
+Prints JSON. Without ``--rate`` the next image follows the flow of the last one.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import subprocess
 import sys
@@ -34,17 +39,21 @@ class NodeLoad:
         rate: images a second; ``None`` publishes the next image as soon as the last flow has come.
         with_confidence: whether to subscribe to the confidence too.
         backend: of the node.
+        namespace: of all topics, such as ``/left``.
     """
 
-    def __init__(self, size: Size, rate: float | None, with_confidence: bool, backend: str = "auto") -> None:
+    def __init__(
+        self, size: Size, rate: float | None, with_confidence: bool, backend: str = "auto", namespace: str = "/"
+    ) -> None:
         # Without this large images get lost on the default transport; the node inherits it.
         os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "SHM?sockets_size=16MB")
         self.rate = rate
-        self.node = rclpy.create_node("benchmark")
+        self.node = rclpy.create_node("benchmark", namespace=namespace)
         self.images = [self._image(size, shift) for shift in range(8)]
         self.started = time.monotonic()
         command = [sys.executable, "-m", "mdflow_ros.node.flow_node", "--ros-args", "--log-level", "warn"]
-        self.process = subprocess.Popen([*command, "-p", "max_frame_gap:=10.0", "-p", f"backend:={backend}"])
+        command += ["-p", "max_frame_gap:=10.0", "-p", f"backend:={backend}", "-r", f"__ns:={namespace}"]
+        self.process = subprocess.Popen(command)
         quality = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.camera = self.node.create_publisher(Image, "image", quality)
         self.latencies: list[float] = []
@@ -108,3 +117,22 @@ class NodeLoad:
             "overhead_ms_p50": float(np.median(latencies) - np.median(inferences)),
             "peak_resident_mb": peak,
         }
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=2, default=(320, 256), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--rate", type=float, help="images a second")
+    parser.add_argument("--pairs", type=int, default=100, help="how many flows to wait for; default %(default)s")
+    parser.add_argument("--namespace", default="/", help="of all topics; default %(default)s")
+    options = parser.parse_args()
+    rclpy.init()
+    load = NodeLoad(Size(*options.size), options.rate, with_confidence=True, namespace=options.namespace)
+    print(json.dumps(load.run(options.pairs)))
+    rclpy.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

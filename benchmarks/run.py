@@ -25,11 +25,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
+import torch
 from interleaving import Times, interleave, median_ratio, timed
 from machine import estimate_macs, matrix_peak, processor_name
-from node_load import NodeLoad
 from official_torch import OfficialFastFlowNet
+from torchvision.models.optical_flow import raft_small
 from worker import frames_of
 
 from mdflow_ros.backends.selection import working_backends
@@ -40,8 +40,17 @@ from mdflow_ros.quality import QUALITIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_LEVEL, REFERENCE_ENGINE = "balanced", "onnxruntime"
+RAFT_SMALL = "torchvision raft_small, 12 updates, eager torch"
 TORCH, OTHER_CHECKOUT = "eager torch, both directions", "default of the other checkout"
-SIZES = (Size(320, 256), Size(640, 384), Size(640, 480))
+SIZES = (Size(320, 256), Size(640, 384), Size(640, 480), Size(160, 128), Size(1280, 704))
+"""The first two are those of a quick run."""
+
+MAX_RAFT_SIDE = 640
+"""Longest side of images that raft_small runs on: its time and memory grow with the square of the area."""
+
+RATES, CAMERAS = (10.0, 30.0, 60.0), (2, 4)
+"""Images a second that one node gets, and how many nodes get the lowest of these rates at once."""
+
 PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
@@ -97,13 +106,29 @@ def opencv_methods(size: Size) -> dict[str, Callable[[], object]]:
     return methods
 
 
-def measure_speed(size: Size, ours: Worker, other: Worker | None, engines: list[str], seconds: float) -> Times:
+def raft_small_method(size: Size) -> Callable[[], object]:
+    """Return torchvision's raft_small on a pair of this size; its weights do not change the time."""
+    network = raft_small(weights=None).eval()
+    first, second = (torch.from_numpy(frame).permute(2, 0, 1)[None] / 127.5 - 1 for frame in frames_of(*size)[:2])
+
+    def run() -> object:
+        with torch.inference_mode():
+            return network(first, second, num_flow_updates=12)[-1]
+
+    return run
+
+
+def measure_speed(
+    size: Size, ours: Worker, other: Worker | None, engines: list[str], seconds: float, with_raft: bool
+) -> Times:
     """Return the seconds of every method at one size, round by round."""
     torch_pair = frames_of(*size)[:2]
     official = OfficialFastFlowNet(BUNDLED_MODEL)
     methods = {name: timed(work) for name, work in opencv_methods(size).items()}
     if size.height % 64 == 0:
         methods[TORCH] = timed(lambda: official.both_directions(*torch_pair))
+    if with_raft:
+        methods[RAFT_SMALL] = timed(raft_small_method(size))
     for engine in engines:
         for quality in QUALITIES:
             for confidence in (True, False):
@@ -134,13 +159,27 @@ def summarize(size: Size, times: Times, engines: list[str]) -> dict[str, Any]:
 
 def measure_node(sizes: tuple[Size, ...], pairs: int) -> dict[str, dict[str, float]]:
     """Return the metrics of the live node over DDS, as fast as it goes."""
-    rclpy.init()
-    results = {}
-    for size in sizes:
-        metrics = NodeLoad(size, None, True).run(pairs)
-        results[f"{size.width}x{size.height}"] = {name: round(value, 2) for name, value in metrics.items()}
-    rclpy.shutdown()
-    return results
+    return {f"{size.width}x{size.height}": _mean_of_nodes(1, size, None, pairs) for size in sizes}
+
+
+def measure_loads(size: Size, pairs: int) -> dict[str, dict[str, float]]:
+    """Return the metrics of nodes at a fixed rate of images: one node at several rates, and several nodes at once."""
+    loads = [(1, rate) for rate in RATES] + [(count, RATES[0]) for count in CAMERAS]
+    return {
+        f"{size.width}x{size.height}, {count} x {rate:g} Hz": _mean_of_nodes(count, size, rate, pairs)
+        for count, rate in loads
+    }
+
+
+def _mean_of_nodes(count: int, size: Size, rate: float | None, pairs: int) -> dict[str, float]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "node_load.py"), "--pairs", str(pairs)]
+    command += ["--size", str(size.width), str(size.height), *(["--rate", str(rate)] if rate else [])]
+    nodes = [
+        subprocess.Popen([*command, "--namespace", f"/camera{number}"], stdout=subprocess.PIPE, text=True)
+        for number in range(count)
+    ]
+    metrics = [json.loads(node.communicate()[0].splitlines()[-1]) for node in nodes]
+    return {name: round(float(np.mean([of_node[name] for of_node in metrics])), 2) for name in metrics[0]}
 
 
 def measure_errors(data: Path, threads: int) -> dict[str, dict[str, float]]:
@@ -168,7 +207,11 @@ def table(results: dict[str, Any]) -> str:
         lines.append(f"| {name} | " + " | ".join(str(value) for value in values) + " |")
     if results["node"]:
         names = list(next(iter(results["node"].values())))
-        lines += ["", "The live node over DDS, flow and confidence, camera and consumer in another process:", ""]
+        lines += [
+            "",
+            "The live node over DDS, flow and confidence, camera and consumer in another process, `auto` backend:",
+            "",
+        ]
         lines += ["| image | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
         for size, metrics in results["node"].items():
             lines.append(f"| {size} | " + " | ".join(str(value) for value in metrics.values()) + " |")
@@ -241,11 +284,14 @@ def main() -> int:
     other = Worker(options.compare.resolve(), options.threads) if options.compare else None
     speed = {}
     for size in sizes:
-        times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 40.0)
+        with_raft = not options.quick and max(size) <= MAX_RAFT_SIDE
+        times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 40.0, with_raft)
         speed[f"{size.width}x{size.height}"] = summarize(size, times, engines)
     for worker in filter(None, (ours, other)):
         worker.close()
     node = measure_node(SIZES[:1] if options.quick else (SIZES[0], SIZES[2]), 30 if options.quick else 100)
+    if not options.quick:
+        node |= measure_loads(SIZES[0], 100)
     results: dict[str, Any] = {
         "processor": processor_name(),
         "threads": options.threads,
