@@ -100,3 +100,34 @@ def test_what_cannot_be_prepared_is_refused_with_the_way_out() -> None:
         ImagePreparation(rectify=True).prepare(message, 10**6, unknown)
     with pytest.raises(ValueError, match=r"not within the image of 320x240: change the parameter region"):
         ImagePreparation(region=Region(200, 0, 128, 64)).prepare(message, 10**6, None)
+
+
+def published(info: CameraInfo, width: int, height: int) -> CameraInfo:
+    result = ImagePreparation().prepare(image_message(np.zeros((height, width, 3), np.uint8)), 10**6, info)[1]
+    assert result is not None
+    assert (result.width, result.height, result.binning_x, result.roi.width) == (width, height, 0, 0)
+    return result
+
+
+def test_the_part_of_the_sensor_that_the_camera_read_moves_the_principal_point() -> None:
+    info = camera_info()
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 40, 24, 200, 160
+    of_part = published(info, 200, 160)
+    assert (of_part.k[0], of_part.k[2], of_part.k[5]) == (200.0, 155 - 40, 118 - 24)
+    assert (of_part.p[2], of_part.p[6]) == (160 - 40, 120 - 24)
+    binned = camera_info()
+    binned.roi, binned.binning_x, binned.binning_y = info.roi, 2, 2
+    assert (published(binned, 100, 80).k[0], published(binned, 100, 80).k[2]) == (100.0, (155 - 40) / 2)
+
+
+def test_a_sensor_with_an_odd_side_is_binned_by_whole_pixels() -> None:
+    info = camera_info()
+    info.width, info.binning_x, info.binning_y = 321, 2, 2
+    for width in (160, 161):  # drivers round either way
+        assert published(info, width, 120).k[0] == 100.0
+
+
+def test_a_part_that_the_image_does_not_show_is_not_believed() -> None:
+    info = camera_info()
+    info.roi.x_offset, info.roi.width, info.roi.height = 40, 200, 160  # but the image is the whole sensor's
+    assert published(info, WIDTH, HEIGHT).k[2] == 155.0
