@@ -229,3 +229,21 @@ def test_a_failed_write_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest
 
 def test_bundled_model_matches_its_card() -> None:
     assert load_card(BUNDLED_MODEL).license == "Apache-2.0"
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.parametrize(("factor", "message"), [(1e4, "gives flow of .* pixels"), (1e30, "not finite")])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_model_with_absurd_flow_is_refused(backend: str, factor: float, message: str, tmp_path: Path) -> None:
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+
+    def exaggerate(weights: dict[str, np.ndarray]) -> None:
+        for name in weights:
+            if name.startswith("decoder3.conv7"):
+                weights[name] = weights[name] * np.float32(factor)
+
+    model = changed_teacher(tmp_path / "absurd.onnx", exaggerate)
+    for _ in range(2):  # a refusal is not remembered as a passed check
+        with pytest.raises(BackendError, match=f"{message}.*use another model|rejected"):
+            FlowEstimator(model, backend, options=BackendOptions(threads=1))
