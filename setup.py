@@ -80,6 +80,7 @@ setup(
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
+            "adapt_daemon = mdflow_training.entry_points:adapt_daemon",
             "adapt_from_bag = mdflow_training.entry_points:adapt_from_bag",
             "adaptation_report = mdflow_training.entry_points:adaptation_report",
             "build_engine = mdflow_ros.entry_points:build_engine",

@@ -1,0 +1,170 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon does next, with programs that only pretend; the real ones have tests of their own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch")
+
+from model_files import disturbed_teacher
+
+from mdflow_training.continual.daemon import Daemon, Limits, Programs
+from mdflow_training.continual.workspace import Workspace
+
+PROGRAM = """
+import json, sys, time
+from pathlib import Path
+from mdflow_ros.deployment.store import ModelStore
+
+folder, kind, *arguments = sys.argv[1:]
+orders = json.loads((Path(folder) / "orders.json").read_text())
+with (Path(folder) / "log.jsonl").open("a") as log:
+    log.write(json.dumps([kind, *arguments]) + "\\n")
+if kind == "record":
+    out = Path(arguments[arguments.index("--out") + 1])
+    out.mkdir()
+    (out / "drive_0.mcap").write_bytes(bytes(1000))
+if orders.get("slow") == kind:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        sys.exit(0 if kind == "record" else 130)
+if kind == "adapt" and orders.get(kind) == 0:
+    store = ModelStore(Path(arguments[arguments.index("--store") + 1]))
+    store.make_current(store.add(Path(orders["model"])))
+sys.exit(orders.get(kind, 0))
+"""
+
+
+class Robot:
+    """A daemon, what it rests on, and what its programs were told."""
+
+    def __init__(self, folder: Path, **limits: float) -> None:
+        self.folder, self.stopped = folder, False
+        (folder / "program.py").write_text(PROGRAM)
+        self.orders(adapt=3)
+        start = [sys.executable, str(folder / "program.py"), str(folder)]
+        programs = Programs([*start, "record"], [*start, "adapt"], [*start, "compare"])
+        self.workspace = Workspace(folder / "workspace")
+        self.daemon = Daemon(
+            self.workspace,
+            ["/camera"],
+            ["test", "-e", str(folder / "rest")],
+            programs,
+            Limits(poll_seconds=0.05, **limits),
+            None,
+            lambda: self.stopped,
+        )
+
+    def orders(self, **orders: object) -> None:
+        (self.folder / "orders.json").write_text(json.dumps(orders))
+
+    def rest(self, rests: bool = True) -> None:
+        (self.folder / "rest").touch() if rests else (self.folder / "rest").unlink(missing_ok=True)
+
+    def calls(self, kind: str) -> list[list[str]]:
+        log = self.folder / "log.jsonl"
+        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        return [arguments for first, *arguments in lines if first == kind]
+
+    def record(self) -> str:
+        self.rest(False)
+        before = set(self.workspace.recordings())
+        while set(self.workspace.recordings()) == before:
+            self.daemon.step()
+            time.sleep(0.3)  # recordings are named by the second
+        (name,) = set(self.workspace.recordings()) - before
+        self.rest()
+        return name
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Robot:
+    return Robot(tmp_path)
+
+
+def test_it_records_while_the_robot_is_busy_and_adapts_once_while_it_rests(robot: Robot) -> None:
+    name = robot.record()
+    assert "ended with exit status 3" in robot.daemon.step()
+    (arguments,) = robot.calls("adapt")
+    assert arguments[0] == f"bag:{robot.workspace.bags / name}#/camera" and "--deploy" in arguments
+    assert "nothing to do" in robot.daemon.step()
+    assert Workspace(robot.workspace.folder).history.used == [name]
+
+
+def test_an_adaptation_is_interrupted_when_the_robot_sets_off_and_resumed_with_the_same_recordings(
+    robot: Robot,
+) -> None:
+    robot.record()
+    robot.orders(slow="adapt")
+    threading.Timer(1.0, robot.rest, [False]).start()
+    assert "is interrupted and will be resumed" in robot.daemon.step()
+    robot.orders(adapt=3)
+    robot.record()
+    assert "0001 ended" in robot.daemon.step()
+    first, second = robot.calls("adapt")
+    assert first == second
+    assert "0002 ended" in robot.daemon.step(), "the recording of meanwhile has its own adaptation"
+
+
+@pytest.mark.parametrize(("comparison", "stays"), [(0, True), (3, True), (4, False)])
+def test_a_deployed_model_is_checked_on_the_next_recording(
+    robot: Robot, comparison: int, stays: bool, tmp_path: Path
+) -> None:
+    robot.record()
+    robot.orders(adapt=0, model=str(disturbed_teacher(tmp_path, 0.5)))
+    robot.daemon.step()
+    deployed = robot.workspace.store.current()
+    assert deployed is not None and robot.workspace.history.on_trial == deployed.name
+    assert "nothing to do" in robot.daemon.step(), "it is not checked on what it learned from"
+    name = robot.record()
+    robot.orders(compare=comparison, adapt=3)
+    assert ("stays" if stays else "rolled back to the bundled model") in robot.daemon.step()
+    assert (robot.workspace.store.current() == deployed) is stays
+    (arguments,) = robot.calls("compare")
+    assert arguments[0] == f"bag:{robot.workspace.bags / name}#/camera"
+    assert "0002 ended" in robot.daemon.step(), "then it learns from that recording"
+
+
+def test_a_failed_adaptation_is_not_repeated_for_ever(robot: Robot) -> None:
+    robot.record()
+    robot.orders(adapt=1)
+    assert "exit status 1" in robot.daemon.step()
+    assert "nothing to do" in robot.daemon.step()
+
+
+def test_used_recordings_make_room_and_unused_ones_stay(tmp_path: Path) -> None:
+    robot = Robot(tmp_path, bag_bytes=900)
+    first = robot.record()
+    robot.daemon.step()  # learns from it
+    second = robot.record()
+    robot.rest(False)
+    assert "not recording" in robot.daemon.step(), "what is left is still to be learned from"
+    assert robot.workspace.recordings() == [second] and first != second
+
+
+def test_a_stop_interrupts_a_recording_and_keeps_it(robot: Robot) -> None:
+    robot.orders(slow="record")
+    robot.rest(False)
+    threading.Timer(1.5, setattr, [robot, "stopped", True]).start()
+    assert "exit status 0" in robot.daemon.step()
+    assert len(robot.workspace.recordings()) == 1
+
+
+def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    (workspace.folder / "history.json").write_text("{")
+    with pytest.raises(ValueError, match=r"history\.json is damaged .*delete it"):
+        Workspace(workspace.folder)
+    (workspace.folder / "history.json").unlink()
+    daemon = Daemon(workspace, ["/camera"], ["/no/such"], Programs(), Limits(), None, lambda: False)
+    with pytest.raises(ValueError, match="the condition cannot be run"):
+        daemon.step()

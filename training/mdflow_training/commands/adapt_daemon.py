@@ -1,0 +1,70 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Adapt on the robot, again and again: record while it drives, adapt while it rests, deploy, and check.
+
+    python training/adapt_daemon.py --topics /camera/image_raw --workspace ~/mdflow --when on_ac_power
+
+``--when`` is a command that ends with status 0 while the robot rests; it is asked every few seconds. While it does not,
+the topics are recorded. While it does, the recordings are learned from: only a model that the report calls improved is
+deployed. On the next recording it is compared with the model before, and rolled back if it is worse. Adaptation is
+interrupted when the robot sets off, and resumed when it rests again. End it by Ctrl-C or SIGTERM; started again, it
+continues.
+
+The node finds the deployed model after a restart with ``-p model:=WORKSPACE/models/current/teacher.onnx``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from pathlib import Path
+
+from mdflow_ros.core.stop_signal import StopSignal
+from mdflow_ros.deployment.running_node import DEFAULT_NODE
+from mdflow_training.continual.daemon import Daemon, Limits, Programs
+from mdflow_training.continual.workspace import Workspace
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--topics", nargs="+", required=True, help="image topics to record and to learn from")
+    parser.add_argument("--workspace", type=Path, required=True, help="folder for recordings, runs and models")
+    parser.add_argument("--when", required=True, metavar="COMMAND", help="ends with status 0 while the robot rests")
+    parser.add_argument("--node", default=DEFAULT_NODE, help="full name of the running node; default %(default)s")
+    parser.add_argument("--config", type=Path, help="settings of adapt_from_bag")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one of them")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length of a recording; default %(default)s")
+    parser.add_argument("--gigabytes", type=float, default=20.0, help="size of all recordings; default %(default)s")
+    parser.add_argument("--hours", type=float, default=4.0, help="length of an adaptation; default %(default)s")
+    parser.add_argument("--threads", type=int, default=0, help="of an adaptation; default: all cores")
+    options = parser.parse_args(arguments)
+    for name in ("minutes", "gigabytes", "hours"):
+        if not getattr(options, name) > 0:
+            parser.error(f"--{name} must be above 0")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until stopped; returns the exit status."""
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    limits = Limits(options.minutes * 60, options.gigabytes * 1e9, options.hours * 3600, options.threads)
+    settings = ["--config", str(options.config)] if options.config else []
+    settings += [part for setting in options.set for part in ("--set", setting)]
+    programs = Programs(adapt=[*Programs.adapt, *settings])
+    stop = StopSignal()
+    try:
+        workspace = Workspace(options.workspace.expanduser())
+        condition = shlex.split(options.when)
+        Daemon(workspace, options.topics, condition, programs, limits, options.node, lambda: stop.requested).run()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

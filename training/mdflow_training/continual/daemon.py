@@ -1,0 +1,219 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Decide what a continual adaptation does next, and do it in a process that can be interrupted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from mdflow_ros.deployment.deploy import roll_back
+from mdflow_ros.deployment.running_node import NodeError
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
+from mdflow_training.continual.workspace import CurrentRun, Workspace
+from mdflow_training.judging.verdict import Verdict
+
+PATIENCE = 60.0
+"""Seconds that a process gets to end after it was interrupted."""
+
+CONDITION_PATIENCE = 30.0
+"""Seconds after which a condition that does not answer counts as not met."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the daemon may use.
+
+    Attributes:
+        bag_seconds: length of a recording.
+        bag_bytes: size of all recordings.
+        run_seconds: length of an adaptation, over all resumed parts.
+        threads: of an adaptation; 0 for all cores.
+        poll_seconds: between two looks at the condition.
+    """
+
+    bag_seconds: float = 600.0
+    bag_bytes: float = 20e9
+    run_seconds: float = 4 * 3600.0
+    threads: int = 0
+    poll_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Programs:
+    """How the daemon starts its processes; each gets further arguments.
+
+    Attributes:
+        record: of `record_bag`.
+        adapt: of `adapt_from_bag`, with its settings.
+        compare: of `adaptation_report`.
+    """
+
+    record: Sequence[str] = (sys.executable, "-m", "mdflow_ros.commands.record_bag")
+    adapt: Sequence[str] = (sys.executable, "-m", "mdflow_training.commands.adapt_from_bag")
+    compare: Sequence[str] = (sys.executable, "-m", "mdflow_training.commands.adaptation_report")
+
+
+class Daemon:
+    """Records while the robot is busy; while it rests, adapts, and checks on new recordings what it has deployed.
+
+    Args:
+        workspace: where everything is kept.
+        topics: image topics to record and to learn from.
+        condition: a command that ends with status 0 while the robot rests, for example plugged in and idle.
+        programs: what it runs.
+        limits: what it may use.
+        node: full name of the running node; ``None`` switches the store alone.
+        stopped: tells whether to end.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        topics: Sequence[str],
+        condition: Sequence[str],
+        programs: Programs,
+        limits: Limits,
+        node: str | None,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._workspace, self._topics = workspace, topics
+        self._condition, self._programs = list(condition), programs
+        self._limits, self._node, self._stopped = limits, node, stopped
+
+    def run(self) -> None:
+        """Go on until it is stopped."""
+        while not self._stopped():
+            logger.info("%s", self.step())
+
+    def step(self) -> str:
+        """Do the next thing; returns what was done, in words.
+
+        Raises:
+            ValueError: the condition cannot be run.
+        """
+        history = self._workspace.history
+        if not self._rests():
+            return self._record()
+        if history.on_trial is not None and (fresh := self._workspace.unused()):
+            return self._check_on(fresh[-1])
+        if history.current is None and (fresh := self._workspace.unused()):
+            history.runs += 1
+            history.current = CurrentRun(f"{history.runs:04d}", fresh)
+            self._workspace.save()
+        if history.current is not None:
+            return self._adapt(history.current)
+        self._wait(self._limits.poll_seconds)
+        return "nothing to do: no new recording"
+
+    def _rests(self) -> bool:
+        try:
+            ended = subprocess.run(self._condition, timeout=CONDITION_PATIENCE, capture_output=True, check=False)
+        except subprocess.TimeoutExpired:
+            logger.warning("the condition %s did not answer within %.0f s", self._condition, CONDITION_PATIENCE)
+            return False
+        except OSError as error:
+            raise ValueError(f"the condition cannot be run: {error}") from error
+        return ended.returncode == 0
+
+    def _record(self) -> str:
+        if not self._workspace.make_room(int(self._limits.bag_bytes)):
+            self._wait(self._limits.poll_seconds)
+            return "not recording: the recordings that are still to be learned from fill the space they may take"
+        name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        command = [*self._programs.record, "--topics", *self._topics, "--out", str(self._workspace.bags / name)]
+        command += ["--duration", str(self._limits.bag_seconds)]
+        status = self._run(command, while_true=lambda: not self._rests())
+        if status:
+            self._wait(self._limits.poll_seconds)  # a camera that is missing now may come
+        return f"recorded {name}, exit status {status}"
+
+    def _adapt(self, current: CurrentRun) -> str:
+        workspace, history = self._workspace, self._workspace.history
+        deployed = workspace.store.current()
+        out = workspace.runs / current.name
+        command = [*self._programs.adapt, *self._sources(current.bags), "--out", str(out)]
+        command += ["--model", str(BUNDLED_MODEL if deployed is None else deployed.model)]
+        command += ["--deploy", "--store", str(workspace.store.folder), *(["--node", self._node] if self._node else [])]
+        left = self._limits.run_seconds - current.seconds
+        start = time.monotonic()
+        status = self._run(command, while_true=lambda: self._rests() and time.monotonic() - start < left)
+        current.seconds += time.monotonic() - start
+        version = workspace.store.current()
+        if version is not None and version != deployed:
+            history.on_trial = version.name
+        finished = status in {verdict.exit_status for verdict in Verdict}
+        if not finished and current.seconds < self._limits.run_seconds and (self._stopped() or not self._rests()):
+            workspace.save()
+            return f"adaptation {current.name} is interrupted and will be resumed"
+        history.used += current.bags
+        history.current = None
+        workspace.save()
+        return f"adaptation {current.name} ended with exit status {status}; see {out}"
+
+    def _check_on(self, recording: str) -> str:
+        """Compare the deployed model with the one before on a recording that neither has learned from."""
+        workspace, history = self._workspace, self._workspace.history
+        try:
+            before, after = workspace.store.previous(), workspace.store.current()
+            if after is None or after.name != history.on_trial:
+                history.on_trial = None
+                workspace.save()
+                return "the model on trial is no longer deployed"
+            command = [*self._programs.compare, *self._sources([recording])]
+            command += ["--before", str(BUNDLED_MODEL if before is None else before.model), "--after", str(after.model)]
+            command += ["--out", str(workspace.runs / f"check_{after.name}")]
+            status = self._run(command, while_true=self._rests)
+            if status == Verdict.WORSE.exit_status:
+                done = roll_back(workspace.store, self._node)
+            elif status in (Verdict.IMPROVED.exit_status, Verdict.NO_CHANGE.exit_status):
+                done = f"{after.name} stays"
+            elif self._stopped() or not self._rests():
+                return "the check of the deployed model is interrupted and will be repeated"
+            else:
+                done = f"{after.name} stays, the comparison failed with exit status {status}"
+        except (ModelError, NodeError, OSError) as error:
+            self._wait(self._limits.poll_seconds)
+            return f"the deployed model cannot be checked: {error}"
+        history.on_trial = None
+        workspace.save()
+        return f"checked on {recording}: {done}"
+
+    def _sources(self, recordings: Sequence[str]) -> list[str]:
+        return [f"bag:{self._workspace.bags / name}#{topic}" for name in recordings for topic in self._topics]
+
+    def _run(self, command: Sequence[str], while_true: Callable[[], bool]) -> int:
+        """Run a command to its end, or interrupt it when the condition no longer holds; returns its exit status."""
+        environment = dict(os.environ)
+        if self._limits.threads:
+            environment["OMP_NUM_THREADS"] = str(self._limits.threads)
+        # In a session of its own: Ctrl-C reaches the daemon alone, which then interrupts the process.
+        process = subprocess.Popen(["nice", "-n", "19", *command], env=environment, start_new_session=True)
+        looked = time.monotonic()
+        while process.poll() is None:
+            self._wait(min(0.2, self._limits.poll_seconds))
+            due = time.monotonic() - looked >= self._limits.poll_seconds
+            if self._stopped() or (due and not while_true()):
+                process.send_signal(signal.SIGINT)
+                try:
+                    return process.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    return process.wait()
+            if due:
+                looked = time.monotonic()
+        return process.returncode
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._stopped() and time.monotonic() < end:
+            time.sleep(min(0.1, seconds))

@@ -1,0 +1,104 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a continual adaptation: recordings, runs, deployed models, and what was done so far."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.deployment.store import ModelStore
+
+
+@dataclass
+class CurrentRun:
+    """An adaptation that has begun and not ended.
+
+    Attributes:
+        name: of its folder.
+        bags: what it learns from.
+        seconds: how long it has run, over all resumed parts.
+    """
+
+    name: str
+    bags: list[str]
+    seconds: float = 0.0
+
+
+@dataclass
+class History:
+    """What was done so far.
+
+    Attributes:
+        runs: number of adaptations that have begun.
+        used: recordings that an adaptation has learned from, or failed on.
+        current: the adaptation that is under way.
+        on_trial: the deployed version that has not been compared with the one before on a new recording.
+    """
+
+    runs: int = 0
+    used: list[str] = field(default_factory=list)
+    current: CurrentRun | None = None
+    on_trial: str | None = None
+
+
+class Workspace:
+    """The folder, which survives a kill at any moment.
+
+    Args:
+        folder: made if it does not exist.
+
+    Raises:
+        ValueError: its history is damaged.
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bags, self.runs = folder / "bags", folder / "runs"
+        for path in (self.bags, self.runs):
+            path.mkdir(parents=True, exist_ok=True)
+        self.store = ModelStore(folder / "models")
+        self._path = folder / "history.json"
+        self.history = self._load()
+
+    def save(self) -> None:
+        """Write the history."""
+        replace_file(self._path, (json.dumps(dataclasses.asdict(self.history), indent=1) + "\n").encode())
+
+    def recordings(self) -> list[str]:
+        """Return the names of all recordings that hold anything, oldest first."""
+        return sorted(path.name for path in self.bags.iterdir() if path.is_dir() and any(path.rglob("*.*")))
+
+    def unused(self) -> list[str]:
+        """Return the recordings that no adaptation has learned from."""
+        return [name for name in self.recordings() if name not in self.history.used]
+
+    def make_room(self, limit: int) -> bool:
+        """Delete the oldest used recordings until all take less than ``limit`` bytes; return whether they do."""
+        sizes = {name: _size(self.bags / name) for name in self.recordings()}
+        for name in [name for name in sizes if name in self.history.used]:
+            if sum(sizes.values()) < limit:
+                break
+            shutil.rmtree(self.bags / name)
+            del sizes[name]
+        return sum(sizes.values()) < limit
+
+    def _load(self) -> History:
+        try:
+            values: dict[str, Any] = json.loads(self._path.read_text())
+            current = values.pop("current")
+            return History(**values, current=CurrentRun(**current) if current else None)
+        except FileNotFoundError:
+            return History()
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{self._path} is damaged ({error}): delete it to begin anew, recordings stay") from error
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
