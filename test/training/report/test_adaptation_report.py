@@ -82,6 +82,14 @@ def test_a_teacher_that_is_worse_out_of_view_is_not_improved():
     assert decide(difference(0.10, 0.05), True, difference(-0.2, 0.1))[0] is Verdict.WORSE
 
 
+def test_a_teacher_that_matches_worse_in_view_is_not_improved():
+    gain = difference(-0.10, 0.05)
+    verdict, reason = decide(gain, True, None, gain, difference(0.01, 0.005))
+    assert verdict is Verdict.NO_CHANGE and "what is in view matches less well" in reason
+    for unclear_or_better in (difference(0.01, 0.02), difference(-0.01, 0.005), None):
+        assert decide(gain, True, None, gain, unclear_or_better)[0] is Verdict.IMPROVED
+
+
 def test_a_small_gain_in_view_and_a_large_one_out_of_view_is_improved():
     small, large = difference(-0.006, 0.002), difference(-0.2, 0.05)
     assert decide(small, True, large)[0] is Verdict.IMPROVED

@@ -57,6 +57,7 @@ class Measure:
 
 
 MATCH_ERROR, EXTRAPOLATION, KNOWN_MOTION = "match_error", "extrapolation", "known_motion_error"
+CENSUS = "census_visible"
 
 MEASURES = {
     MATCH_ERROR: Measure(
@@ -64,7 +65,7 @@ MEASURES = {
         "",
         True,
     ),
-    "census_visible": Measure("census distance on visible pixels", "", True),
+    CENSUS: Measure("census distance on visible pixels", "", True),
     "disagreement": Measure("disagreement of forward and backward flow, relative to their length", "", True),
     EXTRAPOLATION: Measure("extrapolation: error where motion leaves a part of the view", "", True),
     KNOWN_MOTION: Measure("endpoint error on frames that were moved by a known motion (by that of DIS)", "px", True),
@@ -180,7 +181,7 @@ def measure_pair(
         extrapolation = float(extrapolation_error(flows, _stacked(alone), part))
     metrics = dict.fromkeys(MEASURES, np.nan) | {
         MATCH_ERROR: match_error(distance, disagreement, extrapolation),
-        "census_visible": census_where_visible(images, flows, census),
+        CENSUS: census_where_visible(images, flows, census),
         "disagreement": disagreement,
         EXTRAPOLATION: extrapolation,
         "consistency": visible,

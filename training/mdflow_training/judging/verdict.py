@@ -23,8 +23,8 @@ RULE = (
     "Three measures decide, on pairs that neither the training nor the choice of the teacher has seen: the match "
     "error, the endpoint error on frames that were moved by a known motion, and the extrapolation. A measure has "
     f"fallen or risen if the {LEVEL:.0%} bootstrap interval of the difference after - before lies below or above 0. "
-    "'improved': one of the first two has fallen, one of the three by "
-    f"{MIN_GAIN:.0%} of the old error or more, none has risen, and the label-free check of the training chose the "
+    f"'improved': one of the first two has fallen, one of the three by {MIN_GAIN:.0%} of the old error or more, none "
+    "has risen, nor the census distance of the visible pixels, and the label-free check of the training chose the "
     "teacher. 'worse': one of the first two has risen and the other has not fallen. Everything else is 'no change', "
     f"and so is whatever fewer than {MIN_PAIRS} pairs say. Only an improved teacher replaces the old one."
 )
@@ -104,6 +104,7 @@ def decide(
     chosen: bool,
     extrapolation: Difference | None = None,
     known_motion: Difference | None = None,
+    census: Difference | None = None,
 ) -> tuple[Verdict, str]:
     """Apply `RULE`.
 
@@ -111,6 +112,7 @@ def decide(
         match: difference of the match error, after - before; None if there are no pairs.
         extrapolation: difference of the extrapolation, which short training on matches alone makes worse at first.
         known_motion: difference of the endpoint error under known motion.
+        census: difference of the census distance of the visible pixels.
         chosen: whether the training itself chose the teacher over the old one.
 
     Returns:
@@ -136,6 +138,9 @@ def decide(
         return (Verdict.NO_CHANGE, f"{shown}, which contradict each other") if better else (Verdict.WORSE, shown)
     if extrapolation is not None and extrapolation.has_risen:
         return Verdict.NO_CHANGE, f"{shown}: the flow of what leaves the view became worse, so train longer"
+    if census is not None and census.has_risen:
+        in_view = _describe("the census distance of the visible pixels", census)
+        return Verdict.NO_CHANGE, f"{shown}; {in_view}: what is in view matches less well"
     if not any(difference.has_fallen and -difference.relative >= MIN_GAIN for difference in measured.values()):
         return Verdict.NO_CHANGE, f"{shown}, which is too little"
     if not chosen:

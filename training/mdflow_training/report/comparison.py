@@ -25,6 +25,7 @@ from mdflow_training.evaluation.baselines import dis_flow
 from mdflow_training.evaluation.report import without_nan
 from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
+    CENSUS,
     EXTRAPOLATION,
     KNOWN_MOTION,
     MATCH_ERROR,
@@ -157,7 +158,8 @@ def compare_models(
         if other in metrics
     }
     change = differences[f"{AFTER} - {BEFORE}"]
-    verdict, reason = decide(change.get(MATCH_ERROR), chosen, change.get(EXTRAPOLATION), change.get(KNOWN_MOTION))
+    judges = (change.get(name) for name in (EXTRAPOLATION, KNOWN_MOTION, CENSUS))
+    verdict, reason = decide(change.get(MATCH_ERROR), chosen, *judges)
     against_control = differences.get(f"{AFTER} - {CONTROL}", {}).get(KNOWN_MOTION)
     if against_control is not None:
         reason += f"; {describe_control(against_control)}"
