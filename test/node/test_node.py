@@ -482,6 +482,16 @@ def test_a_failed_inference_is_repeated_and_the_model_loaded_anew() -> None:
         assert (diagnostics["inference_failures"], diagnostics["level"]) == ("2", "0")
 
 
+def test_simulated_time_without_a_clock_stops_neither_flow_nor_diagnostics() -> None:
+    first, second = shifted_pair(256, 320, right=7, down=-3)
+    with running_node(DOMAIN + 1, "-p", "use_sim_time:=true"), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        camera.publish(first, 1000)
+        camera.publish_and_wait(second, 1100)
+        np.testing.assert_allclose(np.median(field(camera.received["flow"][0]), axis=(0, 1)), [7, -3], atol=0.5)
+        assert camera.latest_diagnostics()["clock"] == "waiting for /clock"
+
+
 def test_compressed_images() -> None:
     first, second = shifted_pair(256, 320, right=7, down=-3)
     with running_node(DOMAIN + 1, "-p", "image_transport:=compressed"), client(DOMAIN + 1) as camera:
