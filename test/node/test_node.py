@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
+import rclpy
 from lifecycle_msgs.msg import Transition
 from node_harness import Client, client, image_message, running_node
 from rclpy.qos import ReliabilityPolicy
@@ -480,6 +481,18 @@ def test_a_failed_inference_is_repeated_and_the_model_loaded_anew() -> None:
             camera.publish(FRAME, next(stamps))
         diagnostics = camera.latest_diagnostics()
         assert (diagnostics["inference_failures"], diagnostics["level"]) == ("2", "0")
+
+
+def test_another_node_of_the_same_name_is_named() -> None:
+    with client(DOMAIN + 1) as camera:
+        with running_node(DOMAIN + 1) as alone:
+            camera.latest_diagnostics()
+        namesake = rclpy.create_node("mdflow", context=camera.context)
+        with running_node(DOMAIN + 1) as second:
+            camera.latest_diagnostics()
+            camera.spin_for(2.0)
+        namesake.destroy_node()
+    assert "another node is called /mdflow" in second.printed and "another node" not in alone.printed
 
 
 def test_simulated_time_without_a_clock_stops_neither_flow_nor_diagnostics() -> None:

@@ -52,7 +52,7 @@ def running_node(
 ) -> Iterator[subprocess.Popen[str]]:
     """Run the flow node with ``--ros-args`` and end it by Ctrl-C; it must exit cleanly.
 
-    ``before`` is Python to run in its process first.
+    ``before`` is Python to run in its process first. Afterwards ``process.printed`` is what it wrote to stderr.
     """
     environment = {**os.environ, **ENVIRONMENT, "ROS_DOMAIN_ID": str(domain)}
     program = f"{before}\nimport sys\nfrom mdflow_ros.node.flow_node import main\nsys.exit(main())"
@@ -67,6 +67,7 @@ def running_node(
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
+        process.printed = errors  # type: ignore[attr-defined]
     assert process.returncode == 0, errors
     assert "Traceback" not in errors, errors
 
