@@ -200,14 +200,14 @@ def test_a_student_that_is_a_little_worse_may_teach(tmp_path: Path):
 @pytest.mark.parametrize(
     ("errors", "chosen"),
     [
-        ([1.0, 0.9, 0.95, 0.94], "round1/stage3"),  # within the tolerance of the best, and better than the first
+        ([1.0, 0.9, 0.95, 0.94], "round1/stage3"),  # within the tolerance of the best
         ([1.0, 0.9, 0.95, 0.96], "stage1"),
-        ([1.0, 0.98, 0.98, 1.01], "stage1"),  # within the tolerance, but worse than the first
-        ([1.0, 1.01, 1.0, 1.005], "initial"),
+        ([1.0, 1.01, 1.0, 1.04], "round1/stage3"),  # within the tolerance of the first: the report decides
+        ([1.0, 1.01, 1.0, 1.06], "initial"),
         ([1.0, 1.01, 1.0, 0.99], "round1/stage3"),
     ],
 )
-def test_what_learned_from_a_student_may_be_a_little_worse_than_the_best_but_not_than_the_first(
+def test_what_learned_from_a_student_may_be_a_little_worse_than_the_best_and_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errors: list[float], chosen: str
 ):
     scripted = itertools.chain(errors, itertools.repeat(9.0))

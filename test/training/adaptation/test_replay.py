@@ -41,6 +41,14 @@ def test_every_second_sample_brings_a_pair_that_its_position_decides() -> None:
     assert not torch.equal(Replay(SETTINGS, seed=4).loss(network, batch(0, 1, 2, 3)), error)
 
 
+def test_every_second_step_has_the_loss_of_two_in_every_process() -> None:
+    network = Recorder()
+    each, second = (Replay(SETTINGS.model_copy(update={"every": every}), 0, processes=2) for every in (1, 2))
+    for step, positions in ((0, (0, 1)), (0, (2, 3)), (1, (4, 5)), (1, (6, 7)), (2, (8, 9)), (2, (10, 11))):
+        expected = 0.0 if step == 1 else 2 * float(each.loss(network, batch(*positions)))
+        assert float(second.loss(network, batch(*positions))) == pytest.approx(expected)
+
+
 def test_the_true_flow_has_no_loss() -> None:
     class Truth(Recorder):
         """Answers with the flow that it is told."""

@@ -210,7 +210,8 @@ class _Adaptation:
         score = self.book.score(name, self.inputs.teacher(stage.state))
         self.result.stopped = stage.stopped
         tolerance = 0.0 if name == "stage1" else validation.teacher_tolerance
-        good = score.is_better_than(scores["initial"], validation.minimum_gain) and score.error < best * (1 + tolerance)
+        gain = validation.minimum_gain - tolerance
+        good = score.is_better_than(scores["initial"], gain) and score.error < best * (1 + tolerance)
         kept = good if validation.gate else stage.stopped is None
         improved = score.error < best if validation.gate else kept
         verdict = "is kept" if kept else f"is not kept: {self.result.chosen} stays"

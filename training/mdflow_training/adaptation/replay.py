@@ -22,22 +22,27 @@ class Replay:
     """The loss of a network on generated pairs, one for every second pair of a batch.
 
     Args:
-        settings: which pairs, and their weight.
+        settings: which pairs, in which steps, and their weight.
         seed: decides them, together with the position of the sample.
+        processes: how many share a step.
     """
 
-    def __init__(self, settings: ReplaySettings, seed: int) -> None:
-        self.settings = settings
+    def __init__(self, settings: ReplaySettings, seed: int, processes: int = 1) -> None:
+        self.settings, self._processes = settings, processes
         library = procedural_library(seed, TEXTURES, TEXTURE_SIDE)
         # Each scene is rendered once and photographed anew for every use.
         self._pairs = SyntheticPairs(library, seed, uses=1_000_000, pool=settings.scenes)
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return the endpoint error of ``network``, both directions."""
+        """Return the endpoint error of ``network``, both directions; 0 in the steps in between, more in the others."""
+        step = min(batch.positions) // (len(batch.positions) * self._processes)
+        if step % self.settings.every:
+            return batch.first.new_zeros(())
         requests = [Request(position, self.settings.image_size) for position in batch.positions[::2]]
         parts = zip(*(self._pairs[request] for request in requests), strict=True)
         first, second, forward, backward = (torch.stack(part).to(batch.first) for part in parts)
         ground_truth = stack_directions(forward, backward)
         predictions = network(first / 255, second / 255)
         mask = torch.ones_like(ground_truth[:, :1])
-        return sequence_loss(predictions, ground_truth, mask, self.settings.sequence_decay, "endpoint")
+        error = sequence_loss(predictions, ground_truth, mask, self.settings.sequence_decay, "endpoint")
+        return self.settings.every * error

@@ -40,7 +40,8 @@ class StageInputs:
         measured = run.config.census_noise == "auto"
         self.noise = measure_noise(run.pairs, run.size) if measured else float(run.config.census_noise)
         self.census = Census.for_noise(self.noise)
-        self.replay = Replay(run.config.replay, run.config.seed) if run.config.replay.weight > 0 else None
+        replay = run.config.replay
+        self.replay = Replay(replay, run.config.seed, run.context.world_size) if replay.weight > 0 else None
 
     def labels(self, name: str, network: FlowNetwork) -> LabelCache:
         """Return the labels that a network gives, for the stage of this name; it is frozen."""

@@ -175,10 +175,12 @@ class ReplaySettings(Settings):
 
     weight: Weight = 0.0
     """Weight of their endpoint error in the loss; 0 makes none."""
+    every: Count = 1
+    """Steps from one with generated pairs to the next; these count so many times as much."""
     scenes: Count = 256
     """How many are rendered; each is photographed anew for every use."""
     image_size: tuple[NetworkSide, NetworkSide] = (192, 256)
-    """Height and width."""
+    """Height and width. Small pairs teach to forget the large motion of large images."""
     sequence_decay: Share = 0.3
     """Weight ratio between successive outputs (RAFT's gamma)."""
 
@@ -266,8 +268,9 @@ class ValidationSettings(Settings):
     """A student may teach though its error is higher by this share at most: it learns from its labels how motion goes
     on out of view, which the error cannot see."""
     teacher_tolerance: Weight = 0.05
-    """A teacher that learned from a student is kept if its error exceeds the best one so far by at most this share: the
-    score is biased toward purely photometric training; on noisy images it prefers it even to ground truth."""
+    """A teacher that learned from a student is kept if its error exceeds the first and the best one so far by at most
+    this share: the score is of the network without refinement, and biased toward purely photometric training. Whether
+    the last teacher is better than the first is for the report to say."""
     gate: bool = True
     """Let only good students teach, and keep only good teachers; false runs every stage regardless."""
 
