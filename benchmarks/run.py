@@ -125,7 +125,7 @@ def measure_speed(
     torch_pair = frames_of(*size)[:2]
     official = OfficialFastFlowNet(BUNDLED_MODEL)
     methods = {name: timed(work) for name, work in opencv_methods(size).items()}
-    if size.height % 64 == 0:
+    if size.width % 64 == 0 and size.height % 64 == 0:
         methods[TORCH] = timed(lambda: official.both_directions(*torch_pair))
     if with_raft:
         methods[RAFT_SMALL] = timed(raft_small_method(size))
@@ -285,7 +285,7 @@ def main() -> int:
     speed = {}
     for size in sizes:
         with_raft = not options.quick and max(size) <= MAX_RAFT_SIDE
-        times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 40.0, with_raft)
+        times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 25.0, with_raft)
         speed[f"{size.width}x{size.height}"] = summarize(size, times, engines)
     for worker in filter(None, (ours, other)):
         worker.close()
