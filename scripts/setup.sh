@@ -11,6 +11,7 @@
 # packages and stays with numpy 1 if apt has numpy 1, which apt's ROS messages are compiled for.
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter, 3.10 to 3.13.
+# ROS_WHEELS=jazzy chooses the distribution of the wheels: kilted (the default) or jazzy. .venv keeps what it has.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -27,7 +28,7 @@ fail() {
     exit 1
 }
 
-# Prints where ROS 2 comes from: "wheels", or "apt" and the distribution.
+# Prints where ROS 2 comes from, "wheels" or "apt", and the distribution.
 find_ros() {
     local installed
     if [[ ${ROS_VERSION-2} == 1 ]]; then
@@ -40,7 +41,7 @@ find_ros() {
         fail "ROS 2 is installed but not sourced in this shell. Run this first:" \
             "    source $(realpath "$(head -n 1 <<<"$installed")/..")/setup.bash"
     elif [[ $(uname -sm) == "Linux x86_64" ]]; then
-        echo wheels
+        echo "wheels $wheels"
     else
         fail "ROS 2 wheels exist for Linux x86_64 only, this is $(uname -sm)." \
             "Install ROS 2 (https://docs.ros.org), source its setup.bash, and run this again."
@@ -51,7 +52,7 @@ find_ros() {
 describe_python() {
     "$1" -c '
 import sys
-if sys.argv[1] != "wheels":
+if not sys.argv[1].startswith("wheels "):
     import rclpy
 if (3, 10) <= sys.version_info < (3, 14):
     # Of an activated virtual environment, perhaps the one to be replaced, the interpreter behind it.
@@ -68,7 +69,7 @@ find_python() {
     for candidate in python3 python3.1{2,1,0,3} /usr/bin/python3 ~/.pyenv/versions/3.1[0-3].*/bin/python; do
         describe_python "$candidate" && return
     done
-    if [[ $ros == wheels ]]; then
+    if [[ $ros == wheels* ]]; then
         fail "no Python 3.10 to 3.13 found. Install one (sudo apt install python3 python3-venv)," \
             "or name one: PYTHON=/path/to/python3.12 $0"
     fi
@@ -93,7 +94,7 @@ make_venv() {
     local options=()
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python lacks the venv module. Run: sudo apt install python$python_version-venv"
-    [[ $ros == wheels ]] || options=(--system-site-packages)
+    [[ $ros == wheels* ]] || options=(--system-site-packages)
     rm -rf "${venv:?}/bin" # first, so that an interruption here is noticed
     rm -rf "$venv"
     say "making .venv with Python $python_version ($python)"
@@ -111,8 +112,8 @@ install() {
         options+=(--quiet)
         say "installing the node and the demo, about 150 MB to download"
     fi
-    if [[ $ros == wheels ]]; then
-        extras+=,ros
+    if [[ $ros == wheels* ]]; then
+        extras+=,ros-$wheels
     elif numpy_major=$("$python" -c 'import numpy; print(numpy.__version__.split(".")[0])' 2>/dev/null); then
         echo "numpy<$((numpy_major + 1))" >"$venv/mdflow_setup.constraints"
         options+=(--constraint "$venv/mdflow_setup.constraints")
@@ -129,11 +130,15 @@ install() {
     rm "$unfinished"
 }
 
+installed_wheels=$(sed -n 's/^wheels //p' "$stamp" 2>/dev/null || true)
+wheels=${ROS_WHEELS:-${installed_wheels:-kilted}}
+[[ $wheels == kilted || $wheels == jazzy ]] || fail "ROS_WHEELS=$wheels: set it to kilted or jazzy."
+
 training=false
 case "${1-}" in
     "") ;;
     --training) training=true ;;
-    -h | --help) sed -n '5,14s/^# \{0,1\}//p' "$0" && exit ;;
+    -h | --help) sed -n '5,15s/^# \{0,1\}//p' "$0" && exit ;;
     *) fail "unknown argument '$1'. Usage: $0 [--training]" ;;
 esac
 

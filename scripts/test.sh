@@ -5,6 +5,7 @@
 # Set up and run every check: ruff, mypy, pytest. All of them run, even when one fails.
 #
 #   scripts/test.sh [PYTEST ARGUMENTS]     such as: scripts/test.sh -k confidence -x
+#   ROS_WHEELS=jazzy scripts/test.sh       with another distribution of ROS 2 from PyPI
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 

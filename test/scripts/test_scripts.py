@@ -67,7 +67,7 @@ def setup(checkout: Path, *arguments: str, **environment: str) -> subprocess.Com
     return run(checkout / "scripts" / "setup.sh", *arguments, **environment)
 
 
-def mark_current(checkout: Path, kind: str) -> None:
+def mark_current(checkout: Path, kind: str, wheels: str = "kilted") -> None:
     """Write the stamp that a finished installation leaves."""
     key = subprocess.run(
         "{ pwd && cat setup.py pyproject.toml; } | sha256sum | cut -d ' ' -f 1",
@@ -77,7 +77,7 @@ def mark_current(checkout: Path, kind: str) -> None:
         text=True,
         check=True,
     ).stdout.strip()
-    (checkout / ".venv" / "mdflow_setup.stamp").write_text(f"{key}\nwheels\n{kind}\n")
+    (checkout / ".venv" / "mdflow_setup.stamp").write_text(f"{key}\nwheels {wheels}\n{kind}\n")
 
 
 @pytest.mark.parametrize(("installed", "asked"), [("plain", ()), ("training", ()), ("training", ("--training",))])
@@ -90,7 +90,7 @@ def test_setup_does_nothing_when_current(checkout, installed, asked):
 def test_setup_installs_what_is_missing(checkout):
     mark_current(checkout, "plain")
     result = setup(checkout, "--training")
-    assert "training,test,ros]" in result.stdout
+    assert "training,test,ros-kilted]" in result.stdout
     assert result.returncode == 1 and "pip failed" in result.stderr
     assert not (checkout / ".venv" / "mdflow_setup.stamp").exists(), "a failed installation is not taken for current"
 
@@ -99,12 +99,19 @@ def test_setup_keeps_training_when_requirements_change(checkout):
     mark_current(checkout, "training")
     with (checkout / "setup.py").open("a") as file:
         file.write("# changed\n")
-    assert "training,test,ros]" in setup(checkout).stdout
+    assert "training,test,ros-kilted]" in setup(checkout).stdout
+
+
+def test_setup_keeps_the_wheels_that_are_installed(checkout):
+    mark_current(checkout, "plain", "jazzy")
+    assert setup(checkout).stdout == ""
+    assert "training,test,ros-jazzy]" in setup(checkout, "--training").stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
+        ([], {"ROS_WHEELS": "noetic"}, "ROS_WHEELS=noetic: set it to kilted or jazzy"),
         (["--everything"], {}, "unknown argument '--everything'"),
         ([], {"PYTHON": "/nowhere/python"}, "PYTHON=/nowhere/python is not a Python 3.10 to 3.13"),
         ([], {"ROS_VERSION": "1", "ROS_DISTRO": "noetic"}, "ROS 1 (noetic) is sourced"),
