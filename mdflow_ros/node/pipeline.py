@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -35,9 +36,19 @@ EXPECTED_ERRORS = (ModelError, BackendUnavailable, BackendError, ValueError, OSE
 """Errors whose text says everything that a user needs."""
 
 
+OUT_OF_MEMORY = re.compile(r"(out of|insufficient|allocate) memory", re.IGNORECASE)
+"""What ONNX Runtime, OpenCV, TensorRT and CUDA say where Python would raise `MemoryError`."""
+
+
 def describe(error: BaseException) -> str:
-    """Return the text of an error, with its type if it is not an expected one."""
-    text = str(error) if isinstance(error, EXPECTED_ERRORS) else f"unexpected {type(error).__name__}: {error}"
+    """Return the text of an error, with its type if it is not an expected one, and a way out if memory is short."""
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
+        detail = str(error) or type(error).__name__
+        text = f"out of memory; end other programs, or lower inference_size or region ({detail})"
+    elif isinstance(error, EXPECTED_ERRORS):
+        text = str(error)
+    else:
+        text = f"unexpected {type(error).__name__}: {error}"
     return printable(text, 1000)
 
 
@@ -201,7 +212,8 @@ class FlowPipeline:
         self._counters.inference_failures += 1
         wait = min(2.0 ** min(self._failures_in_a_row - 1, 10), MAX_RETRY_SECONDS)
         self._retry_time = time.monotonic() + wait
-        self.failure = f"inference failed {self._failures_in_a_row} times in a row: {describe(error)}"
+        times = "once" if self._failures_in_a_row == 1 else f"{self._failures_in_a_row} times in a row"
+        self.failure = f"inference failed {times}: {describe(error)}"
         self._report(f"{self.failure}; trying again in {wait:.0f} s")
 
     def _recovered(self) -> None:

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 import rclpy
 from lifecycle_msgs.msg import Transition
-from node_harness import Client, client, image_message, running_node
+from node_harness import PATIENCE, Client, client, image_message, running_node
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from shifted_images import shifted_pair, textured_image
@@ -467,6 +468,14 @@ FlowEstimator.__init__, FlowEstimator.estimate = count_devices, lose_the_first_d
 """
 
 
+def publish_until(condition: Callable[[], object], camera: Client, image: np.ndarray, stamps: Iterator[int]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE} s; last diagnostics: {camera.diagnostics[-1:]}"
+        camera.publish(image, next(stamps))
+        camera.spin_for(0.2)
+
+
 def test_a_failed_inference_is_repeated_and_the_model_loaded_anew() -> None:
     with running_node(DOMAIN + 1, before=LOSE_THE_DEVICE), client(DOMAIN + 1) as camera:
         camera.wait_until_listening()
@@ -477,10 +486,28 @@ def test_a_failed_inference_is_repeated_and_the_model_loaded_anew() -> None:
         assert camera.diagnostics[-1]["level"] == "2" and "device lost (46)" in camera.diagnostics[-1]["message"]
         assert camera.state() == "active"
         stamps = iter(range(1300, 20000, 100))
-        while len(camera.received["flow"]) < 2:
-            camera.publish(FRAME, next(stamps))
+        publish_until(lambda: len(camera.received["flow"]) >= 2, camera, FRAME, stamps)
         diagnostics = camera.latest_diagnostics()
         assert (diagnostics["inference_failures"], diagnostics["level"]) == ("2", "0")
+
+
+def test_the_node_recovers_when_memory_was_short() -> None:
+    spare = 30 << 20
+    with running_node(DOMAIN + 1) as process, client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        camera.publish(FRAME, 1000)
+        camera.publish_and_wait(FRAME, 1100)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        used = int(re.search(r"VmSize:\s+(\d+) kB", status)[1]) * 1024
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (used + spare, resource.RLIM_INFINITY))
+        larger = textured_image(960, 1280)
+        stamps = iter(range(2000, 100000, 100))
+        publish_until(
+            lambda: camera.diagnostics and "out of memory" in camera.diagnostics[-1]["message"], camera, larger, stamps
+        )
+        assert camera.diagnostics[-1]["level"] == "2" and camera.state() == "active"
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        publish_until(lambda: len(camera.received["flow"]) >= 2, camera, larger, stamps)
 
 
 def test_another_node_of_the_same_name_is_named() -> None:
