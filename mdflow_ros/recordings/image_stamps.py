@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mdflow_ros.recordings.image_series import NUMBER
+
 ASSUMED_INTERVAL = 33_333_333
 """Interval in ns between images of consecutive numbers whose time is unknown: 30 Hz."""
 
@@ -21,6 +23,9 @@ STAMP_UNITS = {19: 1, 16: 1_000, 13: 1_000_000}
 
 PLAUSIBLE_INTERVALS = (1_500_000, 60_000_000_000)
 """Typical interval in ns between two images. A counter, padded with zeros to the length of a time, is outside."""
+
+CLIP_GAP = 60_000_000_000
+"""Gap in ns between the clips of a folder whose numbers start again, as in ``clip01_0001.png``, ``clip02_0001.png``."""
 
 TIME_FILES = ("timestamps.txt", "times.txt")
 """Names of files with one time a line, in the folder of the images or above it, as in KITTI's and TUM's data sets."""
@@ -32,7 +37,6 @@ _DATE = re.compile(
     re.DOTALL,
 )
 _NAME = re.compile(r"(?:.*?[^\d])?(?:(\d{9,10})[._-](\d{1,9})|(\d{19}|[1-9]\d{15}|[1-9]\d{12}))(?:[^\d].*)?", re.DOTALL)
-_NUMBER = re.compile(r"\d+")
 
 
 def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
@@ -40,7 +44,7 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
 
     In this order of preference: times in the names (see `stamp_in_name`), where most names have one; times since the
     computer started, as plain nanoseconds; a file of `TIME_FILES`; the numbers in the names at 30 Hz, where a missing
-    number is a missing image; the order of the names at 30 Hz.
+    number is a missing image; the order of the names at 30 Hz, in clips where the last number starts again.
 
     Args:
         images: in the natural order of their names, all in one folder.
@@ -67,7 +71,7 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
         f"{folder}: neither the names of the images nor a file {' or '.join(TIME_FILES)} hold times; 30 Hz is assumed"
     )
     if not numbers:
-        return dict(zip(images, range(0, len(images) * ASSUMED_INTERVAL, ASSUMED_INTERVAL), strict=True))
+        return dict(zip(images, _clip_stamps(images), strict=True))
     step = int(np.median(np.diff(numbers))) if len(numbers) > 1 else 1
     return {
         path: (number - numbers[0]) * ASSUMED_INTERVAL // step for path, number in zip(images, numbers, strict=True)
@@ -120,10 +124,22 @@ def _plausible(stamps: Iterable[int]) -> bool:
 
 def _numbers(images: list[Path]) -> list[int]:
     """Return the last number in each name, or nothing where the names are not numbered in ascending order."""
-    found = [_NUMBER.findall(path.stem) for path in images]
+    found = [NUMBER.findall(path.stem) for path in images]
     numbers = [int(digits[-1]) for digits in found if digits]
     ascending = all(before < after for before, after in pairwise(numbers))
     return numbers if len(numbers) == len(images) and ascending else []
+
+
+def _clip_stamps(images: list[Path]) -> list[int]:
+    """Return stamps in ns at 30 Hz, with a gap wherever the last number starts again and another number changes."""
+    numbers = [tuple(int(number) for number in NUMBER.findall(path.stem)) for path in images]
+    stamps, clips = [0], 1
+    for before, after in pairwise(numbers):
+        starts_again = len(before) == len(after) >= 2 and before[:-1] != after[:-1] and after[-1] <= before[-1]
+        clips += starts_again
+        stamps.append(stamps[-1] + (CLIP_GAP if starts_again else ASSUMED_INTERVAL))
+    one_image_each = 2 * clips > len(images)
+    return [number * ASSUMED_INTERVAL for number in range(len(images))] if one_image_each else stamps
 
 
 def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[int]:

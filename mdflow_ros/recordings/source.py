@@ -15,14 +15,8 @@ from mdflow_ros.recordings.bag_frames import BagFrames
 from mdflow_ros.recordings.bag_parts import BAG_SUFFIXES, find_parts, is_bag_file, natural_order
 from mdflow_ros.recordings.file_kinds import is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
-from mdflow_ros.recordings.media_frames import (
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    ImageFrames,
-    VideoFrames,
-    folders_with_images,
-    image_files,
-)
+from mdflow_ros.recordings.image_frames import IMAGE_SUFFIXES, ImageFrames, folders_with_images, image_files
+from mdflow_ros.recordings.video_frames import VIDEO_SUFFIXES, VideoFrames
 
 KINDS = ("bag", "video", "images")
 
@@ -49,7 +43,10 @@ class Source:
     def frames(
         self, warnings: list[str], intensity_range: IntensityRange = "auto"
     ) -> Iterator[tuple[str, RecordedFrame]]:
-        """Yield (stream, frame): the stream is a bag's topic, or the path of a video or folder.
+        """Yield (stream, frame).
+
+        The stream is a bag's topic, the path of a video or folder, or, where several cameras share a folder, its path
+        and the pattern of the names of one camera's images.
 
         ``warnings`` gets a line for everything that is missing, damaged, or odd. ``intensity_range`` is for images of
         more than 8 bits, see `IntensityStretch`.
@@ -59,8 +56,11 @@ class Source:
             yield from ((bag.topic, frame) for frame in bag)
             return
         for path in self.paths:
-            frames = VideoFrames(path) if self.kind == "video" else ImageFrames(path, warnings, intensity_range)
-            yield from ((str(path), frame) for frame in frames)
+            if self.kind == "video":
+                yield from ((str(path), frame) for frame in VideoFrames(path, warnings, intensity_range))
+            else:
+                images = ImageFrames(path, warnings, intensity_range)
+                yield from ((str(path / pattern), frame) for pattern, frame in images)
 
 
 def parse_source(name: str) -> Source:

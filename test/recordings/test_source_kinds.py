@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_typestore
 from mdflow_ros.commands.repair_bag import INCOMPLETE
 from mdflow_ros.commands.repair_bag import main as repair
 from mdflow_ros.recordings.frame import FrameSourceError
-from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL, stamp_in_name
+from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL, CLIP_GAP, stamp_in_name
 from mdflow_ros.recordings.source import parse_source
 from mdflow_ros.recordings.stamps import why_not_trusted
 
@@ -154,6 +154,55 @@ def test_data_sets_are_read_from_the_folder_above_or_their_folders_are_named(tmp
     write_images(tmp_path / "tum" / "rgb", names)
     write_images(tmp_path / "tum" / "depth", names)
     assert read(tmp_path / "tum")[0] == regular_stamps(3)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("{:04d}_left.png", "{:04d}_right.png"),
+        ("left-{:04d}.png", "right-{:04d}.png"),
+        ("17000000{:02d}.500_L.png", "17000000{:02d}.500_R.png"),
+    ],
+)
+def test_two_cameras_in_one_folder_are_read_one_after_the_other(tmp_path: Path, left: str, right: str) -> None:
+    images = panning_images(10)
+    for number, image in enumerate(images):
+        cv2.imwrite(str(tmp_path / left.format(number)), image[..., ::-1])
+        cv2.imwrite(str(tmp_path / right.format(number)), image[::-1, :, ::-1])
+    warnings: list[str] = []
+    frames = [(camera, frame.stamp, frame.decode()) for camera, frame in parse_source(str(tmp_path)).frames(warnings)]
+    assert len({camera for camera, _, _ in frames[:10]}) == 1 and len({camera for camera, _, _ in frames}) == 2
+    assert [stamp for _, stamp, _ in frames[:10]] == [stamp for _, stamp, _ in frames[10:]]
+    np.testing.assert_array_equal([image for _, _, image in frames[:10]], images)
+    np.testing.assert_array_equal([image[::-1] for _, _, image in frames[10:]], images)
+    assert "2 cameras" in warnings[0]
+
+
+def test_depth_images_beside_a_camera_s_are_left_out(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "both", [f"frame{n:03d}_color.png" for n in range(5)])
+    write_images(images, [f"frame{n:03d}_depth.png" for n in range(5)])
+    stamps, decoded, warnings = read(images)
+    assert len(stamps) == 5 and np.array_equal(decoded[4], panning_images(5)[4])
+    assert "only the images frame#_color.png (5) are read" in warnings[0] and "5 images" in warnings[1]
+
+
+def test_one_image_of_another_name_makes_no_second_camera(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "stills", [*(f"frame{n:03d}.png" for n in range(5)), "overview1.png"])
+    assert len(read(images)[0]) == 6
+
+
+def test_numbers_that_start_again_make_another_clip(tmp_path: Path) -> None:
+    names = [f"scene{scene:02d}_{number:03d}.png" for scene in range(2) for number in range(3)]
+    steps = np.diff(read(write_images(tmp_path / "clips", names))[0])
+    assert [int(step) for step in steps] == [ASSUMED_INTERVAL, ASSUMED_INTERVAL, CLIP_GAP] + 2 * [ASSUMED_INTERVAL]
+
+
+def test_opacity_says_nothing_about_the_range_of_sixteen_bits(tmp_path: Path) -> None:
+    (image,) = panning_images(1)
+    deep = np.dstack([image[..., ::-1].astype(np.uint16) * 16, np.full(image.shape[:2], 65535, np.uint16)])
+    cv2.imwrite(str(tmp_path / "1.png"), deep)
+    ((shown,), expected) = read(tmp_path)[1], image.astype(float)
+    assert shown.std() > 0.5 * expected.std()
 
 
 @given(st.integers(10**9, 2 * 10**9), st.integers(0, 999_999_999), st.sampled_from(["", "frame_", "left-"]))

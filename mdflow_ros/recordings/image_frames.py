@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera frames of a video file or of a folder of images."""
+"""Camera frames of a folder of images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,53 +16,16 @@ from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
 from mdflow_ros.recordings.bag_parts import natural_order
 from mdflow_ros.recordings.file_kinds import check_content, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
-from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL, stamp_images
+from mdflow_ros.recordings.image_series import split_series
+from mdflow_ros.recordings.image_stamps import stamp_images
 
-VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp"),
-    *(".ogv", ".mjpeg", ".mjpg", ".h264", ".h265", ".hevc"),
-)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".jp2")
 
 
-class VideoFrames:
-    """The frames of a video file, with the times that the file gives them, at a constant frame rate or not.
-
-    Raises:
-        FrameSourceError: the file does not exist, is a Git LFS pointer, or OpenCV cannot decode it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        if not path.is_file():
-            raise FrameSourceError(f"{path} does not exist")
-        check_content(path)
-        if not cv2.VideoCapture(str(path)).grab():
-            raise FrameSourceError(f"{path} holds no video that OpenCV can decode; convert it with ffmpeg")
-
-    def __iter__(self) -> Iterator[RecordedFrame]:
-        video = cv2.VideoCapture(str(self._path))
-        rate = video.get(cv2.CAP_PROP_FPS)
-        interval = 1e9 / rate if 0 < rate <= 1000 else float(ASSUMED_INTERVAL)
-        stretch, stamp = IntensityStretch(), -1
-        while video.grab():
-            in_file = round(video.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
-            # Some containers hold no times: then the frame rate counts.
-            stamp = in_file if in_file > stamp else stamp + round(interval)
-            yield RecordedFrame(stamp, "", partial(_retrieve, video), stretch)
-
-
-def _retrieve(video: cv2.VideoCapture) -> NDArray[np.uint8]:
-    ok, image = video.retrieve()
-    if not ok:
-        raise ValueError("corrupt video frame")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
 class ImageFrames:
-    """The images of a folder in the order of their stamps or names.
+    """The images of a folder in the order of their stamps or names, camera by camera if several share the folder.
 
-    See `stamp_images` for where the stamps come from.
+    See `stamp_images` for where the stamps come from, and `split_series` for cameras that share a folder.
 
     Args:
         folder: the folder; of a data set such as EuRoC's or TUM's also one above it, if only one below holds images.
@@ -80,12 +42,15 @@ class ImageFrames:
         images = image_files(folder) or image_files(_only_folder_below(folder))
         check_content(images[0])
         self._stretch = IntensityStretch(intensity_range)
-        self._stamps = stamp_images(images, warnings)
-        self.files = list(self._stamps)
+        series = split_series(images, warnings)
+        self._stamps = {pattern: stamp_images(files, warnings) for pattern, files in series.items()}
+        self.files = [file for stamps in self._stamps.values() for file in stamps]
 
-    def __iter__(self) -> Iterator[RecordedFrame]:
-        for path, stamp in self._stamps.items():
-            yield RecordedFrame(stamp, "", partial(_read, path, self._stretch), self._stretch)
+    def __iter__(self) -> Iterator[tuple[str, RecordedFrame]]:
+        """Yield (pattern of the camera's names, or empty if there is one camera, frame)."""
+        for pattern, stamps in self._stamps.items():
+            for path, stamp in stamps.items():
+                yield pattern, RecordedFrame(stamp, "", partial(_read, path, self._stretch), self._stretch)
 
 
 def image_files(folder: Path) -> list[Path]:

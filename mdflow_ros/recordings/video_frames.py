@@ -1,0 +1,147 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Camera frames of a video file, with the times that the file gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
+from mdflow_ros.recordings.file_kinds import check_content
+from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
+from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+    from av.filter import Graph
+    from av.video.stream import VideoStream
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp"),
+    *(".ogv", ".mjpeg", ".mjpg", ".h264", ".h265", ".hevc", ".gif"),
+)
+
+
+class VideoFrames:
+    """The frames of a video file, upright, at a constant frame rate or not. Interlaced frames are deinterlaced.
+
+    Args:
+        path: of the file.
+        warnings: gets a line if a part of the video is damaged.
+        intensity_range: for gray videos of more than 8 bits, see `IntensityStretch`.
+
+    Raises:
+        FrameSourceError: the file does not exist, is a Git LFS pointer, or holds no video that can be decoded.
+        ModuleNotFoundError: PyAV is not installed.
+    """
+
+    def __init__(self, path: Path, warnings: list[str], intensity_range: IntensityRange = "auto") -> None:
+        import av  # here, as bags and images need no PyAV
+
+        if not path.is_file():
+            raise FrameSourceError(f"{path} does not exist")
+        check_content(path)
+        self._path, self._warnings, self._intensity_range = path, warnings, intensity_range
+        try:
+            with av.open(str(path)) as container:
+                next(container.decode(video=0))
+        except (av.FFmpegError, IndexError, StopIteration) as error:
+            reason = error.strerror if isinstance(error, av.FFmpegError) else "it holds no pictures"
+            raise FrameSourceError(
+                f"{path} holds no video that FFmpeg can decode: {reason}. Was the recording cut off, or the file not "
+                "copied to its end? `ffprobe` says what it holds"
+            ) from error
+
+    def __iter__(self) -> Iterator[RecordedFrame]:
+        import av
+
+        stretch, stamp = IntensityStretch(self._intensity_range), -1
+        with av.open(str(self._path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            rate = stream.average_rate or stream.guessed_rate
+            interval = round(1e9 / rate) if rate and rate <= 1000 else ASSUMED_INTERVAL
+            for frame in _deinterlaced(self._decoded(container, stream), stream):
+                in_file = _time(frame, stream)
+                # Some containers hold no times: then the frame rate counts.
+                stamp = in_file if in_file is not None and in_file > stamp else stamp + interval if stamp >= 0 else 0
+                yield RecordedFrame(stamp, "", partial(_to_rgb, frame, stretch), stretch)
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        """Yield the frames that can be decoded."""
+        import av
+
+        damaged = 0
+        for packet in container.demux(stream):
+            try:
+                yield from packet.decode()
+            except av.FFmpegError:
+                damaged += 1
+        if damaged:
+            self._warnings.append(f"{self._path}: {damaged} pieces of the video are damaged; their frames are missing")
+
+
+def _deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+    """Yield whole pictures at the times of the frames: where they are interlaced, at the time of the first half."""
+    graph: Graph | None = None
+    for frame in frames:
+        if graph is None and frame.interlaced_frame:
+            graph = _deinterlacer(stream)
+        if graph is None:
+            yield frame
+        else:
+            graph.push(frame)
+            yield from _filtered(graph)
+    if graph is not None:
+        graph.push(None)
+        yield from _filtered(graph)
+
+
+def _deinterlacer(stream: VideoStream) -> Graph:
+    from av.filter import Graph
+
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_buffer(template=stream),
+        graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+        graph.add("buffersink"),
+    ).configure()
+    return graph
+
+
+def _filtered(graph: Graph) -> Iterator[VideoFrame]:
+    """Yield what a filter has ready."""
+    import av
+
+    while True:
+        try:
+            yield graph.vpull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+
+
+def _time(frame: VideoFrame, stream: VideoStream) -> int | None:
+    """Return the time of a frame since the video began, in ns."""
+    if frame.pts is None or frame.time_base is None:
+        return None
+    start = (stream.start_time or 0) * stream.time_base if stream.time_base else 0
+    return round((frame.pts * frame.time_base - start) * 10**9)
+
+
+def _to_rgb(frame: VideoFrame, stretch: IntensityStretch) -> NDArray[np.uint8]:
+    if frame.is_corrupt:
+        raise ValueError("corrupt video frame")
+    components = frame.format.components
+    if len(components) == 1 and components[0].bits > 8:
+        samples = np.asarray(frame.to_ndarray(format="gray16le"), np.uint16) >> (16 - components[0].bits)
+        image = np.repeat(stretch.convert(samples)[..., None], 3, axis=2)
+    else:
+        image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90))

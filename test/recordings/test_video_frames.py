@@ -1,0 +1,85 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Videos as cameras and phones really write them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av", reason="needs PyAV, the package av")
+
+from bag_files import panning_images
+
+from mdflow_ros.recordings.frame import FrameSourceError
+from mdflow_ros.recordings.source import parse_source
+
+IMAGES = panning_images(12)
+HEIGHT, WIDTH = IMAGES[0].shape[:2]
+
+
+def write(path: Path, codec: str, pixels: str, images: list[np.ndarray] = IMAGES, **options: str) -> Path:
+    """Write images, (H, W, 3) uint8 or (H, W) uint16, as a video of 20 frames a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=20, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24" if image.ndim == 3 else "gray16le")
+            frame = frame.reformat(format=pixels)
+            frame.pts, frame.time_base = number, Fraction(1, 20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def read(path: Path, **settings: object) -> tuple[list[int], list[np.ndarray], list[str]]:
+    warnings: list[str] = []
+    frames = [(frame.stamp, frame.decode()) for _, frame in parse_source(str(path)).frames(warnings, **settings)]  # type: ignore[arg-type]
+    return [stamp for stamp, _ in frames], [image for _, image in frames], warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "options"),
+    [
+        ("lossless.mkv", "ffv1", "bgra", {}),
+        ("ten_bit.mov", "prores_ks", "yuv422p10le", {}),
+        ("progressive.mp4", "libx264", "yuv420p", {"crf": "8"}),
+        ("interlaced.mp4", "libx264", "yuv420p", {"crf": "8", "flags": "+ildct+ilme"}),
+        ("interlaced.mpg", "mpeg2video", "yuv420p", {"qscale": "2", "flags": "+ildct+ilme"}),
+    ],
+)
+def test_frames_come_whole_in_order_and_at_their_times(
+    tmp_path: Path, name: str, codec: str, pixels: str, options: dict[str, str]
+) -> None:
+    stamps, images, warnings = read(write(tmp_path / name, codec, pixels, **options))
+    assert np.diff(stamps).tolist() == pytest.approx([50_000_000] * 11, abs=1_000_000) and stamps[0] == 0
+    for image, expected in zip(images, IMAGES, strict=True):
+        assert np.abs(image.astype(float) - expected).mean() < 10
+    assert not warnings
+
+
+def test_gray_videos_of_more_than_8_bits_are_stretched_as_images_are(tmp_path: Path) -> None:
+    thermal = [(image[..., 1].astype(np.uint16) // 2 + 3000) << 2 for image in IMAGES]  # a small part of 14 bits
+    path = write(tmp_path / "thermal.mkv", "ffv1", "gray16le", thermal)
+    for image, expected in zip(read(path)[1], IMAGES, strict=True):
+        assert np.corrcoef(image[..., 0].ravel(), expected[..., 1].ravel())[0, 1] > 0.99 and np.ptp(image) > 100
+    fixed = read(path, intensity_range=[12000, 12510])[1]
+    for image, expected in zip(fixed, IMAGES, strict=True):
+        np.testing.assert_allclose(image[..., 0], expected[..., 1], atol=2)
+
+
+def test_damage_costs_frames_and_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "walk.avi", "rawvideo", "bgr24")
+    path.write_bytes(path.read_bytes()[: -HEIGHT * WIDTH * 3])
+    stamps, _, warnings = read(path)
+    assert len(stamps) == 11 and warnings == [f"{path}: 1 pieces of the video are damaged; their frames are missing"]
+
+
+def test_a_recording_without_its_end_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "walk.mp4", "libx264", "yuv420p")
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(FrameSourceError, match="Was the recording cut off"):
+        read(path)
