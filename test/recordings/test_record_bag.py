@@ -254,7 +254,7 @@ def test_a_camera_that_comes_back_with_another_qos_is_recorded(domain, tmp_path,
 def test_a_publisher_that_vanishes_is_no_success(domain, tmp_path):
     recorder = start(tmp_path, "--topics", Publisher.TOPIC, "--duration", "6")
     driver = Publisher(ReliabilityPolicy.RELIABLE)
-    time.sleep(1.0)
+    driver.wait_for_recorder()
     driver.run(1.0)
     driver.close()
     printed = recorder.communicate(timeout=30)[0]
