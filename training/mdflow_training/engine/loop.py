@@ -21,6 +21,7 @@ from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import Context, reduce_mean, wrap
 from mdflow_training.engine.guards import Guards
 from mdflow_training.engine.log import StageLog
+from mdflow_training.engine.weight_update import WeightUpdate
 from mdflow_training.networks.flow_network import FlowNetwork
 from mdflow_training.settings.adaptation import AdaptationConfig, OptimizationSettings
 
@@ -157,10 +158,8 @@ class _Loop:
         self.folder = run.folder / name
         self.checkpoint = self.folder / "checkpoint.pt"
         network.train()
-        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        scaled = network.autocast is torch.float16
-        self.scaler = torch.amp.GradScaler(run.context.device.type, enabled=scaled)
+        float16 = network.autocast is torch.float16
+        self.update = WeightUpdate(network, settings.weight_decay, settings.gradient_clip, float16)
         self.guards = Guards(run.config.guards)
         self.step = 0
         log_state = self._resume() if self.checkpoint.exists() else None
@@ -194,22 +193,15 @@ class _Loop:
         """Update the network once, unless a guard objects: then say why."""
         progress = self.step / self.settings.steps
         rate = learning_rate(self.settings, self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         outcome = self.objective(wrapped, batch, progress)
         metrics = self._reduce({"loss": outcome.loss, **outcome.metrics})
         stopped = self.guards.check(metrics["loss"], metrics["visible"], outcome.ramped_weight)
         if stopped is not None:
             return stopped
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(outcome.loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        # Processes have the same gradients by now. The scaler deals with those that overflow in float16.
-        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip))
-        if not self.scaler.is_enabled() and (stopped := self.guards.check_gradient(norm)) is not None:
+        norm = self.update.compute_gradient(outcome.loss)
+        if not self.update.float16 and (stopped := self.guards.check_gradient(norm)) is not None:
             return stopped
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self.update.step(rate)
         self.objective.observe(metrics, progress)
         self.log.step({**metrics, "gradient_norm": norm, "learning_rate": rate})
         if self.run.context.is_main and self.step % self.run.config.execution.panel_every == 0:
@@ -232,8 +224,7 @@ class _Loop:
             {
                 "step": self.step,
                 "network": self.good.state,
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
+                **self.update.state_dict(),
                 "objective": self.objective.state_dict(),
                 "guards": self.guards.state_dict(),
                 "log": self.log.state_dict(),
@@ -244,8 +235,7 @@ class _Loop:
         state = load_state(self.checkpoint)
         self.step = state["step"]
         self.network.core.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        self.update.load_state_dict(state)
         self.objective.load_state_dict(state["objective"])
         self.guards.load_state_dict(state["guards"])
         return dict(state["log"])

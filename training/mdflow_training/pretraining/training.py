@@ -28,6 +28,7 @@ from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import capture_random_state, load_state, restore_random_state, save_state
 from mdflow_training.engine.distributed import Context
 from mdflow_training.engine.log import progress_interval
+from mdflow_training.engine.weight_update import WeightUpdate
 from mdflow_training.losses.supervised import endpoint_error, multi_scale_loss
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
@@ -122,7 +123,7 @@ class Training:
         partly = any(phase.finest_level != FINEST_LEVEL for phase in config.phases)
         self.parallel = distributed.wrap(self.network, find_unused_parameters=partly)
         self.average: nn.Module = copy.deepcopy(self.core).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), weight_decay=config.weight_decay)
+        self.update = WeightUpdate(self.network, config.weight_decay, config.gradient_clip)
         self.steps = 0
         self.samples = 0
         self.best = math.inf
@@ -139,13 +140,8 @@ class Training:
         loss = multi_scale_loss(flows, ground_truth, weights, step.phase.exponent)
         with torch.no_grad():
             error = endpoint_error(full_resolution(flows[-1], ground_truth.shape[-2:]), ground_truth).mean()
-        for group in self.optimizer.param_groups:
-            group["lr"] = step.learning_rate
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
-        if torch.isfinite(norm):
-            self.optimizer.step()
+        if math.isfinite(self.update.compute_gradient(loss)):
+            self.update.step(step.learning_rate)
             self.bad_steps = 0
         else:
             self.bad_steps += 1
@@ -195,7 +191,7 @@ class Training:
         return {
             "network": self.core.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self.update.state_dict(),
             "random": capture_random_state(),
             "steps": self.steps,
             "samples": self.samples,
@@ -206,7 +202,7 @@ class Training:
         """Put back what `state` returned."""
         self.core.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.update.load_state_dict(state)
         restore_random_state(state["random"])
         self.steps, self.samples, self.best = state["steps"], state["samples"], state["best"]
 
