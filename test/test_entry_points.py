@@ -9,6 +9,7 @@ import pytest
 from places import ROOT
 
 from mdflow_ros import entry_points as robot
+from mdflow_ros.version import __version__
 from mdflow_training import entry_points as training
 
 TRAINING = ROOT / "training" / "mdflow_training" / "commands"
@@ -68,3 +69,18 @@ def test_entry_points_need_no_training_package(tmp_path: Path):
     code = f"import sys; import mdflow_training.entry_points; print(sorted({packages} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_package_gives_the_estimator_and_imports_no_engine_before():
+    program = """
+import sys, mdflow_ros
+assert not {"onnxruntime", "cv2", "numpy"} & set(sys.modules)
+from mdflow_ros import FlowEstimator
+assert FlowEstimator is __import__("mdflow_ros.estimator").estimator.FlowEstimator
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_version_is_the_same_everywhere():
+    assert f'version="{__version__}"' in (ROOT / "setup.py").read_text()
+    assert f"<version>{__version__}</version>" in (ROOT / "package.xml").read_text()

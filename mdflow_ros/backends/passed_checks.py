@@ -9,9 +9,9 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 
-from mdflow_ros import __version__
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.cache_folder import cache_folder
+from mdflow_ros.version import __version__
 
 logger = logging.getLogger(__name__)
 
