@@ -36,12 +36,12 @@ from mdflow_training.adaptation.mutual_distillation import adapt
 from mdflow_training.adaptation.outcome import split_held_out
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
 from mdflow_training.engine.batches import Batch, training_size
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.loop import Run, State, run_stage
 from mdflow_training.evaluation.baselines import Baseline, dis_flow
 from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.frames.preparation import prepare_pairs
-from mdflow_training.frames.sequences import FramePairs
+from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import GroundTruth, load_ground_truth
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork
@@ -104,11 +104,11 @@ def true_labels(ground_truth: GroundTruth, size: Size) -> Callable[[Batch], Labe
 
 def train_on_ground_truth(
     teacher: State,
-    pairs: FramePairs,
+    pairs: RecordedPairs,
     ground_truth: GroundTruth,
     config: AdaptationConfig,
     folder: Path,
-    context: Context,
+    context: ProcessContext,
 ) -> State:
     """Fine-tune a teacher on true flow, for all updates that MDFlow gives it, and with stage 3's augmentation."""
     settings = config.stage3.model_copy(
@@ -128,7 +128,7 @@ def train_on_ground_truth(
     return run_stage("supervised", network.to(context.device), objective, optimization, config.seed, run).state
 
 
-def true_error(method: Baseline, pairs: FramePairs, ground_truth: GroundTruth) -> float:
+def true_error(method: Baseline, pairs: RecordedPairs, ground_truth: GroundTruth) -> float:
     """Return the endpoint error in pixels, mean over the pairs with truth."""
     errors = [
         np.nanmean(endpoint_error(method(*pairs[index]), true_flow))
@@ -153,7 +153,7 @@ class Study:
     def __init__(self, options: argparse.Namespace) -> None:
         self.folder: Path = options.out
         self.overrides: list[str] = [*BASE, *options.set]
-        self.context = Context(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        self.context = ProcessContext(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         prepared = prepare_pairs(
             [options.recording], self.folder / "frames", load_config(CONFIG, self.overrides).frames
         )

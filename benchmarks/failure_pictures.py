@@ -27,8 +27,9 @@ from mdflow_training.synthetic.camera_effects import add_noise
 from mdflow_training.synthetic.layers import Layer, render
 from mdflow_training.synthetic.planar import photograph_patch, thin_structure, translation
 from mdflow_training.synthetic.plane_renderer import render_flow, render_image
-from mdflow_training.synthetic.robot_world import DarkCamera
+from mdflow_training.synthetic.robot_world import RobotCamera
 from mdflow_training.synthetic.robot_world_scene import Warehouse, drive
+from mdflow_training.synthetic.robot_worlds import WORLDS
 from mdflow_training.synthetic.textures import procedural_library
 
 SIZE = (192, 256)
@@ -84,7 +85,7 @@ def dark_turn() -> Scene:
     hall, views = Warehouse(0), drive(TURNING_FRAME + 1, SIZE, 0)
     frames = (TURNING_FRAME, TURNING_FRAME + 1)
     flow = render_flow(hall.rectangles(TURNING_FRAME), views[TURNING_FRAME], views[TURNING_FRAME + 1], SIZE)
-    camera = DarkCamera(0, SIZE)
+    camera = RobotCamera(0, SIZE, WORLDS["warehouse"])
     first, second = (
         camera.photograph(render_image(hall.rectangles(frame), views[frame], SIZE), flow) for frame in frames
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.pretraining.training import Training, schedule
 from mdflow_training.settings.pretraining import Phase, PretrainConfig
 from mdflow_training.synthetic.batches import Request, SyntheticPairs
@@ -43,7 +43,7 @@ def learning(size: tuple[int, int], batch: int, seconds: float, **settings: obje
     finest = settings.pop("finest_level", 2)
     channels_last = settings.pop("channels_last", False)
     phase = Phase(samples=2 * batch, size=size, batch=batch, learning_rate=1e-4, finest_level=finest)  # type: ignore[arg-type]
-    training = Training(PretrainConfig(phases=(phase,), **settings), Context(0, 1, torch.device("cpu")))  # type: ignore[arg-type]
+    training = Training(PretrainConfig(phases=(phase,), **settings), ProcessContext(0, 1, torch.device("cpu")))  # type: ignore[arg-type]
     if channels_last:
         training.network.to(memory_format=torch.channels_last)
     images = [torch.randint(0, 256, (batch, 3, *size), dtype=torch.uint8) for _ in range(2)]

@@ -44,7 +44,7 @@ STOP_CHECK_SECONDS = 0.2
 LOG_PERIOD = 5.0
 """Seconds between two log lines of the same warning."""
 
-DEPTH = 5
+QUEUE_DEPTH = 5
 INPUTS: dict[str, type[Any]] = {
     "flow": Image,
     "confidence": Image,
@@ -144,7 +144,7 @@ class Consumer(Node):
         publisher = self.create_publisher(
             message_type,
             topic,
-            QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE),
+            QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._outputs.append(publisher)
@@ -192,7 +192,7 @@ class Consumer(Node):
             self._inputs = []
 
     def _subscribe(self) -> None:
-        profile = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        profile = QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         overridable = QoSOverridingOptions.with_default_policies()
 
         def listen(name: str) -> Subscription[Any]:

@@ -16,14 +16,14 @@ from textured_pairs import AffinePair, pairs
 
 from mdflow_ros.core.resizing import Size
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.judging.label_free_score import RANDOM_MATCH, LabelFreeScore, validate
 from mdflow_training.losses.census import Census
-from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, full_resolution
+from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, upsample_flow
 from mdflow_training.settings.adaptation import ConfigError, ValidationSettings, load_config
 
 SCRIPT = Path(tiny_adaptation.__file__)
-ALONE = Context(0, 1, torch.device("cpu"))
+ALONE = ProcessContext(0, 1, torch.device("cpu"))
 
 
 def endpoint_error(state: dict[str, torch.Tensor], data: list[AffinePair]) -> float:
@@ -32,7 +32,7 @@ def endpoint_error(state: dict[str, torch.Tensor], data: list[AffinePair]) -> fl
     errors = []
     with torch.no_grad():
         for pair in data:
-            flow = full_resolution(network(pair.first, pair.second)[-1], pair.first.shape[-2:])
+            flow = upsample_flow(network(pair.first, pair.second)[-1], pair.first.shape[-2:])
             errors.append(float((flow[:1] - pair.forward).norm(dim=1).mean()))
     return float(np.mean(errors))
 

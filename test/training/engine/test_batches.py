@@ -10,11 +10,11 @@ from mdflow_ros.core.resizing import Size
 from mdflow_ros.quality import QUALITIES
 from mdflow_training.adaptation.label_cache import LabelCache, Labels
 from mdflow_training.engine.batches import Batch, PairBatches, training_size
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.settings.adaptation import AdaptationConfig
 
 SIZE = Size(128, 128)
-ALONE = Context(0, 1, torch.device("cpu"))
+ALONE = ProcessContext(0, 1, torch.device("cpu"))
 
 
 def numbered_pairs(count: int, size: tuple[int, int] = SIZE) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -48,7 +48,10 @@ def test_processes_share_the_batch():
     pairs = numbered_pairs(7)
     whole = [(batch.indices, batch.positions) for batch in PairBatches(pairs, SIZE, 4, 1, ALONE).steps(0, 5)]
     halves = [
-        [(b.indices, b.positions) for b in PairBatches(pairs, SIZE, 4, 1, Context(r, 2, ALONE.device)).steps(0, 5)]
+        [
+            (b.indices, b.positions)
+            for b in PairBatches(pairs, SIZE, 4, 1, ProcessContext(r, 2, ALONE.device)).steps(0, 5)
+        ]
         for r in (0, 1)
     ]
     for (indices, positions), first, second in zip(whole, *halves, strict=True):
@@ -57,7 +60,7 @@ def test_processes_share_the_batch():
 
 def test_a_batch_that_cannot_be_shared_and_no_data_are_refused():
     with pytest.raises(ValueError, match="multiple"):
-        PairBatches(numbered_pairs(3), SIZE, 3, 0, Context(0, 2, ALONE.device))
+        PairBatches(numbered_pairs(3), SIZE, 3, 0, ProcessContext(0, 2, ALONE.device))
     with pytest.raises(ValueError, match="no pairs"):
         PairBatches([], SIZE, 2, 0, ALONE)
 

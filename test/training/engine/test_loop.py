@@ -13,7 +13,7 @@ from torch import nn
 
 from mdflow_training.engine.batches import Batch
 from mdflow_training.engine.checkpoint import load_state
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.guards import Guards
 from mdflow_training.engine.loop import Outcome, Run, learning_rate, run_stage
 from mdflow_training.networks.flow_network import FastFlowNetwork
@@ -56,7 +56,7 @@ def rising(step: int) -> float:
 
 def a_run(folder: Path, *changes: str) -> Run:
     config = load_config(None, ["guards.window=3", "execution.checkpoint_every=4", "execution.log_every=2", *changes])
-    return Run(config, folder, Context(0, 1, torch.device("cpu")), PAIRS, (128, 128))
+    return Run(config, folder, ProcessContext(0, 1, torch.device("cpu")), PAIRS, (128, 128))
 
 
 def a_network() -> FastFlowNetwork:
@@ -176,7 +176,7 @@ def test_mixed_precision_is_for_hardware_that_has_it_unless_asked_for(tmp_path: 
         assert a_run(tmp_path).autocast is fastest
     assert a_run(tmp_path, "precision=float32").autocast is None
     assert a_run(tmp_path, "precision=bfloat16").autocast is torch.bfloat16
-    cuda = Run(AdaptationConfig(), tmp_path, Context(0, 1, torch.device("cuda")), PAIRS, (128, 128))
+    cuda = Run(AdaptationConfig(), tmp_path, ProcessContext(0, 1, torch.device("cuda")), PAIRS, (128, 128))
     assert cuda.autocast is torch.float16
 
 

@@ -27,7 +27,7 @@ from mdflow_ros.recordings.source import parse_source
 from mdflow_training.adaptation.outcome import split_held_out
 from mdflow_training.commands.frame_source import main
 from mdflow_training.frames import preparation
-from mdflow_training.frames.filters import FrameFilter, Verdict
+from mdflow_training.frames.filters import FrameFilter, FrameVerdict
 from mdflow_training.frames.preparation import NotEnoughFrames, prepare_pairs
 from mdflow_training.settings.frames import FrameSettings
 
@@ -449,17 +449,17 @@ def large_texture(seed=0):
 def test_noise_is_no_motion_and_motion_no_noise(deviation):
     texture = large_texture()
     resting = [noisy(texture[:, :640], deviation, seed) for seed in range(5)]
-    assert judge(resting) == [Verdict.KEPT] + 4 * [Verdict.STATIC]
+    assert judge(resting) == [FrameVerdict.KEPT] + 4 * [FrameVerdict.STATIC]
     moving = [noisy(texture[:, 2 * n : 2 * n + 640], deviation, n) for n in range(5)]
-    assert judge(moving) == 5 * [Verdict.KEPT]
+    assert judge(moving) == 5 * [FrameVerdict.KEPT]
 
 
 def test_slow_motion_adds_up():
     texture = large_texture()
     shifts = [np.float32([[1, 0, -0.05 * n], [0, 1, 0]]) for n in range(60)]
     verdicts = judge([cv2.warpAffine(texture, shift, (640, 480)) for shift in shifts])
-    assert 3 < verdicts.count(Verdict.KEPT) < 40
-    assert Verdict.STATIC in verdicts
+    assert 3 < verdicts.count(FrameVerdict.KEPT) < 40
+    assert FrameVerdict.STATIC in verdicts
 
 
 def test_bad_exposure():
@@ -467,7 +467,12 @@ def test_bad_exposure():
     black, white, fog = np.zeros_like(texture), np.full_like(texture, 255), np.full_like(texture, 120)
     dim = texture // 8  # a night drive is not a lens cap
     images = [noisy(black, 3, 0), noisy(white, 3, 0), noisy(fog, 3, 0), noisy(dim, 1, 0)]
-    assert judge(images) == [Verdict.TOO_DARK, Verdict.TOO_BRIGHT, Verdict.NO_CONTRAST, Verdict.KEPT]
+    assert judge(images) == [
+        FrameVerdict.TOO_DARK,
+        FrameVerdict.TOO_BRIGHT,
+        FrameVerdict.NO_CONTRAST,
+        FrameVerdict.KEPT,
+    ]
 
 
 def test_a_blurred_frame_is_dropped_but_a_blurred_camera_is_not(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from mdflow_training.judging.extrapolation import extrapolation_error, part_of
+from mdflow_training.judging.extrapolation import center_crop, extrapolation_error
 
 PART = (slice(32, 160), slice(64, 192))
 WHOLE = (192, 256)
@@ -28,7 +28,7 @@ def uniform_flow(x: float) -> "torch.Tensor":
     ],
 )
 def test_the_part_has_a_size_that_networks_take(size: tuple[int, int], part: tuple[slice, slice] | None):
-    assert part_of(*size) == part
+    assert center_crop(*size) == part
 
 
 def test_a_part_that_tells_what_the_whole_tells_has_no_error():

@@ -21,7 +21,7 @@ from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing, load_card
 from mdflow_ros.model.graphs import Decoding, subtracted_mean
 from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, full_resolution
+from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, to_full_resolution_pixels
 
 SIZES = [(64, 64), (128, 192), (192, 64), (256, 320)]
 
@@ -43,7 +43,7 @@ def torch_flows(network: FastFlowNet, images: np.ndarray) -> tuple[torch.Tensor,
     centered = centered - centered.double().mean().float()
     with torch.no_grad():
         forward, backward = network.forward_both(centered[:1], centered[1:])
-    return full_resolution(forward[0]), full_resolution(backward[0])
+    return to_full_resolution_pixels(forward[0]), to_full_resolution_pixels(backward[0])
 
 
 def test_official_parameters() -> None:
@@ -109,7 +109,7 @@ def test_graph_variants_equal_torch(preprocessing: Preprocessing, normalization:
     else:
         pixels = pixels - pixels.mean()
     with torch.no_grad():
-        expected = full_resolution(network(*pixels.float()[:, None])[0])[0].permute(1, 2, 0).numpy()
+        expected = to_full_resolution_pixels(network(*pixels.float()[:, None])[0])[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(flow, expected, atol=1e-3)
 
 

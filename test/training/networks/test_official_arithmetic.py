@@ -13,7 +13,7 @@ import torch
 
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_training.networks.checkpoints import import_checkpoint
-from mdflow_training.networks.fastflownet import FastFlowNet, full_resolution
+from mdflow_training.networks.fastflownet import FastFlowNet, to_full_resolution_pixels
 
 OFFICIAL_DISPLACEMENTS = (
     "0,2,4,6,8,10,12,14,16,18,20,21,22,23,24,26,28,29,30,31,32,33,34,36,38,39,40,41,42,44,46,47,48,49,50,51,52,54,56,"
@@ -185,7 +185,7 @@ def test_the_torch_network_computes_the_official_flow(weights, centred, expected
     for precision in (torch.float64, torch.float32):
         first, second = torch.from_numpy(centred)[:, None].to(precision)
         with torch.no_grad():
-            flow = full_resolution(network.to(precision)(first, second)[0])[0]
+            flow = to_full_resolution_pixels(network.to(precision)(first, second)[0])[0]
         assert abs(flow.double().numpy() - expected).max() < TOLERANCE
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.optical_flow import raft_large
 
-from mdflow_training.networks.fastflownet import FastFlowNet, full_resolution
+from mdflow_training.networks.fastflownet import FastFlowNet, to_full_resolution_pixels
 from mdflow_training.networks.flow_network import FastFlowNetwork, initialize_for_scratch, subtract_pair_mean
 from mdflow_training.networks.raft_weights import to_torchvision
 from mdflow_training.networks.students import build_student
@@ -112,7 +112,7 @@ def test_the_teacher_is_fastflownet_itself():
         assert isinstance(teacher.core, FastFlowNet)
         raw = teacher.core(*subtract_pair_mean(first, second))[0]
     upsampled = nn.functional.interpolate(flow[:1], (128, 128), mode="bilinear", align_corners=False)
-    assert torch.allclose(upsampled, full_resolution(raw), atol=1e-4)
+    assert torch.allclose(upsampled, to_full_resolution_pixels(raw), atol=1e-4)
 
 
 def test_batch_normalization_stays_frozen_in_training():

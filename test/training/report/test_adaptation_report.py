@@ -21,7 +21,7 @@ from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
 from mdflow_training.commands import adapt_from_bag, adaptation_report
 from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.flow_files import Flow, write_flow, write_image
-from mdflow_training.frames.sequences import FramePairs
+from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import (
     MATCH_ERROR,
     MEASURES,
@@ -269,7 +269,7 @@ def test_truth_is_found_by_stamps(scenes: list[AffinePair], tmp_path: Path):
     flow = true_flow(scenes, 0)
     for number in range(3):
         write_image(tmp_path / f"{number:08d}.bmp", np.zeros((*flow.shape[:2], 3), np.uint8))
-    pairs = FramePairs(tmp_path, np.array([100, 200, 300]), np.array([[0, 1], [1, 2]]))
+    pairs = RecordedPairs(tmp_path, np.array([100, 200, 300]), np.array([[0, 1], [1, 2]]))
     write_flow(tmp_path / "200_300.flo", flow)
     ground_truth = load_ground_truth(tmp_path, pairs)
     assert ground_truth(0) is None
@@ -308,7 +308,7 @@ def test_only_an_improved_teacher_is_deployed(
         adapt_from_bag, "deploy", lambda model, store, node: deployed.append((model, store.folder, node)) or "deployed"
     )
     store = tmp_path / "store"
-    assert adapt_from_bag.finish(Report(verdict, "why"), tmp_path, "/mdflow", store) == verdict.exit_status
+    assert adapt_from_bag.print_and_deploy(Report(verdict, "why"), tmp_path, "/mdflow", store) == verdict.exit_status
     assert deployed == ([(tmp_path / "teacher.onnx", store, "/mdflow")] if verdict is Verdict.IMPROVED else [])
     assert ("not deployed" in capsys.readouterr().out) == (verdict is not Verdict.IMPROVED)
 
@@ -322,7 +322,7 @@ def test_a_failed_deployment_says_how_to_do_it_later(
 
     monkeypatch.setattr(adapt_from_bag, "deploy", fail)
     model, store = tmp_path / "teacher.onnx", tmp_path / "the store"
-    status = adapt_from_bag.finish(Report(Verdict.IMPROVED, "why"), tmp_path, "/left/mdflow", store)
+    status = adapt_from_bag.print_and_deploy(Report(Verdict.IMPROVED, "why"), tmp_path, "/left/mdflow", store)
     printed = capsys.readouterr()
     assert status == adapt_from_bag.NOT_DEPLOYED
     assert "improved: why" in printed.out and f"the adapted teacher is {model}" in printed.out

@@ -13,11 +13,11 @@ from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
-from mdflow_training.adaptation.outcome import conclude, conclude_without_pairs, split_held_out
-from mdflow_training.engine.distributed import Context, reduce_mean
+from mdflow_training.adaptation.outcome import split_held_out, write_outcome, write_outcome_without_pairs
+from mdflow_training.engine.distributed import ProcessContext, reduce_mean
 from mdflow_training.engine.loop import State
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
-from mdflow_training.frames.sequences import FramePairs
+from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
@@ -41,7 +41,9 @@ def load_teacher(model: Path) -> State:
     return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
 
 
-def prepare_together(sources: list[str], folder: Path, config: AdaptationConfig, context: Context) -> PreparedPairs:
+def prepare_together(
+    sources: list[str], folder: Path, config: AdaptationConfig, context: ProcessContext
+) -> PreparedPairs:
     """Decode recordings in the main process, then let the others read what it left."""
     if context.is_main:
         prepared = prepare_pairs(sources, folder, config.frames)
@@ -56,7 +58,7 @@ def adapt_from_recordings(
     out: Path,
     config: AdaptationConfig,
     model: Path,
-    context: Context,
+    context: ProcessContext,
     ground_truth: Path | None = None,
 ) -> Report | None:
     """Go from recordings to an adapted teacher in ``out`` and the report on it, which the main process returns.
@@ -70,7 +72,7 @@ def adapt_from_recordings(
     try:
         prepared = prepare_together(sources, out / "frames", config, context)
     except NotEnoughFrames as error:
-        return conclude_without_pairs(error, sources, out) if context.is_main else None
+        return write_outcome_without_pairs(error, sources, out) if context.is_main else None
     if context.is_main:
         print(prepared.summary)
         print(f"  see {prepared.contact_sheet}", flush=True)
@@ -85,10 +87,10 @@ def adapt_from_recordings(
     if not context.is_main:
         return None
     print_decisions(result)
-    return conclude(result, to_report_on, sources, config, model, out, time.monotonic() - start, flows)
+    return write_outcome(result, to_report_on, sources, config, model, out, time.monotonic() - start, flows)
 
 
-def check_size(pairs: FramePairs) -> None:
+def check_size(pairs: RecordedPairs) -> None:
     """Refuse, before hours of training, frames that no deployed model can estimate the flow of.
 
     Raises:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
+from mdflow_training.networks.flow_network import FlowNetwork, upsample_flow
 from mdflow_training.settings.adaptation import LabelSettings
 
 SINGLE_FLOW = LabelSettings()
@@ -41,7 +41,7 @@ def _scaled_flow(network: FlowNetwork, first: Tensor, second: Tensor, scale: flo
     height, width = first.shape[-2:]
     size = [SIZE_MULTIPLE * max(1, round(scale * side / SIZE_MULTIPLE)) for side in (height, width)]
     if size == [height, width]:
-        return full_resolution(network(first, second)[-1], (height, width))
+        return upsample_flow(network(first, second)[-1], (height, width))
     images = (F.interpolate(image, size, mode="bilinear", align_corners=False) for image in (first, second))
     to_original = first.new_tensor([width / size[1], height / size[0]]).view(1, 2, 1, 1)
-    return full_resolution(network(*images)[-1], (height, width)) * to_original
+    return upsample_flow(network(*images)[-1], (height, width)) * to_original

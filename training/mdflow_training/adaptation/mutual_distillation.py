@@ -21,7 +21,7 @@ from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObject
 from mdflow_training.adaptation.unsupervised import UnsupervisedObjective
 from mdflow_training.engine.batches import FramePairs, training_size
 from mdflow_training.engine.checkpoint import save_state
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.loop import Run, StageResult, State, quality_of, run_stage
 from mdflow_training.engine.seeds import derive_seed
 from mdflow_training.judging.label_free_score import LabelFreeScore
@@ -60,7 +60,7 @@ def adapt(
     validation_pairs: FramePairs,
     config: AdaptationConfig,
     run_folder: Path,
-    context: Context,
+    context: ProcessContext,
 ) -> AdaptationResult:
     """Adapt a teacher to the world that the pairs show, or resume a killed run.
 
@@ -132,7 +132,7 @@ class _Adaptation:
         network = self.inputs.teacher(self.result.teacher_state)
         stage = run_stage("stage1", network, objective, settings.optimization, seed, self.run)
         self.inputs.discard(labels)
-        self._consider("stage1", stage)
+        self._score_and_select("stage1", stage)
 
     def _stage2(self, number: int, student: FlowNetwork | None) -> FlowNetwork | None:
         """Train the student; return it if it may teach."""
@@ -176,7 +176,7 @@ class _Adaptation:
         network = self.inputs.teacher(begin)
         stage = run_stage(name, network, objective, settings.optimization, seed, self.run)
         self.inputs.discard(labels)
-        return self._consider(name, stage)
+        return self._score_and_select(name, stage)
 
     def _control(self, base: State, rounds: int) -> None:
         """Continue stage 1 as stage 3 went: same updates, samples and augmentations, but the teacher's own labels."""
@@ -201,7 +201,7 @@ class _Adaptation:
             merit = "did as well without a student" if control.error <= chosen.error else "did worse without a student"
             self.result.notes.append(f"control: label-free error {control.error:.4f}: as many updates {merit}")
 
-    def _consider(self, name: str, stage: StageResult) -> bool:
+    def _score_and_select(self, name: str, stage: StageResult) -> bool:
         """Score a new teacher, keep it if it earns its place, and tell whether it is the best so far."""
         scores, validation = self.result.scores, self.config.validation
         best = min(scores[teacher].error for teacher in self.result.teachers)

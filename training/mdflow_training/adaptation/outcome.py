@@ -15,7 +15,7 @@ from mdflow_ros.model.card import load_card
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult
 from mdflow_training.adaptation.run_folder import RUN_NAME
 from mdflow_training.frames.preparation import NotEnoughFrames
-from mdflow_training.frames.sequences import FramePairs
+from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import GroundTruth
 from mdflow_training.judging.verdict import Verdict
 from mdflow_training.report.adapted_model import add_metrics, export_adapted, hash_recordings
@@ -26,7 +26,7 @@ INITIAL = "initial"
 ADAPTED_NAME, REJECTED_NAME, CONTROL_NAME = "teacher.onnx", "rejected.onnx", "control.onnx"
 
 
-def split_held_out(held_out: FramePairs) -> tuple[FramePairs, FramePairs]:
+def split_held_out(held_out: RecordedPairs) -> tuple[RecordedPairs, RecordedPairs]:
     """Return (for the choice of the teacher, for the report): the earlier and the later half of each recording's pairs.
 
     What a choice was made by flatters the chosen, so the report judges by pairs that no decision has seen.
@@ -41,7 +41,7 @@ def split_held_out(held_out: FramePairs) -> tuple[FramePairs, FramePairs]:
     return held_out.select(to_choose_by), held_out.select(to_report_on)
 
 
-def candidate(result: AdaptationResult) -> str:
+def best_new_teacher(result: AdaptationResult) -> str:
     """Return the name of the teacher to judge: the chosen one, or if none was chosen, the best of the new ones."""
     if result.chosen != INITIAL:
         return result.chosen
@@ -49,9 +49,9 @@ def candidate(result: AdaptationResult) -> str:
     return min(new, key=lambda name: result.scores[name].error)
 
 
-def conclude(
+def write_outcome(
     result: AdaptationResult,
-    held_out: FramePairs,
+    held_out: RecordedPairs,
     sources: Sequence[str],
     config: AdaptationConfig,
     model: Path,
@@ -75,7 +75,7 @@ def conclude(
         OSError: a file cannot be read or written.
         ValueError: the ground truth does not fit.
     """
-    name, chosen = candidate(result), result.chosen != INITIAL
+    name, chosen = best_new_teacher(result), result.chosen != INITIAL
     history = {
         "recordings": hash_recordings(sources),
         "teacher": name,
@@ -105,7 +105,7 @@ def conclude(
     return report
 
 
-def conclude_without_pairs(error: NotEnoughFrames, sources: Sequence[str], out: Path) -> Report:
+def write_outcome_without_pairs(error: NotEnoughFrames, sources: Sequence[str], out: Path) -> Report:
     """Write the report of a recording that nothing can be learned from.
 
     Raises:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_training.engine.batches import FramePairs
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, merge
 
 RUN_NAME = "run.json"
@@ -30,7 +30,7 @@ def identity_of(
     for name, value in sorted(teacher_state.items()):
         digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
     return {
-        "config": config.learned(),
+        "config": config.result_relevant_settings(),
         "teacher": digest.hexdigest(),
         "training_pairs": _describe(training),
         "validation_pairs": _describe(validation),
@@ -45,7 +45,7 @@ def _describe(pairs: FramePairs) -> dict[str, Any]:
     return {"count": len(pairs), "samples_sha256": digest.hexdigest()}
 
 
-def claim_folder(folder: Path, identity: dict[str, Any], context: Context) -> None:
+def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext) -> None:
     """Note in a new run folder what the run was started with; in an old one, check that it is the same.
 
     Raises:
@@ -56,7 +56,7 @@ def claim_folder(folder: Path, identity: dict[str, Any], context: Context) -> No
     if path.exists():
         stored = read_json(path)
         # A folder of an earlier version lacks the settings that were added since; it ran as their defaults say.
-        stored["config"] = merge(AdaptationConfig().learned(), stored.get("config", {}))
+        stored["config"] = merge(AdaptationConfig().result_relevant_settings(), stored.get("config", {}))
         differences = _differences(stored, identity)
         if differences:
             raise ConfigError(

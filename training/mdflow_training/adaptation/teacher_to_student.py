@@ -23,7 +23,7 @@ from mdflow_training.losses.census import Census
 from mdflow_training.losses.distillation import sequence_loss
 from mdflow_training.losses.match_selection import select_matches
 from mdflow_training.networks.directions import stack_directions
-from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
+from mdflow_training.networks.flow_network import FlowNetwork, upsample_flow
 from mdflow_training.settings.adaptation import LabelSettings, SelectionSettings, Stage2Settings, VisibilityMethod
 
 
@@ -84,7 +84,7 @@ class TeacherToStudentObjective:
             rule, occlusion = self.settings.selection, self.settings.occlusion
             matches = select_matches(clean, labels.flow, rule, occlusion, self.census)
             with torch.no_grad():
-                student_flow = full_resolution(unwrap(network)(batch.first, batch.second)[-1], clean.shape[-2:])
+                student_flow = upsample_flow(unwrap(network)(batch.first, batch.second)[-1], clean.shape[-2:])
             return draw_panel(clean, labels.flow, student_flow, matches, rule.threshold)
 
         return Outcome(loss, metrics, draw)

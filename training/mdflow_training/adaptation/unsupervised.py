@@ -23,7 +23,7 @@ from mdflow_training.losses.match_selection import select_matches
 from mdflow_training.losses.occlusion import OcclusionMask
 from mdflow_training.losses.unsupervised import photometric_loss, smoothness_loss
 from mdflow_training.networks.directions import stack_directions, swap_directions
-from mdflow_training.networks.flow_network import full_resolution
+from mdflow_training.networks.flow_network import upsample_flow
 from mdflow_training.settings.adaptation import (
     DistillationSettings,
     SelectionSettings,
@@ -57,7 +57,7 @@ def unsupervised_loss(
     target = swap_directions(prepared)
     photometric = source.new_zeros(())
     for flow, weight in zip(reversed(flows), settings.level_weights, strict=False):
-        flow = full_resolution(flow, source.shape[-2:])
+        flow = upsample_flow(flow, source.shape[-2:])
         photometric = photometric + weight * photometric_loss(prepared, target, flow, visible, census)
     smoothness = smoothness_loss(source, flows[-1], settings.smoothness_order, settings.edge_sensitivity)
     return photometric + settings.smoothness * smoothness, {"photometric": photometric, "smoothness": smoothness}
@@ -109,7 +109,7 @@ class UnsupervisedObjective:
         terms = self.settings.unsupervised
         with torch.no_grad() if terms.weight == 0 else contextlib.nullcontext():
             flows = network(batch.first, batch.second)
-        flow = full_resolution(flows[-1], source.shape[-2:]).detach()
+        flow = upsample_flow(flows[-1], source.shape[-2:]).detach()
         visible, share = self.occlusion(flow)
         loss, metrics = unsupervised_loss(source, flows, visible, terms, self.census)
         loss = terms.weight * loss

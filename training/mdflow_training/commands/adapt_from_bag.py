@@ -41,7 +41,7 @@ NOT_DEPLOYED = 5
 """Exit status when the teacher improved, but the node did not get it."""
 
 
-def finish(report: Report, out: Path, node: str | None = None, store: Path | None = None) -> int:
+def print_and_deploy(report: Report, out: Path, node: str | None = None, store: Path | None = None) -> int:
     """Say the verdict, and give an improved teacher to ``node``, by ``store``; returns the exit status."""
     print(f"{report}\nsee {out / 'report.html'}", flush=True)
     if report.verdict is not Verdict.IMPROVED:
@@ -49,12 +49,12 @@ def finish(report: Report, out: Path, node: str | None = None, store: Path | Non
             print("not deployed: the old model stays")
         return report.verdict.exit_status
     print(f"the adapted teacher is {out / ADAPTED_NAME}", flush=True)
-    if node is None or hand_over(out / ADAPTED_NAME, node, store):
+    if node is None or try_deploy(out / ADAPTED_NAME, node, store):
         return report.verdict.exit_status
     return NOT_DEPLOYED
 
 
-def hand_over(model: Path, node: str, store: Path | None) -> bool:
+def try_deploy(model: Path, node: str, store: Path | None) -> bool:
     """Deploy a model; if that fails, say why and how to do it later. Returns whether the node has it."""
     try:
         print(deploy(model, ModelStore(store), node))
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
             report = adapt_from_recordings(options.sources, out, config, options.model, context, options.ground_truth)
         finally:
             teardown()
-        return 0 if report is None else finish(report, out, node, options.store)
+        return 0 if report is None else print_and_deploy(report, out, node, options.store)
     except (ValueError, OSError, NodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -20,10 +20,10 @@ from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
 from mdflow_training.continual.workspace import CurrentRun, Workspace
 from mdflow_training.judging.verdict import Verdict
 
-PATIENCE = 60.0
+EXIT_TIMEOUT = 60.0
 """Seconds that a process gets to end after it was interrupted."""
 
-CONDITION_PATIENCE = 30.0
+CONDITION_TIMEOUT = 30.0
 """Seconds after which a condition that does not answer counts as not met."""
 
 logger = logging.getLogger(__name__)
@@ -117,9 +117,9 @@ class Daemon:
 
     def _rests(self) -> bool:
         try:
-            ended = subprocess.run(self._condition, timeout=CONDITION_PATIENCE, capture_output=True, check=False)
+            ended = subprocess.run(self._condition, timeout=CONDITION_TIMEOUT, capture_output=True, check=False)
         except subprocess.TimeoutExpired:
-            logger.warning("the condition %s did not answer within %.0f s", self._condition, CONDITION_PATIENCE)
+            logger.warning("the condition %s did not answer within %.0f s", self._condition, CONDITION_TIMEOUT)
             return False
         except OSError as error:
             raise ValueError(f"the condition cannot be run: {error}") from error
@@ -205,7 +205,7 @@ class Daemon:
             if self._stopped() or (due and not while_true()):
                 process.send_signal(signal.SIGINT)
                 try:
-                    return process.wait(PATIENCE)
+                    return process.wait(EXIT_TIMEOUT)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     return process.wait()

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from mdflow_ros.core.resizing import Size, resize_image
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.quality import Quality
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.seeds import derive_seed
 from mdflow_training.settings.adaptation import MIN_SIDE, AdaptationConfig
 
@@ -96,7 +96,7 @@ class PairBatches:
     """
 
     def __init__(
-        self, pairs: FramePairs, size: Size, batch_size: int, seed: int, context: Context, workers: int = 0
+        self, pairs: FramePairs, size: Size, batch_size: int, seed: int, context: ProcessContext, workers: int = 0
     ) -> None:
         if len(pairs) == 0:
             raise ValueError("there are no pairs of frames to learn from")

@@ -13,12 +13,12 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-PATIENCE = timedelta(hours=12)
+TIMEOUT = timedelta(hours=12)
 """How long a process waits for the others: one may have a long recording to decode first."""
 
 
 @dataclass(frozen=True)
-class Context:
+class ProcessContext:
     """Which process this is.
 
     Attributes:
@@ -37,7 +37,7 @@ class Context:
         return self.rank == 0
 
 
-def setup() -> Context:
+def setup() -> ProcessContext:
     """Join the processes that ``torchrun`` started; without it, be the only one.
 
     Uses NCCL where each process has a GPU of its own, else gloo.
@@ -49,9 +49,9 @@ def setup() -> Context:
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     if world_size == 1:
-        return Context(0, 1, device)
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    return Context(torch.distributed.get_rank(), world_size, device)
+        return ProcessContext(0, 1, device)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    return ProcessContext(torch.distributed.get_rank(), world_size, device)
 
 
 def wrap(module: nn.Module, find_unused_parameters: bool = False) -> nn.Module:

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 
 
 def progress_interval() -> float:
@@ -39,7 +39,7 @@ class StageLog:
     """
 
     def __init__(
-        self, name: str, folder: Path, events: Path, context: Context, start: int, steps: int, batch_size: int
+        self, name: str, folder: Path, events: Path, context: ProcessContext, start: int, steps: int, batch_size: int
     ) -> None:
         self.values: dict[str, list[float]] = {}
         self.batch_size = batch_size

@@ -18,7 +18,7 @@ from mdflow_ros.core.resizing import Size
 from mdflow_ros.quality import QUALITIES, Quality, choose_quality
 from mdflow_training.engine.batches import Batch, FramePairs, PairBatches
 from mdflow_training.engine.checkpoint import load_state, save_state
-from mdflow_training.engine.distributed import Context, reduce_mean, wrap
+from mdflow_training.engine.distributed import ProcessContext, reduce_mean, wrap
 from mdflow_training.engine.guards import Guards
 from mdflow_training.engine.log import StageLog
 from mdflow_training.engine.weight_update import WeightUpdate
@@ -71,7 +71,7 @@ class Run:
 
     config: AdaptationConfig
     folder: Path
-    context: Context
+    context: ProcessContext
     pairs: FramePairs
     size: Size
 
@@ -88,7 +88,7 @@ class Run:
         return names[name] if name in names else fastest_precision(self.context.device)
 
 
-def quality_of(config: AdaptationConfig, context: Context) -> Quality:
+def quality_of(config: AdaptationConfig, context: ProcessContext) -> Quality:
     """Return the node's quality to train for."""
     return QUALITIES[choose_quality(config.quality, context.device.type == "cuda")]
 

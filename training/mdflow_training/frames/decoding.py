@@ -19,7 +19,7 @@ from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.source import Source
 from mdflow_training.frames.cache import SUFFIX, FrameCache
 from mdflow_training.frames.contact_sheet import CELL_HEIGHT, CELL_WIDTH, shrink
-from mdflow_training.frames.filters import FrameFilter, Verdict, measure_sharpness
+from mdflow_training.frames.filters import FrameFilter, FrameVerdict, measure_sharpness
 from mdflow_training.frames.index import Camera, FrameIndex
 from mdflow_training.settings.frames import FrameSettings
 
@@ -77,12 +77,12 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
         if number < done - 1:
             continue
         if not new:
-            index.append(frame.stamp, Verdict.STAMP_SEEN_BEFORE)
+            index.append(frame.stamp, FrameVerdict.STAMP_SEEN_BEFORE)
             continue
         try:
             image = _limit_size(frame.decode(), settings.longest_side)
         except ValueError as error:
-            index.append(frame.stamp, Verdict.UNDECODABLE)
+            index.append(frame.stamp, FrameVerdict.UNDECODABLE)
             if len(undecodable) < MAX_REASONS:
                 undecodable.add(f"undecodable: {error}")
             continue
@@ -90,7 +90,7 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
         if number == done - 1:
             continue  # the last frame kept before the kill: judged only for the filter to know it again
         sharpness = 0.0
-        if verdict is Verdict.KEPT:
+        if verdict is FrameVerdict.KEPT:
             new_range = frame.stretch.changes != range_changes and range_changes is not None
             range_changes = frame.stretch.changes
             shot += frame_filter.view_changed or new_range
@@ -147,9 +147,9 @@ class _Examples:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self._folder, self._counts = folder, Counter[Verdict]()
+        self._folder, self._counts = folder, Counter[FrameVerdict]()
 
-    def add(self, verdict: Verdict, image: NDArray[np.uint8]) -> None:
+    def add(self, verdict: FrameVerdict, image: NDArray[np.uint8]) -> None:
         self._counts[verdict] += 1
         count = self._counts[verdict]
         if count & (count - 1) == 0:

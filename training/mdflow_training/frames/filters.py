@@ -38,7 +38,7 @@ MIN_CORRELATION, MIN_COMMON_COLORS, COLOR_LEVELS = 0.3, 0.8, 8
 BLUR_RATIO, BLUR_NEIGHBORS = 0.3, 15
 
 
-class Verdict(IntEnum):
+class FrameVerdict(IntEnum):
     """What became of a frame."""
 
     KEPT = 0
@@ -77,12 +77,12 @@ class FrameFilter:
         self._kept_colors: NDArray[np.float32] | None = None
         self.view_changed = False
 
-    def judge(self, image: NDArray[np.uint8]) -> Verdict:
+    def judge(self, image: NDArray[np.uint8]) -> FrameVerdict:
         """Judge an HxWx3 RGB image and remember it."""
         thumbnail = _gray(image, THUMBNAIL_WIDTH)
         verdict = self._verdict(thumbnail, image.shape[1] / THUMBNAIL_WIDTH)
         self._before = thumbnail
-        if verdict is Verdict.KEPT:
+        if verdict is FrameVerdict.KEPT:
             colors = _colors(image)
             self.view_changed = self._differs_from_kept(thumbnail, colors)
             self._kept, self._kept_colors = thumbnail, colors
@@ -95,25 +95,25 @@ class FrameFilter:
         common = np.minimum(self._kept_colors, colors).sum()
         return bool(correlation < MIN_CORRELATION and common < MIN_COMMON_COLORS)
 
-    def _verdict(self, thumbnail: NDArray[np.float32], scale: float) -> Verdict:
+    def _verdict(self, thumbnail: NDArray[np.float32], scale: float) -> FrameVerdict:
         if self._exposure:
             exposure = judge_exposure(thumbnail)
-            if exposure is not Verdict.KEPT:
+            if exposure is not FrameVerdict.KEPT:
                 return exposure
         if self._duplicate and _same_size(self._before, thumbnail) and is_duplicate(self._before, thumbnail):
-            return Verdict.DUPLICATE
+            return FrameVerdict.DUPLICATE
         if self._static and _same_size(self._kept, thumbnail) and is_static(self._kept, thumbnail, scale):
-            return Verdict.STATIC
-        return Verdict.KEPT
+            return FrameVerdict.STATIC
+        return FrameVerdict.KEPT
 
 
-def judge_exposure(thumbnail: NDArray[np.float32]) -> Verdict:
+def judge_exposure(thumbnail: NDArray[np.float32]) -> FrameVerdict:
     """Return TOO_DARK, TOO_BRIGHT, NO_CONTRAST or KEPT for block means of 0 to 255."""
     if np.mean(thumbnail < DARK) > BADLY_EXPOSED_SHARE:
-        return Verdict.TOO_DARK
+        return FrameVerdict.TOO_DARK
     if np.mean(thumbnail > BRIGHT) > BADLY_EXPOSED_SHARE:
-        return Verdict.TOO_BRIGHT
-    return Verdict.NO_CONTRAST if thumbnail.std() < MIN_CONTRAST else Verdict.KEPT
+        return FrameVerdict.TOO_BRIGHT
+    return FrameVerdict.NO_CONTRAST if thumbnail.std() < MIN_CONTRAST else FrameVerdict.KEPT
 
 
 def is_duplicate(before: NDArray[np.float32], thumbnail: NDArray[np.float32]) -> bool:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_training.frames.filters import Verdict
+from mdflow_training.frames.filters import FrameVerdict
 
-_VERDICTS = {verdict.label: verdict for verdict in Verdict}
+_VERDICTS = {verdict.label: verdict for verdict in FrameVerdict}
 
 
 class Camera(NamedTuple):
@@ -64,7 +64,7 @@ class FrameIndex:
     def __len__(self) -> int:
         return len(self._columns[0])
 
-    def append(self, stamp: int, verdict: Verdict, camera: Camera | None = None, sharpness: float = 0.0) -> None:
+    def append(self, stamp: int, verdict: FrameVerdict, camera: Camera | None = None, sharpness: float = 0.0) -> None:
         """Add a frame: its stamp in ns, what became of it, and, unless it could not be decoded, its camera."""
         if camera is not None and camera not in self.cameras:
             self._write({"camera": list(camera)})
@@ -73,7 +73,7 @@ class FrameIndex:
 
     @property
     def verdicts(self) -> NDArray[np.int8]:
-        """What became of each frame: values of `Verdict`."""
+        """What became of each frame: values of `FrameVerdict`."""
         return np.array(self._columns[1], np.int8)
 
     @property
@@ -110,6 +110,6 @@ class FrameIndex:
 
 def _until_last_kept(lines: list[str]) -> list[str]:
     """Cut the log after its last kept frame, and so also a line that a kill left unfinished."""
-    marker = f'"{Verdict.KEPT.label}"'
+    marker = f'"{FrameVerdict.KEPT.label}"'
     kept = [number for number, line in enumerate(lines) if marker in line and line.endswith("\n")]
     return lines[: kept[-1] + 1] if kept else []

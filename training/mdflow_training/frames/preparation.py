@@ -21,10 +21,10 @@ from mdflow_ros.recordings.source import Source, parse_source
 from mdflow_training.frames.cache import read_image, read_thinning, thinned_out
 from mdflow_training.frames.contact_sheet import COLUMNS, draw_contact_sheet
 from mdflow_training.frames.decoding import decode_frames, example_folder, image_folder, index_path
-from mdflow_training.frames.filters import Verdict, find_blurred
+from mdflow_training.frames.filters import FrameVerdict, find_blurred
 from mdflow_training.frames.index import NO_CAMERA, FrameIndex
 from mdflow_training.frames.sequences import (
-    FramePairs,
+    RecordedPairs,
     find_recordings,
     find_sequences,
     pair_up,
@@ -51,8 +51,8 @@ class NotEnoughFrames(FrameSourceError):
 class PreparedPairs:
     """The pairs of a recording: those to train on, those held out, and where they come from."""
 
-    training: FramePairs
-    held_out: FramePairs
+    training: RecordedPairs
+    held_out: RecordedPairs
     summary: FrameSummary
     contact_sheet: Path
 
@@ -111,10 +111,10 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, warnin
     recordings = find_recordings(sequences, index.stamps, index.camera_numbers, index.cameras)
     parts = {name: split_by_time(own, settings.held_out_share) for name, own in recordings.items()}
     training, held_out = ([sequence for part in parts.values() for sequence in part[which]] for which in (0, 1))
-    training_pairs = FramePairs(image_folder(cache), index.stamps, pair_up(training, settings.strides))
+    training_pairs = RecordedPairs(image_folder(cache), index.stamps, pair_up(training, settings.strides))
     # Judged is what the robot's camera will show: one kind of motion, in the order of time.
     judged = {name: pair_up(part[1], [min(settings.strides)]) for name, part in parts.items()}
-    held_out_pairs = FramePairs(
+    held_out_pairs = RecordedPairs(
         image_folder(cache),
         index.stamps,
         np.concatenate([*judged.values(), np.zeros((0, 2), np.int64)]),
@@ -125,7 +125,7 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, warnin
     summary = FrameSummary(
         sources=sources,
         cameras=list(dict.fromkeys(str(camera) for camera in index.cameras)),
-        verdicts=dict(Counter(Verdict(verdict).label for verdict in verdicts.tolist())),
+        verdicts=dict(Counter(FrameVerdict(verdict).label for verdict in verdicts.tolist())),
         duration_seconds=float(np.clip(np.diff(index.stamps), 0, 3 * interval).sum()) / 1e9,
         rate_hz=1e9 / interval if interval else 0.0,
         sequences=len(sequences),
@@ -144,13 +144,13 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, warnin
 def _final_verdicts(index: FrameIndex, thinning: int, settings: FrameSettings) -> NDArray[np.int8]:
     """Return the verdict on each frame, with those that need to know the whole recording."""
     verdicts = index.verdicts
-    kept = np.flatnonzero(verdicts == Verdict.KEPT)
+    kept = np.flatnonzero(verdicts == FrameVerdict.KEPT)
     if "blurred" in settings.filters:
         camera_of, sharpness = index.camera_numbers[kept], index.sharpness[kept]
         for camera in np.unique(camera_of):
             of_camera = camera_of == camera
-            verdicts[kept[of_camera][find_blurred(sharpness[of_camera])]] = Verdict.BLURRED
-    verdicts[kept[thinned_out(kept, thinning)]] = Verdict.THINNED_OUT
+            verdicts[kept[of_camera][find_blurred(sharpness[of_camera])]] = FrameVerdict.BLURRED
+    verdicts[kept[thinned_out(kept, thinning)]] = FrameVerdict.THINNED_OUT
     return verdicts
 
 
@@ -158,14 +158,14 @@ def _check(summary: FrameSummary, settings: FrameSettings, contact_sheet: Path) 
     missing = "train on" if not summary.training_pairs else "hold out"
     if summary.training_pairs and (summary.held_out_pairs or not settings.held_out_share):
         return
-    found, undecodable = sum(summary.verdicts.values()), summary.verdicts.get(Verdict.UNDECODABLE.label, 0)
+    found, undecodable = sum(summary.verdicts.values()), summary.verdicts.get(FrameVerdict.UNDECODABLE.label, 0)
     if found == undecodable:
         reasons = "".join(f"\n  {warning}" for warning in summary.warnings)
         raise FrameSourceError(
             f"{', '.join(summary.sources)}: none of {found} images can be decoded: choose another topic or recording"
             f"{reasons}"
         )
-    frames = summary.verdicts.get(Verdict.KEPT.label, 0)
+    frames = summary.verdicts.get(FrameVerdict.KEPT.label, 0)
     raise NotEnoughFrames(
         f"{', '.join(summary.sources)}: {frames} usable frames in {summary.sequences} sequences make no pair to "
         f"{missing}; record a longer drive, or switch filters off if\n{contact_sheet} shows that they drop too much",
@@ -187,11 +187,11 @@ def _draw(
         rows.append(
             (f"{title}: {len(numbers)}", [read_image(image_folder(cache), number) for number in spread.tolist()])
         )
-    blurred = np.flatnonzero(verdicts == Verdict.BLURRED)
+    blurred = np.flatnonzero(verdicts == FrameVerdict.BLURRED)
     if blurred.size:
         images = [read_image(image_folder(cache), number) for number in blurred[:COLUMNS].tolist()]
         rows.append((f"dropped, blurred: {blurred.size}", images))
-    for label, count in Counter(Verdict(verdict).label for verdict in verdicts.tolist()).items():
+    for label, count in Counter(FrameVerdict(verdict).label for verdict in verdicts.tolist()).items():
         examples = sorted(example_folder(cache).glob(f"{label}_*.png"))
         if examples:
             images = [decode_compressed_image(path.read_bytes()) for path in examples[-COLUMNS:]]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_training.frames.cache import read_image
-from mdflow_training.frames.filters import Verdict
+from mdflow_training.frames.filters import FrameVerdict
 from mdflow_training.frames.index import NO_CAMERA, Camera
 
 # Without a given limit, a gap is where more than two frames in a row are missing.
@@ -43,9 +43,9 @@ def find_sequences(
     Returns:
         The numbers of the kept frames, one array for each sequence, in order; and how often each reason cut.
     """
-    usable = verdicts == Verdict.KEPT
+    usable = verdicts == FrameVerdict.KEPT
     # The camera delivered these; a gap is where it did not, or where what it delivered is of no use.
-    present = usable | (verdicts == Verdict.DUPLICATE) | (verdicts == Verdict.STATIC)
+    present = usable | (verdicts == FrameVerdict.DUPLICATE) | (verdicts == FrameVerdict.STATIC)
     gap = longest_gap * 1e9 if longest_gap else GAP_IN_INTERVALS * usual_interval(stamps[camera_numbers != NO_CAMERA])
     longest_pair = max(MAX_PAIR * 1e9, gap)
 
@@ -86,7 +86,7 @@ def usual_interval(stamps: NDArray[np.int64]) -> float:
     return float(np.median(steps)) if steps.size else 0.0
 
 
-class FramePairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
+class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
     """Pairs of frames (earlier, later), each HxWx3 uint8 RGB, both of one camera and size.
 
     Sizes may differ from pair to pair where the recording holds several cameras. The images are read from the cache
@@ -118,7 +118,7 @@ class FramePairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
         first, second = self.numbers[position]
         return read_image(self._folder, first), read_image(self._folder, second)
 
-    def select(self, positions: NDArray[np.int64] | Sequence[int]) -> FramePairs:
+    def select(self, positions: NDArray[np.int64] | Sequence[int]) -> RecordedPairs:
         """Return some of the pairs."""
         selected = copy.copy(self)
         chosen = np.asarray(positions, np.int64)

@@ -20,7 +20,7 @@ MAX_PART = 0.8
 """Of each side."""
 
 
-def part_of(height: int, width: int) -> tuple[slice, slice] | None:
+def center_crop(height: int, width: int) -> tuple[slice, slice] | None:
     """Return rows and columns of the middle part of an image, in sizes that networks take; None if it has none."""
     sides = [max(MIN_SIDE, int(MAX_PART * side) // SIZE_MULTIPLE * SIZE_MULTIPLE) for side in (height, width)]
     if sides[0] > height or sides[1] > width or sides == [height, width]:
@@ -35,7 +35,7 @@ def extrapolation_error(whole: Tensor, alone: Tensor, part: tuple[slice, slice])
     Args:
         whole: flow of the whole images, ``(2N, 2, H, W)`` pixels, stacked directions.
         alone: flow of the part of both images, ``(2N, 2, h, w)``.
-        part: from `part_of`.
+        part: from `center_crop`.
 
     Returns:
         A scalar in [0, 1]: the share of the part's pixels that leave it for a place in the whole image, times their

@@ -22,10 +22,10 @@ from mdflow_training.evaluation.confidence_metrics import sparsification_error
 from mdflow_training.evaluation.flow_evaluation import Confidence
 from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.flow_files import Flow, Image, known_pixels, read_flow
-from mdflow_training.frames.sequences import FramePairs as RecordedPairs
-from mdflow_training.judging.extrapolation import extrapolation_error, part_of
+from mdflow_training.frames.sequences import RecordedPairs
+from mdflow_training.judging.extrapolation import center_crop, extrapolation_error
 from mdflow_training.judging.known_motion import KnownMotion, known_motion
-from mdflow_training.judging.label_free_score import DISAGREEMENT_WEIGHT, RANDOM_MATCH, judge, match_error
+from mdflow_training.judging.label_free_score import DISAGREEMENT_WEIGHT, RANDOM_MATCH, match_error, match_measures
 from mdflow_training.losses.census import Census, inside_window
 from mdflow_training.losses.occlusion import forward_backward_visibility
 from mdflow_training.networks.directions import swap_directions
@@ -174,9 +174,9 @@ def measure_pair(
     flow = method(first, second)
     images = to_tensor(torch.from_numpy(np.stack((first, second))), torch.device("cpu"))
     flows = _stacked(flow)
-    distance, disagreement, visible = (float(value) for value in judge(images, flows, census))
+    distance, disagreement, visible = (float(value) for value in match_measures(images, flows, census))
     extrapolation = 0.0
-    if (part := part_of(*first.shape[:2])) is not None:
+    if (part := center_crop(*first.shape[:2])) is not None:
         alone = method(*(np.ascontiguousarray(image[part]) for image in (first, second)))
         extrapolation = float(extrapolation_error(flows, _stacked(alone), part))
     metrics = dict.fromkeys(MEASURES, np.nan) | {

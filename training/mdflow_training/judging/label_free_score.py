@@ -11,13 +11,13 @@ from torch import Tensor
 
 from mdflow_ros.core.resizing import Size, resize_image
 from mdflow_training.engine.batches import FramePairs, to_tensor
-from mdflow_training.engine.distributed import Context, reduce_mean
-from mdflow_training.judging.extrapolation import extrapolation_error, part_of
+from mdflow_training.engine.distributed import ProcessContext, reduce_mean
+from mdflow_training.judging.extrapolation import center_crop, extrapolation_error
 from mdflow_training.losses.census import Census, inside_window
 from mdflow_training.losses.occlusion import forward_backward_visibility
 from mdflow_training.networks.directions import stack_directions, swap_directions
 from mdflow_training.networks.fastflownet import warp
-from mdflow_training.networks.flow_network import FlowNetwork, full_resolution
+from mdflow_training.networks.flow_network import FlowNetwork, upsample_flow
 from mdflow_training.settings.adaptation import ValidationSettings
 
 RANDOM_MATCH = 0.56
@@ -58,7 +58,7 @@ def validate(
     pairs: FramePairs,
     size: Size,
     settings: ValidationSettings,
-    context: Context,
+    context: ProcessContext,
     census: Census,
 ) -> LabelFreeScore:
     """Score a network; processes share the work and get the same score.
@@ -80,13 +80,13 @@ def validate(
             to_tensor(torch.from_numpy(resize_image(image, size))[None], context.device) for image in pairs[index]
         )
         source = stack_directions(first, second)
-        flow = full_resolution(network(first, second)[-1], source.shape[-2:])
+        flow = upsample_flow(network(first, second)[-1], source.shape[-2:])
         extrapolation = flow.new_zeros(())
-        if (part := part_of(size.height, size.width)) is not None:
+        if (part := center_crop(size.height, size.width)) is not None:
             parts = (image[..., part[0], part[1]].contiguous() for image in (first, second))
             alone = network(*parts)[-1]
-            extrapolation = extrapolation_error(flow, full_resolution(alone, _size_of(part)), part)
-        total += torch.stack((*judge(source, flow, census), extrapolation, flow.new_ones(()))).double().cpu()
+            extrapolation = extrapolation_error(flow, upsample_flow(alone, _size_of(part)), part)
+        total += torch.stack((*match_measures(source, flow, census), extrapolation, flow.new_ones(()))).double().cpu()
     means = reduce_mean(total.to(context.device, torch.float32)).cpu()
     matched, disagreement, visible, extrapolated = (means[:4] / means[4]).tolist()
     error = match_error(matched, disagreement, extrapolated)
@@ -105,7 +105,7 @@ def match_error(census: float, disagreement: float, extrapolation: float) -> flo
     return census + DISAGREEMENT_WEIGHT * disagreement + RANDOM_MATCH * extrapolation
 
 
-def judge(source: Tensor, flow: Tensor, census: Census) -> tuple[Tensor, Tensor, Tensor]:
+def match_measures(source: Tensor, flow: Tensor, census: Census) -> tuple[Tensor, Tensor, Tensor]:
     """Return census distance, disagreement and visible share of flows, as `LabelFreeScore` has them.
 
     Args:

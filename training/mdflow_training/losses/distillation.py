@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from mdflow_training.losses.unsupervised import masked_mean
-from mdflow_training.networks.flow_network import full_resolution
+from mdflow_training.networks.flow_network import upsample_flow
 
 MAX_LABEL = 400.0
 """Labels of this length in pixels or more are left out (RAFT's training)."""
@@ -66,6 +66,6 @@ def sequence_loss(
         A scalar.
     """
     size = label.shape[-2:]
-    losses = [masked_error(full_resolution(flow, size), label, mask, error) for flow in predictions]
+    losses = [masked_error(upsample_flow(flow, size), label, mask, error) for flow in predictions]
     weights = [decay ** (len(losses) - position) for position in range(1, len(losses) + 1)]
     return sum((weight * loss for weight, loss in zip(weights, losses, strict=True)), start=label.new_zeros(()))

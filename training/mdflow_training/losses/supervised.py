@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from mdflow_training.networks.flow_network import full_resolution
+from mdflow_training.networks.flow_network import upsample_flow
 
 ROBUST_OFFSET = 0.01
 
@@ -33,5 +33,5 @@ def multi_scale_loss(flows: list[Tensor], ground_truth: Tensor, weights: list[fl
     for flow, weight in zip(flows[:-1], weights[:-1], strict=True):
         error = endpoint_error(flow, F.adaptive_avg_pool2d(ground_truth, (flow.shape[-2], flow.shape[-1])))
         total = total + weight * (error + ROBUST_OFFSET).pow(exponent).mean()
-    finest = endpoint_error(full_resolution(flows[-1], ground_truth.shape[-2:]), ground_truth)
+    finest = endpoint_error(upsample_flow(flows[-1], ground_truth.shape[-2:]), ground_truth)
     return total + weights[-1] * (finest + ROBUST_OFFSET).pow(exponent).mean()

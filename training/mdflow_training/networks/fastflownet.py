@@ -163,6 +163,6 @@ class FastFlowNet(nn.Module):
         return flows
 
 
-def full_resolution(flow: Tensor) -> Tensor:
+def to_full_resolution_pixels(flow: Tensor) -> Tensor:
     """Upsample the finest output four times and convert it to full-resolution pixels."""
     return F.interpolate(flow, scale_factor=4, mode="bilinear", align_corners=False) * FLOW_SCALE

@@ -32,7 +32,7 @@ def leave_as_is(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 NORMALIZATIONS = {"pair_mean": subtract_pair_mean, "symmetric": scale_to_symmetric, "none": leave_as_is}
 
 
-def full_resolution(flow: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
+def upsample_flow(flow: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
     """Upsample a flow that is already in full-resolution pixels to ``size``, (H, W), bilinearly."""
     if flow.shape[-2:] == size:
         return flow

@@ -26,13 +26,13 @@ from mdflow_ros.model.architecture import FINEST_LEVEL
 from mdflow_ros.model.weights import load_weights as deployed_weights
 from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import capture_random_state, load_state, restore_random_state, save_state
-from mdflow_training.engine.distributed import Context
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.log import progress_interval
 from mdflow_training.engine.weight_update import WeightUpdate
 from mdflow_training.losses.supervised import endpoint_error, multi_scale_loss
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
-from mdflow_training.networks.flow_network import FastFlowNetwork, full_resolution, initialize_for_scratch
+from mdflow_training.networks.flow_network import FastFlowNetwork, initialize_for_scratch, upsample_flow
 from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_config
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
 from mdflow_training.synthetic.pairs import SCENE_CLASSES
@@ -106,7 +106,7 @@ def open_library(config: PretrainConfig) -> TextureLibrary:
 class Training:
     """The networks and the optimizer, and how they take a step, are validated, saved and restored."""
 
-    def __init__(self, config: PretrainConfig, context: Context) -> None:
+    def __init__(self, config: PretrainConfig, context: ProcessContext) -> None:
         self.config = config
         self.context = context
         random.seed(config.seed)
@@ -139,7 +139,7 @@ class Training:
         weights = [*coarse[: len(flows) - 1], finest]
         loss = multi_scale_loss(flows, ground_truth, weights, step.phase.exponent)
         with torch.no_grad():
-            error = endpoint_error(full_resolution(flows[-1], ground_truth.shape[-2:]), ground_truth).mean()
+            error = endpoint_error(upsample_flow(flows[-1], ground_truth.shape[-2:]), ground_truth).mean()
         if math.isfinite(self.update.compute_gradient(loss)):
             self.update.step(step.learning_rate)
             self.bad_steps = 0
@@ -178,7 +178,7 @@ class Training:
             first, second, forward, backward = (tensor.to(self.context.device) for tensor in batch)
             ground_truth = stack_directions(forward, backward)
             *_, level3, level2 = (
-                endpoint_error(full_resolution(flow, ground_truth.shape[-2:]), ground_truth).mean().item()
+                endpoint_error(upsample_flow(flow, ground_truth.shape[-2:]), ground_truth).mean().item()
                 for flow in evaluated(first / 255, second / 255)
             )
             errors[str(plan.scene_class)].append(level3)
@@ -235,7 +235,7 @@ def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:
     path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
-def train(config: PretrainConfig, folder: Path, context: Context, changed: bool = False) -> None:
+def train(config: PretrainConfig, folder: Path, context: ProcessContext, changed: bool = False) -> None:
     """Train, from ``folder/last.pt`` if it is there, until every phase is over.
 
     Args:

@@ -40,7 +40,7 @@ from mdflow_training.judging.held_out_metrics import (
 )
 from mdflow_training.judging.verdict import LEVEL, RULE, Difference, Verdict, compare, decide, describe_control
 from mdflow_training.losses.census import Census
-from mdflow_training.report.page import Frame, Page, write_page
+from mdflow_training.report.page import Page, ReportFrame, write_page
 
 BEFORE, AFTER, CONTROL, DIS = "before", "after", "control", "OpenCV DIS"
 MAX_PAIRS = 48
@@ -121,7 +121,7 @@ def compare_models(
     chosen: bool = True,
     maximum_pairs: int = MAX_PAIRS,
     recordings: Sequence[str] = (),
-) -> tuple[Report, list[Frame]]:
+) -> tuple[Report, list[ReportFrame]]:
     """Measure models and OpenCV's DIS on held-out pairs and decide.
 
     Args:
@@ -191,7 +191,7 @@ def _tell_apart(names: Sequence[str], metrics: Mapping[str, Metrics]) -> dict[st
 
 def _frames_to_show(
     report: Report, methods: Mapping[str, TwoWayMethod], pairs: FramePairs, ground_truth: GroundTruth | None
-) -> list[Frame]:
+) -> list[ReportFrame]:
     """Estimate once more on three pairs, of which the worst is one."""
     order = np.argsort(report.metrics[AFTER][MATCH_ERROR] - report.metrics[BEFORE][MATCH_ERROR], kind="stable")
     rows = {"greatest gain": order[0], "median": order[len(order) // 2], "greatest loss": order[-1]}
@@ -201,7 +201,7 @@ def _frames_to_show(
         first, second = pairs[index]
         old, new = (report.metrics[name][MATCH_ERROR][row] for name in (BEFORE, AFTER))
         frames.append(
-            Frame(
+            ReportFrame(
                 f"{title}: pair {index}, match error {old:.4f} → {new:.4f}",
                 first,
                 methods[BEFORE](first, second),
@@ -227,7 +227,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def write_report(report: Report, frames: list[Frame], folder: Path, run_folder: Path | None = None) -> None:
+def write_report(report: Report, frames: list[ReportFrame], folder: Path, run_folder: Path | None = None) -> None:
     """Write ``report.json`` and ``report.html``; loss curves come from the run's folder, if there was a run."""
     folder.mkdir(parents=True, exist_ok=True)
     content = without_nan(report.as_dict())

@@ -40,7 +40,7 @@ figure img { max-width: 320px; display: block } pre { background: #f6f8fa; paddi
 
 
 @dataclass(frozen=True)
-class Frame:
+class ReportFrame:
     """A pair to show.
 
     Attributes:
@@ -68,7 +68,7 @@ class Page:
     means: Mapping[str, Mapping[str, float]]
     differences: Mapping[str, Mapping[str, Difference]]
     recordings: Mapping[str, Mapping[str, Difference]]
-    frames: list[Frame]
+    frames: list[ReportFrame]
     about: Mapping[str, Any]
 
 
@@ -128,7 +128,7 @@ def _difference_table(differences: Mapping[str, Difference]) -> str:
     return "".join([*lines, "</table>"])
 
 
-def _frame_row(frame: Frame) -> str:
+def _frame_row(frame: ReportFrame) -> str:
     flows = {"flow before": frame.before.forward, "flow after": frame.after.forward}
     if frame.ground_truth is not None:
         flows["true flow, black: unknown"] = frame.ground_truth

@@ -269,8 +269,8 @@ class ValidationSettings(Settings):
     on out of view, which the error cannot see."""
     teacher_tolerance: Weight = 0.05
     """A teacher that learned from a student is kept if its error exceeds the first and the best one so far by at most
-    this share: the score is of the network without refinement, and biased toward purely photometric training. Whether
-    the last teacher is better than the first is for the report to say."""
+    this share: the score is of the network without refinement, and biased toward purely photometric training. The
+    report decides whether the last teacher is better than the first."""
     gate: bool = True
     """Let only good students teach, and keep only good teachers; false runs every stage regardless."""
 
@@ -345,7 +345,7 @@ class AdaptationConfig(Settings):
         through_student = self.stage2.optimization.steps if self.stage3.start_from == "student" else 0
         return through_student + self.stage3.optimization.steps
 
-    def learned(self) -> dict[str, Any]:
+    def result_relevant_settings(self) -> dict[str, Any]:
         """Return the settings on which the result of learning from given pairs depends, as plain values."""
         return self.model_dump(mode="json", exclude={"execution", "frames"})
 
