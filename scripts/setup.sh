@@ -105,12 +105,13 @@ make_venv() {
 
 install() {
     local extras=demo options=(--disable-pip-version-check) numpy_major
+    [[ $(uname -m) != x86_64 ]] || extras+=,openvino # the fastest engine there without an NVIDIA GPU
     if $training; then
         extras+=,training,test
         say "installing everything with training and tests; torch and its libraries are several GB"
     else
         options+=(--quiet)
-        say "installing the node and the demo, about 150 MB to download"
+        say "installing the node and the demo, about 200 MB to download"
     fi
     if [[ $ros == wheels* ]]; then
         extras+=,ros-$wheels
