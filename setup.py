@@ -10,7 +10,7 @@ PACKAGE = "mdflow_ros"
 
 # Lower bounds leave out versions with known security holes (OpenCV: libwebp; onnx: path traversal; PyYAML; tqdm).
 # The node needs no more than this. ROS 2 itself comes from apt, or from the `ros` extra where there is no apt.
-RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.8.1.78,<5", "onnx>=1.16", "onnxruntime>=1.16"]
+RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.8.1.78,<5", "onnx>=1.16.2", "onnxruntime>=1.16"]
 
 EXTRAS = {
     # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
@@ -23,14 +23,14 @@ EXTRAS = {
     # record_bag and repair_bag.
     "recording": ["rosbags>=0.11,<0.12", "PyYAML>=5.4"],
     # TensorRT 8.6 to 11; on a Jetson it comes with JetPack, so install the other two by hand there.
-    "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.16"],
+    "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.16.2"],
     "openvino": ["openvino>=2024.4"],
     # flow_rerun; with what it needs to read recordings.
     "rerun": ["rerun-sdk>=0.24", "rosbags>=0.11,<0.12", "PyYAML>=5.4", "av>=15"],
     "training": [
         "torch==2.14.1",
         "torchvision==0.29.1",
-        "onnx>=1.16",
+        "onnx>=1.16.2",
         "rosbags>=0.11,<0.12",
         "av>=15",
         "pydantic>=2",
@@ -49,7 +49,7 @@ EXTRAS = {
         "mypy>=2.4,<2.5",
         "types-PyYAML",
         # What the tests of training need where they need no torch.
-        "onnx>=1.16",
+        "onnx>=1.16.2",
         "rosbags>=0.11,<0.12",
         "pydantic>=2",
         "PyYAML>=5.4",

@@ -23,7 +23,9 @@ def load_weights(model: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard
     """
     card = load_card(model)
     try:
-        initializers = {tensor.name: tensor for tensor in onnx.load(model).graph.initializer}
+        # The card's checksum covers the model alone, so values in another file would be read unchecked.
+        graph = onnx.load(model, load_external_data=False).graph
+        initializers = {tensor.name: tensor for tensor in graph.initializer}
         weights = {name: numpy_helper.to_array(initializers[name]).astype(np.float32) for name in parameter_shapes()}
     except Exception as error:  # onnx raises protobuf's errors, which are not a public type
         raise ModelError(f"{model} holds no FastFlowNet parameters: {error!r}") from error
