@@ -173,23 +173,20 @@ class FlowEstimator:
         first, second = (frame if isinstance(frame, EncodedFrame) else self.encode(frame) for frame in (first, second))
         if first.image.shape != second.image.shape:
             raise ValueError(f"the images differ in size: {first.image.shape[:2]} and {second.image.shape[:2]}")
-        size = size_of(first.image)
-        network = self.inference_size(size)
         decoded = self._decode(first, second, with_confidence)
-        output_size = self.output_size(size)
-        to_output = np.array([output_size.width / network.width, output_size.height / network.height], np.float32)
-        flow = resize_field(decoded.flow * to_output, output_size)
-        for scale, rounds in self._refinement:
-            flow = refine_flow(first.gray, second.gray, flow, rounds, scale, self._pool, self._threads)
-        confidence = self._confidence(first, second, flow, decoded, network) if with_confidence else None
+        flow = self._published_flow(first, second, decoded)
+        confidence = None
+        if with_confidence:
+            measures = self._measure(first, second, flow, decoded)
+            confidence = resize_field(self._calibration.probability(measures), size_of(flow))
         return FlowEstimate(flow, confidence, time.perf_counter() - start)
 
     def measures(self, first: Image, second: Image) -> tuple[Field, list[Field]]:
         """Return the flow and what its confidence depends on, for the calibration; see `measure_evidence`."""
         frames = self.encode(first), self.encode(second)
-        flow = self.estimate(*frames, with_confidence=False).flow
         decoded = self._decode(*frames, True)
-        return flow, self._measure(*frames, flow, decoded, self.inference_size(size_of(first)))
+        flow = self._published_flow(*frames, decoded)
+        return flow, self._measure(*frames, flow, decoded)
 
     def warm_up(self, size: Size) -> None:
         """Run once on black images, so that the first real pair does not pay for allocations."""
@@ -212,18 +209,21 @@ class FlowEstimator:
         ]
         return self._backend.decode(features[0], features[1], with_backward)
 
-    def _measure(
-        self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow, network: Size
-    ) -> list[Field]:
+    def _published_flow(self, first: EncodedFrame, second: EncodedFrame, decoded: DecodedFlow) -> Field:
+        """Return the network's flow at the published size, refined."""
+        size = size_of(first.image)
+        network, output_size = self.inference_size(size), self.output_size(size)
+        to_output = np.array([output_size.width / network.width, output_size.height / network.height], np.float32)
+        flow = resize_field(decoded.flow * to_output, output_size)
+        for scale, rounds in self._refinement:
+            flow = refine_flow(first.gray, second.gray, flow, rounds, scale, self._pool, self._threads)
+        return flow
+
+    def _measure(self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow) -> list[Field]:
         assert decoded.backward is not None
+        network = self.inference_size(size_of(first.image))
         evidence = FlowEvidence(flow, decoded.flow, decoded.coarser, decoded.backward, network)
         return measure_evidence(first.gray, second.gray, evidence)
-
-    def _confidence(
-        self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow, network: Size
-    ) -> Field:
-        measures = self._measure(first, second, flow, decoded, network)
-        return resize_field(self._calibration.probability(measures), size_of(flow))
 
     def _check(self) -> None:
         """Run once on a small textured pair, before anybody relies on the model.
