@@ -140,17 +140,12 @@ def detections_message(header: Header, objects: list[MovingObject]) -> Any:
     message = Detection2DArray(header=header)
     for found in objects:
         detection = Detection2D(header=header)
-        center = detection.bbox.center
-        # vision_msgs 4 wraps the center in a pose with a position; earlier ones have x and y.
-        place = getattr(center, "position", center)
-        place.x, place.y = found.left + found.width / 2, found.top + found.height / 2
+        center = detection.bbox.center.position
+        center.x, center.y = found.left + found.width / 2, found.top + found.height / 2
         detection.bbox.size_x, detection.bbox.size_y = float(found.width), float(found.height)
-        hypothesis = ObjectHypothesisWithPose()
-        inner = getattr(hypothesis, "hypothesis", hypothesis)
-        if hasattr(inner, "class_id"):
-            inner.class_id = "moving"
-        inner.score = found.score
-        detection.results.append(hypothesis)
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = "moving", found.score
+        detection.results.append(result)
         message.detections.append(detection)
     return message
 

@@ -24,6 +24,7 @@ from sensor_msgs.msg import Imu, Range
 from mdflow_ros.core.frame_pairing import NANOSECONDS
 from mdflow_ros.navigation.downward_motion import (
     DOWNWARD,
+    FLU_TO_FRD,
     GroundMotion,
     GyroHistory,
     Twist,
@@ -112,7 +113,12 @@ class Px4OpticalFlowNode(Consumer):
         self._quality = ground.quality if ground else 0.0
         turned, height = self._gyro.between(pair.older, pair.newer), self._height(pair.newer)
         if self._sensor is not None and self._sensor.get_subscription_count():
-            self._sensor.publish(self._sensor_message(pair, ground, camera.rotation, turned, height))
+            shift = self._forward(ground).shift if ground else np.zeros(2)
+            message = sensor_message(pair, pixel_flow(shift, camera.rotation), turned, height, self._quality)
+            message.timestamp = self.get_clock().now().nanoseconds // 1000
+            for name in ("max_flow_rate", "min_ground_distance", "max_ground_distance"):
+                setattr(message, name, self.value(name))
+            self._sensor.publish(message)
         if not self._twist.get_subscription_count() or ground is None or self._quality < self.value("min_quality"):
             return
         if height is None:
@@ -125,29 +131,6 @@ class Px4OpticalFlowNode(Consumer):
 
     def _forward(self, ground: GroundMotion) -> GroundMotion:
         return ground.reversed() if self.backward else ground
-
-    def _sensor_message(
-        self,
-        pair: FlowPair,
-        ground: GroundMotion | None,
-        rotation: NDArray[np.float64],
-        turned: NDArray[np.float64] | None,
-        height: float | None,
-    ) -> Any:
-        message = SensorOpticalFlow()
-        message.timestamp = self.get_clock().now().nanoseconds // 1000
-        message.timestamp_sample = pair.newer // 1000
-        message.integration_timespan_us = (pair.newer - pair.older) // 1000
-        shift = self._forward(ground).shift if ground else np.zeros(2)
-        message.pixel_flow = [float(angle) for angle in pixel_flow(shift, rotation)]
-        delta = np.full(3, np.nan) if turned is None else turned * [1, -1, -1]
-        message.delta_angle = [float(angle) for angle in delta]
-        message.delta_angle_available = turned is not None
-        message.distance_m, message.distance_available = height or float("nan"), height is not None
-        message.quality = round(255 * self._quality)
-        for name in ("max_flow_rate", "min_ground_distance", "max_ground_distance"):
-            setattr(message, name, self.value(name))
-        return message
 
     def _twist_message(self, pair: FlowPair, twist: Twist) -> TwistWithCovarianceStamped:
         message = TwistWithCovarianceStamped()
@@ -163,6 +146,34 @@ class Px4OpticalFlowNode(Consumer):
     def diagnostic_values(self) -> dict[str, str]:
         """Add the quality."""
         return {"quality": f"{self._quality:.3f}"}
+
+
+def sensor_message(
+    pair: FlowPair,
+    flow: NDArray[np.float64],
+    turned: NDArray[np.float64] | None,
+    height: float | None,
+    quality: float,
+) -> Any:
+    """Return a px4_msgs/SensorOpticalFlow, except for the time of sending and the limits.
+
+    Args:
+        pair: which images.
+        flow: ``(2,)``, rotation about PX4's x and y axes (forward, right) that would give the same flow, radians.
+        turned: ``(3,)``, rotation by the gyro about the robot's axes (forward, left, up), radians; ``None`` if unknown.
+        height: over the ground, meters; ``None`` if unknown.
+        quality: in [0, 1].
+    """
+    message = SensorOpticalFlow()
+    message.timestamp_sample = pair.newer // 1000
+    message.integration_timespan_us = (pair.newer - pair.older) // 1000
+    message.pixel_flow = [float(angle) for angle in flow]
+    delta = np.full(3, np.nan) if turned is None else FLU_TO_FRD @ turned
+    message.delta_angle = [float(angle) for angle in delta]
+    message.delta_angle_available = turned is not None
+    message.distance_m, message.distance_available = height or float("nan"), height is not None
+    message.quality = round(255 * quality)
+    return message
 
 
 def main(arguments: list[str] | None = None) -> int:
