@@ -228,43 +228,6 @@ def test_twist_of_a_downward_camera(flow_node: FlowNodeStandIn) -> None:
     assert twists[0].header.frame_id == "base_link" and 0 < twists[0].twist.covariance[0] < 0.01
 
 
-def test_px4_message_by_a_stand_in() -> None:
-    step = downward_step(1.0, (0.03, 0, 0))
-
-    class Message(SimpleNamespace):
-        pass
-
-    rclpy.init(domain_id=DOMAIN)
-    import mdflow_ros.navigation.nodes.px4_optical_flow_node as module
-
-    try:
-        node = Px4OpticalFlowNode()
-        module_type, module.SensorOpticalFlow = module.SensorOpticalFlow, Message
-        from navigation_scenes import camera_of, noisy_flow
-
-        from mdflow_ros.navigation.downward_motion import ground_motion
-        from mdflow_ros.navigation.nodes.consumer import FlowPair
-
-        flow, confidence = noisy_flow(step, np.random.default_rng(0))
-        pair = FlowPair(Header(), 9_900_000_000, 10_000_000_000, flow, confidence, camera_of(step))
-        ground = ground_motion(node.matches(pair), 0.5)
-        assert ground is not None
-        node._quality = ground.quality
-        rotation = np.array([[0, -1, 0], [-1, 0, 0], [0, 0, -1.0]])
-        blind = node._sensor_message(pair, ground, rotation, None, None)
-        seen = node._sensor_message(pair, ground, rotation, np.array([0.01, 0.02, 0.03]), 1.0)
-        module.SensorOpticalFlow = module_type
-        node.destroy_node()
-    finally:
-        rclpy.try_shutdown()
-    np.testing.assert_allclose(blind.pixel_flow, [0, 0.03], atol=1e-3)
-    assert np.isnan(blind.delta_angle).all() and not blind.delta_angle_available and not blind.distance_available
-    assert blind.integration_timespan_us == 100_000 and blind.timestamp_sample == 10_000_000
-    assert 200 < blind.quality <= 255 and blind.max_flow_rate > 0
-    np.testing.assert_allclose(seen.delta_angle, [0.01, -0.02, -0.03])
-    assert seen.distance_available and seen.distance_m == 1.0
-
-
 def test_flow_points(flow_node: FlowNodeStandIn) -> None:
     step = hall_step(10)
     with running("flow_points", "count:=20"):
