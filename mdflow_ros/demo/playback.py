@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+CUT = 1_000_000_000
+"""Pause in ns before another video or camera of the same source: longer than the flow node's default max_frame_gap."""
+
 
 class SourceError(ValueError):
     """The source cannot be read; the text says why and what to do."""
@@ -22,7 +25,8 @@ class SourceFrame:
 
     Attributes:
         rgb: ``(H, W, 3)`` uint8.
-        stamp: capture time in ns, on a clock of the recording's own; 0 for a live camera.
+        stamp: capture time in ns, on a clock of the recording's own, of further videos or cameras of the same source
+            moved behind the first; 0 for a live camera.
     """
 
     rgb: NDArray[np.uint8]
@@ -69,12 +73,16 @@ def _recorded_frames(source: str, warnings: list[str]) -> Iterator[SourceFrame]:
     except ModuleNotFoundError as error:
         raise SourceError(f"Playing recordings needs the package {error.name}: pip install {error.name}") from error
     try:
-        for _, frame in parse_source(source).frames(warnings):
+        offset, last, playing = 0, 0, ""
+        for stream, frame in parse_source(source).frames(warnings):
+            if playing and stream != playing:
+                offset = last + CUT - frame.stamp
+            playing, last = stream, frame.stamp + offset
             try:
                 rgb = frame.decode()
             except ValueError as error:
                 warnings.append(f"{source}: a frame was left out: {error}")
                 continue
-            yield SourceFrame(rgb, frame.stamp)
+            yield SourceFrame(rgb, last)
     except FrameSourceError as error:
         raise SourceError(str(error)) from error

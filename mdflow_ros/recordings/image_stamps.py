@@ -24,7 +24,7 @@ STAMP_UNITS = {19: 1, 16: 1_000, 13: 1_000_000}
 PLAUSIBLE_INTERVALS = (1_500_000, 60_000_000_000)
 """Typical interval in ns between two images. A counter, padded with zeros to the length of a time, is outside."""
 
-CLIP_GAP = 60_000_000_000
+CLIP_GAP = 1_000_000_000
 """Gap in ns between the clips of a folder whose numbers start again, as in ``clip01_0001.png``, ``clip02_0001.png``."""
 
 TIME_FILES = ("timestamps.txt", "times.txt")

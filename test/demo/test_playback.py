@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from places import SHARED
 
-from mdflow_ros.demo.playback import SourceError, read_frames
+from mdflow_ros.demo.playback import CUT, SourceError, read_frames
 
 pytest.importorskip("rosbags")
 
@@ -27,6 +27,16 @@ def test_folder_of_stamps(tmp_path):
     assert [frame.rgb[0, 0].tolist() for frame in frames] == [[10, 0, 0], [20, 0, 0]]
     assert frames[1].stamp - frames[0].stamp == 250_000_000
     assert warnings == []
+
+
+def test_a_pause_parts_the_cameras_of_a_folder(tmp_path):
+    for index in range(3):
+        write_image(tmp_path / f"{index}_left.png", index)
+        write_image(tmp_path / f"{index}_right.png", 100 + index)
+    frames = list(read_frames(str(tmp_path), []))
+    assert [frame.rgb[0, 0, 0] for frame in frames] == [0, 1, 2, 100, 101, 102]
+    steps = np.diff([frame.stamp for frame in frames])
+    assert steps[2] == CUT and steps.tolist().count(CUT) == 1 and (steps > 0).all() and frames[0].stamp == 0
 
 
 def test_a_damaged_frame_is_left_out_and_told(tmp_path):
