@@ -176,9 +176,9 @@ class ReplaySettings(Settings):
     weight: Weight = 0.0
     """Weight of their endpoint error in the loss; 0 makes none."""
     every: Count = 1
-    """Steps from one with generated pairs to the next; these count so many times as much."""
+    """Steps from one with generated pairs to the next; their weight is multiplied by the same number."""
     scenes: Count = 256
-    """How many are rendered; each is photographed anew for every use."""
+    """How many are rendered; each use has another camera and noise."""
     image_size: tuple[NetworkSide, NetworkSide] = (192, 256)
     """Height and width. Small pairs teach to forget the large motion of large images."""
     sequence_decay: Share = 0.3
@@ -252,7 +252,7 @@ class StudentSettings(Settings):
     weights: str | None = None
     """A file, `torchvision:NAME` (downloads), `teacher` (fastflownet only), or null: from scratch."""
     normalization: Literal["pair_mean", "symmetric"] | None = None
-    """How the weights expect images; null is the student's own habit (MDFlow's RAFT weights want pair_mean)."""
+    """How the weights expect images; null: as this student was trained (MDFlow's RAFT weights want pair_mean)."""
     updates: Count = 6
     """Refinements of RAFT; the paper uses 12."""
 
@@ -265,8 +265,8 @@ class ValidationSettings(Settings):
     minimum_gain: Weight = 0.0
     """A teacher counts as better if its error is lower than the first one's by this share at least."""
     student_tolerance: Weight = 0.1
-    """A student may teach though its error is higher by this share at most: it learns from its labels how motion goes
-    on out of view, which the error cannot see."""
+    """A student may teach if its error is higher by this share at most: it learns from its labels how motion continues
+    out of view, which the error cannot see."""
     teacher_tolerance: Weight = 0.05
     """A teacher that learned from a student is kept if its error exceeds the first and the best one so far by at most
     this share: the score is of the network without refinement, and biased toward purely photometric training. The
