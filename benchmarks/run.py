@@ -241,7 +241,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
             axes.annotate(
                 method.removesuffix(", flow and confidence"),
                 (speed[method], relative),
-                xytext=(-5 if left else 5, 5),
+                xytext=(-5 if left else 5, 5 if name in QUALITIES else -12),
                 textcoords="offset points",
                 horizontalalignment="right" if left else "left",
                 fontsize=8,
