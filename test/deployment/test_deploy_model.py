@@ -101,7 +101,7 @@ def test_a_wrong_name_is_answered_with_the_right_one(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(running_node_module, "DISCOVERY_SECONDS", 2.0)
+    monkeypatch.setattr(running_node_module, "DISCOVERY_SECONDS", 8.0)
     assert main([str(other_model), "--node", "/left/mdflow", "--store", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert "no node answers at /left/mdflow" in error and "there is /mdflow: choose with --node" in error
