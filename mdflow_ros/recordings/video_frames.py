@@ -38,13 +38,15 @@ class VideoFrames:
         intensity_range: for gray videos of more than 8 bits, see `IntensityStretch`.
 
     Raises:
-        FrameSourceError: the file does not exist, is a Git LFS pointer, or holds no video that can be decoded.
-        ModuleNotFoundError: PyAV is not installed.
+        FrameSourceError: the file does not exist, is a Git LFS pointer, or holds no video that can be decoded; or PyAV
+            is not installed.
     """
 
     def __init__(self, path: Path, warnings: list[str], intensity_range: IntensityRange = "auto") -> None:
-        import av  # here, as bags and images need no PyAV
-
+        try:
+            import av  # here, as bags and images need no PyAV
+        except ModuleNotFoundError as error:
+            raise FrameSourceError(f"{path} is a video, which PyAV reads; run: pip install 'av>=15'") from error
         if not path.is_file():
             raise FrameSourceError(f"{path} does not exist")
         check_content(path)
@@ -62,7 +64,8 @@ class VideoFrames:
     def __iter__(self) -> Iterator[RecordedFrame]:
         import av
 
-        stretch, stamp = IntensityStretch(self._intensity_range), -1
+        stretch = IntensityStretch(self._intensity_range)
+        stamp, following = -1, 0
         with av.open(str(self._path)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
@@ -71,7 +74,8 @@ class VideoFrames:
             for frame in _deinterlaced(self._decoded(container, stream), stream):
                 in_file = _time(frame, stream)
                 # Some containers hold no times: then the frame rate counts.
-                stamp = in_file if in_file is not None and in_file > stamp else stamp + interval if stamp >= 0 else 0
+                stamp = in_file if in_file is not None and in_file > stamp else following
+                following = stamp + interval
                 yield RecordedFrame(stamp, "", partial(_to_rgb, frame, stretch), stretch)
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:

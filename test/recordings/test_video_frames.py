@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -82,4 +83,11 @@ def test_a_recording_without_its_end_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "walk.mp4", "libx264", "yuv420p")
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(FrameSourceError, match="Was the recording cut off"):
+        read(path)
+
+
+def test_without_pyav_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "walk.avi", "rawvideo", "bgr24")
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(FrameSourceError, match="pip install 'av>=15'"):
         read(path)

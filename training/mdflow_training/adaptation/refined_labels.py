@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from mdflow_ros.core.refinement import refine_flow
+from mdflow_training.losses.census import luma
 from mdflow_training.settings.adaptation import LabelSettings
 
 MAX_NOISE = 1.75
 """Camera noise, in gray levels, up to which refinement makes labels better; see docs/experiments.md."""
 
 ROUNDS = 1
+"""Rounds of refinement; three make labels worse where there is noise."""
 
 
 def are_refined(settings: LabelSettings, noise: float) -> bool:
@@ -28,9 +30,11 @@ def refine_labels(flow: Tensor, source: Tensor) -> Tensor:
     Args:
         flow: ``(2N, 2, H, W)`` pixels, stacked directions.
         source: RGB ``(2N, 3, H, W)`` in [0, 1], stacked frames.
+
+    Returns:
+        Flow of the same shape, on the same device.
     """
-    luminance = source.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    gray = (255 * (source * luminance).sum(dim=1)).round().byte().cpu().numpy()
+    gray = luma(source)[:, 0].round().byte().cpu().numpy()
     others = np.roll(gray, len(gray) // 2, axis=0)
     flows = flow.permute(0, 2, 3, 1).float().cpu().numpy()
     refined = [
