@@ -47,7 +47,7 @@ from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork
 from mdflow_training.networks.students import load_core
 from mdflow_training.report.adapted_model import export_adapted
-from mdflow_training.settings.adaptation import FULL_AUGMENTATION, AdaptationConfig, load_config
+from mdflow_training.settings.adaptation import FULL_AUGMENTATION, AdaptationConfig, load_adaptation_config
 
 CONFIG = Path(__file__).resolve().parents[1] / "training" / "configs" / "adapt_cpu.yaml"
 BASE = ("rounds=1", "validation.gate=false", "execution.panel_every=100000")
@@ -155,7 +155,7 @@ class Study:
         self.overrides: list[str] = [*BASE, *options.set]
         self.context = ProcessContext(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         prepared = prepare_pairs(
-            [options.recording], self.folder / "frames", load_config(CONFIG, self.overrides).frames
+            [options.recording], self.folder / "frames", load_adaptation_config(CONFIG, self.overrides).frames
         )
         self.training = prepared.training
         self.to_choose_by, self.to_report_on = split_held_out(prepared.held_out)
@@ -172,7 +172,7 @@ class Study:
             return
         folder = self.folder / f"seed{seed}" / "".join(letter if letter.isalnum() else "_" for letter in variant)
         changes = () if variant == SUPERVISED else VARIANTS[variant]
-        config = load_config(CONFIG, [*self.overrides, *changes, f"seed={seed}"])
+        config = load_adaptation_config(CONFIG, [*self.overrides, *changes, f"seed={seed}"])
         if variant == SUPERVISED:
             ground_truth = self.training_ground_truth
             states = {

@@ -134,7 +134,7 @@ def _build_seconds(options: argparse.Namespace, size: Size, precision: str) -> f
 
 
 def describe_machine(backend: str) -> dict[str, str]:
-    """Say what the figures were measured on."""
+    """Name the hardware and software of the measurement."""
     machine = {"processor": _processor(), "python": platform.python_version(), "system": platform.platform()}
     board = Path("/proc/device-tree/model")
     if board.is_file():

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write what is whole of a damaged or unfinished ROS 2 bag into a new one, which every tool of ROS 2 reads."""
+"""Write the readable messages of a damaged or unfinished ROS 2 bag into a new bag that every ROS 2 tool reads."""
 
 import sys
 

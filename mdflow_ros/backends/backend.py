@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a backend is: the one interface between the estimator and the engine that runs the network."""
+"""The interface between the estimator and the engine that runs the network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BackendError(RuntimeError):
 
 @dataclass(frozen=True)
 class BackendOptions:
-    """What a backend may need to know beyond the model.
+    """Options of a backend beyond the model.
 
     Attributes:
         inference_size: size that every pair will have, multiples of 64; ``None`` if it may change.

@@ -1,9 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare an engine with ONNX Runtime on the CPU before anybody trusts it.
+"""Compare an engine with ONNX Runtime on the CPU before it is used.
 
-Engines have computed something else without an error: several versions of TensorRT at GridSample (NVIDIA/TensorRT issue
-4646, pytorch/TensorRT issue 4074), OpenVINO 2026.4 at a gather of channels.
+Known engines that gave wrong results without an error: several versions of TensorRT at GridSample (NVIDIA/TensorRT
+issue 4646, pytorch/TensorRT issue 4074), OpenVINO 2026.4 at a gather of channels.
 """
 
 from __future__ import annotations

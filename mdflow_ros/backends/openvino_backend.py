@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO, on Intel's processors, graphics and NPUs, and on other CPUs.
 
-It computes in what the device does well: bfloat16 on CPUs that have it, float16 on graphics. Graphs are compiled for
+It uses the device's fast precision: bfloat16 on CPUs that have it, float16 on graphics. Graphs are compiled for
 one size each, at the first pair of that size.
 """
 

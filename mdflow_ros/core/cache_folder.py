@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where this package keeps what it can make again."""
+"""The folder for files that this package can create again."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ UNCALIBRATED = Calibration(
 
 @dataclass(frozen=True)
 class FlowEvidence:
-    """What the network and the refinement say of a flow; fields may have any resolution.
+    """The inputs of the confidence of a flow; fields may have any resolution.
 
     Attributes:
         flow: ``(H, W, 2)`` in pixels of its size, refined.

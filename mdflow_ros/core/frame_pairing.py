@@ -28,7 +28,7 @@ class ResetReason(Enum):
 
     @property
     def advice(self) -> str:
-        """What to do when every image has this reason."""
+        """Advice for the case that every image has this reason."""
         return _ADVICE[self]
 
 

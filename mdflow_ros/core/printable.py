@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Text from outside, made fit for a log."""
+"""Make text from outside safe for a log."""
 
 from __future__ import annotations
 

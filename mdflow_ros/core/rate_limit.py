@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Skip images of a camera that is faster than wanted."""
+"""Skip images of a camera that is faster than the maximum rate."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Undo the distortion of a lens, as image_proc does."""
+"""Undo lens distortion, as image_proc does."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Rectifier:
         self._size = size
 
     def rectify(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the rectified image ``(H, W, 3)``, black where the camera did not look.
+        """Return the rectified image ``(H, W, 3)``, black outside the camera's view.
 
         Raises:
             ValueError: the image has another size.

@@ -50,7 +50,7 @@ def refine_flow(
         first: gray image ``(H, W)`` uint8.
         second: the other one, of the same size.
         flow: ``(h, w, 2)`` in pixels of its size, which may differ from the images'.
-        rounds: how often the images are linearized anew; 0 returns ``flow`` itself.
+        rounds: how often the images are linearized again; 0 returns ``flow`` itself.
         scale: share of the images' size at which it works.
         executor: runs the strips; OpenCV lets go of Python's lock meanwhile.
         strips: horizontal strips that are refined at the same time.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes, and what a change of size does to images and to flow."""
+"""Sizes, and resizing of images and of flow."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Let a program choose where it ends after Ctrl-C."""
+"""Let a program finish cleanly after Ctrl-C."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ DELIVERY_SECONDS = 2.0
 
 
 class PlayerError(RuntimeError):
-    """The player must stop; the message says why and what to do."""
+    """The player must stop; the message says why and how to fix it."""
 
 
 class CameraPlayer(Node):

@@ -78,7 +78,7 @@ class RememberedImage:
 
 
 class FlowRecorder(Node):
-    """The subscribers, and what they make of the messages."""
+    """The subscribers, and the results of their messages."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__("flow_recorder")
@@ -100,7 +100,7 @@ class FlowRecorder(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QUEUE_DEPTH)
 
     def is_finished(self, silence_timeout: float) -> bool:
-        """Tell whether nothing more is to come.
+        """Return whether no more messages are expected.
 
         Args:
             silence_timeout: seconds without a pair after which the recorder gives up on a camera that is still there.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the flow recorder counts and times."""
+"""Counts and times of a run of the flow recorder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIVE_PAIRS = 20
 
 @dataclass
 class Measurements:
-    """What a run is judged by.
+    """Measurements of a run.
 
     Attributes:
         images_received: images of the camera that came here.

@@ -71,7 +71,7 @@ class Version:
         return load_card(self.model)
 
     def is_whole(self) -> bool:
-        """Tell whether `card` raises nothing."""
+        """Return whether `card` raises no error."""
         try:
             self.card()
         except ModelError:
@@ -212,7 +212,7 @@ def _number(name: str) -> int:
 
 
 def _flush(folder: Path) -> None:
-    """Have the files on the disk before their folder gets its name: a robot's power may go at any moment."""
+    """Sync the files to disk before their folder gets its name: a robot may lose power at any moment."""
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What FastFlowNet is: its constants and parameter shapes, shared by the torch network and the ONNX graph.
+"""FastFlowNet's constants and parameter shapes, shared by the torch network and the ONNX graph.
 
 Source of every number: FastFlowNet (Kong, Shen, Yang, ICRA 2021) and its official repository, ltkong218/FastFlowNet.
 """

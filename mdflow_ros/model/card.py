@@ -25,7 +25,7 @@ _MAKE_ONE = "make one with `python training/import_checkpoint.py CHECKPOINT.pth 
 
 
 class ModelError(ValueError):
-    """A model is missing, damaged, or not what it says it is."""
+    """A model is missing, damaged, or does not match its card."""
 
 
 class Preprocessing(Enum):
@@ -50,7 +50,7 @@ class ModelCard:
         license: SPDX name, or a sentence, for the weights.
         parent: sha256 or name of the checkpoint that it was made from.
         training_data: what it learned from, in words.
-        metrics: measured figures, by data set.
+        metrics: measured values, by data set.
         training: settings and history of its training, free in form.
         confidence: the calibration of each quality level, see `mdflow_ros.core.confidence.Calibration`; empty where the
             bundled model's holds.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What moves by itself: connected regions of flow that the camera's own motion does not explain."""
+"""Moving objects: connected regions of flow that the camera's own motion does not explain."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class RigidMotion:
 
     @classmethod
     def of(cls, position: NDArray[np.float64], quaternion: NDArray[np.float64]) -> RigidMotion:
-        """Make it from a translation ``(3,)`` and a quaternion ``(x, y, z, w)``.
+        """Create a motion from a translation ``(3,)`` and a quaternion ``(x, y, z, w)``.
 
         Raises:
             ValueError: the quaternion is zero or not finite.

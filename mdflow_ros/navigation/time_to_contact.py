@@ -44,7 +44,7 @@ class Sectors:
 
 @dataclass(frozen=True, eq=False)
 class TimeToContact:
-    """What the sectors do; all arrays are ``(rows, columns)`` float64.
+    """The time to contact of each sector; all arrays are ``(rows, columns)`` float64.
 
     Attributes:
         seconds: until what is seen reaches the camera, from the newer image on; infinite where it recedes or rests, NaN

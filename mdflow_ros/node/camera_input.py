@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribe to the camera as it offers its topics, and follow when it comes back with other QoS or another type."""
+"""Subscribe to the camera with matching QoS and type, and resubscribe when it comes back with other ones."""
 
 from __future__ import annotations
 
@@ -111,11 +111,11 @@ class WatchedTopic:
         return self._subscribed_as is not None and self._subscribed_as[1].reliability == ReliabilityPolicy.RELIABLE
 
     def publishers(self) -> list[TopicEndpointInfo]:
-        """Return those who publish on the topic."""
+        """Return the publishers of the topic."""
         return list(self._node.get_publishers_info_by_topic(self.topic))
 
     def refresh(self) -> None:
-        """Subscribe, or subscribe anew if the publishers offer something else now."""
+        """Subscribe, or subscribe again if the publishers now offer another type or QoS."""
         publishers = self.publishers()
         readable = [publisher for publisher in publishers if publisher.topic_type in self._types]
         if not readable and not self._may_subscribe_blindly():
@@ -145,7 +145,7 @@ class WatchedTopic:
         self.qos_complaint = ""
 
     def _may_subscribe_blindly(self) -> bool:
-        """Tell whether nobody has published for a while; an existing subscription stays as it is meanwhile."""
+        """Return whether the topic had no publisher for a while; an existing subscription stays meanwhile."""
         if self.is_subscribed:
             return False
         now = time.monotonic()

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the node counts and measures, and how it reports it on /diagnostics."""
+"""Counters and statistics of the node, reported on /diagnostics."""
 
 from __future__ import annotations
 

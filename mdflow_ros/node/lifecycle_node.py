@@ -288,7 +288,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         )
 
     def _status(self) -> tuple[bytes, str]:
-        """Return how the node is doing, and why it idles if it does."""
+        """Return the level and the text of the node's status, with the reason if it is idle."""
         if self._load_error is not None:
             return DiagnosticStatus.ERROR, self._load_error
         if self._pipeline.settings is None:

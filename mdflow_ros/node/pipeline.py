@@ -30,7 +30,7 @@ MAX_RETRY_SECONDS = 30.0
 """Longest wait after a failed inference; the first one is 1 s, and each is twice as long as the one before."""
 
 FAILURES_BEFORE_RELOAD = 2
-"""After this many failures in a row the model is loaded anew, as a lost device needs."""
+"""After this many failures in a row the model is reloaded, which recovers from a lost device."""
 
 EXPECTED_ERRORS = (ModelError, BackendUnavailable, BackendError, ValueError, OSError)
 """Errors whose text says everything that a user needs."""
@@ -104,7 +104,7 @@ class FlowPipeline:
         self._recovered()
 
     def release(self) -> None:
-        """Let go of the model; a pair being processed may hold it a little longer."""
+        """Release the model; a pair being processed may keep it a little longer."""
         self.settings = self.estimator = self._encoded_by = None
         self._encoded = []
         self._recovered()
@@ -203,7 +203,7 @@ class FlowPipeline:
             estimator = self._load(replace(settings, options=options))
         except ValueError as error:
             raise BackendError(str(error)) from error
-        if self.settings is settings:  # unless the node was configured anew meanwhile
+        if self.settings is settings:  # unless the node was configured again meanwhile
             self.estimator = estimator
         return estimator
 

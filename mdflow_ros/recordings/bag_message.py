@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A message as a bag holds it, and what bags do to messages: compress them and spell their types in two ways."""
+"""A raw message of a bag: its compression and the two spellings of its type."""
 
 from __future__ import annotations
 

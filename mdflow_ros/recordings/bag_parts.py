@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which files make up a bag, and the raw messages of one such file, damaged or not."""
+"""The files of a bag, and the raw messages of one file, damaged or not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a file really is: its first bytes decide, not its name."""
+"""The kind of a file by its first bytes, not by its name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNPACK = {".zstd": "unzstd", ".gz": "gunzip", ".zip": "unzip"}
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file is not the user's own: ``._name`` of a Mac, ``.DS_Store``, or anything in ``__MACOSX``."""
+    """Whether a file is hidden or the operating system's: ``._name`` of a Mac, ``.DS_Store``, ``__MACOSX``."""
     return path.name.startswith(".") or "__MACOSX" in path.parts
 
 

@@ -16,7 +16,7 @@ from mdflow_ros.recordings.writer import BagWriter, Storage, UnknownType
 
 
 class Repair(NamedTuple):
-    """What became of the messages: how many of each topic were copied, and how many were left out for each reason."""
+    """The result of a repair: messages copied by topic, and messages left out by reason."""
 
     copied: Counter[str]
     left_out: Counter[str]

@@ -15,7 +15,7 @@ from mdflow_ros.recordings.salvage_sqlite import salvage_sqlite
 
 
 def salvage_messages(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
-    """Yield what is whole of a bag file, in file order, at most one chunk in memory.
+    """Yield the readable messages of a bag file in file order, with at most one chunk in memory.
 
     Args:
         path: ``.mcap``, ``.db3``, ``.bag``, ``.bag.active``, or one of the first two as ``.zstd``.

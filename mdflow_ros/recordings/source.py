@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the user names a recording: ``bag:PATH#/topic``, ``video:PATH``, ``images:FOLDER``, or a plain path."""
+"""Names of recordings on the command line: ``bag:PATH#/topic``, ``video:PATH``, ``images:FOLDER``, or a path."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Source:
 
 
 def parse_source(name: str) -> Source:
-    """Find out what a name means.
+    """Parse the name of a recording.
 
     Raises:
         FrameSourceError: nothing matches it, or it is not a recording.
@@ -94,7 +94,7 @@ def _split_topic(name: str) -> tuple[str, str | None]:
     if not marks:
         return name, None
     existing = [mark for mark in marks if Path(name[:mark]).exists()]
-    # Of a glob, a topic begins with a slash, or it is what follows the first mark.
+    # After a glob, the topic begins with a slash or follows the first colon.
     rooted = [mark for mark in marks if name[mark + 1 : mark + 2] == "/"]
     mark = (existing or rooted or marks[:1])[-1]
     return name[:mark], name[mark + 1 :]
@@ -112,7 +112,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _describe_content(folder: Path) -> str:
-    """Say what a folder holds instead of a bag or images, and what to do."""
+    """Describe a folder that holds neither a bag nor images, and what to do."""
     files = [file for file in folder.rglob("*") if file.is_file() and not is_hidden(file.relative_to(folder))]
     videos = sorted((file for file in files if file.suffix.lower() in VIDEO_SUFFIXES), key=natural_order)
     if videos:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which clock to trust: the stamps of the headers, or the times at which the messages were recorded."""
+"""Choose the clock of a recording: the header stamps, or the times at which the messages were recorded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_RATIO = 3.0
 
 
 def why_not_trusted(stamps: NDArray[np.int64], times: NDArray[np.int64]) -> str | None:
-    """Return what is wrong with the stamps of a recording, or ``None`` if they can be trusted.
+    """Return why the stamps of a recording cannot be trusted, or ``None`` if they can.
 
     Stamps of another clock, such as the time since the camera was switched on, are fine: only differences are used.
 

@@ -109,7 +109,7 @@ class TopicRecorder:
         self._start(topic, self._node.get_publishers_info_by_topic(topic)[0].topic_type)
 
     def follow_publishers(self) -> list[str]:
-        """Subscribe anew where the publishers of a topic offer another QoS than before, and to new camera_info topics.
+        """Subscribe again where a topic's publishers changed their QoS, and subscribe to new camera_info topics.
 
         A camera driver that is restarted may come back as best effort, which a reliable subscription never receives.
 
@@ -129,7 +129,7 @@ class TopicRecorder:
             offered = [publisher.qos_profile for publisher in publishers if publisher.topic_type == type_name]
             profile, _ = self._subscriptions[topic]
             if offered and _key(matching_qos(offered)) != _key(profile):
-                self._node.get_logger().info(f"{topic} is published with another QoS now; subscribing anew")
+                self._node.get_logger().info(f"{topic} is now published with another QoS; subscribing again")
                 self._subscribe(topic, matching_qos(offered))
         images = [topic for topic, type_name in self._types.items() if type_name in IMAGE_TYPES]
         for topic in {camera_info_topic(image) for image in images} - set(self._types):
@@ -175,7 +175,7 @@ class TopicRecorder:
         if topics:
             return f"Image topics there are now: {', '.join(topics)}"
         return (
-            "There is no image topic at all now: is the camera running, and are ROS_DOMAIN_ID and "
+            "No image topic is published now: is the camera running, and are ROS_DOMAIN_ID and "
             "RMW_IMPLEMENTATION the same here and there?"
         )
 

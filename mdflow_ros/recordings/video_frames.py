@@ -121,7 +121,7 @@ def _deinterlacer(stream: VideoStream) -> Graph:
 
 
 def _filtered(graph: Graph) -> Iterator[VideoFrame]:
-    """Yield what a filter has ready."""
+    """Yield the frames that a filter has ready."""
     import av
 
     while True:

@@ -112,7 +112,7 @@ class BagWriter:
                 self._finish_part()
 
     def flush(self) -> None:
-        """Hand all messages to the operating system, where no kill of this process reaches them.
+        """Pass all messages to the operating system, so that a kill of this process loses none.
 
         Raises:
             OSError: the disk is full or gone.
@@ -201,7 +201,7 @@ class BagWriter:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Raise what SQLite says of a disk as the error that it is."""
+    """Turn SQLite's disk errors into OSError."""
     try:
         yield
     except sqlite3.Error as error:

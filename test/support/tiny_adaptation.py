@@ -12,7 +12,7 @@ import mdflow_ros
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
 from mdflow_training.engine.distributed import setup, teardown
-from mdflow_training.settings.adaptation import load_config
+from mdflow_training.settings.adaptation import load_adaptation_config
 
 SETTINGS = (
     "rounds=1",
@@ -37,7 +37,9 @@ def run(folder: Path, *changes: str) -> AdaptationResult:
     try:
         weights, _ = load_weights(Path(mdflow_ros.__file__).parent / "model" / "teacher.onnx")
         state = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
-        return adapt(state, frames[:3], frames[3:], load_config(None, [*SETTINGS, *changes]), folder, context)
+        return adapt(
+            state, frames[:3], frames[3:], load_adaptation_config(None, [*SETTINGS, *changes]), folder, context
+        )
     finally:
         teardown()
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineKey:
-    """All that decides whether an engine fits; an engine is used only where every one of these is the same.
+    """Everything that an engine depends on; it is used only if all of these are the same.
 
     Attributes:
         model_sha256: of the deployable model.
@@ -149,7 +149,7 @@ class EngineCache:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Wait until nobody else builds, then keep others from it. Does nothing where nothing can be written."""
+        """Lock the cache against other builds, waiting if needed. Does nothing where nothing can be written."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / "lock").open("w")

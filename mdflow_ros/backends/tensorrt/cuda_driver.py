@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ask the NVIDIA driver for a GPU, before any library that takes one for granted is touched.
+"""Ask the NVIDIA driver for a GPU before importing a library that requires one.
 
 Without a driver, some TensorRT versions end the process with a segmentation fault where one would expect an error.
 """

@@ -48,7 +48,7 @@ def cuda(call: str, *arguments: object) -> Any:
 
 
 def check_driver() -> None:
-    """Raise BackendUnavailable unless cuda-bindings and the driver get along."""
+    """Raise BackendUnavailable unless cuda-bindings and the driver are compatible."""
     try:
         cuda("cudaGetDeviceCount")
     except CudaError as error:
@@ -65,7 +65,7 @@ def free_memory() -> int:
 
 
 def _release(call: str, handle: object) -> None:
-    """Give something back. After a fault of the device even that fails, and must not hide the fault."""
+    """Free a resource. After a device fault this fails too, which must not hide the fault."""
     try:
         cuda(call, handle)
     except CudaError as error:

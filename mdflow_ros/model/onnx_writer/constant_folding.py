@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compute once what a graph of fixed size would compute again for every pair: shapes, and what follows from them."""
+"""Compute the constant parts of a graph of fixed size once: shapes, and everything that depends on them alone."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class MotionUnavailable(ValueError):
 
 
 class MotionSource(Protocol):
-    """Knows how the camera moved."""
+    """A source of the camera's motion."""
 
     def motion(self, older: int, newer: int, camera_frame: str) -> RigidMotion | None:
         """Return the motion from the older to the newer camera, or ``None`` if it may become known.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the consumers of the flow have in common: parameters, subscriptions, diagnostics, start and end."""
+"""The base of all consumers of the flow: parameters, subscriptions, diagnostics, start and end."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class MissingPackage(RuntimeError):
 
 
 class Consumer(Node):
-    """A node that turns flow into something else, while somebody subscribes to that.
+    """A node that computes something from flow while its outputs have subscribers.
 
     A subclass declares `PARAMETERS`, makes its outputs by `output`, and implements `process`.
 
@@ -161,12 +161,12 @@ class Consumer(Node):
         return bool(self.value("direction") == "backward")
 
     def published(self) -> None:
-        """Count a pair that was dealt with."""
+        """Count a published pair."""
         self._published += 1
         self._trouble = None
 
     def complain(self, trouble: str) -> None:
-        """Tell the log, now and then, and diagnostics why a pair was not used."""
+        """Report to diagnostics and, throttled, to the log why a pair was not used."""
         self._trouble = trouble
         self.get_logger().warning(trouble, throttle_duration_sec=LOG_PERIOD)
 
@@ -253,7 +253,7 @@ class Consumer(Node):
         self._diagnostics.publish(diagnostic_array(stamp, f"{name}: navigation", topic, level, summary, values))
 
     def diagnostic_values(self) -> dict[str, str]:
-        """Return what else diagnostics should show."""
+        """Return further values for diagnostics."""
         return {}
 
     def _condition(self) -> tuple[bytes, str]:

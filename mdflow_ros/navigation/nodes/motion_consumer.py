@@ -53,7 +53,7 @@ class MotionConsumer(Consumer):
         return pose_refusal(value)
 
     def on_pair(self, pair: FlowPair) -> None:
-        """Put the pair behind those that wait."""
+        """Add the pair to the queue."""
         if self._source is None:
             self.process_motion(pair, None)
             self.published()
@@ -78,7 +78,7 @@ class MotionConsumer(Consumer):
             self._retry_timer.cancel()
 
     def _process_first(self) -> bool:
-        """Process the pair that waits longest; False if its motion is not known yet."""
+        """Process the oldest waiting pair; return False if its motion is not known yet."""
         pair = self._waiting[0]
         assert self._source is not None
         measured = self._source.motion(pair.older, pair.newer, pair.header.frame_id)

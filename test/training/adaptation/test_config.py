@@ -6,7 +6,7 @@ import pytest
 from places import ROOT
 
 from mdflow_training.commands.adapt_from_bag import main
-from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, load_config
+from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, load_adaptation_config
 
 CPU_CONFIG = ROOT / "training" / "configs" / "adapt_cpu.yaml"
 
@@ -15,19 +15,21 @@ def test_printed_settings_are_read_again(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["--config", str(CPU_CONFIG), "--set", "seed=7", "--print-config"]) == 0
     printed = tmp_path / "printed.yaml"
     printed.write_text(capsys.readouterr().out)
-    assert load_config(printed) == load_config(CPU_CONFIG, ["seed=7"])
+    assert load_adaptation_config(printed) == load_adaptation_config(CPU_CONFIG, ["seed=7"])
     assert "# Mixed precision; auto is" in printed.read_text()
 
 
 def test_what_suits_a_computer_without_gpu_changes_little():
-    config, default = load_config(CPU_CONFIG), AdaptationConfig()
+    config, default = load_adaptation_config(CPU_CONFIG), AdaptationConfig()
     assert (config.student.name, config.student.weights, config.rounds) == ("fastflownet", "teacher", 1)
     assert config.stage2.selection == default.stage2.selection
     assert config.stage3.start_from == "student"
 
 
 def test_a_setting_changes_alone():
-    config = load_config(None, ["stage1.distillation.weight=0.7", "stage2.augmentation.spatial.rotation=0.01"])
+    config = load_adaptation_config(
+        None, ["stage1.distillation.weight=0.7", "stage2.augmentation.spatial.rotation=0.01"]
+    )
     assert config.stage1.distillation.weight == 0.7
     assert config.stage1.distillation.start == AdaptationConfig().stage1.distillation.start == 0.5
     assert config.stage2.augmentation is not None and config.stage2.augmentation.spatial is not None
@@ -37,18 +39,18 @@ def test_a_setting_changes_alone():
 
 
 def test_each_ablation_is_one_setting():
-    config = load_config(None, ["stage2.selection.rule=visible"])
+    config = load_adaptation_config(None, ["stage2.selection.rule=visible"])
     assert config.stage2.selection.rule == "visible"
-    assert load_config(None, ["stage2.augmentation=null"]).stage2.augmentation is None
-    assert load_config(None, ["stage3.unsupervised.weight=0"]).stage3.unsupervised.weight == 0
-    assert load_config(None, ["student.name=fastflownet"]).student.name == "fastflownet"
-    assert load_config(None, ["rounds=1"]).rounds == 1
+    assert load_adaptation_config(None, ["stage2.augmentation=null"]).stage2.augmentation is None
+    assert load_adaptation_config(None, ["stage3.unsupervised.weight=0"]).stage3.unsupervised.weight == 0
+    assert load_adaptation_config(None, ["student.name=fastflownet"]).student.name == "fastflownet"
+    assert load_adaptation_config(None, ["rounds=1"]).rounds == 1
 
 
 def test_a_file_may_leave_settings_out(tmp_path: Path):
     path = tmp_path / "mine.yaml"
     path.write_text("stage1:\n  optimization:\n    learning_rate: 1e-5\n")
-    config = load_config(path, ["stage1.optimization.steps=3"])
+    config = load_adaptation_config(path, ["stage1.optimization.steps=3"])
     assert config.stage1.optimization.learning_rate == 1e-5
     assert config.stage1.optimization.steps == 3
     assert config.stage1.optimization.batch_size == AdaptationConfig().stage1.optimization.batch_size
@@ -73,13 +75,13 @@ def test_a_file_may_leave_settings_out(tmp_path: Path):
 )
 def test_a_wrong_setting_is_named(override: str, message: str):
     with pytest.raises(ConfigError) as caught:
-        load_config(None, [override])
+        load_adaptation_config(None, [override])
     assert message in str(caught.value)
 
 
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot read"):
-        load_config(tmp_path / "missing.yaml")
+        load_adaptation_config(tmp_path / "missing.yaml")
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match="must hold settings"):
-        load_config(tmp_path / "list.yaml")
+        load_adaptation_config(tmp_path / "list.yaml")

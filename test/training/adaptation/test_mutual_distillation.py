@@ -20,7 +20,7 @@ from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.judging.label_free_score import RANDOM_MATCH, LabelFreeScore, validate
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, upsample_flow
-from mdflow_training.settings.adaptation import ConfigError, ValidationSettings, load_config
+from mdflow_training.settings.adaptation import ConfigError, ValidationSettings, load_adaptation_config
 
 SCRIPT = Path(tiny_adaptation.__file__)
 ALONE = ProcessContext(0, 1, torch.device("cpu"))
@@ -41,7 +41,7 @@ def test_a_teacher_from_scratch_learns_to_see_motion(tmp_path: Path):
     torch.set_num_threads(1)
     data = pairs(2, (128, 128), largest=4)
     frames = [pair.arrays() for pair in data]
-    config = load_config(
+    config = load_adaptation_config(
         None,
         [
             "initial_teacher=scratch",
@@ -242,7 +242,7 @@ def test_a_student_that_cannot_be_built_is_refused_before_anything_is_trained(tm
 
 def test_no_pairs_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="needs pairs"):
-        adapt({}, [], [], load_config(), tmp_path, ALONE)
+        adapt({}, [], [], load_adaptation_config(), tmp_path, ALONE)
 
 
 class Fixed(FlowNetwork):

@@ -17,7 +17,12 @@ from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.guards import Guards
 from mdflow_training.engine.loop import Outcome, Run, learning_rate, run_stage
 from mdflow_training.networks.flow_network import FastFlowNetwork
-from mdflow_training.settings.adaptation import AdaptationConfig, GuardSettings, OptimizationSettings, load_config
+from mdflow_training.settings.adaptation import (
+    AdaptationConfig,
+    GuardSettings,
+    OptimizationSettings,
+    load_adaptation_config,
+)
 
 PAIRS = [(np.full((128, 128, 3), 40 * i, np.uint8), np.full((128, 128, 3), 40 * i + 9, np.uint8)) for i in range(3)]
 
@@ -55,7 +60,9 @@ def rising(step: int) -> float:
 
 
 def a_run(folder: Path, *changes: str) -> Run:
-    config = load_config(None, ["guards.window=3", "execution.checkpoint_every=4", "execution.log_every=2", *changes])
+    config = load_adaptation_config(
+        None, ["guards.window=3", "execution.checkpoint_every=4", "execution.log_every=2", *changes]
+    )
     return Run(config, folder, ProcessContext(0, 1, torch.device("cpu")), PAIRS, (128, 128))
 
 

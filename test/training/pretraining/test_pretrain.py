@@ -25,8 +25,8 @@ from mdflow_training.losses.supervised import multi_scale_loss
 from mdflow_training.networks.checkpoints import load_checkpoint
 from mdflow_training.networks.cost_volume import cost_volume
 from mdflow_training.networks.fastflownet import FastFlowNet
-from mdflow_training.pretraining.training import Training, load_weights, schedule, split
-from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_config
+from mdflow_training.pretraining.training import Training, load_initial_weights, schedule, split
+from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_pretrain_config
 from mdflow_training.synthetic import batches
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, Request, SyntheticPairs, load_batches
 from mdflow_training.synthetic.layers import FlowPair
@@ -105,7 +105,7 @@ def test_the_run_folder_holds_deployable_weights_and_the_settings(config: Path, 
         checkpoint = load_checkpoint(out / name)
         assert checkpoint.cost_volume_normalization is True
         assert checkpoint.training["samples"] in samples
-    assert load_config(out / "config.yaml") == load_config(config)
+    assert load_pretrain_config(out / "config.yaml") == load_pretrain_config(config)
     header, first, *_ = (out / "curve.csv").read_text().splitlines()
     assert header == ",".join(["samples", *(f"{name}_epe" for name in (*SCENE_CLASSES, "mean", "mean_level2"))])
     assert first.startswith("16,")
@@ -114,18 +114,18 @@ def test_the_run_folder_holds_deployable_weights_and_the_settings(config: Path, 
 
 @pytest.mark.parametrize("path", sorted((TOOL.parent / "configs").glob("pretrain*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_are_sound(path: Path) -> None:
-    shipped = load_config(path)
+    shipped = load_pretrain_config(path)
     assert sum(phase.samples for phase in shipped.phases) >= 40_000
     assert shipped.initial_weights is None or (TOOL.parents[1] / shipped.initial_weights).exists()
 
 
 def test_a_cycle_with_another_seed_meets_other_pairs(config: Path, tmp_path: Path) -> None:
     assert main(["--config", str(config), "--seed", "7", "--out", str(tmp_path / "run")]) == 0
-    assert load_config(tmp_path / "run" / "config.yaml").seed == 7
+    assert load_pretrain_config(tmp_path / "run" / "config.yaml").seed == 7
 
 
 def test_training_goes_on_from_a_deployable_model() -> None:
-    weights = load_weights(BUNDLED_MODEL)
+    weights = load_initial_weights(BUNDLED_MODEL)
     FastFlowNet(cost_volume_normalization=True).load_state_dict(weights)
 
 
@@ -150,7 +150,7 @@ def test_other_settings_do_not_slip_into_a_run(config: Path, tmp_path: Path, cap
 def test_a_wrong_setting_is_named(config: Path, tmp_path: Path, line: str, named: str) -> None:
     config.write_text(config.read_text() + line)
     with pytest.raises(ValueError, match=named):
-        load_config(config)
+        load_pretrain_config(config)
     assert main(["--config", str(config), "--out", str(tmp_path / "run")]) == 2
 
 

@@ -22,7 +22,7 @@ from mdflow_training.synthetic.pairs import (
     synthetic_pair,
 )
 from mdflow_training.synthetic.planar import bending, translation
-from mdflow_training.synthetic.roads_and_rooms import Camera, facing_wall
+from mdflow_training.synthetic.roads_and_rooms import MovingCamera, facing_wall
 from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library, pyramid, value_noise
 
 SIZE = (128, 192)
@@ -150,7 +150,7 @@ def test_displacements_reach_a_fifth_of_the_width_and_many_are_small(library: Te
 
 def test_approaching_a_wall_expands_the_image(library: TextureLibrary) -> None:
     intrinsics = np.array([[100, 0, 96], [0, 100, 64], [0, 0, 1.0]])
-    camera = Camera(intrinsics, np.eye(3), np.array([0, 0, -0.5]))
+    camera = MovingCamera(intrinsics, np.eye(3), np.array([0, 0, -0.5]))
     layer = facing_wall(np.random.default_rng(0), library, SIZE, camera, depth=5.0)
     flow = render([layer], SIZE).forward
     x, y = np.meshgrid(np.arange(192) - 96, np.arange(128) - 64)

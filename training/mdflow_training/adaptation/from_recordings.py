@@ -44,7 +44,7 @@ def load_teacher(model: Path) -> State:
 def prepare_together(
     sources: list[str], folder: Path, config: AdaptationConfig, context: ProcessContext
 ) -> PreparedPairs:
-    """Decode recordings in the main process, then let the others read what it left."""
+    """Decode recordings in the main process, then let the other processes read the cache."""
     if context.is_main:
         prepared = prepare_pairs(sources, folder, config.frames)
     reduce_mean(torch.zeros(1, device=context.device))
@@ -105,7 +105,7 @@ def check_size(pairs: RecordedPairs) -> None:
 
 
 def print_decisions(result: AdaptationResult) -> None:
-    """Say what was decided on the way."""
+    """Print the decisions of the run."""
     for note in result.notes:
         print(note)
     if result.stopped is not None:

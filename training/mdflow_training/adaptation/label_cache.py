@@ -37,7 +37,7 @@ Labeler = Callable[[Tensor, Tensor], Labels]
 
 
 class LabelCache:
-    """A labeler that remembers.
+    """A labeler that stores its labels on disk.
 
     Pairs are labeled one at a time, so that a label does not depend on the batch in which it is first needed. What
     does not fit into the budget is computed, and rounded, again each time.

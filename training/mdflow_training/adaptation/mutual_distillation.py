@@ -31,7 +31,7 @@ from mdflow_training.settings.adaptation import AdaptationConfig
 
 @dataclass
 class AdaptationResult:
-    """What an adaptation made.
+    """The result of an adaptation.
 
     Attributes:
         teacher_state: the adapted teacher: the last that passed the label-free check, or the last without a gate.
@@ -135,7 +135,7 @@ class _Adaptation:
         self._score_and_select("stage1", stage)
 
     def _stage2(self, number: int, student: FlowNetwork | None) -> FlowNetwork | None:
-        """Train the student; return it if it may teach."""
+        """Train the student; return it if it is good enough to teach."""
         if self.result.stopped is not None:
             return None
         name, settings = f"round{number}/stage2", self.config.stage2
@@ -163,7 +163,7 @@ class _Adaptation:
         return student
 
     def _stage3(self, number: int, student: FlowNetwork) -> bool:
-        """Train the teacher with the student's labels; tell whether it is the best so far."""
+        """Train the teacher with the student's labels; return whether it is the best so far."""
         name, settings = f"round{number}/stage3", self.config.stage3
         seed = derive_seed(self.config.seed, name)
         labels = self.inputs.labels(name, student)
@@ -202,7 +202,7 @@ class _Adaptation:
             self.result.notes.append(f"control: label-free error {control.error:.4f}: as many updates {merit}")
 
     def _score_and_select(self, name: str, stage: StageResult) -> bool:
-        """Score a new teacher, keep it if it earns its place, and tell whether it is the best so far."""
+        """Score a new teacher, keep it if it earns its place, and return whether it is the best so far."""
         scores, validation = self.result.scores, self.config.validation
         best = min(scores[teacher].error for teacher in self.result.teachers)
         before = scores[self.result.chosen]

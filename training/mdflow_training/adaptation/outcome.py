@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an adaptation leaves behind: models with their cards, and the report that says whether to use them."""
+"""The results of an adaptation: models with their cards, and the report that says whether to use them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""One picture that tells how a pair is doing: image | flow | student flow | occlusion | reliable mask | confidence."""
+"""One picture of the state of a pair: image | flow | student flow | occlusion | reliable mask | confidence."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Replay:
     def __init__(self, settings: ReplaySettings, seed: int, processes: int = 1) -> None:
         self.settings, self._processes = settings, processes
         library = procedural_library(seed, TEXTURES, TEXTURE_SIDE)
-        # Each scene is rendered once and photographed anew for every use.
+        # Each scene is rendered once; every use applies another camera model to it.
         self._pairs = SyntheticPairs(library, seed, uses=1_000_000, pool=settings.scenes)
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:

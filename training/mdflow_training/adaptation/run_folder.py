@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a run folder was started with, so that only the same run resumes in it."""
+"""The settings and data of a run folder, so that only the same run resumes in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUN_NAME = "run.json"
 def identity_of(
     teacher_state: Mapping[str, Tensor], training: FramePairs, validation: FramePairs, config: AdaptationConfig
 ) -> dict[str, Any]:
-    """Describe all that a run's result depends on."""
+    """Return everything that the result of a run depends on."""
     digest = hashlib.sha256()
     for name, value in sorted(teacher_state.items()):
         digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
@@ -46,7 +46,7 @@ def _describe(pairs: FramePairs) -> dict[str, Any]:
 
 
 def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext) -> None:
-    """Note in a new run folder what the run was started with; in an old one, check that it is the same.
+    """Write the identity of the run into a new folder; in an existing one, check that it is the same.
 
     Raises:
         ConfigError: it differs; the message names each difference.

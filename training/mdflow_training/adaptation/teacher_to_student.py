@@ -104,7 +104,7 @@ class TeacherToStudentObjective:
         return Outcome(loss, metrics, draw)
 
     def observe(self, metrics: dict[str, float], progress: float) -> None:
-        """See `Objective`; this one keeps nothing."""
+        """See `Objective`; this objective has no state."""
 
     def state_dict(self) -> dict[str, Any]:
         """See `Objective`."""

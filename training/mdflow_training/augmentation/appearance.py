@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Change how a pair looks, not where anything is: exposure, contrast, color, gamma, blur and noise."""
+"""Change the appearance of a pair, not its geometry: exposure, contrast, color, gamma, blur and noise."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Paint boxes over one frame of a pair (RAFT's eraser). Labels stay valid underneath: inferring them is the lesson."""
+"""Paint boxes over one frame of a pair (RAFT's eraser). Labels stay valid underneath; the network has to infer them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Eraser(NamedTuple):
 
 
 def draw_eraser(settings: EraserSettings, size: tuple[int, int], generators: Sequence[torch.Generator]) -> Eraser:
-    """Draw the boxes of N pairs: in a share of them, one or more boxes in one frame, whichever it be.
+    """Draw the boxes of N pairs: in some of them, one or more boxes in one of the two frames.
 
     Args:
         settings: probability, number and sizes.

@@ -43,7 +43,7 @@ def make_warped_pair(
         frame: RGB ``(3, H, W)`` in [0, 1].
         flow: ``(2, H, W)`` pixels, of a motion that ends at the frame.
         settings: by how much to scale the flow, and how much to cut away.
-        noise: standard deviation of the camera's noise, of images in [0, 1], which both images get anew.
+        noise: standard deviation of the camera's noise, for images in [0, 1]; drawn separately for both images.
         generator: decides the draw, on the CPU.
     """
     share, flip, *place = torch.rand(4, generator=generator).tolist()

@@ -31,7 +31,7 @@ from mdflow_training.adaptation.outcome import ADAPTED_NAME
 from mdflow_training.engine.distributed import setup, teardown
 from mdflow_training.judging.verdict import Verdict
 from mdflow_training.report.comparison import Report
-from mdflow_training.settings.adaptation import load_config
+from mdflow_training.settings.adaptation import load_adaptation_config
 from mdflow_training.settings.base import commented_yaml
 
 INTERRUPTED = 130
@@ -42,7 +42,7 @@ NOT_DEPLOYED = 5
 
 
 def print_and_deploy(report: Report, out: Path, node: str | None = None, store: Path | None = None) -> int:
-    """Say the verdict, and give an improved teacher to ``node``, by ``store``; returns the exit status."""
+    """Print the verdict and deploy an improved teacher to ``store`` and ``node``; returns the exit status."""
     print(f"{report}\nsee {out / 'report.html'}", flush=True)
     if report.verdict is not Verdict.IMPROVED:
         if node is not None:
@@ -55,7 +55,7 @@ def print_and_deploy(report: Report, out: Path, node: str | None = None, store: 
 
 
 def try_deploy(model: Path, node: str, store: Path | None) -> bool:
-    """Deploy a model; if that fails, say why and how to do it later. Returns whether the node has it."""
+    """Deploy a model; if that fails, print why and how to do it later. Returns whether it was deployed."""
     try:
         print(deploy(model, ModelStore(store), node))
     except (ModelError, NodeError, OSError) as error:
@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = options.out or Path("adaptations") / default_name((options.sources or ["run"])[0])
     try:
         node = full_node_name(options.node or DEFAULT_NODE) if options.deploy else None
-        config = load_config(options.config or default_config(), options.set)
+        config = load_adaptation_config(options.config or default_config(), options.set)
         if options.print_config:
             print(commented_yaml(config), end="")
             return 0

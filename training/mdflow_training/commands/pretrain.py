@@ -19,7 +19,7 @@ import torch
 
 from mdflow_training.engine import distributed
 from mdflow_training.pretraining.training import LOGGER, keep_config, train
-from mdflow_training.settings.pretraining import load_config
+from mdflow_training.settings.pretraining import load_pretrain_config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,12 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--changed-config",
         action="store_true",
-        help="resume with other settings or textures than before; the best weights are then sought anew",
+        help="resume with other settings or textures than before; the search for the best weights then starts again",
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        config = load_config(options.config)
+        config = load_pretrain_config(options.config)
         if options.seed is not None:
             config = config.model_copy(update={"seed": options.seed})
         cv2.setNumThreads(1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Decide what a continual adaptation does next, and do it in a process that can be interrupted."""
+"""Choose the next step of a continual adaptation and run it in a process that can be interrupted."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ class Daemon:
         self._limits, self._node, self._stopped = limits, node, stopped
 
     def run(self) -> None:
-        """Go on until it is stopped."""
+        """Run until stopped."""
         while not self._stopped():
             logger.info("%s", self.step())
 
     def step(self) -> str:
-        """Do the next thing; returns what was done, in words.
+        """Take the next step; returns a description of it.
 
         Raises:
             ValueError: the condition cannot be run.
@@ -196,7 +196,7 @@ class Daemon:
         environment = dict(os.environ)
         if self._limits.threads:
             environment["OMP_NUM_THREADS"] = str(self._limits.threads)
-        # In a session of its own: Ctrl-C reaches the daemon alone, which then interrupts the process.
+        # In its own session: Ctrl-C reaches the daemon alone, which then interrupts the process.
         process = subprocess.Popen(["nice", "-n", "19", *command], env=environment, start_new_session=True)
         looked = time.monotonic()
         while process.poll() is None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a continual adaptation: recordings, runs, deployed models, and what was done so far."""
+"""The folder of a continual adaptation: recordings, runs, deployed models, and history."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mdflow_ros.deployment.store import ModelStore
 
 @dataclass
 class CurrentRun:
-    """An adaptation that has begun and not ended.
+    """An unfinished adaptation.
 
     Attributes:
         name: of its folder.
@@ -72,7 +72,7 @@ class Workspace:
         replace_file(self._path, (json.dumps(dataclasses.asdict(self.history), indent=1) + "\n").encode())
 
     def recordings(self) -> list[str]:
-        """Return the names of all recordings that hold anything, oldest first."""
+        """Return the names of all recordings that are not empty, oldest first."""
         return sorted(path.name for path in self.bags.iterdir() if path.is_dir() and any(path.rglob("*.*")))
 
     def unused(self) -> list[str]:
@@ -97,7 +97,9 @@ class Workspace:
         except FileNotFoundError:
             return History()
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{self._path} is damaged ({error}): delete it to begin anew, recordings stay") from error
+            raise ValueError(
+                f"{self._path} is damaged ({error}): delete it to start again; recordings are kept"
+            ) from error
 
 
 def _size(folder: Path) -> int:

@@ -40,7 +40,7 @@ class ProcessContext:
 def setup() -> ProcessContext:
     """Join the processes that ``torchrun`` started; without it, be the only one.
 
-    Uses NCCL where each process has a GPU of its own, else gloo.
+    Uses NCCL where each process has its own GPU, gloo otherwise.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))

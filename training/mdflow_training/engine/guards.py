@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Watch a stage and say when, and why, it has to stop."""
+"""Watch a stage and decide when it must stop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Guards:
         self.ramped_weight = 0.0
 
     def check(self, loss: float, visible: float, ramped_weight: float = 0.0) -> str | None:
-        """Take note of a step before its gradients are computed; return why the stage must stop, or None.
+        """Check a step before its gradients are computed; return why the stage must stop, or None.
 
         Before, as torch's ``grid_sample`` crashes the process on the way back through flow that is not a number.
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a stage tells while it runs: a progress bar, TensorBoard, and the same figures as lines of JSON."""
+"""What a stage reports while it runs: a progress bar, TensorBoard, and the same values as lines of JSON."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class StageLog:
         )
 
     def step(self, values: Mapping[str, float]) -> None:
-        """Take note of a step's figures."""
+        """Record the values of a step."""
         for name, value in values.items():
             self.values.setdefault(name, []).append(value)
         self.bar.update(self.batch_size)

@@ -29,7 +29,7 @@ State = dict[str, Tensor]
 
 
 class Outcome(NamedTuple):
-    """What an objective makes of a batch."""
+    """The loss and metrics of a batch."""
 
     loss: Tensor
     """To be minimized: a scalar, the mean over this process's samples."""
@@ -45,10 +45,10 @@ class Objective(Protocol):
     """What a stage optimizes."""
 
     def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
-        """Judge ``network`` (a `FlowNetwork`, maybe wrapped) on a batch, at this share of the stage."""
+        """Return the loss of ``network`` (a `FlowNetwork`, maybe wrapped) on a batch, at this share of the stage."""
 
     def observe(self, metrics: dict[str, float], progress: float) -> None:
-        """Take note of the figures of the step, means over all processes."""
+        """Record the values of the step, means over all processes."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what an exact resume needs."""
@@ -94,7 +94,7 @@ def quality_of(config: AdaptationConfig, context: ProcessContext) -> Quality:
 
 
 class StageResult(NamedTuple):
-    """What a stage made."""
+    """The result of a stage."""
 
     state: State
     """The trained network's core, on the CPU: after the last step, or the last good one."""
@@ -190,7 +190,7 @@ class _Loop:
         return StageResult(self._core_state(), None, self.step)
 
     def _train_step(self, wrapped: nn.Module, batch: Batch) -> str | None:
-        """Update the network once, unless a guard objects: then say why."""
+        """Update the network once; if a guard refuses, return why."""
         progress = self.step / self.settings.steps
         rate = learning_rate(self.settings, self.step)
         outcome = self.objective(wrapped, batch, progress)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Random numbers that depend on what they are for, and on nothing that happened before.
+"""Random numbers that depend only on their purpose, not on earlier draws.
 
 Every draw of a run has its own generator, seeded by the run's seed and the draw's purpose. So a resumed run needs no
 stored random state, and several processes that share a batch draw what one process alone would.

@@ -47,6 +47,6 @@ class WeightUpdate:
         return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned; other keys of ``state`` are passed over."""
+        """Restore what `state_dict` returned; other keys of ``state`` are ignored."""
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state.get("scaler", {}))

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What people would use instead: the classical flow of OpenCV, and no motion at all as the floor."""
+"""The alternatives to compare with: OpenCV's classical flow, and zero flow as the lower bound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Baseline = Callable[[Image, Image], Flow]
 
 
 def zero_flow(first: Image, second: Image) -> Flow:
-    """Claim that nothing moves."""
+    """Return zero flow."""
     return np.zeros((*first.shape[:2], 2), np.float32)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the confidence tells where the flow is right.
+"""How well the confidence predicts where the flow is right.
 
 Everything here takes the valid pixels of one image, which have ground truth: ``confidence`` and ``error``, ``(N,)``.
 """

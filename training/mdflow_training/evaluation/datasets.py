@@ -23,13 +23,13 @@ NOTHING_FOUND = "no images with their true flow (.flo, .pfm or KITTI's .png) in 
 
 @dataclass
 class Benchmarks:
-    """Data sets by name, and what is wrong with their files."""
+    """Data sets by name, and the problems with their files."""
 
     sets: dict[str, Sequence[TruePair]] = field(default_factory=dict)
     problems: list[BadFile] = field(default_factory=list)
 
     def add(self, name: str, pairs: list[PairFiles], problems: Sequence[BadFile] = ()) -> None:
-        """Add a set; one without pairs has only its problems to tell."""
+        """Add a set; of one without pairs, only the problems are kept."""
         if pairs:
             self.sets[name] = pairs
         self.problems += problems

@@ -36,7 +36,7 @@ def without_confidence(estimate: Callable[[Image, Image], Flow]) -> Method:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a method made of a pair.
+    """The result of a method on a pair.
 
     Attributes:
         flow: ``(H, W, 2)`` in pixels.

@@ -43,7 +43,7 @@ class LoadedPair:
 
 
 class TruePair(Protocol):
-    """Where a pair comes from: files, or a generator."""
+    """A pair with ground truth, from files or from a generator."""
 
     @property
     def name(self) -> str:

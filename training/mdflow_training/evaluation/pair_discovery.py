@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Find out by their names which images in a folder belong to which true flow.
+"""Match the images in a folder with their ground-truth flow by file name.
 
 What data sets call their files differs; what the names have in common does not: they share everything but words such
 as ``flow`` or ``img`` and the number of the frame. So each name is reduced to its *identity*, the rest:
@@ -55,7 +55,7 @@ class FolderContent:
 
 
 def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], list[BadFile]]:
-    """Return the pairs directly in ``folder``, and what is wrong there.
+    """Return the pairs directly in ``folder``, and the problems found.
 
     Wrong are flows without their two images, and numbered images of which not one belongs to a pair.
     Pairs are called after their first image, from ``set_folder`` on.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw what was estimated beside the ground truth: images, flow, error and confidence on one sheet."""
+"""Draw estimate and ground truth on one sheet: images, flow, error and confidence."""
 
 from __future__ import annotations
 

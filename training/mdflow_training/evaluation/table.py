@@ -46,7 +46,7 @@ def format_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Align the method left and figures right."""
+    """Align the method left and numbers right."""
     method, *metrics = map(str.rjust, cells, widths)
     return "  ".join((method.strip().ljust(widths[0]), *metrics))
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Does anything move between two small gray images, or is it noise? One step of Lucas and Kanade (1981) tells."""
+"""Tell motion from noise between two small gray images, by one step of Lucas and Kanade (1981)."""
 
 from __future__ import annotations
 

@@ -100,5 +100,5 @@ def read_image(folder: Path, number: int) -> NDArray[np.uint8]:
     path = image_path(folder, number)
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise FrameSourceError(f"{path} is missing or damaged; delete {folder.parent} to decode the frames anew")
+        raise FrameSourceError(f"{path} is missing or damaged; delete {folder.parent} to decode the frames again")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of many small pictures: what was kept of a recording and what was dropped, at one glance."""
+"""A contact sheet of the frames of a recording that were kept and dropped."""
 
 from __future__ import annotations
 

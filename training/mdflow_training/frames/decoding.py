@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""One pass over recordings: judge every frame, store those worth keeping, log all of them; may be killed anywhere."""
+"""One pass over recordings: judge every frame, store the usable ones, log all; resumes after a kill at any point."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mdflow_ros.recordings.source import Source
 from mdflow_training.frames.cache import SUFFIX, FrameCache
 from mdflow_training.frames.contact_sheet import CELL_HEIGHT, CELL_WIDTH, shrink
 from mdflow_training.frames.filters import FrameFilter, FrameVerdict, measure_sharpness
-from mdflow_training.frames.index import Camera, FrameIndex
+from mdflow_training.frames.index import CameraIdentity, FrameIndex
 from mdflow_training.settings.frames import FrameSettings
 
 # Bytes left free on the disk of the cache.
@@ -62,7 +62,7 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
     seen: set[tuple[str, int]] = set()
     undecodable: set[str] = set()
     done, shot = len(index), index.cameras[-1].shot if index.cameras else 0
-    # After a kill the range of intensities is found anew; frames from before it make no pair with those after.
+    # After a kill the range of intensities is measured again; earlier frames are not paired with later ones.
     range_changes: int | None = 0 if done else None
 
     frames = tqdm(
@@ -99,7 +99,7 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
         else:
             examples.add(verdict, image)
         height, width = image.shape[:2]
-        index.append(frame.stamp, verdict, Camera(stream, frame.frame_id, height, width, shot), sharpness)
+        index.append(frame.stamp, verdict, CameraIdentity(stream, frame.frame_id, height, width, shot), sharpness)
     return list(dict.fromkeys([*warnings, *sorted(undecodable)]))
 
 
@@ -122,7 +122,7 @@ def _with_paths_in_order_of_time(source: Source) -> Source:
 
 
 def _first_stamp(source: Source) -> int:
-    """Return the stamp of a source's first frame; 0 if there is none, which reading it will complain of."""
+    """Return the stamp of a source's first frame; 0 if it has none; reading it then raises the error."""
     try:
         return next((frame.stamp for _, frame in source.frames([])), 0)
     except FrameSourceError:
@@ -143,7 +143,7 @@ def _cache_limit(cache: Path, settings: FrameSettings) -> int:
 
 
 class _Examples:
-    """Keeps the first, second, fourth, eighth ... frame of each verdict, so that they never become many."""
+    """Keeps the first, second, fourth, eighth ... frame of each verdict, which bounds their number."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)

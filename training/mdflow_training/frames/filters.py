@@ -39,7 +39,7 @@ BLUR_RATIO, BLUR_NEIGHBORS = 0.3, 15
 
 
 class FrameVerdict(IntEnum):
-    """What became of a frame."""
+    """Whether a frame was kept, or why it was dropped."""
 
     KEPT = 0
     UNDECODABLE = 1

@@ -18,7 +18,7 @@ from mdflow_training.frames.filters import FrameVerdict
 _VERDICTS = {verdict.label: verdict for verdict in FrameVerdict}
 
 
-class Camera(NamedTuple):
+class CameraIdentity(NamedTuple):
     """What two frames must have in common to make a pair.
 
     ``stream`` is the topic, or the path of a video or folder; ``frame_id`` the coordinate frame; sizes in pixels;
@@ -51,7 +51,7 @@ class FrameIndex:
     """
 
     def __init__(self, path: Path, resume: bool = False) -> None:
-        self.cameras: list[Camera] = []
+        self.cameras: list[CameraIdentity] = []
         self._columns = (array("q"), array("b"), array("i"), array("f"))
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         if resume:
@@ -64,7 +64,9 @@ class FrameIndex:
     def __len__(self) -> int:
         return len(self._columns[0])
 
-    def append(self, stamp: int, verdict: FrameVerdict, camera: Camera | None = None, sharpness: float = 0.0) -> None:
+    def append(
+        self, stamp: int, verdict: FrameVerdict, camera: CameraIdentity | None = None, sharpness: float = 0.0
+    ) -> None:
         """Add a frame: its stamp in ns, what became of it, and, unless it could not be decoded, its camera."""
         if camera is not None and camera not in self.cameras:
             self._write({"camera": list(camera)})
@@ -99,7 +101,7 @@ class FrameIndex:
 
     def _remember(self, entry: Any) -> None:
         if isinstance(entry, dict):
-            self.cameras.append(Camera(*entry["camera"]))
+            self.cameras.append(CameraIdentity(*entry["camera"]))
             return
         stamp, verdict, camera, sharpness = entry
         values = (stamp, _VERDICTS[verdict], camera, sharpness)

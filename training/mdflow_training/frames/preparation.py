@@ -36,7 +36,7 @@ from mdflow_training.settings.frames import FrameSettings
 
 
 class NotEnoughFrames(FrameSourceError):
-    """A recording was read, but what is usable of it makes no pairs.
+    """A recording was read, but its usable frames make no pairs.
 
     Attributes:
         summary: what became of its frames.
@@ -90,7 +90,7 @@ def prepare_pairs(
 
 
 def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
-    """Name a cache by what decides over its content."""
+    """Name a cache by everything that its content depends on."""
     files = []
     for source in sources:
         for path in source.files():

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mdflow_training.frames.cache import read_image
 from mdflow_training.frames.filters import FrameVerdict
-from mdflow_training.frames.index import NO_CAMERA, Camera
+from mdflow_training.frames.index import NO_CAMERA, CameraIdentity
 
 # Without a given limit, a gap is where more than two frames in a row are missing.
 GAP_IN_INTERVALS = 3.0
@@ -27,7 +27,7 @@ MAX_PAIR = 1.0
 def find_sequences(
     stamps: NDArray[np.int64],
     camera_numbers: NDArray[np.int32],
-    cameras: Sequence[Camera],
+    cameras: Sequence[CameraIdentity],
     verdicts: NDArray[np.int8],
     longest_gap: float | None,
 ) -> tuple[list[NDArray[np.int64]], Counter[str]]:
@@ -142,7 +142,7 @@ def find_recordings(
     sequences: list[NDArray[np.int64]],
     stamps: NDArray[np.int64],
     camera_numbers: NDArray[np.int32],
-    cameras: Sequence[Camera],
+    cameras: Sequence[CameraIdentity],
 ) -> dict[str, list[NDArray[np.int64]]]:
     """Sort sequences into recordings, by name.
 

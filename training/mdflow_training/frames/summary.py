@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a recording held, what was kept of it, and why the rest was not."""
+"""How many frames of a recording were kept, and why the others were not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class FrameSummary:
-    """Figures of a recording after it was cut into pairs.
+    """Statistics of a recording after it was cut into pairs.
 
     Attributes:
         sources: as the user gave them.

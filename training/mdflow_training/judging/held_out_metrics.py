@@ -37,7 +37,7 @@ EQUAL_CONFIDENCE = 0.5
 
 @dataclass(frozen=True)
 class Measure:
-    """What a figure means.
+    """The meaning of a measure.
 
     Attributes:
         label: for people.
@@ -79,7 +79,7 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class TwoWayFlow:
-    """What a method makes of a pair.
+    """The flows of a method on a pair.
 
     Attributes:
         forward: ``(H, W, 2)`` in pixels, first image to second.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs with exactly known motion, of held-out frames, to judge models that learned without labels.
 
-No model has a part in the motion: it is that of OpenCV's DIS on the same pair, smoothed and scaled.
+No model influences the motion: it is the flow of OpenCV's DIS on the same pair, smoothed and scaled.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ RULE = (
 
 
 class Verdict(Enum):
-    """What an adaptation came to."""
+    """The result of an adaptation."""
 
     IMPROVED = "improved"
     NO_CHANGE = "no change"
@@ -39,7 +39,7 @@ class Verdict(Enum):
 
     @property
     def exit_status(self) -> int:
-        """What the command exits with; 1 and 2 are errors."""
+        """The exit status of the command; 1 and 2 are errors."""
         return {Verdict.IMPROVED: 0, Verdict.NO_CHANGE: 3, Verdict.WORSE: 4}[self]
 
 
@@ -157,7 +157,7 @@ def _describe(name: str, difference: Difference) -> str:
 
 
 def describe_control(difference: Difference) -> str:
-    """Say what the student was good for, by the difference of the error under known motion, after - control."""
+    """Describe what the student added, by the difference of the error under known motion, after - control."""
     low, high = difference.interval
     relation = "better than" if high < 0 else "worse than" if low > 0 else "no different from"
     return (

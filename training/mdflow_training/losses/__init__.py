@@ -1,3 +1,3 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What training minimizes, and the masks of the pixels that count."""
+"""The losses of training, and the masks of the pixels that count."""

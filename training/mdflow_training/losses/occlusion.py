@@ -113,7 +113,7 @@ class OcclusionMask:
         return (checked if self.active else torch.ones_like(checked)), checked.mean()
 
     def observe(self, visible_share: float, progress: float) -> None:
-        """Take note of a step's visible share (over all processes) and switch on when it is time.
+        """Record a step's visible share (over all processes) and switch the mask on once its conditions hold.
 
         Args:
             visible_share: in [0, 1], as returned by calling the mask.

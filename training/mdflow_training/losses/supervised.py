@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of training on known flow."""
+"""The supervised loss of training on ground-truth flow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mdflow_training.networks.flow_network import upsample_flow
 ROBUST_OFFSET = 0.01
 
 
-def endpoint_error(flow: Tensor, ground_truth: Tensor) -> Tensor:
+def differentiable_endpoint_error(flow: Tensor, ground_truth: Tensor) -> Tensor:
     """Return the length of the flow error ``(N, H, W)`` of flows ``(N, 2, H, W)``, pixels; differentiable at zero."""
     return ((flow - ground_truth).square().sum(dim=1) + 1e-8).sqrt()
 
@@ -31,7 +31,9 @@ def multi_scale_loss(flows: list[Tensor], ground_truth: Tensor, weights: list[fl
     """
     total = ground_truth.new_zeros(())
     for flow, weight in zip(flows[:-1], weights[:-1], strict=True):
-        error = endpoint_error(flow, F.adaptive_avg_pool2d(ground_truth, (flow.shape[-2], flow.shape[-1])))
+        error = differentiable_endpoint_error(
+            flow, F.adaptive_avg_pool2d(ground_truth, (flow.shape[-2], flow.shape[-1]))
+        )
         total = total + weight * (error + ROBUST_OFFSET).pow(exponent).mean()
-    finest = endpoint_error(upsample_flow(flows[-1], ground_truth.shape[-2:]), ground_truth)
+    finest = differentiable_endpoint_error(upsample_flow(flows[-1], ground_truth.shape[-2:]), ground_truth)
     return total + weights[-1] * (finest + ROBUST_OFFSET).pow(exponent).mean()

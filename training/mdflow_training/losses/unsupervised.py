@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a flow can be judged by without labels: matching colors (photometric) and smoothness."""
+"""Losses that need no labels: photometric and smoothness."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def photometric_loss(
 
 
 def smoothness_loss(image: Tensor, flow: Tensor, order: int = 1, edge_sensitivity: float = 10.0) -> Tensor:
-    """Punish changes of the flow where the image has no edge (UFlow, section 3.3; Wang et al., CVPR 2018).
+    """Penalize changes of the flow where the image has no edge (UFlow, section 3.3; Wang et al., CVPR 2018).
 
     Args:
         image: RGB ``(N, 3, H, W)`` in [0, 1].

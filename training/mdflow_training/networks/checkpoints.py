@@ -81,7 +81,7 @@ def import_checkpoint(
         name: the model's name; the checkpoint's file name by default.
         license: of the weights.
         training_data: what it learned from.
-        metrics: measured figures, by data set.
+        metrics: measured values, by data set.
 
     Raises:
         ModelError: see `load_checkpoint`.

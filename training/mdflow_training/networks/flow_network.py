@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the loop needs of a flow network, teacher or student: images in [0, 1] in, flows of both directions out."""
+"""The interface of a flow network, teacher or student: images in [0, 1] in, flows of both directions out."""
 
 from __future__ import annotations
 

@@ -23,17 +23,17 @@ from tqdm import tqdm
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.model.architecture import FINEST_LEVEL
-from mdflow_ros.model.weights import load_weights as deployed_weights
+from mdflow_ros.model.weights import load_weights
 from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import capture_random_state, load_state, restore_random_state, save_state
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.log import progress_interval
 from mdflow_training.engine.weight_update import WeightUpdate
-from mdflow_training.losses.supervised import endpoint_error, multi_scale_loss
+from mdflow_training.losses.supervised import differentiable_endpoint_error, multi_scale_loss
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.networks.flow_network import FastFlowNetwork, initialize_for_scratch, upsample_flow
-from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_config
+from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_pretrain_config
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
 from mdflow_training.synthetic.pairs import SCENE_CLASSES
 from mdflow_training.synthetic.texture_packages import CACHE
@@ -104,7 +104,7 @@ def open_library(config: PretrainConfig) -> TextureLibrary:
 
 
 class Training:
-    """The networks and the optimizer, and how they take a step, are validated, saved and restored."""
+    """The networks and the optimizer: one step, validation, saving and restoring."""
 
     def __init__(self, config: PretrainConfig, context: ProcessContext) -> None:
         self.config = config
@@ -116,7 +116,7 @@ class Training:
         assert isinstance(self.network.core, FastFlowNet)
         self.core = self.network.core
         if config.initial_weights:
-            self.core.load_state_dict(load_weights(config.initial_weights))
+            self.core.load_state_dict(load_initial_weights(config.initial_weights))
         else:
             initialize_for_scratch(self.network)
         self.network.to(context.device)
@@ -139,7 +139,9 @@ class Training:
         weights = [*coarse[: len(flows) - 1], finest]
         loss = multi_scale_loss(flows, ground_truth, weights, step.phase.exponent)
         with torch.no_grad():
-            error = endpoint_error(upsample_flow(flows[-1], ground_truth.shape[-2:]), ground_truth).mean()
+            error = differentiable_endpoint_error(
+                upsample_flow(flows[-1], ground_truth.shape[-2:]), ground_truth
+            ).mean()
         if math.isfinite(self.update.compute_gradient(loss)):
             self.update.step(step.learning_rate)
             self.bad_steps = 0
@@ -178,7 +180,7 @@ class Training:
             first, second, forward, backward = (tensor.to(self.context.device) for tensor in batch)
             ground_truth = stack_directions(forward, backward)
             *_, level3, level2 = (
-                endpoint_error(upsample_flow(flow, ground_truth.shape[-2:]), ground_truth).mean().item()
+                differentiable_endpoint_error(upsample_flow(flow, ground_truth.shape[-2:]), ground_truth).mean().item()
                 for flow in evaluated(first / 255, second / 255)
             )
             errors[str(plan.scene_class)].append(level3)
@@ -213,10 +215,10 @@ class Training:
         save_state(path, {"state_dict": weights, "cost_volume_normalization": True, "training": notes})
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
+def load_initial_weights(path: Path) -> dict[str, Tensor]:
     """Read the weights of a deployable model, of a ``.pth`` (plain or under ``state_dict``), or of a ``last.pt``."""
     if path.suffix == ".onnx":
-        return {name: torch.from_numpy(value.copy()) for name, value in deployed_weights(path)[0].items()}
+        return {name: torch.from_numpy(value.copy()) for name, value in load_weights(path)[0].items()}
     content = load_state(path)
     return content.get("state_dict", content.get("network", content))
 
@@ -228,7 +230,7 @@ def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:
         ValueError: it differs and ``changed`` is false.
     """
     path = folder / "config.yaml"
-    if path.exists() and load_config(path) != config and not changed:
+    if path.exists() and load_pretrain_config(path) != config and not changed:
         raise ValueError(
             f"{path} differs from --config: name another --out, or continue with other settings by --changed-config"
         )
@@ -283,7 +285,7 @@ class PretrainingLog:
         self.started, self.samples_before = time.monotonic(), training.samples
 
     def step(self, step: Step, loss: Tensor, error: Tensor) -> None:
-        """Note one step; every 20 steps, show and log their mean."""
+        """Record one step; every 20 steps, show and log the mean."""
         self.errors.append(error)
         self.bar.update()
         if len(self.errors) < 20:
@@ -299,7 +301,7 @@ class PretrainingLog:
         self.writer.add_scalar("train/samples_per_second", rate, samples)
 
     def validation(self, errors: dict[str, float], ended_phase: int | None) -> None:
-        """Note a validation and export the weights, as best if they are, and for good at the end of a phase."""
+        """Log a validation and export the weights: as best if they are, and permanently at the end of a phase."""
         samples = self.training.samples
         for name, value in errors.items():
             self.writer.add_scalar(f"validation/{name}", value, samples)

@@ -1,3 +1,3 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an adaptation leaves behind: measures on held-out pairs, the verdict, the page, the model with its card."""
+"""The report of an adaptation: measures on held-out pairs, the verdict, the page, the model with its card."""

@@ -70,6 +70,6 @@ def export_adapted(
 
 
 def add_metrics(model: Path, metrics: dict[str, Any]) -> None:
-    """Write figures into the card of a model that exists; the model itself stays as it is."""
+    """Write metrics into the card of an existing model; the model file does not change."""
     card = dataclasses.replace(load_card(model), metrics=metrics)
     replace_file(card_path(model), card.to_json().encode())

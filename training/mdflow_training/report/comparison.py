@@ -48,7 +48,7 @@ MAX_PAIRS = 48
 
 @dataclass(frozen=True)
 class Report:
-    """What the held-out pairs say.
+    """The comparison on held-out pairs.
 
     Attributes:
         verdict: see `mdflow_training.judging.verdict.RULE`.

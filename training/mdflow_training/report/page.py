@@ -163,7 +163,7 @@ def _embed(png: bytes, description: str) -> str:
 
 
 def read_curves(run_folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Return the logged figures of every stage, by its name, in the order in which the stages ran."""
+    """Return the logged values of every stage, by its name, in the order in which the stages ran."""
     files = sorted(run_folder.glob("**/metrics.jsonl"), key=lambda file: file.stat().st_mtime)
     curves = {
         file.parent.relative_to(run_folder).as_posix(): [json.loads(line) for line in file.read_text().splitlines()]

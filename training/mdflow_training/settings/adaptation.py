@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every setting of an adaptation: its type, range, default and meaning.
 
-`load_config` reads them from YAML and from the command line; ``adapt_from_bag.py --print-config`` prints them all.
+`load_adaptation_config` reads them from YAML and from the command line.
+``adapt_from_bag.py --print-config`` prints them all.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ ShareRange = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
 
 
 class OcclusionSettings(Settings):
-    """How a stage finds out which pixels are visible in the other frame."""
+    """How a stage decides which pixels are visible in the other frame."""
 
     method: VisibilityMethod = "forward_backward"
     start: Share = 0.0
@@ -139,7 +140,7 @@ class EraserSettings(Settings):
 
 
 class AugmentationSettings(Settings):
-    """What the augmentor does; null switches a kind off."""
+    """The augmentations; null switches one off."""
 
     spatial: SpatialSettings | None = SpatialSettings()
     appearance: AppearanceSettings | None = AppearanceSettings()
@@ -207,7 +208,7 @@ FULL_AUGMENTATION = AugmentationSettings(spatial=SpatialSettings(crop=0.2), eras
 
 
 class TeacherStageSettings(Settings):
-    """What the stages that train the teacher have in common."""
+    """Settings that all stages of the teacher share."""
 
     optimization: OptimizationSettings = OptimizationSettings()
     occlusion: OcclusionSettings = OcclusionSettings()
@@ -289,7 +290,7 @@ class GuardSettings(Settings):
 
 
 class ExecutionSettings(Settings):
-    """How a run is carried out; none of it is part of what is learned, so a resumed run may change it."""
+    """How a run is executed. These settings do not change the result, so a resumed run may change them."""
 
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that load images ahead."""
@@ -353,10 +354,10 @@ class AdaptationConfig(Settings):
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names the setting and what would be right."""
+    """A configuration that cannot be used; the message names the setting and the allowed values."""
 
 
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> AdaptationConfig:
+def load_adaptation_config(path: Path | None = None, overrides: Iterable[str] = ()) -> AdaptationConfig:
     """Read a configuration.
 
     Args:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all settings have in common: unknown names are errors, and every setting can be printed with its meaning."""
+"""The base of all settings: unknown names are errors, and every setting can be printed with its meaning."""
 
 from __future__ import annotations
 

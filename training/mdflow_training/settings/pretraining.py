@@ -89,7 +89,7 @@ class PretrainConfig(Settings):
     """Steps between writings of the resumable state."""
 
 
-def load_config(path: Path) -> PretrainConfig:
+def load_pretrain_config(path: Path) -> PretrainConfig:
     """Read a YAML file.
 
     Raises:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Feed synthetic pairs to torch; which pair comes when follows from a seed and a count, so resuming meets the same."""
+"""Feed synthetic pairs to torch; the order follows from a seed and a count, so a resumed run sees the same pairs."""
 
 from __future__ import annotations
 

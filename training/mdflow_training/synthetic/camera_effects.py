@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a real camera does to an image: blur, noise, exposure, vignetting, fog, compression. The flow stays as it is."""
+"""The effects of a real camera: blur, noise, exposure, vignetting, fog, compression. The flow does not change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdflow_training.synthetic.textures import value_noise
 BLUR_SAMPLES = 5
 NOISE_SIDE = 1024
 _NOISE = np.random.default_rng(0x0153).standard_normal((NOISE_SIDE, NOISE_SIDE, 3), dtype=np.float32)
-"""Drawn once; every image takes another part of it, which is ten times faster than drawing anew."""
+"""Drawn once; every image takes another part of it, ten times faster than drawing again."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def vignette(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
 
 
 def fog(random: np.random.Generator, images: list[np.ndarray]) -> list[np.ndarray]:
-    """Lay drifting fog over both images."""
+    """Add drifting fog to both images."""
     height, width = images[0].shape[:2]
     drift = int(random.integers(0, max(width // 8, 1)))
     noise = value_noise(random, 64, 2, 0.5)

@@ -30,7 +30,7 @@ SKY_DISTANCE = 1000.0
 
 
 @dataclass(frozen=True)
-class Camera:
+class MovingCamera:
     """A pinhole camera before and after its motion.
 
     Attributes:
@@ -125,7 +125,7 @@ def road(
         others: standard deviation of the motion of what moves by itself, meters.
     """
     speed = float(np.exp(random.uniform(*np.log(speeds)))) * random.choice([1, 1, 1, -1])
-    camera = Camera(
+    camera = MovingCamera(
         intrinsics(random, size, float(random.uniform(0.35, 0.6))),
         rotation_matrix(*random.choice(TURNING) * random.normal(0, (0.02, 0.006, 0.006))),
         np.array([random.normal(0, 0.06), random.normal(0, 0.03), 0]) * abs(speed) - [0, 0, speed],
@@ -152,7 +152,7 @@ def room(random: np.random.Generator, library: TextureLibrary, size: tuple[int, 
     """Draw an indoor scene: floor, ceiling, three walls, boxes and boards; the camera moves any way by hand."""
     step = float(np.exp(random.uniform(np.log(0.01), np.log(0.3))))
     direction = random.normal(0, 1, 3)
-    camera = Camera(
+    camera = MovingCamera(
         intrinsics(random, size, float(random.uniform(0.3, 0.7))),
         rotation_matrix(*random.choice(TURNING) * random.normal(0, 0.02, 3)),
         step * direction / np.linalg.norm(direction),
@@ -195,13 +195,15 @@ def _with_far_end(layer: Layer, depth: float) -> Layer:
     )
 
 
-def far_view(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int], camera: Camera) -> Layer:
+def far_view(
+    random: np.random.Generator, library: TextureLibrary, size: tuple[int, int], camera: MovingCamera
+) -> Layer:
     """Cover everything with a photograph so far away that only rotation moves it."""
     return facing_wall(random, library, size, camera, SKY_DISTANCE)
 
 
 def facing_wall(
-    random: np.random.Generator, library: TextureLibrary, size: tuple[int, int], camera: Camera, depth: float
+    random: np.random.Generator, library: TextureLibrary, size: tuple[int, int], camera: MovingCamera, depth: float
 ) -> Layer:
     """Cover everything with a photograph on a plane across the view, ``depth`` meters away."""
     texture = photograph_patch(random, library, int(1.2 * size[0]), int(1.2 * size[1]))
@@ -214,7 +216,7 @@ def facing_wall(
 def banded(
     random: np.random.Generator,
     library: TextureLibrary,
-    camera: Camera,
+    camera: MovingCamera,
     across: np.ndarray,
     origin: np.ndarray,
     extent: tuple[float, float],
@@ -244,13 +246,15 @@ def banded(
     return layers
 
 
-def ground_plane(random: np.random.Generator, library: TextureLibrary, camera: Camera, height: float) -> list[Layer]:
+def ground_plane(
+    random: np.random.Generator, library: TextureLibrary, camera: MovingCamera, height: float
+) -> list[Layer]:
     """Cover the plane ``height`` meters below the camera (above, if negative)."""
     return banded(random, library, camera, np.array([1.0, 0, 0]), np.array([0, height, 0.0]), (-100, 100))
 
 
 def wall(
-    random: np.random.Generator, library: TextureLibrary, camera: Camera, x: float, heights: tuple[float, float]
+    random: np.random.Generator, library: TextureLibrary, camera: MovingCamera, x: float, heights: tuple[float, float]
 ) -> list[Layer]:
     """Put up a wall beside the way, ``x`` meters to the right, between two heights (y down)."""
     low, high = min(heights), max(heights)
@@ -260,7 +264,7 @@ def wall(
 def board(
     random: np.random.Generator,
     library: TextureLibrary,
-    camera: Camera,
+    camera: MovingCamera,
     place: np.ndarray,
     own: np.ndarray | None,
     scale: float = 1.0,
@@ -280,7 +284,7 @@ def board(
 def box(
     random: np.random.Generator,
     library: TextureLibrary,
-    camera: Camera,
+    camera: MovingCamera,
     place: np.ndarray,
     own: np.ndarray | None,
     scale: float = 1.0,

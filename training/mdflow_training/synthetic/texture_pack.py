@@ -71,7 +71,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _encode(file: Path, flags: int, side: int, suffix: str, quality: list[int]) -> bytes:
-    """Return a picture encoded anew, its longer side at most ``side`` pixels."""
+    """Return a picture encoded again, its longer side at most ``side`` pixels."""
     image = cv2.imread(str(file), flags)
     if image is None:
         raise ValueError(f"{file} is not a readable picture; delete it and run training/fetch_textures.py again")
