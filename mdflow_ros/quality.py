@@ -37,9 +37,9 @@ class Quality:
 
 
 QUALITIES = {
-    "fast": Quality(Decoding(3, 4), ((0.5, 1),), 0, 1.0),
-    "balanced": Quality(Decoding(3, 4), ((0.5, 3),), 100_000, 1.25),
-    "best": Quality(Decoding(2, 3), ((0.5, 2), (1.0, 1)), 123_000, 1.25),
+    "fast": Quality(Decoding(3, 4), ((0.5, 2),), 0, 1.0),
+    "balanced": Quality(Decoding(3, 4), ((0.5, 3), (1.0, 2)), 100_000, 1.25),
+    "best": Quality(Decoding(2, 3), ((0.5, 3), (1.0, 2)), 123_000, 1.25),
 }
 
 

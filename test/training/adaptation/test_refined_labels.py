@@ -9,8 +9,7 @@ torch = pytest.importorskip("torch")
 
 from shifted_images import shifted_pair
 
-from mdflow_training.adaptation.refined_labels import are_refined, refine_labels
-from mdflow_training.settings.adaptation import LabelSettings
+from mdflow_training.adaptation.refined_labels import refine_labels
 
 
 def test_labels_of_both_directions_get_better() -> None:
@@ -23,11 +22,3 @@ def test_labels_of_both_directions_get_better() -> None:
         for flow in (label, refine_labels(label, source))
     )
     assert (after < 0.6 * before).all()
-
-
-@pytest.mark.parametrize(
-    ("refine", "noise", "expected"),
-    [("never", 0.0, False), ("auto", 0.5, True), ("auto", 4.0, False), ("always", 4.0, True)],
-)
-def test_noise_decides_whether_labels_are_refined(refine: str, noise: float, expected: bool) -> None:
-    assert are_refined(LabelSettings(refine=refine), noise) is expected  # type: ignore[arg-type]

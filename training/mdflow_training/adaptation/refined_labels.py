@@ -10,18 +10,9 @@ from torch import Tensor
 
 from mdflow_ros.core.refinement import refine_flow
 from mdflow_training.losses.census import luma
-from mdflow_training.settings.adaptation import LabelSettings
 
-MAX_NOISE = 1.75
-"""Camera noise, in gray levels, up to which refinement makes labels better; see docs/experiments.md."""
-
-ROUNDS = 1
-"""Rounds of refinement; three make labels worse where there is noise."""
-
-
-def are_refined(settings: LabelSettings, noise: float) -> bool:
-    """Return whether labels are to be refined on images with this noise, a standard deviation in gray levels."""
-    return settings.refine == "always" or (settings.refine == "auto" and noise <= MAX_NOISE)
+REFINEMENT = ((0.5, 2), (1.0, 1))
+"""Scale and rounds of each refinement; see docs/experiments.md."""
 
 
 def refine_labels(flow: Tensor, source: Tensor) -> Tensor:
@@ -37,7 +28,7 @@ def refine_labels(flow: Tensor, source: Tensor) -> Tensor:
     gray = luma(source)[:, 0].round().byte().cpu().numpy()
     others = np.roll(gray, len(gray) // 2, axis=0)
     flows = flow.permute(0, 2, 3, 1).float().cpu().numpy()
-    refined = [
-        refine_flow(first, second, field, ROUNDS) for first, second, field in zip(gray, others, flows, strict=True)
-    ]
-    return torch.from_numpy(np.stack(refined)).permute(0, 3, 1, 2).contiguous().to(flow)
+    for scale, rounds in REFINEMENT:
+        pairs = zip(gray, others, flows, strict=True)
+        flows = np.stack([refine_flow(first, second, field, rounds, scale) for first, second, field in pairs])
+    return torch.from_numpy(flows).permute(0, 3, 1, 2).contiguous().to(flow)

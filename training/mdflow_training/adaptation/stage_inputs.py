@@ -48,7 +48,7 @@ class StageInputs:
         settings, budget = self._config.stage2, self._config.execution.label_cache_gigabytes * 1e9
         freeze(network)
         labeler = matches_labeler(
-            network, settings.selection, settings.occlusion, self.census, self._config.labels, self.noise
+            network, settings.selection, settings.occlusion, self.census, self._config.labels
         )
         return LabelCache(
             labeler, self._run.folder / name / "labels", budget, self._run.size.width * self._run.size.height

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mdflow_training.adaptation.label_cache import LabelCache, Labeler, Labels
 from mdflow_training.adaptation.mean_flow import SINGLE_FLOW, mean_flow
 from mdflow_training.adaptation.panels import draw_panel
-from mdflow_training.adaptation.refined_labels import are_refined, refine_labels
+from mdflow_training.adaptation.refined_labels import refine_labels
 from mdflow_training.adaptation.supervised_terms import NO_SUPERVISED_TERMS, SupervisedTerms
 from mdflow_training.augmentation.augmentor import augmentation_of
 from mdflow_training.engine.batches import Batch
@@ -34,7 +34,6 @@ def matches_labeler(
     occlusion: VisibilityMethod,
     census: Census,
     settings: LabelSettings = SINGLE_FLOW,
-    noise: float = 0.0,
 ) -> Labeler:
     """Return a labeler: the flow of a frozen network, masked by its reliable matches.
 
@@ -44,15 +43,13 @@ def matches_labeler(
         occlusion: how to find out which pixels are visible.
         census: how to compare images.
         settings: of the labels.
-        noise: of the camera, in gray levels; says whether labels are refined.
     """
-    refined = are_refined(settings, noise)
 
     @torch.no_grad()
     def label(first: Tensor, second: Tensor) -> Labels:
         source = stack_directions(first, second)
         flow = mean_flow(network, first, second, settings)
-        if refined:
+        if settings.refine:
             flow = refine_labels(flow, source)
         matches = select_matches(source, flow, selection, occlusion, census)
         return Labels(flow, matches.reliable, matches.visible.mean().view(1))

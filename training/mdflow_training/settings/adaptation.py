@@ -154,8 +154,8 @@ class LabelSettings(Settings):
     """Sizes at which the network runs, as multiples of the size of training; 1.5 sees finer motion."""
     mirrored: bool = False
     """Also run on the mirrored pair."""
-    refine: Literal["never", "auto", "always"] = "never"
-    """Refine each label on its images, as the node refines its flow; auto does where the camera's noise is low."""
+    refine: bool = False
+    """Refine each label on its images, as the node refines its flow."""
 
 
 class WarpedPairsSettings(Settings):
