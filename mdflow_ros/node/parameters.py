@@ -95,8 +95,8 @@ DECLARATIONS = {
     ),
     "quality": Declaration(
         QUALITY_AUTO,
-        "fast: decoded to 1/8 of the size, refined once; balanced: refined three times, small images enlarged; best: "
-        "decoded to 1/4, refined at full size, three times as slow; auto: best on an NVIDIA GPU, else balanced.",
+        "fast: decoded to 1/8 of the size, refined at half the size; balanced: refined at full size too, small images "
+        "enlarged; best: decoded to 1/4, twice as slow; auto: best on an NVIDIA GPU, else balanced.",
         choices=(QUALITY_AUTO, *QUALITIES),
     ),
     "device": Declaration("CPU", "Device of OpenVINO.", choices=("CPU", "GPU", "NPU")),

@@ -47,9 +47,7 @@ class StageInputs:
         """Return the labels that a network gives, for the stage of this name; it is frozen."""
         settings, budget = self._config.stage2, self._config.execution.label_cache_gigabytes * 1e9
         freeze(network)
-        labeler = matches_labeler(
-            network, settings.selection, settings.occlusion, self.census, self._config.labels
-        )
+        labeler = matches_labeler(network, settings.selection, settings.occlusion, self.census, self._config.labels)
         return LabelCache(
             labeler, self._run.folder / name / "labels", budget, self._run.size.width * self._run.size.height
         )
