@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, D
 from mdflow_ros.backends.passed_checks import check_once
 from mdflow_ros.backends.selection import AUTO, create_backend, runs_on_gpu
 from mdflow_ros.core.confidence import Calibration, FlowEvidence, measure_evidence
-from mdflow_ros.core.refinement import refine_flow
+from mdflow_ros.core.refinement import FlowRefiner
 from mdflow_ros.core.resizing import Size, network_size, resize_field, resize_image, scaled_size, size_of
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.calibration import calibration_of
@@ -114,8 +112,7 @@ class FlowEstimator:
         self._calibration = calibration or calibration_of(self.card, self.quality)
         options = options or BackendOptions()
         options = replace(options, inference_size=self._inference_size, decoding=self._quality.decoding)
-        self._threads = options.threads or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="refinement")
+        self._refiner = FlowRefiner()
         self._backend: Backend = create_backend(backend, self.model, options)
         subject = {
             "check": "plausible flow",
@@ -196,7 +193,6 @@ class FlowEstimator:
     def close(self) -> None:
         """Give back what the backend holds."""
         self._backend.close()
-        self._pool.shutdown(wait=False)
 
     def _features(self, image: Image, averaged: list[Image]) -> Features:
         size = self.inference_size(size_of(image))
@@ -216,7 +212,7 @@ class FlowEstimator:
         to_output = np.array([output_size.width / network.width, output_size.height / network.height], np.float32)
         flow = resize_field(decoded.flow * to_output, output_size)
         for scale, rounds in self._refinement:
-            flow = refine_flow(first.gray, second.gray, flow, rounds, scale, self._pool, self._threads)
+            flow = self._refiner.refine(first.gray, second.gray, flow, rounds, scale)
         return flow
 
     def _measure(self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow) -> list[Field]:

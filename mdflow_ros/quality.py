@@ -19,7 +19,7 @@ class Quality:
 
     Attributes:
         decoding: how far the network decodes.
-        refinement: scale and rounds of each refinement, one after the other, see `refine_flow`.
+        refinement: scale and rounds of each refinement, one after the other, see `FlowRefiner`.
         min_pixels: smaller images are enlarged for the network until they have this many pixels, as the finest flow
             has 1/8 or 1/4 of their size.
         max_enlargement: of a side.
@@ -38,7 +38,7 @@ class Quality:
 
 QUALITIES = {
     "fast": Quality(Decoding(3, 4), ((0.5, 2),), 0, 1.0),
-    "balanced": Quality(Decoding(3, 4), ((0.5, 3), (1.0, 2)), 100_000, 1.25),
+    "balanced": Quality(Decoding(3, 4), ((0.5, 3), (0.75, 2)), 100_000, 1.25),
     "best": Quality(Decoding(2, 3), ((0.5, 3), (1.0, 2)), 123_000, 1.25),
 }
 

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import cv2
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -148,6 +149,7 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def _load(self, settings: Settings) -> FlowEstimator:
         self.is_loading = True
+        cv2.setNumThreads(settings.options.threads or -1)  # -1 is OpenCV's default: all cores
         try:
             estimator = FlowEstimator(
                 settings.model,

@@ -95,7 +95,7 @@ DECLARATIONS = {
     ),
     "quality": Declaration(
         QUALITY_AUTO,
-        "fast: decoded to 1/8 of the size, refined at half the size; balanced: refined at full size too, small images "
+        "fast: decoded to 1/8 of the size, refined at half the size; balanced: refined at 3/4 of it too, small images "
         "enlarged; best: decoded to 1/4, twice as slow; auto: best on an NVIDIA GPU, else balanced.",
         choices=(QUALITY_AUTO, *QUALITIES),
     ),

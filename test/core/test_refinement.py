@@ -2,13 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import cv2
 import numpy as np
 import pytest
 
-from mdflow_ros.core.refinement import MAX_CHANGE, refine_flow
+from mdflow_ros.core.refinement import MAX_CHANGE, MAX_SIZES, FlowRefiner
 
 
 def smooth_pair(right: int, down: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +20,7 @@ def test_refinement_moves_a_flow_towards_the_truth(scale: float) -> None:
     first, second = smooth_pair(right=3, down=-2)
     ground_truth = np.array([3.0, -2.0], np.float32) * scale
     start = np.full((int(128 * scale), int(192 * scale), 2), ground_truth + 0.4 * scale, np.float32)
-    refined = refine_flow(first, second, start, rounds=3)
+    refined = FlowRefiner().refine(first, second, start, rounds=3)
     assert refined.shape == start.shape and refined.dtype == np.float32
     assert np.abs(refined - ground_truth).mean() < 0.75 * np.abs(start - ground_truth).mean()
 
@@ -30,23 +28,21 @@ def test_refinement_moves_a_flow_towards_the_truth(scale: float) -> None:
 def test_refinement_is_finite_and_bounded_on_unrelated_images() -> None:
     first, second = np.random.default_rng(0).integers(0, 256, (2, 65, 97), np.uint8)
     flow = np.random.default_rng(1).normal(0, 30, (65, 97, 2)).astype(np.float32)
-    refined = refine_flow(first, second, flow, rounds=2)
+    refined = FlowRefiner().refine(first, second, flow, rounds=2)
     assert np.isfinite(refined).all() and np.abs(refined - flow).max() <= MAX_CHANGE + 1e-3
 
 
 def test_no_rounds_change_nothing() -> None:
     first = second = np.zeros((64, 64), np.uint8)
     flow = np.ones((64, 64, 2), np.float32)
-    assert refine_flow(first, second, flow, rounds=0) is flow
+    assert FlowRefiner().refine(first, second, flow, rounds=0) is flow
 
 
-@pytest.mark.parametrize("down", [0, -40])
-def test_strips_meet_without_a_seam(down: int) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (80, 40), np.uint8)
-    image = np.asarray(cv2.resize(noise, (320, 640), interpolation=cv2.INTER_CUBIC), np.uint8)
-    first, second = image[100:484], image[100 - down : 484 - down]
-    flow = np.zeros((384, 320, 2), np.float32) + np.array([0.4, down + 0.4], np.float32)
-    whole = refine_flow(first, second, flow, rounds=2)
-    with ThreadPoolExecutor(3) as executor:
-        parts = refine_flow(first, second, flow, rounds=2, executor=executor, strips=3)
-    np.testing.assert_allclose(parts[60:-60], whole[60:-60], atol=0.02)
+def test_what_was_refined_before_does_not_matter() -> None:
+    refiner = FlowRefiner()
+    for number, height in enumerate((64, 96, 64, *range(100, 100 + 2 * MAX_SIZES, 2))):
+        first, second = (image[:height] for image in smooth_pair(right=number % 3, down=number % 2))
+        flow = np.full((height, 192, 2), 0.5 * number, np.float32)
+        refined = refiner.refine(first, second, flow, rounds=2)
+        np.testing.assert_array_equal(refined, FlowRefiner().refine(first, second, flow, rounds=2))
+    assert len(refiner._solvers) == MAX_SIZES

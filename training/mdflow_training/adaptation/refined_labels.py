@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdflow_ros.core.refinement import refine_flow
+from mdflow_ros.core.refinement import FlowRefiner
 from mdflow_training.losses.census import luma
 
 REFINEMENT = ((0.5, 2), (1.0, 1))
@@ -28,7 +28,8 @@ def refine_labels(flow: Tensor, source: Tensor) -> Tensor:
     gray = luma(source)[:, 0].round().byte().cpu().numpy()
     others = np.roll(gray, len(gray) // 2, axis=0)
     flows = flow.permute(0, 2, 3, 1).float().cpu().numpy()
+    refiner = FlowRefiner()
     for scale, rounds in REFINEMENT:
         pairs = zip(gray, others, flows, strict=True)
-        flows = np.stack([refine_flow(first, second, field, rounds, scale) for first, second, field in pairs])
+        flows = np.stack([refiner.refine(first, second, field, rounds, scale) for first, second, field in pairs])
     return torch.from_numpy(flows).permute(0, 3, 1, 2).contiguous().to(flow)
