@@ -43,7 +43,8 @@ class GroundMotion:
         turn_sigma: its standard deviation.
         growth: of the image content; 0.1 is ten percent.
         growth_sigma: its standard deviation.
-        quality: mean confidence over the view, 0 where the flow is not trusted or does not agree, in [0, 1].
+        quality: mean trust over the view, in [0, 1]: 0 at ``min_confidence`` and where the flow does not agree, 1 at a
+            confidence of 1.
     """
 
     shift: NDArray[np.float64]
@@ -95,7 +96,9 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     )
     cosine, sine = solution[2:]
     scale = float(np.hypot(cosine, sine))
-    agree = float(matches.confidence[usable][surprise < AGREES**2 * 2 * spread].sum()) / matches.confidence.size
+    # Trust begins at 0 where the confidence just suffices.
+    trust = (matches.confidence[usable] - min_confidence) / max(1 - min_confidence, 1e-6)
+    agree = float(trust[surprise < AGREES**2 * 2 * spread].sum()) / matches.confidence.size
     return GroundMotion(
         shift=solution[:2],
         shift_sigma=float(max(sigmas[:2])),

@@ -15,7 +15,7 @@ RIGHT_WITHIN = 1.0
 RIGHT_WITHIN_SHARE = 0.05
 """The confidence is the probability that the flow is right within this many pixels or this share of its length."""
 
-BULK = 0.9
+BULK = 0.56
 """Spread of the bulk of the errors relative to a Gaussian with the same tails, measured on rendered halls
 (`benchmarks/navigation.py`)."""
 
