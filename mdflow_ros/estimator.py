@@ -211,9 +211,7 @@ class FlowEstimator:
         network, output_size = self.inference_size(size), self.output_size(size)
         to_output = np.array([output_size.width / network.width, output_size.height / network.height], np.float32)
         flow = resize_field(decoded.flow * to_output, output_size)
-        for scale, rounds in self._refinement:
-            flow = self._refiner.refine(first.gray, second.gray, flow, rounds, scale)
-        return flow
+        return self._refiner.refine(first.gray, second.gray, flow, self._refinement)
 
     def _measure(self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow) -> list[Field]:
         assert decoded.backward is not None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mdflow_ros.core.refinement import Refinement
 from mdflow_ros.core.resizing import Size, network_size, scaled_size
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.graphs import Decoding
@@ -19,14 +20,14 @@ class Quality:
 
     Attributes:
         decoding: how far the network decodes.
-        refinement: scale and rounds of each refinement, one after the other, see `FlowRefiner`.
+        refinement: of the flow, see `FlowRefiner`.
         min_pixels: smaller images are enlarged for the network until they have this many pixels, as the finest flow
             has 1/8 or 1/4 of their size.
         max_enlargement: of a side.
     """
 
     decoding: Decoding
-    refinement: tuple[tuple[float, int], ...]
+    refinement: Refinement
     min_pixels: int
     max_enlargement: float
 

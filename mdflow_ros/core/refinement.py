@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scaled_size, size_of
+from mdflow_ros.core.resizing import Size, resize_flow, scaled_size, size_of
 
 ITERATIONS = 2
 """Of a round; a new round, which linearizes the images again, gains more than a third iteration."""
@@ -31,6 +31,9 @@ MAX_SIZES = 4
 Gray = NDArray[np.uint8]
 Flow = NDArray[np.float32]
 
+Refinement = tuple[tuple[float, int], ...]
+"""Steps: the share of the images' size at which each works, and how often it linearizes the images."""
+
 
 class FlowRefiner:
     """Refines flows, on as many threads as OpenCV may use (`cv2.setNumThreads`). Not for several threads at once.
@@ -41,22 +44,24 @@ class FlowRefiner:
     def __init__(self) -> None:
         self._solvers: dict[Size, cv2.VariationalRefinement] = {}
 
-    def refine(self, first: Gray, second: Gray, flow: Flow, rounds: int, scale: float = 0.5) -> Flow:
+    def refine(self, first: Gray, second: Gray, flow: Flow, steps: Refinement) -> Flow:
         """Return ``flow`` moved towards where the images agree.
 
         Args:
             first: gray image ``(H, W)`` uint8.
             second: the other one, of the same size.
             flow: ``(h, w, 2)`` in pixels of its size, which may differ from the images'.
-            rounds: how often the images are linearized again; 0 returns ``flow`` itself.
-            scale: share of the images' size at which it works.
+            steps: one after the other; without any, ``flow`` itself is returned.
 
         Returns:
-            ``(h, w, 2)``, finite where ``flow`` is, each component changed by `MAX_CHANGE` at most.
+            ``(h, w, 2)``, finite where ``flow`` is, each component changed by `MAX_CHANGE` a step at most.
         """
-        if rounds == 0:
-            return flow
-        size = scaled_size(size_of(first), scale)
+        for scale, rounds in steps:
+            flow = self._refine(first, second, flow, scale, rounds)
+        return flow
+
+    def _refine(self, first: Gray, second: Gray, flow: Flow, scale: float, rounds: int) -> Flow:
+        size, output_size = scaled_size(size_of(first), scale), size_of(flow)
         gray = [
             np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8) for image in (first, second)
         ]
@@ -65,9 +70,7 @@ class FlowRefiner:
         solver = self._solver(size)
         for _ in range(rounds):
             u, v = (np.asarray(part, np.float32) for part in solver.calcUV(gray[0], gray[1], u, v))
-        output_size = size_of(flow)
-        change = resize_field(np.stack((u, v), axis=-1) - start, output_size)
-        change *= np.array([output_size.width / size.width, output_size.height / size.height], np.float32)
+        change = resize_flow(np.stack((u, v), axis=-1) - start, output_size)
         return flow + np.clip(np.nan_to_num(change), -MAX_CHANGE, MAX_CHANGE)
 
     def _solver(self, size: Size) -> cv2.VariationalRefinement:

@@ -59,7 +59,7 @@ def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> 
         length: ``(H, W)`` of the flow, pixels.
     """
     radius = np.maximum(np.float32(RIGHT_WITHIN), np.float32(RIGHT_WITHIN_SHARE) * length)
-    # Within these bounds: nothing is surer than a quarter of a pixel, and log needs a confidence above 0.
+    # Within these bounds: nothing is surer than a seventh of a pixel, and log needs a confidence above 0.
     bounded = np.clip(confidence, np.float32(0.01), np.float32(0.9995))
     return np.asarray(BULK * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
 

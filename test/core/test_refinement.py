@@ -20,7 +20,7 @@ def test_refinement_moves_a_flow_towards_the_truth(scale: float) -> None:
     first, second = smooth_pair(right=3, down=-2)
     ground_truth = np.array([3.0, -2.0], np.float32) * scale
     start = np.full((int(128 * scale), int(192 * scale), 2), ground_truth + 0.4 * scale, np.float32)
-    refined = FlowRefiner().refine(first, second, start, rounds=3)
+    refined = FlowRefiner().refine(first, second, start, ((0.5, 3),))
     assert refined.shape == start.shape and refined.dtype == np.float32
     assert np.abs(refined - ground_truth).mean() < 0.75 * np.abs(start - ground_truth).mean()
 
@@ -28,14 +28,14 @@ def test_refinement_moves_a_flow_towards_the_truth(scale: float) -> None:
 def test_refinement_is_finite_and_bounded_on_unrelated_images() -> None:
     first, second = np.random.default_rng(0).integers(0, 256, (2, 65, 97), np.uint8)
     flow = np.random.default_rng(1).normal(0, 30, (65, 97, 2)).astype(np.float32)
-    refined = FlowRefiner().refine(first, second, flow, rounds=2)
+    refined = FlowRefiner().refine(first, second, flow, ((0.5, 2),))
     assert np.isfinite(refined).all() and np.abs(refined - flow).max() <= MAX_CHANGE + 1e-3
 
 
 def test_no_rounds_change_nothing() -> None:
     first = second = np.zeros((64, 64), np.uint8)
     flow = np.ones((64, 64, 2), np.float32)
-    assert FlowRefiner().refine(first, second, flow, rounds=0) is flow
+    assert FlowRefiner().refine(first, second, flow, ()) is flow
 
 
 def test_what_was_refined_before_does_not_matter() -> None:
@@ -43,6 +43,6 @@ def test_what_was_refined_before_does_not_matter() -> None:
     for number, height in enumerate((64, 96, 64, *range(100, 100 + 2 * MAX_SIZES, 2))):
         first, second = (image[:height] for image in smooth_pair(right=number % 3, down=number % 2))
         flow = np.full((height, 192, 2), 0.5 * number, np.float32)
-        refined = refiner.refine(first, second, flow, rounds=2)
-        np.testing.assert_array_equal(refined, FlowRefiner().refine(first, second, flow, rounds=2))
+        refined = refiner.refine(first, second, flow, ((0.5, 2),))
+        np.testing.assert_array_equal(refined, FlowRefiner().refine(first, second, flow, ((0.5, 2),)))
     assert len(refiner._solvers) == MAX_SIZES

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdflow_ros.core.refinement import FlowRefiner
+from mdflow_ros.core.refinement import FlowRefiner, Refinement
 from mdflow_training.losses.census import luma
 
-REFINEMENT = ((0.5, 2), (1.0, 1))
-"""Scale and rounds of each refinement; see docs/experiments.md."""
+REFINEMENT: Refinement = ((0.5, 2), (1.0, 1))
+"""What it gains: docs/experiments.md."""
 
 
 def refine_labels(flow: Tensor, source: Tensor) -> Tensor:
@@ -29,7 +29,5 @@ def refine_labels(flow: Tensor, source: Tensor) -> Tensor:
     others = np.roll(gray, len(gray) // 2, axis=0)
     flows = flow.permute(0, 2, 3, 1).float().cpu().numpy()
     refiner = FlowRefiner()
-    for scale, rounds in REFINEMENT:
-        pairs = zip(gray, others, flows, strict=True)
-        flows = np.stack([refiner.refine(first, second, field, rounds, scale) for first, second, field in pairs])
-    return torch.from_numpy(flows).permute(0, 3, 1, 2).contiguous().to(flow)
+    refined = [refiner.refine(*pair, REFINEMENT) for pair in zip(gray, others, flows, strict=True)]
+    return torch.from_numpy(np.stack(refined)).permute(0, 3, 1, 2).contiguous().to(flow)

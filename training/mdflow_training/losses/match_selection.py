@@ -36,7 +36,7 @@ def by_threshold(distance: Tensor, visible: Tensor, settings: SelectionSettings)
 
 
 def by_quantile(distance: Tensor, visible: Tensor, settings: SelectionSettings) -> Tensor:
-    """Keep the best ``settings.quantile`` of each image's visible pixels: noise then removes no matches."""
+    """Keep the best ``settings.quantile`` of each image's visible pixels, however much noise raises the distances."""
     eligible = visible.bool() & (distance < OUTSIDE)
     kept = torch.zeros_like(visible)
     for sample in range(len(distance)):
