@@ -3,8 +3,9 @@
 """Confidence: the probability that the flow is within 1 pixel or 5 % of the ground truth.
 
 MDFlow selects reliable matches by two tests: whether the backward flow leads home again (visibility), and whether the
-neighborhoods look alike (census distance). Here both are graded, three measures of the flow itself join them, and a
-logistic regression, fitted on generated pairs with known flow, turns the five into a probability.
+neighborhoods look alike (census distance). Here both are graded, three measures of the flow itself and one of the
+image's texture join them, and a logistic regression, fitted on generated pairs with known flow, turns the six into a
+probability.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scaled_siz
 
 Field = NDArray[np.float32]
 
-MEASURES = ("visibility", "census", "gradient", "refinement", "update")
+MEASURES = ("visibility", "census", "gradient", "refinement", "update", "texture")
 """What the probability depends on, in the order of the calibration's numbers."""
 
 SCALE = 0.5
 """Measures are computed at this share of the image's size: four times cheaper, and noise averages out."""
 
 BOX = 11
-"""Side of the box that smooths census distance, gradient and refinement, in pixels of that size."""
+"""Side of the box that smooths census distance, gradient, refinement and texture, in pixels of that size."""
 
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 0.01, 0.5
 """Constants of the forward-backward test: |f + b'|^2 < 0.01 (|f|^2 + |b'|^2) + 0.5 (UnFlow, Meister et al., 2018)."""
@@ -37,6 +38,10 @@ CENSUS_SOFTNESS, CENSUS_ROBUSTNESS = 0.81, 0.1
 
 NOISE_FACTOR = 3.0
 """Differences within this many standard deviations of the camera's noise count as little as equal ones."""
+
+NOISE_GRADIENT = 12 / 64
+"""Variance of a derivative of noise of variance 1: the squared weights of the Sobel kernel,
+(1, 2, 1) x (-1, 0, 1) / 8."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +121,14 @@ def measure_evidence(first: NDArray[np.uint8], second: NDArray[np.uint8], eviden
     )
     network_flow = resize_field(evidence.network_flow * to_image, size)
     refined_by = flow / np.float32(SCALE) - network_flow
+    noise = camera_noise(gray)
     return [
         resize_field(_visibility(evidence, to_image), size),
-        np.log(_box(_census_distance(gray, _warp(other, flow), camera_noise(gray))) + 0.01),
+        np.log(_box(_census_distance(gray, _warp(other, flow), noise)) + 0.01),
         np.log(_box(_squared_gradient(flow)) + 1e-3),
         np.log(_box((refined_by**2).sum(axis=-1)) + 3e-3),
         resize_field(_update(evidence, to_image), size),
+        np.log(_texture(gray, noise) + 0.03),
     ]
 
 
@@ -169,11 +176,27 @@ def _census_distance(gray: Field, other: Field, noise: float) -> Field:
     return total / np.float32(len(offsets))
 
 
+def _texture(gray: Field, noise: float) -> Field:
+    """Return the squared derivative along the direction in which a box of the image varies least, without the noise's.
+
+    Where it is 0, the images alone do not tell the flow (Shi & Tomasi, CVPR 1994).
+    """
+    across, down = _derivatives(gray)
+    xx, xy, yy = _box(across * across), _box(across * down), _box(down * down)
+    smaller_eigenvalue = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    return np.maximum(smaller_eigenvalue - np.float32(NOISE_GRADIENT * noise**2), 0)
+
+
 def _squared_gradient(flow: Field) -> Field:
     """Return the squared length of the flow's derivatives."""
-    across = cv2.Sobel(flow, -1, 1, 0, scale=1 / 8)
-    down = cv2.Sobel(flow, -1, 0, 1, scale=1 / 8)
+    across, down = _derivatives(flow)
     return np.asarray((across**2 + down**2).sum(axis=-1), np.float32)
+
+
+def _derivatives(field: Field) -> tuple[Field, Field]:
+    """Return the derivatives across and down, per pixel."""
+    across, down = (cv2.Sobel(field, -1, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    return np.asarray(across, np.float32), np.asarray(down, np.float32)
 
 
 def _warp(field: Field, flow: Field) -> Field:

@@ -37,5 +37,5 @@ def _calibration(values: Any) -> Calibration:
         if field.name != "bias"
     }
     if any(len(vector) != len(MEASURES) for vector in vectors.values()):
-        raise ValueError(f"each list needs {len(MEASURES)} numbers")
+        raise ValueError(f"each list needs {len(MEASURES)} numbers; run calibrate_confidence.py on the model")
     return Calibration(**vectors, bias=float(values["bias"]))
