@@ -22,7 +22,10 @@ from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scaled_siz
 Field = NDArray[np.float32]
 
 MEASURES = ("visibility", "census", "gradient", "refinement", "update", "texture")
-"""What the probability depends on, in the order of the calibration's numbers."""
+"""What the probability depends on, in the order of the calibration's numbers; append only, as cards hold them."""
+
+MIN_MEASURES = 5
+"""Cards written before texture was measured have numbers for the first five."""
 
 SCALE = 0.5
 """Measures are computed at this share of the image's size: four times cheaper, and noise averages out."""
@@ -49,7 +52,7 @@ class Calibration:
     """A logistic regression over the measures and their squares.
 
     Attributes:
-        mean: of each measure, in the order of `MEASURES`.
+        mean: of each measure, in the order of `MEASURES`, for the first `MIN_MEASURES` or more.
         deviation: of each.
         low: smallest value of each measure in the fit; smaller ones are taken as this one.
         high: largest value.
@@ -69,18 +72,18 @@ class Calibration:
     def probability(self, measures: Sequence[Field]) -> Field:
         """Return the probability ``(H, W)`` for measures of that shape."""
         logit = np.full_like(measures[0], self.bias)
-        for index, measure in enumerate(measures):
+        for index, measure in enumerate(measures[: len(self.mean)]):
             value = np.clip(measure, self.low[index], self.high[index])
             value = (value - np.float32(self.mean[index])) * np.float32(1 / self.deviation[index])
             logit += value * (np.float32(self.linear[index]) + np.float32(self.square[index]) * value)
         return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
 
 
-_ZEROS, _ONES = (0.0,) * len(MEASURES), (1.0,) * len(MEASURES)
+_ZEROS, _ONES = (0.0,) * MIN_MEASURES, (1.0,) * MIN_MEASURES
 UNCALIBRATED = Calibration(
-    _ZEROS, _ONES, (-1e9,) * len(MEASURES), (1e9,) * len(MEASURES), (-1.0,) * len(MEASURES), _ZEROS, 0.0
+    _ZEROS, _ONES, (-1e9,) * MIN_MEASURES, (1e9,) * MIN_MEASURES, (-1.0,) * MIN_MEASURES, _ZEROS, 0.0
 )
-"""A probability that falls with every measure, for models that are still to be calibrated."""
+"""A probability that falls with each of these measures, for models that are still to be calibrated."""
 
 
 @dataclass(frozen=True)

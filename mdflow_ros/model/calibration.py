@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mdflow_ros.core.confidence import MEASURES, Calibration
+from mdflow_ros.core.confidence import MEASURES, MIN_MEASURES, Calibration
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, load_card
 
 
@@ -36,6 +36,7 @@ def _calibration(values: Any) -> Calibration:
         for field in dataclasses.fields(Calibration)
         if field.name != "bias"
     }
-    if any(len(vector) != len(MEASURES) for vector in vectors.values()):
+    counts = {len(vector) for vector in vectors.values()}
+    if len(counts) != 1 or not MIN_MEASURES <= max(counts) <= len(MEASURES):
         raise ValueError(f"each list needs {len(MEASURES)} numbers; run calibrate_confidence.py on the model")
     return Calibration(**vectors, bias=float(values["bias"]))

@@ -1,0 +1,45 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The confidence's constants in a card: which are read, and which are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mdflow_ros.core.confidence import MEASURES
+from mdflow_ros.model.calibration import as_card_entry, calibration_of
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, load_card
+from mdflow_ros.quality import QUALITIES
+
+BUNDLED = load_card(BUNDLED_MODEL)
+
+
+def with_counts(count: int, linear: int | None = None) -> ModelCard:
+    """Return the bundled card with the numbers of the first measures only."""
+    entry: dict[str, Any] = as_card_entry(calibration_of(BUNDLED, "fast"))
+    cut = {name: value if name == "bias" else value[:count] for name, value in entry.items()}
+    cut["linear"] = entry["linear"][: count if linear is None else linear]
+    return dataclasses.replace(BUNDLED, confidence={"fast": cut})
+
+
+def test_the_bundled_card_has_numbers_for_every_measure_and_quality() -> None:
+    for quality in QUALITIES:
+        assert len(calibration_of(BUNDLED, quality).linear) == len(MEASURES)
+
+
+def test_a_card_from_before_texture_was_measured_is_read_and_ignores_it() -> None:
+    calibration = calibration_of(with_counts(5), "fast")
+    measures = [np.zeros((2, 3), np.float32) for _ in MEASURES]
+    before = calibration.probability(measures)
+    measures[-1] += 3
+    np.testing.assert_array_equal(calibration.probability(measures), before)
+
+
+@pytest.mark.parametrize(("count", "linear"), [(4, 4), (0, 0), (6, 5), (5, 6)])
+def test_a_wrong_count_is_refused(count: int, linear: int) -> None:
+    with pytest.raises(ModelError, match=r"each list needs 6 numbers; run calibrate_confidence\.py"):
+        calibration_of(with_counts(count, linear), "fast")
