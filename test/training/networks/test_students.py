@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models.optical_flow import raft_large
+from torchvision.models.optical_flow import raft_large, raft_small
 
 from mdflow_training.networks.fastflownet import FastFlowNet, to_full_resolution_pixels
 from mdflow_training.networks.flow_network import FastFlowNetwork, initialize_for_scratch, subtract_pair_mean
@@ -22,6 +22,7 @@ TO_OFFICIAL = (
     ("convnormrelu1.1.", "norm1."),
     ("convnormrelu2.0.", "conv2."),
     ("convnormrelu2.1.", "norm2."),
+    ("convnormrelu3.0.", "conv3."),
     ("convnormrelu.0.", "conv1."),
     ("convnormrelu.1.", "norm1."),
     ("motion_encoder.convcorr1.0.", "encoder.convc1."),
@@ -39,7 +40,10 @@ def official_state(network: nn.Module) -> dict[str, Tensor]:
     state = {}
     for name, value in network.state_dict().items():
         name = re.sub(r"^(feature|context)_encoder\.conv\.", r"\1_encoder.conv2.", name)
-        name = re.sub(r"recurrent_block\.convgru(\d)\.conv([zrq])\.", r"gru.conv\2\1.", name)
+        one_gru = "update_block.recurrent_block.convgru2.convz.weight" not in network.state_dict()
+        name = re.sub(
+            r"recurrent_block\.convgru(\d)\.conv([zrq])\.", r"gru.conv\2." if one_gru else r"gru.conv\2\1.", name
+        )
         for ours, theirs in TO_OFFICIAL:
             name = name.replace(ours, theirs)
         state[f"module.{name}"] = value
@@ -85,6 +89,29 @@ def test_official_raft_checkpoints_convert_exactly(tmp_path: Path):
     first, second = torch.rand(2, 1, 3, 128, 128)
     with torch.no_grad():
         expected = original(*subtract_pair_mean(first, second), num_flow_updates=2)[-1]
+        found = student(first, second)[-1]
+    assert torch.allclose(found[:1], expected, atol=1e-4) and expected.abs().max() > 0.01
+
+
+def test_official_small_raft_checkpoints_convert_exactly(tmp_path: Path):
+    torch.manual_seed(0)
+    original = raft_small(weights=None).eval()
+    official = official_state(original)
+    for name in (
+        "module.fnet.layer1.0.conv3.weight",
+        "module.cnet.layer2.0.downsample.0.bias",
+        "module.update_block.encoder.convc1.weight",
+        "module.update_block.gru.convz.weight",
+        "module.update_block.gru.convq.bias",
+    ):
+        assert name in official
+    path = tmp_path / "raft-small.pth"
+    torch.save(official, path)
+    settings = StudentSettings(name="raft_small", weights=str(path), normalization="symmetric", updates=2)
+    student = build_student(settings, {}).eval()
+    first, second = torch.rand(2, 1, 3, 128, 128)
+    with torch.no_grad():
+        expected = original(2 * first - 1, 2 * second - 1, num_flow_updates=2)[-1]
         found = student(first, second)[-1]
     assert torch.allclose(found[:1], expected, atol=1e-4) and expected.abs().max() > 0.01
 

@@ -21,6 +21,7 @@ RENAMINGS = (
     (r"^update_block\.encoder\.convf(\d)\.", r"update_block.motion_encoder.convflow\1.0."),
     (r"^update_block\.encoder\.conv\.", "update_block.motion_encoder.conv.0."),
     (r"^update_block\.gru\.conv([zrq])(\d)\.", r"update_block.recurrent_block.convgru\2.conv\1."),
+    (r"^update_block\.gru\.conv([zrq])\.", r"update_block.recurrent_block.convgru1.conv\1."),
     (r"^update_block\.mask\.0\.", "mask_predictor.convrelu.0."),
     (r"^update_block\.mask\.2\.", "mask_predictor.conv."),
 )
@@ -34,7 +35,7 @@ def is_official(state: Mapping[str, Tensor]) -> bool:
 
 
 def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the parameters of a full (not small) RAFT from the official names to torchvision's.
+    """Rename the parameters of a RAFT, large or small, from the official names to torchvision's.
 
     The converted network is exactly the original, at ``align_corners=True``. MDFlow's weights expect images less the
     mean of the pair (``pair_mean``), princeton's expect them in [-1, 1] (``symmetric``).
