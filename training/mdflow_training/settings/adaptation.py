@@ -253,8 +253,8 @@ class StudentSettings(Settings):
     name: str = "raft_small"
     """One of raft_small, raft_large, fastflownet, or ptlflow:NAME where ptlflow is installed."""
     weights: str | None = None
-    """A file (RAFT: of torchvision, MDFlow or princeton), `torchvision:NAME` (downloads), `teacher` (fastflownet only), or
-    null: from scratch."""
+    """A file (of RAFT: torchvision's, MDFlow's or princeton's), `torchvision:NAME` (downloads), `teacher` (fastflownet
+    only), or null: from scratch."""
     normalization: Literal["pair_mean", "symmetric"] | None = None
     """How the weights expect images; null: as this student was trained (MDFlow's RAFT weights want pair_mean)."""
     updates: Count = 6
