@@ -18,7 +18,8 @@ import cv2
 import torch
 
 from mdflow_training.engine.distributed import ProcessContext
-from mdflow_training.pretraining.training import Training, schedule
+from mdflow_training.pretraining.schedule import schedule
+from mdflow_training.pretraining.training import Training
 from mdflow_training.settings.pretraining import Phase, PretrainConfig
 from mdflow_training.synthetic.batches import Request, SyntheticPairs
 from mdflow_training.synthetic.texture_packages import CACHE

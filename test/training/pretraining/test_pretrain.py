@@ -25,7 +25,9 @@ from mdflow_training.losses.supervised import multi_scale_loss
 from mdflow_training.networks.checkpoints import load_checkpoint
 from mdflow_training.networks.cost_volume import cost_volume
 from mdflow_training.networks.fastflownet import FastFlowNet
-from mdflow_training.pretraining.training import Training, load_initial_weights, schedule, split
+from mdflow_training.pretraining.run import split
+from mdflow_training.pretraining.schedule import schedule
+from mdflow_training.pretraining.training import Training, load_initial_weights
 from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_pretrain_config
 from mdflow_training.synthetic import batches
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, Request, SyntheticPairs, load_batches

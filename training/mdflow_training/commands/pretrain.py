@@ -18,7 +18,7 @@ import cv2
 import torch
 
 from mdflow_training.engine import distributed
-from mdflow_training.pretraining.training import LOGGER, keep_config, train
+from mdflow_training.pretraining.run import LOGGER, keep_config, train
 from mdflow_training.settings.pretraining import load_pretrain_config
 
 

@@ -1,106 +1,35 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Supervised training of the teacher on generated pairs: schedule, loop and logs."""
+"""The teacher in supervised training: one step, validation, saving and restoring."""
 
 from __future__ import annotations
 
 import copy
-import csv
-import logging
 import math
 import random
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
-from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.model.architecture import FINEST_LEVEL
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import capture_random_state, load_state, restore_random_state, save_state
 from mdflow_training.engine.distributed import ProcessContext
-from mdflow_training.engine.log import progress_interval
 from mdflow_training.engine.weight_update import WeightUpdate
 from mdflow_training.losses.supervised import differentiable_endpoint_error, multi_scale_loss
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.networks.flow_network import FastFlowNetwork, initialize_for_scratch, upsample_flow
-from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_pretrain_config
+from mdflow_training.pretraining.schedule import Step
+from mdflow_training.settings.pretraining import PretrainConfig
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
 from mdflow_training.synthetic.pairs import SCENE_CLASSES
-from mdflow_training.synthetic.texture_packages import CACHE
-from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library
 
-LOGGER = logging.getLogger(__name__)
-
-VALIDATION_SEED = 0x5EED
 MAX_BAD_STEPS = 20
-
-
-@dataclass(frozen=True)
-class Step:
-    """What happens in one step.
-
-    Attributes:
-        phase: its settings.
-        plan: its pairs.
-        learning_rate: of the optimizer.
-        ends_phase: number of the phase, from 1, whose last step this is; else None.
-    """
-
-    phase: Phase
-    plan: BatchPlan
-    learning_rate: float
-    ends_phase: int | None
-
-
-def schedule(config: PretrainConfig, world_size: int) -> list[Step]:
-    """Return every step of a run; in each phase the learning rate rises linearly and falls as a cosine (one cycle)."""
-    steps: list[Step] = []
-    first = 0
-    for phase_number, phase in enumerate(config.phases, 1):
-        pairs = phase.batch * world_size
-        count = math.ceil(phase.samples / (2 * pairs))
-        for number in range(count):
-            share = (number + 1) / count
-            if share < config.warm_up:
-                factor = share / config.warm_up
-            else:
-                fall = (share - config.warm_up) / (1 - config.warm_up)
-                floor = phase.final_share
-                factor = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall))
-            plan = BatchPlan(first, phase.batch, phase.size)
-            ends_phase = phase_number if number + 1 == count else None
-            steps.append(Step(phase, plan, phase.learning_rate * factor, ends_phase))
-            first += pairs
-    return steps
-
-
-def split(library: TextureLibrary, part: int = 10) -> tuple[TextureLibrary, TextureLibrary]:
-    """Return the textures to train on and every tenth, held out for validation."""
-    train, held_out = (
-        TextureLibrary(
-            [picture for number, picture in enumerate(library.photographs) if (number % part == 0) == held],
-            [cutout for number, cutout in enumerate(library.cutouts) if (number % part == 0) == held],
-        )
-        for held in (False, True)
-    )
-    return train, held_out
-
-
-def open_library(config: PretrainConfig) -> TextureLibrary:
-    """Read the textures that ``config`` names."""
-    if config.textures == Path("procedural"):
-        return procedural_library(config.seed, 20, 256)
-    return load_library(config.textures or CACHE)
 
 
 class Training:
@@ -221,110 +150,3 @@ def load_initial_weights(path: Path) -> dict[str, Tensor]:
         return {name: torch.from_numpy(value.copy()) for name, value in load_weights(path)[0].items()}
     content = load_state(path)
     return content.get("state_dict", content.get("network", content))
-
-
-def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:
-    """Write ``config`` into a new run folder; in an old one, check that it is the same.
-
-    Raises:
-        ValueError: it differs and ``changed`` is false.
-    """
-    path = folder / "config.yaml"
-    if path.exists() and load_pretrain_config(path) != config and not changed:
-        raise ValueError(
-            f"{path} differs from --config: name another --out, or continue with other settings by --changed-config"
-        )
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-
-
-def train(config: PretrainConfig, folder: Path, context: ProcessContext, changed: bool = False) -> None:
-    """Train, from ``folder/last.pt`` if it is there, until every phase is over.
-
-    Args:
-        config: the settings.
-        folder: of the run.
-        context: which process this is.
-        changed: whether settings or pairs are others than before, so that earlier validations do not compare.
-    """
-    train_textures, held_out = split(open_library(config))
-    training = Training(config, context)
-    if (folder / "last.pt").exists():
-        training.restore(load_state(folder / "last.pt"))
-        if changed:
-            training.best = math.inf
-        LOGGER.info("resumed at step %d, %d samples", training.steps, training.samples)
-    steps = schedule(config, context.world_size)[training.steps :]
-    requests = BatchRequests([step.plan for step in steps], context.rank)
-    pairs = SyntheticPairs(train_textures, config.seed, config.mixture, config.uses, config.pool)
-    batches = load_batches(pairs, requests, config.workers)
-    report = PretrainingLog(folder, training, len(steps)) if context.is_main else None
-    validation_pairs = SyntheticPairs(held_out, VALIDATION_SEED)
-    for step, batch in zip(steps, batches, strict=True):
-        loss, error = training.step(step, batch)
-        if report:
-            report.step(step, loss, error)
-            if training.steps % config.validation_every == 0 or step.ends_phase:
-                report.validation(training.validate(validation_pairs), step.ends_phase)
-            if training.steps % config.save_every == 0 or step.ends_phase:
-                save_state(folder / "last.pt", training.state())
-    if report:
-        report.close()
-
-
-class PretrainingLog:
-    """Progress bar, TensorBoard, ``curve.csv`` and the exported weights of a run."""
-
-    def __init__(self, folder: Path, training: Training, steps: int) -> None:
-        self.folder = folder
-        self.training = training
-        self.writer = SummaryWriter(folder / "tensorboard", purge_step=training.samples)
-        total = training.steps + steps
-        interval = progress_interval()
-        self.bar = tqdm(total=total, initial=training.steps, unit="step", mininterval=interval, dynamic_ncols=True)
-        self.errors: list[Tensor] = []
-        self.started, self.samples_before = time.monotonic(), training.samples
-
-    def step(self, step: Step, loss: Tensor, error: Tensor) -> None:
-        """Record one step; every 20 steps, show and log the mean."""
-        self.errors.append(error)
-        self.bar.update()
-        if len(self.errors) < 20:
-            return
-        mean = torch.stack(self.errors).mean().item()
-        self.errors.clear()
-        samples = self.training.samples
-        rate = (samples - self.samples_before) / (time.monotonic() - self.started)
-        self.bar.set_postfix_str(f"{samples} samples, {rate:.1f}/s, EPE {mean:.2f} px, rate {step.learning_rate:.1e}")
-        self.writer.add_scalar("train/epe", mean, samples)
-        self.writer.add_scalar("train/loss", loss.item(), samples)
-        self.writer.add_scalar("train/learning_rate", step.learning_rate, samples)
-        self.writer.add_scalar("train/samples_per_second", rate, samples)
-
-    def validation(self, errors: dict[str, float], ended_phase: int | None) -> None:
-        """Log a validation and export the weights: as best if they are, and permanently at the end of a phase."""
-        samples = self.training.samples
-        for name, value in errors.items():
-            self.writer.add_scalar(f"validation/{name}", value, samples)
-        self._extend_curve(errors)
-        self.training.export(self.folder / "last.pth", errors)
-        if ended_phase:
-            self.training.export(self.folder / f"phase{ended_phase}.pth", errors)
-        if errors["mean"] < self.training.best:
-            self.training.best = errors["mean"]
-            self.training.export(self.folder / "best.pth", errors)
-        self.bar.write(f"{samples} samples: validation EPE " + ", ".join(f"{k} {v:.3f}" for k, v in errors.items()))
-
-    def _extend_curve(self, errors: dict[str, float]) -> None:
-        """Add a row to ``curve.csv``, without rows that a killed run wrote after its last state."""
-        curve = self.folder / "curve.csv"
-        header = ["samples", *(f"{name}_epe" for name in errors)]
-        samples = self.training.samples
-        rows = list(csv.reader(curve.read_text().splitlines()))[1:] if curve.exists() else []
-        rows = [row for row in rows if int(row[0]) < samples]
-        rows.append([str(samples), *(f"{value:.4f}" for value in errors.values())])
-        replace_file(curve, "".join(",".join(row) + "\n" for row in [header, *rows]).encode())
-
-    def close(self) -> None:
-        """Finish the bar and the events."""
-        self.bar.close()
-        self.writer.close()

@@ -1,0 +1,92 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""A pretraining run: textures, settings and folder, and the loop over its steps."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+import yaml
+
+from mdflow_training.engine.checkpoint import load_state, save_state
+from mdflow_training.engine.distributed import ProcessContext
+from mdflow_training.pretraining.log import PretrainingLog
+from mdflow_training.pretraining.schedule import schedule
+from mdflow_training.pretraining.training import Training
+from mdflow_training.settings.pretraining import PretrainConfig, load_pretrain_config
+from mdflow_training.synthetic.batches import BatchRequests, SyntheticPairs, load_batches
+from mdflow_training.synthetic.texture_packages import CACHE
+from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library
+
+LOGGER = logging.getLogger(__name__)
+
+VALIDATION_SEED = 0x5EED
+
+
+def split(library: TextureLibrary, part: int = 10) -> tuple[TextureLibrary, TextureLibrary]:
+    """Return the textures to train on and every tenth, held out for validation."""
+    train, held_out = (
+        TextureLibrary(
+            [picture for number, picture in enumerate(library.photographs) if (number % part == 0) == held],
+            [cutout for number, cutout in enumerate(library.cutouts) if (number % part == 0) == held],
+        )
+        for held in (False, True)
+    )
+    return train, held_out
+
+
+def open_library(config: PretrainConfig) -> TextureLibrary:
+    """Read the textures that ``config`` names."""
+    if config.textures == Path("procedural"):
+        return procedural_library(config.seed, 20, 256)
+    return load_library(config.textures or CACHE)
+
+
+def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:
+    """Write ``config`` into a new run folder; in an old one, check that it is the same.
+
+    Raises:
+        ValueError: it differs and ``changed`` is false.
+    """
+    path = folder / "config.yaml"
+    if path.exists() and load_pretrain_config(path) != config and not changed:
+        raise ValueError(
+            f"{path} differs from --config: name another --out, or continue with other settings by --changed-config"
+        )
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def train(config: PretrainConfig, folder: Path, context: ProcessContext, changed: bool = False) -> None:
+    """Train, from ``folder/last.pt`` if it is there, until every phase is over.
+
+    Args:
+        config: the settings.
+        folder: of the run.
+        context: which process this is.
+        changed: whether settings or pairs are others than before, so that earlier validations do not compare.
+    """
+    train_textures, held_out = split(open_library(config))
+    training = Training(config, context)
+    if (folder / "last.pt").exists():
+        training.restore(load_state(folder / "last.pt"))
+        if changed:
+            training.best = math.inf
+        LOGGER.info("resumed at step %d, %d samples", training.steps, training.samples)
+    steps = schedule(config, context.world_size)[training.steps :]
+    requests = BatchRequests([step.plan for step in steps], context.rank)
+    pairs = SyntheticPairs(train_textures, config.seed, config.mixture, config.uses, config.pool)
+    batches = load_batches(pairs, requests, config.workers)
+    report = PretrainingLog(folder, training, len(steps)) if context.is_main else None
+    validation_pairs = SyntheticPairs(held_out, VALIDATION_SEED)
+    for step, batch in zip(steps, batches, strict=True):
+        loss, error = training.step(step, batch)
+        if report:
+            report.step(step, loss, error)
+            if training.steps % config.validation_every == 0 or step.ends_phase:
+                report.validation(training.validate(validation_pairs), step.ends_phase)
+            if training.steps % config.save_every == 0 or step.ends_phase:
+                save_state(folder / "last.pt", training.state())
+    if report:
+        report.close()

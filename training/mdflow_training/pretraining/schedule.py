@@ -1,0 +1,50 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which pairs a pretraining run learns from, step by step, and at which learning rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mdflow_training.settings.pretraining import Phase, PretrainConfig
+from mdflow_training.synthetic.batches import BatchPlan
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happens in one step.
+
+    Attributes:
+        phase: its settings.
+        plan: its pairs.
+        learning_rate: of the optimizer.
+        ends_phase: number of the phase, from 1, whose last step this is; else None.
+    """
+
+    phase: Phase
+    plan: BatchPlan
+    learning_rate: float
+    ends_phase: int | None
+
+
+def schedule(config: PretrainConfig, world_size: int) -> list[Step]:
+    """Return every step of a run; in each phase the learning rate rises linearly and falls as a cosine (one cycle)."""
+    steps: list[Step] = []
+    first = 0
+    for phase_number, phase in enumerate(config.phases, 1):
+        pairs = phase.batch * world_size
+        count = math.ceil(phase.samples / (2 * pairs))
+        for number in range(count):
+            share = (number + 1) / count
+            if share < config.warm_up:
+                factor = share / config.warm_up
+            else:
+                fall = (share - config.warm_up) / (1 - config.warm_up)
+                floor = phase.final_share
+                factor = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall))
+            plan = BatchPlan(first, phase.batch, phase.size)
+            ends_phase = phase_number if number + 1 == count else None
+            steps.append(Step(phase, plan, phase.learning_rate * factor, ends_phase))
+            first += pairs
+    return steps
