@@ -34,7 +34,7 @@ from mdflow_training.synthetic.textures import procedural_library
 
 SIZE = (192, 256)
 TURNING_FRAME = 66
-"""Of the robot's drive, in its first corner."""
+"""The frame of the robot's drive where it turns its first corner."""
 
 Scene = tuple[Image, Image, NDArray[np.float32]]
 """Both images, RGB ``(H, W, 3)``, and the true flow ``(H, W, 2)`` in pixels."""

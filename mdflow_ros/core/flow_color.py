@@ -88,7 +88,7 @@ class ColorScale:
 
     PERCENTILE = 95.0
     SHARE = 0.1
-    """Of the way to the newest flow's length, with each flow."""
+    """Each flow moves the scale by this share of the way to its own length."""
     SHORTEST = 1.0
     """Noise in a still scene must not look like motion, pixels."""
 

@@ -55,7 +55,7 @@ NODES = {
 
 @contextmanager
 def running(name: str, *parameters: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a consumer as a process of its own and end it by Ctrl-C; it must exit cleanly."""
+    """Run a consumer as a separate process and end it by Ctrl-C; it must exit cleanly."""
     module = f"mdflow_ros.navigation.nodes.{name}_node"
     arguments = [part for parameter in parameters for part in ("-p", parameter)]
     process = subprocess.Popen(

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The node as a process of its own, over the real rclpy and DDS."""
+"""The node as a separate process, over the real rclpy and DDS."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The recorder as its users run it: as a process of its own, beside a camera in another one."""
+"""The recorder as its users run it: a separate process, beside a camera in another one."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run the node as a process of its own and talk to it over DDS, as a user's programs do."""
+"""Run the node as a separate process and talk to it over DDS, as a user's programs do."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera to a better model in the running node, every step a process of its own, as users start it."""
+"""From a camera to a better model in the running node, every step a separate process, as users start it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Adaptation:
         command: the module that makes it and its arguments.
         out: its folder.
         before: the model that it began with.
-        steps_saved: so many steps of stage 1 had been saved when it was killed.
+        steps_saved: number of steps of stage 1 that had been saved when it was killed.
         status: with which it ended when it was started again.
         printed: what it printed then.
     """

@@ -156,7 +156,7 @@ def test_two_rounds_and_the_control_that_has_no_student(tmp_path: Path):
     assert result.student_state is not None
     apart = max(float((value - first[name]).abs().max()) for name, value in result.student_state.items())
     assert any(note.startswith("control: ") for note in result.notes)
-    assert 0 < apart < 2 * 4e-4, "round 2 goes on with the student of round 1"
+    assert 0 < apart < 2 * 4e-4, "round 2 continues with the student of round 1"
     states = [result.teachers[name] for name in ("stage1", "round2/stage3", "control")]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert not torch.equal(states[one]["pconv1_1.0.weight"], states[other]["pconv1_1.0.weight"])
@@ -219,7 +219,7 @@ def test_what_learned_from_a_student_may_be_a_little_worse_than_the_best_and_the
     result = tiny_adaptation.run(tmp_path, "validation.gate=true", "rounds=2", *steps)
     assert result.chosen == chosen
     assert result.teacher_state is result.teachers[chosen]
-    assert ("round2/stage2" in result.scores) == (errors[3] < min(errors[:2])), "only the best so far goes on"
+    assert ("round2/stage2" in result.scores) == (errors[3] < min(errors[:2])), "only the best so far continues"
 
 
 def test_a_stage_that_collapses_keeps_the_last_good_teacher(tmp_path: Path):

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pretraining learns, and a killed run goes on as if it had not been killed."""
+"""Pretraining learns, and a killed run resumes as if it had not been killed."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fetching textures: licenses are checked, each picture is kept once, and what is no picture is left."""
+"""Fetching textures: licenses are checked, each picture is kept once, and files that are not pictures are skipped."""
 
 import subprocess
 from pathlib import Path
