@@ -74,7 +74,15 @@ MEASURES = {
     "epe": Measure("endpoint error", "px", True),
     "ause": Measure("AUSE (area under the sparsification error curve), lower is better", "", True),
 }
-"""Every measure by name. The first decides: see `mdflow_training.judging.label_free_score.LabelFreeScore`."""
+"""Every measure by name. The first chooses the teacher: `mdflow_training.judging.label_free_score.LabelFreeScore`."""
+
+JUDGES = {
+    MATCH_ERROR: "the match error",
+    CENSUS: "the census distance of the visible pixels",
+    KNOWN_MOTION: "the error under known motion",
+    EXTRAPOLATION: "the extrapolation",
+}
+"""The measures that decide about a teacher, and what they are called in a sentence; lower is better."""
 
 
 @dataclass(frozen=True)

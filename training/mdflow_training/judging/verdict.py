@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mdflow_training.judging.held_out_metrics import CENSUS, JUDGES
 
 LEVEL = 0.95
 DRAWS = 4000
@@ -19,14 +22,19 @@ MIN_GAIN = 0.01
 MIN_PAIRS = 8
 """Fewer pairs prove nothing: an interval over them is too narrow."""
 
+MIN_MAJORITY = 2
+"""By how many the measures that have fallen must outnumber those that have risen, or the other way round. Any one of
+them errs in some world: docs/experiments.md."""
+
 RULE = (
-    "Three measures decide, on pairs that neither the training nor the choice of the teacher has seen: the match "
-    "error, the endpoint error on frames that were moved by a known motion, and the extrapolation. A measure has "
-    f"fallen or risen if the {LEVEL:.0%} bootstrap interval of the difference after - before lies below or above 0. "
-    f"'improved': one of the first two has fallen, one of the three by {MIN_GAIN:.0%} of the old error or more, none "
-    "has risen, nor the census distance of the visible pixels, and the label-free check of the training chose the "
-    "teacher. 'worse': one of the first two has risen and the other has not fallen. Everything else is 'no change', "
-    f"and so is whatever fewer than {MIN_PAIRS} pairs say. Only an improved teacher replaces the old one."
+    "Four measures vote, on pairs that neither the training nor the choice of the teacher has seen: the match error, "
+    "the census distance of the visible pixels, the endpoint error on frames that were moved by a known motion, and "
+    f"the extrapolation. A measure has fallen or risen if the {LEVEL:.0%} bootstrap interval of the difference after - "
+    "before lies below or above 0. 'improved': those that have fallen outnumber those that have risen by "
+    f"{MIN_MAJORITY} or more, one has fallen by {MIN_GAIN:.0%} of the old error or more, the census distance has not "
+    "risen, and the label-free check of the training chose the teacher. 'worse': those that have risen outnumber those "
+    f"that have fallen by {MIN_MAJORITY} or more. Everything else is 'no change', and so is whatever fewer than "
+    f"{MIN_PAIRS} pairs say. Only an improved teacher replaces the old one."
 )
 
 
@@ -99,68 +107,61 @@ def bootstrap_interval(differences: NDArray[np.float64], seed: int = 0) -> tuple
     return float(low), float(high)
 
 
-def decide(
-    match: Difference | None,
-    chosen: bool,
-    extrapolation: Difference | None = None,
-    known_motion: Difference | None = None,
-    census: Difference | None = None,
-) -> tuple[Verdict, str]:
+def majority(differences: Mapping[str, Difference]) -> int:
+    """Return how many of the `JUDGES` have fallen, less how many have risen."""
+    return sum(judge.has_fallen - judge.has_risen for judge in _judges(differences).values())
+
+
+def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict, str]:
     """Apply `RULE`.
 
     Args:
-        match: difference of the match error, after - before; None if there are no pairs.
-        extrapolation: difference of the extrapolation, which short training on matches alone makes worse at first.
-        known_motion: difference of the endpoint error under known motion.
-        census: difference of the census distance of the visible pixels.
+        differences: after - before, by the measure's name; measures that do not decide are ignored.
         chosen: whether the training itself chose the teacher over the old one.
 
     Returns:
         The verdict and its reason.
     """
-    if match is None:
+    judges = _judges(differences)
+    if not judges:
         return Verdict.NO_CHANGE, "there are no held-out pairs to judge by"
-    judges = {
-        "the match error": match,
-        "the error under known motion": known_motion,
-        "the extrapolation": extrapolation,
-    }
-    measured = {name: difference for name, difference in judges.items() if difference is not None}
-    shown = "; ".join(_describe(name, difference) for name, difference in measured.items())
-    deciding = [difference for difference in (match, known_motion) if difference is not None]
-    better = any(difference.has_fallen for difference in deciding)
-    worse = any(difference.has_risen for difference in deciding)
-    if not (better or worse):
+    shown = "; ".join(f"{JUDGES[name]} changes by {_describe(judge)}" for name, judge in judges.items())
+    lead = majority(differences)
+    if not any(judge.has_fallen or judge.has_risen for judge in judges.values()):
         return Verdict.NO_CHANGE, f"{shown}, which may be chance"
-    if match.pairs < MIN_PAIRS:
+    if max(judge.pairs for judge in judges.values()) < MIN_PAIRS:
         return Verdict.NO_CHANGE, f"{shown}, but so few pairs prove nothing: {MIN_PAIRS} are needed"
-    if worse:
-        return (Verdict.NO_CHANGE, f"{shown}, which contradict each other") if better else (Verdict.WORSE, shown)
-    if extrapolation is not None and extrapolation.has_risen:
-        return Verdict.NO_CHANGE, f"{shown}: the flow of what leaves the view became worse, so train longer"
-    if census is not None and census.has_risen:
-        in_view = _describe("the census distance of the visible pixels", census)
-        return Verdict.NO_CHANGE, f"{shown}; {in_view}: what is in view matches less well"
-    if not any(difference.has_fallen and -difference.relative >= MIN_GAIN for difference in measured.values()):
+    if lead <= -MIN_MAJORITY:
+        return Verdict.WORSE, shown
+    if lead < MIN_MAJORITY:
+        return Verdict.NO_CHANGE, f"{shown}: too few of these measures agree"
+    if CENSUS in judges and judges[CENSUS].has_risen:
+        return Verdict.NO_CHANGE, f"{shown}: what is in view matches less well"
+    if not any(judge.has_fallen and -judge.relative >= MIN_GAIN for judge in judges.values()):
         return Verdict.NO_CHANGE, f"{shown}, which is too little"
     if not chosen:
         return Verdict.NO_CHANGE, f"{shown}, but the label-free check of the training chose no new teacher"
     return Verdict.IMPROVED, shown
 
 
-def _describe(name: str, difference: Difference) -> str:
-    low, high = difference.interval
+def describe_control(differences: Mapping[str, Difference]) -> str:
+    """Describe what the student added, by the same measures: differences after - control."""
+    lead = majority(differences)
+    relation = "better than" if lead >= MIN_MAJORITY else "worse than" if lead <= -MIN_MAJORITY else "no different from"
+    changes = ", ".join(f"{JUDGES[name]} {judge.relative:+.1%}" for name, judge in _judges(differences).items())
     return (
-        f"{name} changes by {difference.relative:+.1%} ({difference.mean:+.4f}, {LEVEL:.0%} interval "
-        f"{low:+.4f} to {high:+.4f}, {difference.pairs} pairs)"
+        f"the teacher is {relation} the control, its plain unsupervised training for as many updates without a student "
+        f"({changes})"
     )
 
 
-def describe_control(difference: Difference) -> str:
-    """Describe what the student added, by the difference of the error under known motion, after - control."""
+def _judges(differences: Mapping[str, Difference]) -> dict[str, Difference]:
+    return {name: differences[name] for name in JUDGES if name in differences}
+
+
+def _describe(difference: Difference) -> str:
     low, high = difference.interval
-    relation = "better than" if high < 0 else "worse than" if low > 0 else "no different from"
     return (
-        f"the teacher is {relation} the control, its plain unsupervised training for as many updates without a student "
-        f"({difference.relative:+.1%}, {LEVEL:.0%} interval {low:+.4f} to {high:+.4f})"
+        f"{difference.relative:+.1%} ({difference.mean:+.4f}, {LEVEL:.0%} interval {low:+.4f} to {high:+.4f}, "
+        f"{difference.pairs} pairs)"
     )

@@ -25,9 +25,6 @@ from mdflow_training.evaluation.baselines import dis_flow
 from mdflow_training.evaluation.report import without_nan
 from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
-    CENSUS,
-    EXTRAPOLATION,
-    KNOWN_MOTION,
     MATCH_ERROR,
     MEASURES,
     GroundTruth,
@@ -140,7 +137,7 @@ def compare_models(
         ValueError: the ground truth does not fit the images.
     """
     if len(pairs) == 0:
-        return Report(*decide(None, chosen)), []
+        return Report(*decide({}, chosen)), []
     methods: dict[str, TwoWayMethod] = {name: model_method(model) for name, model in models.items()}
     methods[DIS] = baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
     height, width = pairs[0][0].shape[:2]
@@ -157,12 +154,9 @@ def compare_models(
         for other in (BEFORE, CONTROL)
         if other in metrics
     }
-    change = differences[f"{AFTER} - {BEFORE}"]
-    judges = (change.get(name) for name in (EXTRAPOLATION, KNOWN_MOTION, CENSUS))
-    verdict, reason = decide(change.get(MATCH_ERROR), chosen, *judges)
-    against_control = differences.get(f"{AFTER} - {CONTROL}", {}).get(KNOWN_MOTION)
-    if against_control is not None:
-        reason += f"; {describe_control(against_control)}"
+    verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"], chosen)
+    if CONTROL in metrics:
+        reason += f"; {describe_control(differences[f'{AFTER} - {CONTROL}'])}"
     about = {
         "models": {name: _describe(model) for name, model in models.items()},
         "images": {"width": width, "height": height, "held_out_pairs": len(pairs), "noise_gray_levels": noise},
