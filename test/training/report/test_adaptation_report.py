@@ -19,6 +19,7 @@ from textured_pairs import AffinePair
 from mdflow_ros.deployment.running_node import NodeError
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
 from mdflow_training.commands import adapt_from_bag, adaptation_report
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.flow_files import Flow, write_flow, write_image
 from mdflow_training.frames.sequences import RecordedPairs
@@ -344,6 +345,16 @@ def test_a_failed_deployment_says_how_to_do_it_later(
     assert "improved: why" in printed.out and f"the adapted teacher is {model}" in printed.out
     assert f"error: not deployed: {error}" in printed.err
     assert f"deploy_model {model} --node /left/mdflow --store '{store}'" in printed.err
+
+
+@pytest.mark.parametrize(("processes", "status"), [(1, Verdict.NO_CHANGE.exit_status), (2, 0)])
+def test_torchrun_does_not_take_a_verdict_for_a_crash(
+    processes: int, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(adapt_from_bag, "setup", lambda: ProcessContext(0, processes, torch.device("cpu")))
+    monkeypatch.setattr(adapt_from_bag, "adapt_from_recordings", lambda *_: Report(Verdict.NO_CHANGE, "why"))
+    assert adapt_from_bag.main(["robot.mcap", "--out", str(tmp_path)]) == status
+    assert "no change: why" in capsys.readouterr().out
 
 
 def test_a_store_without_deployment_is_a_mistake(capsys: pytest.CaptureFixture[str]):
