@@ -162,6 +162,22 @@ def test_two_rounds_and_the_control_that_has_no_student(tmp_path: Path):
         assert not torch.equal(states[one]["pconv1_1.0.weight"], states[other]["pconv1_1.0.weight"])
 
 
+def test_a_finished_run_may_be_resumed_with_the_control_and_without_it(tmp_path: Path):
+    steps = [f"stage{number}.optimization.steps=1" for number in (1, 2, 3)]
+    alone = tiny_adaptation.run(tmp_path, *steps)
+    run_file = tmp_path / "run.json"
+    earlier = json.loads(run_file.read_text())
+    earlier["config"]["control"] = False
+    run_file.write_text(json.dumps(earlier))
+    compared = tiny_adaptation.run(tmp_path, "control=true", *steps)
+    skipped = tiny_adaptation.run(tmp_path, *steps)
+    assert "control" in compared.teachers and "control" not in {*alone.teachers, *skipped.teachers}
+    for result in (compared, skipped):
+        assert result.chosen == alone.chosen
+        for name, value in alone.teacher_state.items():
+            assert torch.equal(value, result.teacher_state[name])
+
+
 def test_a_teacher_may_begin_with_the_weights_of_a_student_of_its_kind(tmp_path: Path):
     result = tiny_adaptation.run(
         tmp_path,

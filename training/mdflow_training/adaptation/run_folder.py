@@ -57,6 +57,7 @@ def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext
         stored = read_json(path)
         # A folder of an earlier version lacks the settings that were added since; it ran as their defaults say.
         stored["config"] = merge(AdaptationConfig().result_relevant_settings(), stored.get("config", {}))
+        stored["config"].pop("control", None)  # which earlier versions counted as relevant
         differences = _differences(stored, identity)
         if differences:
             raise ConfigError(

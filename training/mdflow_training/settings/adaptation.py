@@ -322,7 +322,8 @@ class AdaptationConfig(Settings):
     rounds: Annotated[int, Field(ge=0)] = 2
     """Maximum number of stage-2/stage-3 rounds; stops early when the label-free score stops improving."""
     control: bool = True
-    """Also continue stage 1 for as many teacher updates as the rounds made, to tell what the student was good for."""
+    """Also continue stage 1 for as many teacher updates as the rounds made, to tell what the student was good for.
+    A run may be resumed with or without it."""
     student: StudentSettings = StudentSettings()
     labels: LabelSettings = LabelSettings()
     replay: ReplaySettings = ReplaySettings()
@@ -350,8 +351,8 @@ class AdaptationConfig(Settings):
         return through_student + self.stage3.optimization.steps
 
     def result_relevant_settings(self) -> dict[str, Any]:
-        """Return the settings on which the result of learning from given pairs depends, as plain values."""
-        return self.model_dump(mode="json", exclude={"execution", "frames"})
+        """Return the settings on which the adapted teacher depends, given the pairs, as plain values."""
+        return self.model_dump(mode="json", exclude={"execution", "frames", "control"})
 
 
 class ConfigError(ValueError):
