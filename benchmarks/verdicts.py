@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How often the verdict of the adaptation report agrees with the true error, from reports with ground truth.
 
-    python training/adaptation_report.py images:world/frames --truth world/truth_of_recording --after A.onnx --out a
-    python training/adaptation_report.py images:world/frames --truth world/truth_of_recording --after B.onnx --out b
+    python training/adaptation_report.py images:W/frames --ground-truth W/truth_of_recording --after A.onnx --out a
+    python training/adaptation_report.py images:W/frames --ground-truth W/truth_of_recording --after B.onnx --out b
     python benchmarks/verdicts.py a/report.json b/report.json
 
 Compares every two models in these reports, in both orders. The reports must be of the same recording.
@@ -42,7 +42,7 @@ def read_reports(paths: list[Path]) -> dict[str, Metrics]:
     return models
 
 
-def truth(change: Difference) -> Verdict:
+def true_verdict(change: Difference) -> Verdict:
     """Return what the ground truth says."""
     if abs(change.relative) < MIN_CHANGE:
         return Verdict.NO_CHANGE
@@ -50,7 +50,7 @@ def truth(change: Difference) -> Verdict:
 
 
 def main() -> None:
-    """Print how often each measure has the sign of the true change, and how the verdicts agree with the truth."""
+    """Print how often each measure has the sign of the true change, and how often the verdicts are right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reports", type=Path, nargs="+", help="report.json of runs with --ground-truth")
     models = read_reports(parser.parse_args().reports)
@@ -60,15 +60,15 @@ def main() -> None:
         changes = {name: compare(after[name], before[name]) for name in (*JUDGES, TRUE_ERROR)}
         differences = {name: change for name, change in changes.items() if change is not None}
         true_change = differences.pop(TRUE_ERROR)
-        verdicts[truth(true_change).name, decide(differences, True)[0].name] += 1
-        if truth(true_change) is not Verdict.NO_CHANGE:
+        verdicts[true_verdict(true_change).name, decide(differences, True)[0].name] += 1
+        if true_verdict(true_change) is not Verdict.NO_CHANGE:
             for name, difference in differences.items():
                 agreements[name].append(difference.mean * true_change.mean > 0)
     print(f"{len(models)} models")
     for name, agreed in agreements.items():
         print(f"{JUDGES[name]} has the sign of the true change in {np.mean(agreed):.0%} of {len(agreed)}")
     for (true, said), count in sorted(verdicts.items()):
-        print(f"truly {true}, called {said}: {count}")
+        print(f"{true} by ground truth, called {said}: {count}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ def randomized_raft() -> nn.Module:
     return network
 
 
+def assert_same_flow(settings: StudentSettings, original: nn.Module, normalize: Callable[..., tuple[Tensor, Tensor]]):
+    """A student with these settings gives the flow of the original, which gets normalized images."""
+    student = build_student(settings, {}).eval()
+    first, second = torch.rand(2, 1, 3, 128, 128)
+    with torch.no_grad():
+        expected = original(*normalize(first, second), num_flow_updates=settings.updates)[-1]
+        found = student(first, second)[-1]
+    assert torch.allclose(found[:1], expected, atol=1e-4) and expected.abs().max() > 0.01
+
+
 def test_official_raft_checkpoints_convert_exactly(tmp_path: Path):
     original = randomized_raft()
     official = official_state(original)
@@ -81,16 +92,11 @@ def test_official_raft_checkpoints_convert_exactly(tmp_path: Path):
         "module.update_block.mask.2.bias",
     ):
         assert name in official
+    assert set(to_torchvision(official)) == set(original.state_dict())
     path = tmp_path / "raft.pth"
     torch.save(official, path)
     settings = StudentSettings(name="raft_large", weights=str(path), normalization="pair_mean", updates=2)
-    student = build_student(settings, {}).eval()
-    assert set(to_torchvision(official)) == set(original.state_dict())
-    first, second = torch.rand(2, 1, 3, 128, 128)
-    with torch.no_grad():
-        expected = original(*subtract_pair_mean(first, second), num_flow_updates=2)[-1]
-        found = student(first, second)[-1]
-    assert torch.allclose(found[:1], expected, atol=1e-4) and expected.abs().max() > 0.01
+    assert_same_flow(settings, original, subtract_pair_mean)
 
 
 def test_official_small_raft_checkpoints_convert_exactly(tmp_path: Path):
@@ -108,12 +114,7 @@ def test_official_small_raft_checkpoints_convert_exactly(tmp_path: Path):
     path = tmp_path / "raft-small.pth"
     torch.save(official, path)
     settings = StudentSettings(name="raft_small", weights=str(path), normalization="symmetric", updates=2)
-    student = build_student(settings, {}).eval()
-    first, second = torch.rand(2, 1, 3, 128, 128)
-    with torch.no_grad():
-        expected = original(2 * first - 1, 2 * second - 1, num_flow_updates=2)[-1]
-        found = student(first, second)[-1]
-    assert torch.allclose(found[:1], expected, atol=1e-4) and expected.abs().max() > 0.01
+    assert_same_flow(settings, original, lambda first, second: (2 * first - 1, 2 * second - 1))
 
 
 @pytest.mark.parametrize("name", ["raft_small", "fastflownet"])

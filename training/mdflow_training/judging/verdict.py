@@ -107,11 +107,6 @@ def bootstrap_interval(differences: NDArray[np.float64], seed: int = 0) -> tuple
     return float(low), float(high)
 
 
-def majority(differences: Mapping[str, Difference]) -> int:
-    """Return how many of the `JUDGES` have fallen, less how many have risen."""
-    return sum(judge.has_fallen - judge.has_risen for judge in _judges(differences).values())
-
-
 def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict, str]:
     """Apply `RULE`.
 
@@ -126,7 +121,7 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
     if not judges:
         return Verdict.NO_CHANGE, "there are no held-out pairs to judge by"
     shown = "; ".join(f"{JUDGES[name]} changes by {_describe(judge)}" for name, judge in judges.items())
-    lead = majority(differences)
+    lead = _majority(judges)
     if not any(judge.has_fallen or judge.has_risen for judge in judges.values()):
         return Verdict.NO_CHANGE, f"{shown}, which may be chance"
     if max(judge.pairs for judge in judges.values()) < MIN_PAIRS:
@@ -146,9 +141,10 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
 
 def describe_control(differences: Mapping[str, Difference]) -> str:
     """Describe what the student added, by the same measures: differences after - control."""
-    lead = majority(differences)
+    judges = _judges(differences)
+    lead = _majority(judges)
     relation = "better than" if lead >= MIN_MAJORITY else "worse than" if lead <= -MIN_MAJORITY else "no different from"
-    changes = ", ".join(f"{JUDGES[name]} {judge.relative:+.1%}" for name, judge in _judges(differences).items())
+    changes = ", ".join(f"{JUDGES[name]} {judge.relative:+.1%}" for name, judge in judges.items())
     return (
         f"the teacher is {relation} the control, its plain unsupervised training for as many updates without a student "
         f"({changes})"
@@ -157,6 +153,11 @@ def describe_control(differences: Mapping[str, Difference]) -> str:
 
 def _judges(differences: Mapping[str, Difference]) -> dict[str, Difference]:
     return {name: differences[name] for name in JUDGES if name in differences}
+
+
+def _majority(judges: Mapping[str, Difference]) -> int:
+    """Return how many measures have fallen, less how many have risen."""
+    return sum(judge.has_fallen - judge.has_risen for judge in judges.values())
 
 
 def _describe(difference: Difference) -> str:
