@@ -246,7 +246,10 @@ def textured_image(size: Size) -> Image:
 
 
 def _check_image(image: Image) -> None:
+    if not isinstance(image, np.ndarray):
+        hint = "; cv2.imread returns None for a file that it cannot read" if image is None else ""
+        raise ValueError(f"an image must be a numpy array, not {type(image).__name__}{hint}")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"an image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
+        raise ValueError(f"an image must be RGB in uint8 (H, W, 3), not {image.dtype} {image.shape}; convert it first")
     if min(image.shape[:2]) < SIZE_MULTIPLE:
         raise ValueError(f"an image must have 64x64 pixels at least, not {image.shape[1]}x{image.shape[0]}")

@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -144,11 +145,11 @@ def test_resizing_flow_scales_each_axis_by_its_own_factor() -> None:
         (np.zeros((63, 64, 3), np.uint8), np.zeros((63, 64, 3), np.uint8), "64x64"),
         (np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8), "uint8"),
         (np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 3), np.float32), "float32"),
+        (None, np.zeros((64, 64, 3), np.uint8), "not NoneType; cv2.imread returns None"),
+        ("first.png", "second.png", "numpy array, not str"),
     ],
 )
-def test_bad_images_are_refused(
-    estimator: FlowEstimator, first: np.ndarray, second: np.ndarray, complaint: str
-) -> None:
+def test_bad_images_are_refused(estimator: FlowEstimator, first: Any, second: Any, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         estimator.estimate(first, second)
 

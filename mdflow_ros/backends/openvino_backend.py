@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from mdflow_ros.backends.backend import Arrays, BackendError, BackendOptions, BackendUnavailable, NetworkBackend
 from mdflow_ros.backends.check import check_backend
+from mdflow_ros.backends.compiled_graphs import load_compiled, store_compiled
 from mdflow_ros.backends.passed_checks import check_once
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.graphs import PARTS, ModelGraphs
@@ -27,7 +31,10 @@ CHECK_SIZE = Size(128, 128)
 """Size of the test pair where the size is free."""
 
 MAX_SIZES = 4
-"""Sizes that stay compiled."""
+"""Sizes whose graphs stay in memory."""
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+"""Names and shapes of a graph's inputs."""
 
 logger = logging.getLogger(__name__)
 
@@ -70,52 +77,88 @@ class OpenVinoBackend(NetworkBackend):
             settings["INFERENCE_NUM_THREADS"] = options.threads
         if options.device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             settings["INFERENCE_PRECISION_HINT"] = "bf16"
-
-        written = {part: graphs.write(part).SerializeToString() for part in PARTS}
-        loaded = {part: _Graph(core, graph, options.device, settings) for part, graph in written.items()}
-        decoders = {False: loaded["decoder"], True: loaded["decoder-both"]}
         precision = settings.get("INFERENCE_PRECISION_HINT", "default precision")
-        device = core.get_property(options.device, "FULL_DEVICE_NAME")
-        super().__init__(
-            "openvino", f"OpenVINO {openvino.__version__} {device} {precision}", loaded["encoder"], decoders
-        )
+        full_name = core.get_property(options.device, "FULL_DEVICE_NAME")
+        engine = f"OpenVINO {openvino.__version__} {full_name} {precision}"
+
+        device = _Device(core, options.device, settings, engine)
+        encoder, forward, both = (_Graph(device, partial(graphs.write, part)) for part in PARTS)
+        super().__init__("openvino", engine, encoder, {False: forward, True: both})
         size = options.inference_size or CHECK_SIZE
         subject = {
             "check": "flow as ONNX Runtime's",
-            "engine": self.engine,
-            "graphs": hashlib.sha256(b"".join(written.values())).hexdigest(),
+            "engine": engine,
+            "graphs": hashlib.sha256(encoder.content + both.content).hexdigest(),
             "size": str(size),
         }
         check_once(subject, lambda: check_backend(self, graphs, size, options.threads))
 
 
-class _Graph:
-    """A graph, compiled for each size that it meets."""
+class _Device(NamedTuple):
+    """What graphs are compiled for.
 
-    def __init__(self, core: Any, graph: bytes, device: str, settings: dict[str, Any]) -> None:
-        self._core, self._device, self._settings = core, device, settings
-        try:
-            self._model = core.read_model(graph, b"")
-        except Exception as error:  # OpenVINO raises RuntimeError and its own errors
-            raise BackendError(f"OpenVINO cannot load the model: {error}") from error
-        self._compiled: dict[tuple[tuple[int, ...], ...], Any] = {}
+    Attributes:
+        core: OpenVINO's.
+        name: of the device, in OpenVINO's words.
+        settings: OpenVINO's.
+        engine: see `Backend`.
+    """
+
+    core: Any
+    name: str
+    settings: dict[str, Any]
+    engine: str
+
+
+class _Graph:
+    """A graph, compiled for each size that it meets, or loaded from the cache folder.
+
+    Args:
+        device: what it is compiled for.
+        write: returns the graph in ONNX; called when it is first needed.
+    """
+
+    def __init__(self, device: _Device, write: Callable[[], onnx.ModelProto]) -> None:
+        self._device, self._write = device, write
+        self._requests: dict[Shapes, Any] = {}
+
+    @cached_property
+    def content(self) -> bytes:
+        """The graph as an ONNX file holds it."""
+        return self._write().SerializeToString()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Return the outputs by name; see `Engine.run`."""
         try:
-            request = self._request(inputs)
+            request = self._request(tuple((name, value.shape) for name, value in inputs.items()))
             request.infer(inputs, share_inputs=True)
             return {output.any_name: request.get_tensor(output).data.copy() for output in request.model_outputs}
-        except Exception as error:
+        except Exception as error:  # OpenVINO raises RuntimeError and its own errors
             raise BackendError(f"OpenVINO failed: {error}") from error
 
-    def _request(self, inputs: Arrays) -> Any:
-        shapes = tuple(value.shape for value in inputs.values())
-        if shapes not in self._compiled:
-            if len(self._compiled) >= MAX_SIZES:
-                self._compiled.pop(next(iter(self._compiled)))
-            model = self._model.clone()
-            model.reshape({name: list(value.shape) for name, value in inputs.items()})
-            compiled = self._core.compile_model(model, self._device, self._settings)
-            self._compiled[shapes] = compiled.create_infer_request()
-        return self._compiled[shapes]
+    def _request(self, shapes: Shapes) -> Any:
+        if shapes not in self._requests:
+            if len(self._requests) >= MAX_SIZES:
+                self._requests.pop(next(iter(self._requests)))
+            self._requests[shapes] = self._load(shapes).create_infer_request()
+        return self._requests[shapes]
+
+    def _load(self, shapes: Shapes) -> Any:
+        core, name, settings, engine = self._device
+        graph = hashlib.sha256(self.content).hexdigest()
+        subject = {"engine": engine, "settings": settings, "graph": graph, "shapes": shapes}
+        try:
+            if (compiled := load_compiled(subject)) is not None:
+                return core.import_model(compiled, name, settings)
+        except RuntimeError as error:
+            logger.info("OpenVINO cannot use the graph that it compiled before: %s", error)
+        model = core.read_model(self.content, b"")
+        model.reshape({name: list(shape) for name, shape in shapes})
+        fresh = core.compile_model(model, name, settings)
+        try:
+            store_compiled(subject, fresh.export_model().getvalue())
+        except RuntimeError as error:  # not every device can
+            logger.info(
+                "OpenVINO cannot export the graph that it compiled, the next start compiles it again: %s", error
+            )
+        return fresh

@@ -8,7 +8,6 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -66,19 +65,20 @@ is an error."""
 
 def runs_on_gpu(name: str) -> bool:
     """Tell whether a backend, or the one that ``auto`` will take, runs on an NVIDIA GPU."""
-    if name != AUTO:
-        return name in ON_GPU
-    return "tensorrt" in working_backends()
+    return _can_run("tensorrt") if name == AUTO else name in ON_GPU
 
 
 def working_backends() -> list[str]:
     """Return the names of the backends that can run here."""
-    working = []
-    for name, check in CHECKS.items():
-        with suppress(BackendUnavailable):
-            check()
-            working.append(name)
-    return working
+    return [name for name in CHECKS if _can_run(name)]
+
+
+def _can_run(name: str) -> bool:
+    try:
+        CHECKS[name]()
+    except BackendUnavailable:
+        return False
+    return True
 
 
 def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:

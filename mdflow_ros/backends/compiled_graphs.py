@@ -1,0 +1,58 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Graphs that an engine compiled, kept in the user's cache folder: reading one takes a third of the time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.cache_folder import cache_folder
+
+MAX_FILES = 24
+"""Files that are kept, the last used ones: three for each size of each model, of up to 5 MB."""
+
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+logger = logging.getLogger(__name__)
+
+
+def load_compiled(subject: Mapping[str, object]) -> bytes | None:
+    """Return what `store_compiled` kept for the same subject; ``None`` if nothing was kept or the file is damaged."""
+    path = _path(subject)
+    try:
+        content = path.read_bytes()
+        os.utime(path)
+    except OSError:
+        return None
+    digest, compiled = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    return compiled if hashlib.sha256(compiled).digest() == digest else None
+
+
+def store_compiled(subject: Mapping[str, object], compiled: bytes) -> None:
+    """Keep a compiled graph, and remove those that were not used for longest. If that fails, the log says so.
+
+    Args:
+        subject: everything that decides what is compiled, such as the hash of the graph, its size, the engine and its
+            version.
+        compiled: what the engine needs to load it.
+    """
+    path = _path(subject)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, hashlib.sha256(compiled).digest() + compiled, durable=False)
+        newest_first = sorted(path.parent.glob("*.graph"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in newest_first[MAX_FILES:]:
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        logger.info("cannot keep the compiled graph, the next start compiles it again: %s", error)
+
+
+def _path(subject: Mapping[str, object]) -> Path:
+    text = json.dumps(subject, sort_keys=True)
+    return cache_folder("compiled") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.graph"
