@@ -143,10 +143,8 @@ def cloud(message: PointCloud2) -> np.ndarray:
 def test_depth_from_odometry(flow_node: FlowNodeStandIn) -> None:
     step = hall_step(10)
     with running("depth_from_motion", "motion_from:=odometry", "camera_pose:=[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]"):
-        points, image = (
-            flow_node.listen(PointCloud2, "depth_from_motion/points"),
-            flow_node.listen(Image, "depth_from_motion/image"),
-        )
+        points = flow_node.listen(PointCloud2, "depth_from_motion/points")
+        image = flow_node.listen(Image, "depth_from_motion/image")
         info = flow_node.listen(CameraInfo, "depth_from_motion/camera_info")
         flow_node.spin_until(flow_node.odometry.get_subscription_count, "odometry's subscription")
         header = flow_node.publish(step, 10.0)
@@ -206,10 +204,8 @@ def test_moving_objects_without_odometry(flow_node: FlowNodeStandIn) -> None:
 def test_time_to_contact_stops(flow_node: FlowNodeStandIn) -> None:
     with running("time_to_contact", "threshold:=1.5"):
         seconds = flow_node.listen(Image, "time_to_contact/seconds")
-        nearest, stop = (
-            flow_node.listen(Float32, "time_to_contact/nearest"),
-            flow_node.listen(Bool, "time_to_contact/stop"),
-        )
+        nearest = flow_node.listen(Float32, "time_to_contact/nearest")
+        stop = flow_node.listen(Bool, "time_to_contact/stop")
         for number, distance in enumerate((3.0, 1.0, 3.0)):
             flow_node.publish(approach_step(distance, 0.1), 10.0 + number)
             flow_node.spin_until(lambda count=number + 1: len(stop) == count and len(nearest) == count, "an answer")

@@ -166,11 +166,9 @@ class _Adaptation:
         """Train the teacher with the student's labels; return whether it is the best so far."""
         name, settings = f"round{number}/stage3", self.config.stage3
         seed = derive_seed(self.config.seed, name)
+        selection = self.config.stage2.selection
         labels = self.inputs.labels(name, student)
-        selection, supervised = (
-            self.config.stage2.selection,
-            self.inputs.supervised_terms(settings.warped_pairs, labels, seed),
-        )
+        supervised = self.inputs.supervised_terms(settings.warped_pairs, labels, seed)
         objective = StudentToTeacherObjective(settings, selection, labels, seed, self.census, supervised)
         begin = student.core.state_dict() if settings.start_from == "student" else self.result.teacher_state
         network = self.inputs.teacher(begin)
@@ -194,10 +192,8 @@ class _Adaptation:
                 break
         if rounds:
             self.result.teachers["control"] = state
-            control, chosen = (
-                self.book.score("control", self.inputs.teacher(state)),
-                self.result.scores[self.result.chosen],
-            )
+            control = self.book.score("control", self.inputs.teacher(state))
+            chosen = self.result.scores[self.result.chosen]
             merit = "did as well without a student" if control.error <= chosen.error else "did worse without a student"
             self.result.notes.append(f"control: label-free error {control.error:.4f}: as many updates {merit}")
 

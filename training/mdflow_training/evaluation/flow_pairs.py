@@ -69,7 +69,7 @@ class PairFiles:
         first: image.
         second: image.
         ground_truth: flow file.
-        visible_truth: flow file that knows only what the second image shows too (KITTI's ``flow_noc``).
+        visible_ground_truth: flow file that knows only what the second image shows too (KITTI's ``flow_noc``).
         occlusion: mask of what the second image hides (MPI Sintel's ``occlusions``).
         invalid: mask of the pixels that do not count (MPI Sintel's ``invalid``).
     """

@@ -51,7 +51,7 @@ class Report:
         verdict: see `mdflow_training.judging.verdict.RULE`.
         reason: of the verdict, in words.
         indices: of the pairs that were measured.
-        figures: each measure of each method, pair by pair.
+        metrics: each measure of each method, pair by pair.
         differences: ``after - before`` and ``after - control``, by measure.
         recordings: ``after - before`` of each recording, by measure; empty where there is only one.
         about: what else the reader has to know: settings, recordings, models, time.
