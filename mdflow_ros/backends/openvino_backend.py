@@ -156,9 +156,11 @@ class _Graph:
         model.reshape({name: list(shape) for name, shape in shapes})
         fresh = core.compile_model(model, name, settings)
         try:
-            store_compiled(subject, fresh.export_model().getvalue())
+            exported = fresh.export_model().getvalue()
+            # What is checked now is then exactly what later starts run.
+            imported = core.import_model(exported, name, settings)
         except RuntimeError as error:  # not every device can
-            logger.info(
-                "OpenVINO cannot export the graph that it compiled, the next start compiles it again: %s", error
-            )
-        return fresh
+            logger.info("OpenVINO cannot keep the graph that it compiled, the next start compiles it again: %s", error)
+            return fresh
+        store_compiled(subject, exported)
+        return imported
