@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 Constants = dict[str, NDArray[np.generic]]
 
@@ -58,6 +57,9 @@ def _known_shapes(model: onnx.ModelProto, constants: Constants) -> dict[str, tup
 
 def _fold_known(graph: onnx.GraphProto, constants: Constants, shapes: dict[str, tuple[int, ...]]) -> bool:
     """Move the nodes whose result is known to ``constants``; return whether there were any."""
+    # Imported here, because graphs of free size, which start the node on a CPU, need no folding.
+    from onnx.reference import ReferenceEvaluator
+
     remaining = []
     for node in graph.node:
         if node.op_type in ("Shape", "Size") and node.input[0] in shapes:
