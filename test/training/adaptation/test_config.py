@@ -6,7 +6,8 @@ import pytest
 from places import ROOT
 
 from mdflow_training.commands.adapt_from_bag import main
-from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, load_adaptation_config
+from mdflow_training.settings.adaptation import AdaptationConfig, load_adaptation_config
+from mdflow_training.settings.reading import ConfigError
 
 CPU_CONFIG = ROOT / "training" / "configs" / "adapt_cpu.yaml"
 

@@ -20,7 +20,8 @@ from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.judging.label_free_score import RANDOM_MATCH, LabelFreeScore, validate
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, upsample_flow
-from mdflow_training.settings.adaptation import ConfigError, ValidationSettings, load_adaptation_config
+from mdflow_training.settings.adaptation import ValidationSettings, load_adaptation_config
+from mdflow_training.settings.reading import ConfigError
 
 SCRIPT = Path(tiny_adaptation.__file__)
 ALONE = ProcessContext(0, 1, torch.device("cpu"))

@@ -142,10 +142,13 @@ def test_other_settings_do_not_slip_into_a_run(config: Path, tmp_path: Path, cap
 @pytest.mark.parametrize(
     ("line", "named"),
     [
-        ("sead: 1", "sead"),
+        ("sead: 1", "sead: unknown setting; did you mean seed?"),
+        ("phases: [{samples: 8, size: [64, 64], batch: 1, rate: 1}]", r"phases\.0\.rate: unknown setting; there are"),
+        ("phases: [{samples: 8, size: [64, 64], batch: 1}]", r"phases\.0\.learning_rate: it must be set"),
+        ("seed: one", r"seed: Input should be a valid integer.*found 'one'"),
         ("validation_size: [60, 64]", "multiple of 64"),
         ("phases: []", "phases"),
-        ("{", "yaml"),
+        ("{", "cannot read the configuration"),
         ("mixture: {flst: 1}", "unknown scene class 'flst'; choose"),
     ],
 )

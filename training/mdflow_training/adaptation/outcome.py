@@ -20,7 +20,8 @@ from mdflow_training.judging.held_out_metrics import GroundTruth
 from mdflow_training.judging.verdict import Verdict
 from mdflow_training.report.adapted_model import add_metrics, export_adapted, hash_recordings
 from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, Report, compare_models, write_report
-from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError
+from mdflow_training.settings.adaptation import AdaptationConfig
+from mdflow_training.settings.reading import ConfigError
 
 INITIAL = "initial"
 ADAPTED_NAME, REJECTED_NAME, CONTROL_NAME = "teacher.onnx", "rejected.onnx", "control.onnx"

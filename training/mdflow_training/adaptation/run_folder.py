@@ -16,7 +16,8 @@ from torch import Tensor
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_training.engine.batches import FramePairs
 from mdflow_training.engine.distributed import ProcessContext
-from mdflow_training.settings.adaptation import AdaptationConfig, ConfigError, merge
+from mdflow_training.settings.adaptation import AdaptationConfig
+from mdflow_training.settings.reading import ConfigError, merge
 
 RUN_NAME = "run.json"
 """What a run was started with."""

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             distributed.teardown()
     except (OSError, ValueError, FloatingPointError) as error:
-        LOGGER.error("%s", error)
+        LOGGER.error("error: %s", error)
         return 2
     return 0
 

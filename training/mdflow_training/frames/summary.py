@@ -43,6 +43,7 @@ class FrameSummary:
 
     def __str__(self) -> str:
         total = sum(self.verdicts.values())
+        cuts = "".join(f"; {count} x {name}" for name, count in self.cuts.items())
         lines = [
             f"{', '.join(self.sources)}: {total} frames, {self.duration_seconds:.1f} s at {self.rate_hz:.1f} Hz",
             *(f"  camera {camera}" for camera in self.cameras),
@@ -50,7 +51,7 @@ class FrameSummary:
                 f"  {name:<26}{count:>8}  {100 * count / total:5.1f} %"
                 for name, count in sorted(self.verdicts.items(), key=lambda item: -item[1])
             ),
-            f"  {self.sequences} sequences" + "".join(f"; {count} x {name}" for name, count in self.cuts.items()),
+            f"  {self.sequences} {'sequence' if self.sequences == 1 else 'sequences'}{cuts}",
             f"  {self.training_pairs} pairs to train on, {self.held_out_pairs} held out",
             *(f"  note: {warning}" for warning in self.warnings),
         ]

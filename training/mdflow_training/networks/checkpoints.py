@@ -44,7 +44,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except FileNotFoundError:
         raise ModelError(f"there is no checkpoint {path}") from None
     except Exception as error:  # torch raises a different type for every kind of damage
-        raise ModelError(f"{path} is not a checkpoint that torch can read safely: {error}") from error
+        raise ModelError(f"{path} is not a checkpoint (.pth) that torch can read safely: {error!r}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a state dict")
     state = content.get("state_dict", content)

@@ -8,17 +8,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.settings.base import Settings
 from mdflow_training.settings.frames import FrameSettings
+from mdflow_training.settings.reading import checked, merge, parse_override, read_yaml
 
 MIN_SIDE = 128
 """RAFT's correlation pyramid needs images of at least this many pixels a side (torchvision)."""
@@ -355,10 +354,6 @@ class AdaptationConfig(Settings):
         return self.model_dump(mode="json", exclude={"execution", "frames", "control"})
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names the setting and the allowed values."""
-
-
 def load_adaptation_config(path: Path | None = None, overrides: Iterable[str] = ()) -> AdaptationConfig:
     """Read a configuration.
 
@@ -371,64 +366,7 @@ def load_adaptation_config(path: Path | None = None, overrides: Iterable[str] = 
     """
     values = AdaptationConfig().model_dump(mode="json")
     if path is not None:
-        values = merge(values, _read_yaml(path))
+        values = merge(values, read_yaml(path))
     for override in overrides:
-        values = merge(values, _parse_override(override))
-    try:
-        return AdaptationConfig.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_explain(details) for details in error.errors())) from None
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold settings such as 'rounds: 2', not a {type(values).__name__}")
-    return values
-
-
-def _parse_override(override: str) -> dict[str, Any]:
-    name, equals, text = override.partition("=")
-    if not equals:
-        raise ConfigError(f"'{override}' is not of the form section.name=value, such as stage1.optimization.steps=100")
-    try:
-        value: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the value of '{override}' is not YAML: {error}") from error
-    for part in reversed(name.strip().split(".")):
-        value = {part: value}
-    return value
-
-
-def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return ``values`` with what ``changes`` names; the rest of a section keeps the section's own values."""
-    merged = dict(values)
-    for name, change in changes.items():
-        is_section = isinstance(change, dict) and isinstance(values.get(name), dict)
-        merged[name] = merge(values[name], change) if is_section else change
-    return merged
-
-
-def _explain(details: Any) -> str:
-    location = [str(part) for part in details["loc"]]
-    if not location:
-        return str(details["msg"]).removeprefix("Value error, ")
-    name = ".".join(location)
-    if details["type"] != "extra_forbidden":
-        return f"{name}: {details['msg']} (found {details['input']!r})"
-    known = _names_in(location[:-1])
-    near = difflib.get_close_matches(location[-1], known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
-    return f"{name}: unknown setting; {hint}"
-
-
-def _names_in(sections: list[str]) -> list[str]:
-    model: type[BaseModel] = AdaptationConfig
-    for section in sections:
-        annotation: Any = model.model_fields[section].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel))
-    return list(model.model_fields)
+        values = merge(values, parse_override(override))
+    return checked(AdaptationConfig, values)

@@ -7,11 +7,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from mdflow_ros.model.architecture import COARSEST_LEVEL, FINEST_LEVEL, SIZE_MULTIPLE
 from mdflow_training.settings.base import Settings
+from mdflow_training.settings.reading import checked, read_yaml
 from mdflow_training.synthetic.pairs import MIXTURE, SCENE_CLASSES
 
 
@@ -93,10 +93,6 @@ def load_pretrain_config(path: Path) -> PretrainConfig:
     """Read a YAML file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not YAML, or a setting is unknown or out of range; the message names each.
+        ConfigError: it cannot be read, is not a YAML mapping, or a setting is missing, unknown or has a wrong value.
     """
-    try:
-        return PretrainConfig.model_validate(yaml.safe_load(path.read_text()))
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    return checked(PretrainConfig, read_yaml(path))

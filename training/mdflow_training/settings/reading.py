@@ -1,0 +1,97 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Read settings from YAML and from the command line; errors name the setting, its value and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mdflow_training.settings.base import Settings
+
+Config = TypeVar("Config", bound=Settings)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the setting and the allowed values."""
+
+
+def checked(kind: type[Config], values: dict[str, Any]) -> Config:
+    """Return the settings that plain values describe.
+
+    Raises:
+        ConfigError: a setting is missing, unknown, or has a wrong value; the text has a line for each.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(kind, details) for details in error.errors())) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the settings in a file, not checked yet.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not a YAML mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold settings such as 'seed: 2', not a {type(values).__name__}")
+    return values
+
+
+def parse_override(override: str) -> dict[str, Any]:
+    """Return what ``section.name=value`` sets, in the form of `read_yaml`.
+
+    Raises:
+        ConfigError: it has another form, or the value is not YAML.
+    """
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"'{override}' is not of the form section.name=value, such as stage1.optimization.steps=100")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the value of '{override}' is not YAML: {error}") from error
+    for part in reversed(name.strip().split(".")):
+        value = {part: value}
+    return value
+
+
+def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with what ``changes`` names; the rest of a section keeps the section's own values."""
+    merged = dict(values)
+    for name, change in changes.items():
+        is_section = isinstance(change, dict) and isinstance(values.get(name), dict)
+        merged[name] = merge(values[name], change) if is_section else change
+    return merged
+
+
+def _explain(kind: type[BaseModel], details: Any) -> str:
+    location = [str(part) for part in details["loc"]]
+    if not location:
+        return str(details["msg"]).removeprefix("Value error, ")
+    name = ".".join(location)
+    if details["type"] == "missing":
+        return f"{name}: it must be set"
+    if details["type"] != "extra_forbidden":
+        return f"{name}: {details['msg']} (found {details['input']!r})"
+    known = _names_in(kind, [part for part in location[:-1] if not part.isdigit()])
+    near = difflib.get_close_matches(location[-1], known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+    return f"{name}: unknown setting; {hint}"
+
+
+def _names_in(kind: type[BaseModel], sections: list[str]) -> list[str]:
+    for section in sections:
+        annotation: Any = kind.model_fields[section].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        kind = next(item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel))
+    return list(kind.model_fields)
