@@ -8,10 +8,11 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mdflow_training.adaptation.replay import Replay
+from mdflow_training.adaptation.replay import Replay, sample_frames
 from mdflow_training.engine.batches import Batch
 from mdflow_training.settings.adaptation import ReplaySettings
 
@@ -47,6 +48,19 @@ def test_every_second_step_has_the_loss_of_two_in_every_process() -> None:
     for step, positions in ((0, (0, 1)), (0, (2, 3)), (1, (4, 5)), (1, (6, 7)), (2, (8, 9)), (2, (10, 11))):
         expected = 0.0 if step == 1 else 2 * float(each.loss(network, batch(*positions)))
         assert float(second.loss(network, batch(*positions))) == pytest.approx(expected)
+
+
+def test_frames_of_the_recording_are_textures_too() -> None:
+    networks = Recorder(), Recorder()
+    green = np.zeros((64, 80, 3), np.uint8)
+    green[..., 1] = 200
+    pairs = [(green, green)] * 3
+    frames = sample_frames(pairs, 400)
+    assert len(frames) == 3 and len(sample_frames(pairs, 2)) == 2 and sample_frames(pairs, 0) == []
+    for network, own in zip(networks, ([], frames * 40), strict=True):
+        Replay(SETTINGS.model_copy(update={"scenes": 16}), seed=0, frames=own).loss(network, batch(*range(32)))
+    made_up, mixed = (network.images.mean(dim=(0, 2, 3)) for network in networks)
+    assert mixed[1] - mixed[0] > 0.1 + made_up[1] - made_up[0], "the frames' color, RGB"
 
 
 def test_the_true_flow_has_no_loss() -> None:

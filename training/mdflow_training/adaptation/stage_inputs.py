@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mdflow_training.adaptation.label_cache import LabelCache
-from mdflow_training.adaptation.replay import Replay
+from mdflow_training.adaptation.replay import Replay, sample_frames
 from mdflow_training.adaptation.supervised_terms import SupervisedTerms
 from mdflow_training.adaptation.teacher_to_student import matches_labeler
 from mdflow_training.adaptation.warped_pairs import WarpedPairs
@@ -40,8 +40,10 @@ class StageInputs:
         measured = run.config.census_noise == "auto"
         self.noise = measure_noise(run.pairs, run.size) if measured else float(run.config.census_noise)
         self.census = Census.for_noise(self.noise)
-        replay = run.config.replay
-        self.replay = Replay(replay, run.config.seed, run.context.world_size) if replay.weight > 0 else None
+        self.replay = None
+        if (replay := run.config.replay).weight > 0:
+            frames = sample_frames(run.pairs, replay.frames)
+            self.replay = Replay(replay, run.config.seed, run.context.world_size, frames)
 
     def labels(self, name: str, network: FlowNetwork) -> LabelCache:
         """Return the labels that a network gives, for the stage of this name; it is frozen."""

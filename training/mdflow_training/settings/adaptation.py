@@ -181,6 +181,8 @@ class ReplaySettings(Settings):
     """Steps from one with generated pairs to the next; their weight is multiplied by the same number."""
     scenes: Count = 256
     """How many are rendered; each use has another camera and noise."""
+    frames: Annotated[int, Field(ge=0)] = 0
+    """How many frames of the recording join the made-up textures of the scenes."""
     image_size: tuple[NetworkSide, NetworkSide] = (192, 256)
     """Height and width. Small pairs teach to forget the large motion of large images."""
     sequence_decay: Share = 0.3
