@@ -23,7 +23,6 @@ from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import load_state
 from mdflow_training.losses.supervised import multi_scale_loss
 from mdflow_training.networks.checkpoints import load_checkpoint
-from mdflow_training.networks.cost_volume import cost_volume
 from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.pretraining.run import split
 from mdflow_training.pretraining.schedule import schedule
@@ -229,13 +228,3 @@ def test_the_loss_of_exact_flow_is_nearly_zero_and_errors_weigh_by_scale() -> No
     assert multi_scale_loss(flows, ground_truth, [0.5, 1.0], 1.0) < 0.02
     wrong = [flows[0] + torch.tensor([3.0, 4.0])[:, None, None], flows[1]]
     assert multi_scale_loss(wrong, ground_truth, [0.5, 1.0], 1.0).item() == pytest.approx(0.5 * 5, abs=0.02)
-
-
-def test_the_cost_volume_for_training_is_the_plain_one_and_has_its_gradient() -> None:
-    first, second = torch.randn(2, 2, 3, 5, 7, dtype=torch.double)
-    with torch.no_grad():
-        plain = cost_volume(first, second)
-    first.requires_grad_()
-    second.requires_grad_()
-    torch.testing.assert_close(cost_volume(first, second), plain)
-    assert torch.autograd.gradcheck(cost_volume, (first[:1], second[:1]))

@@ -1,9 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The center-dense dilated correlation of FastFlowNet, in a form whose gradient is cheap on a CPU.
+"""The center-dense dilated correlation of FastFlowNet, in a form that is fast on a CPU.
 
 Correlating row by row is a matrix product whose band holds the wanted displacements. Products outside the band are
-wasted, yet matrix units make forward and backward together two to seven times faster than 53 shifted multiplications.
+wasted, yet matrix units make forward and backward together two to seven times faster than 53 shifted multiplications,
+and forward alone up to 2.6 times at the sizes of training.
 """
 
 from __future__ import annotations
@@ -33,19 +34,12 @@ def cost_volume(first: Tensor, second: Tensor) -> Tensor:
     kind = first.device.type
     if torch.is_autocast_enabled(kind):
         first, second = (features.to(torch.get_autocast_dtype(kind)) for features in (first, second))
-    if torch.is_grad_enabled() and (first.requires_grad or second.requires_grad):
-        return _RowCorrelation.apply(first, second)
-    height, width = first.shape[-2:]
-    padded = F.pad(second, [SEARCH_RADIUS] * 4)
-    costs = [
-        (first * padded[..., SEARCH_RADIUS + dy :, SEARCH_RADIUS + dx :][..., :height, :width]).mean(dim=1)
-        for dx, dy in kept_displacements()
-    ]
-    return torch.stack(costs, dim=1)
+    costs: Tensor = _RowCorrelation.apply(first, second)
+    return costs
 
 
 class _RowCorrelation(torch.autograd.Function):
-    """Correlation as products of feature rows; the same numbers as `cost_volume` without gradient."""
+    """Correlation as products of feature rows."""
 
     @staticmethod
     def forward(context: Any, first: Tensor, second: Tensor) -> Tensor:
