@@ -21,7 +21,7 @@ from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing, load_card
 from mdflow_ros.model.graphs import Decoding, subtracted_mean
 from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, to_full_resolution_pixels
+from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, normalize_features, to_full_resolution_pixels
 
 SIZES = [(64, 64), (128, 192), (192, 64), (256, 320)]
 
@@ -66,6 +66,16 @@ def test_cost_volume_finds_a_displacement() -> None:
     second = torch.roll(first, shifts=(2, -1), dims=(2, 3))
     best = cost_volume(first, second)[0, :, 4:8, 4:16].flatten(1).mean(1).argmax()
     assert kept_displacements()[int(best)] == (-1, 2)
+
+
+def test_normalized_features_have_one_mean_and_deviation_and_a_finite_gradient() -> None:
+    first, second = 3 * torch.randn(2, 2, 8, 6, 5, dtype=torch.double) + 1
+    both = torch.cat(normalize_features(first, second), dim=1)
+    torch.testing.assert_close(both.mean((1, 2, 3)), torch.zeros(2, dtype=torch.double), atol=1e-6, rtol=0)
+    torch.testing.assert_close(both.std((1, 2, 3)), torch.ones(2, dtype=torch.double), atol=1e-5, rtol=0)
+    black = torch.zeros(1, 8, 6, 5, requires_grad=True)
+    normalize_features(black, black)[0].sum().backward()
+    assert black.grad is not None and black.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("size", SIZES)

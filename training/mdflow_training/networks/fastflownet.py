@@ -47,11 +47,19 @@ def warp(image: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
 
 
 def normalize_features(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Remove the common mean and deviation of two feature maps, per sample (UFlow, section 3.1)."""
-    both = torch.cat((first, second), dim=1)
-    mean = both.mean(dim=(1, 2, 3), keepdim=True)
-    deviation = both.std(dim=(1, 2, 3), keepdim=True) + 1e-6
-    return (first - mean) / deviation, (second - mean) / deviation
+    """Remove the common mean and unbiased deviation of two feature maps, per sample (UFlow, section 3.1).
+
+    By means of squares, as `torch.std` takes six times longer on a CPU.
+    """
+    axes = (1, 2, 3)
+    mean = (first.mean(axes, keepdim=True) + second.mean(axes, keepdim=True)) / 2
+    first, second = first - mean, second - mean
+    squares = [features.square().mean(axes, keepdim=True).float() for features in (first, second)]
+    count = 2 * first[0].numel()
+    variance = (squares[0] + squares[1]) / 2 * (count / (count - 1))
+    # The root of 0 has no finite gradient.
+    deviation = (variance.clamp(min=1e-24).sqrt() + 1e-6).to(first.dtype)
+    return first / deviation, second / deviation
 
 
 def shuffle_channels(features: Tensor, groups: int) -> Tensor:
