@@ -36,7 +36,16 @@ from mdflow_training.judging.held_out_metrics import (
 )
 from mdflow_training.judging.verdict import Difference, Verdict, bootstrap_interval, compare, decide, describe_control
 from mdflow_training.losses.census import Census
-from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, DIS, Report, compare_models, write_report
+from mdflow_training.report.comparison import (
+    AFTER,
+    BEFORE,
+    CONTROL,
+    DIS,
+    ENLARGEMENTS,
+    Report,
+    compare_models,
+    write_report,
+)
 
 RANKING = ROOT / "benchmarks" / "label_free_ranking.py"
 specification = importlib.util.spec_from_file_location("label_free_ranking", RANKING)
@@ -213,7 +222,8 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
     assert all(of["epe"].mean < 0 for of in better.recordings.values()) and not same.recordings
     write_report(better, [], tmp_path / "report")
     assert "2: street" in (tmp_path / "report" / "report.html").read_text()
-    assert set(better.means()) == {BEFORE, AFTER, CONTROL, DIS}
+    assert set(better.means()) == {BEFORE, AFTER, CONTROL, DIS, *ENLARGEMENTS}
+    assert "the old model with inference_size [" in worse.reason and "better still" not in better.reason
     assert "coverage" not in better.means()[DIS], "DIS has no confidence"
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mdflow_ros.backends.backend import BackendOptions
+from mdflow_ros.core.resizing import Size, scaled_size, size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_training.engine.batches import FramePairs, to_tensor
 from mdflow_training.evaluation.baselines import Baseline
@@ -108,15 +110,27 @@ GroundTruth = Callable[[int], Flow | None]
 """Gives the true flow of a pair by its index, ``(H, W, 2)`` in pixels, NaN where unknown; None without truth."""
 
 
-def model_method(model: Path) -> TwoWayMethod:
-    """Return a deployable model, as the node runs it on a CPU, at the size of the images.
+def model_method(model: Path, scale: float | None = None) -> TwoWayMethod:
+    """Return a deployable model, as the node runs it on a CPU.
+
+    Args:
+        model: the ONNX file.
+        scale: size of the network's input over that of the images; None leaves it to the quality.
 
     Raises:
         ModelError: the model is missing or damaged.
     """
-    estimator = FlowEstimator(model, "onnxruntime", options=BackendOptions(threads=torch.get_num_threads()))
+
+    @cache
+    def estimator_at(inference_size: Size | None) -> FlowEstimator:
+        options = BackendOptions(threads=torch.get_num_threads())
+        return FlowEstimator(model, "onnxruntime", inference_size, options=options)
+
+    if scale is None:
+        estimator_at(None)  # a model that cannot be read is found now
 
     def estimate(first: Image, second: Image) -> TwoWayFlow:
+        estimator = estimator_at(None if scale is None else scaled_size(size_of(first), scale))
         forward = estimator.estimate(first, second)
         backward = estimator.estimate(second, first, with_confidence=False)
         return TwoWayFlow(forward.flow, backward.flow, forward.confidence)

@@ -12,6 +12,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.resizing import Size
 from mdflow_training.judging.held_out_metrics import CENSUS, JUDGES
 
 LEVEL = 0.95
@@ -148,6 +149,22 @@ def describe_control(differences: Mapping[str, Difference]) -> str:
     return (
         f"the teacher is {relation} the control, its plain unsupervised training for as many updates without a student "
         f"({changes})"
+    )
+
+
+def describe_enlarged(differences: Mapping[str, Difference], scale: float, inference_size: Size) -> str:
+    """Describe the old model at a larger size of the network's input, if it is better than the new one; else "".
+
+    Args:
+        differences: after - before at that size.
+        scale: of both sides.
+        inference_size: that size.
+    """
+    if _majority(_judges(differences)) > -MIN_MAJORITY:
+        return ""
+    return (
+        f"; the old model with inference_size [{inference_size.width}, {inference_size.height}] is better still, for "
+        f"{scale**2:.2g} times the work of the network"
     )
 
 

@@ -18,7 +18,7 @@ import onnxruntime
 import torch
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.resizing import Size
+from mdflow_ros.core.resizing import scaled_size, size_of
 from mdflow_ros.model.card import load_card
 from mdflow_training.engine.batches import FramePairs
 from mdflow_training.evaluation.baselines import dis_flow
@@ -35,12 +35,27 @@ from mdflow_training.judging.held_out_metrics import (
     measure_methods,
     model_method,
 )
-from mdflow_training.judging.verdict import LEVEL, RULE, Difference, Verdict, compare, decide, describe_control
+from mdflow_training.judging.verdict import (
+    LEVEL,
+    RULE,
+    Difference,
+    Verdict,
+    compare,
+    decide,
+    describe_control,
+    describe_enlarged,
+)
 from mdflow_training.losses.census import Census
 from mdflow_training.report.page import Page, ReportFrame, write_page
 
 BEFORE, AFTER, CONTROL, DIS = "before", "after", "control", "OpenCV DIS"
 MAX_PAIRS = 48
+
+ENLARGEMENTS = {f"{BEFORE} at {scale:g} times the size": scale for scale in (1.5, 2.0)}
+"""The old model with a larger input of the network, which costs time at every image, but no training."""
+
+MAX_ENLARGED_PIXELS = 400_000
+"""Images are not enlarged beyond this many pixels: it would take long, and gains little where images are large."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Report:
         reason: of the verdict, in words.
         indices: of the pairs that were measured.
         metrics: each measure of each method, pair by pair.
-        differences: ``after - before`` and ``after - control``, by measure.
+        differences: ``after - before``, ``after - control`` and those to the enlarged old model, by measure.
         recordings: ``after - before`` of each recording, by measure; empty where there is only one.
         about: what else the reader has to know: settings, recordings, models, time.
     """
@@ -119,7 +134,7 @@ def compare_models(
     maximum_pairs: int = MAX_PAIRS,
     recordings: Sequence[str] = (),
 ) -> tuple[Report, list[ReportFrame]]:
-    """Measure models and OpenCV's DIS on held-out pairs and decide.
+    """Measure models, the old model at larger sizes, and OpenCV's DIS on held-out pairs, and decide.
 
     Args:
         models: ``before``, ``after`` and perhaps ``control``.
@@ -139,9 +154,12 @@ def compare_models(
     if len(pairs) == 0:
         return Report(*decide({}, chosen)), []
     methods: dict[str, TwoWayMethod] = {name: model_method(model) for name, model in models.items()}
+    size = size_of(pairs[0][0])
+    for name, scale in ENLARGEMENTS.items():
+        if size.width * size.height * scale**2 <= MAX_ENLARGED_PIXELS:
+            methods[name] = model_method(models[BEFORE], scale)
     methods[DIS] = baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
-    height, width = pairs[0][0].shape[:2]
-    noise = measure_noise(pairs, Size(width, height))
+    noise = measure_noise(pairs, size)
     count = min(len(pairs), maximum_pairs)
     indices = [position * len(pairs) // count for position in range(count)]
     metrics = measure_methods(methods, pairs, indices, Census.for_noise(noise), ground_truth, noise)
@@ -151,15 +169,18 @@ def compare_models(
             for measure in MEASURES
             if (difference := compare(metrics[AFTER][measure], metrics[other][measure])) is not None
         }
-        for other in (BEFORE, CONTROL)
+        for other in (BEFORE, CONTROL, *ENLARGEMENTS)
         if other in metrics
     }
     verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"], chosen)
     if CONTROL in metrics:
         reason += f"; {describe_control(differences[f'{AFTER} - {CONTROL}'])}"
+    for name, scale in ENLARGEMENTS.items():
+        if name in metrics:
+            reason += describe_enlarged(differences[f"{AFTER} - {name}"], scale, scaled_size(size, scale))
     about = {
         "models": {name: _describe(model) for name, model in models.items()},
-        "images": {"width": width, "height": height, "held_out_pairs": len(pairs), "noise_gray_levels": noise},
+        "images": {**size._asdict(), "held_out_pairs": len(pairs), "noise_gray_levels": noise},
         "versions": _versions(),
     }
     apart = _tell_apart([recordings[index] for index in indices] if recordings else [], metrics)
