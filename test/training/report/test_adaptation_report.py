@@ -215,6 +215,7 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
         Verdict.NO_CHANGE,
     ]
     assert "better than the control" in better.reason and "no different from the control" in same.reason
+    assert "by the ground truth: endpoint error -" in better.reason and ", AUSE " in better.reason
     change = better.differences["after - before"]
     assert change["epe"].interval[1] < 0 and change["coverage"].mean > 0, better.means()
     assert set(change) == set(MEASURES)

@@ -152,6 +152,13 @@ def describe_control(differences: Mapping[str, Difference]) -> str:
     )
 
 
+def describe_truth(differences: Mapping[str, Difference]) -> str:
+    """Describe the change of the measures that need the ground truth, which does not decide; "" where there is none."""
+    names = {"epe": "endpoint error", "ause": "AUSE"}
+    changes = [f"{name} {differences[key].relative:+.1%}" for key, name in names.items() if key in differences]
+    return f"; by the ground truth: {', '.join(changes)}" if changes else ""
+
+
 def describe_enlarged(differences: Mapping[str, Difference], scale: float, inference_size: Size) -> str:
     """Describe the old model at a larger size of the network's input, if it is better than the new one; else "".
 

@@ -44,6 +44,7 @@ from mdflow_training.judging.verdict import (
     decide,
     describe_control,
     describe_enlarged,
+    describe_truth,
 )
 from mdflow_training.losses.census import Census
 from mdflow_training.report.page import Page, ReportFrame, write_page
@@ -173,6 +174,7 @@ def compare_models(
         if other in metrics
     }
     verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"], chosen)
+    reason += describe_truth(differences[f"{AFTER} - {BEFORE}"])
     if CONTROL in metrics:
         reason += f"; {describe_control(differences[f'{AFTER} - {CONTROL}'])}"
     for name, scale in ENLARGEMENTS.items():
