@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.cache_folder import cache_folder
+from mdflow_ros.core.cache_folder import cache_file
 
 MAX_FILES = 24
 """Files that are kept, the last used ones: three for each size of each model, of up to 5 MB."""
@@ -54,5 +54,4 @@ def store_compiled(subject: Mapping[str, object], compiled: bytes) -> None:
 
 
 def _path(subject: Mapping[str, object]) -> Path:
-    text = json.dumps(subject, sort_keys=True)
-    return cache_folder("compiled") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.graph"
+    return cache_file("compiled", json.dumps(subject, sort_keys=True), ".graph")

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.cache_folder import cache_folder
+from mdflow_ros.core.cache_folder import cache_file
 from mdflow_ros.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ def check_once(subject: Mapping[str, object], check: Callable[[], None]) -> None
         check: raises an error if it fails.
     """
     text = json.dumps({"mdflow_ros": __version__, **subject}, sort_keys=True, indent=1)
-    record = cache_folder("checks") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+    record = cache_file("checks", text, ".json")
     try:
         if record.read_text() == text:
             return

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -12,3 +13,8 @@ def cache_folder(name: str) -> Path:
     """Return ``mdflow_ros/NAME`` in the user's cache folder, by the XDG Base Directory Specification."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base and os.path.isabs(base) else Path.home() / ".cache") / "mdflow_ros" / name
+
+
+def cache_file(name: str, subject: str, suffix: str) -> Path:
+    """Return the file in the folder ``name`` for what ``subject`` describes in full."""
+    return cache_folder(name) / f"{hashlib.sha256(subject.encode()).hexdigest()[:24]}{suffix}"

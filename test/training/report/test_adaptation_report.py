@@ -16,6 +16,7 @@ from model_files import disturbed_teacher
 from places import ROOT
 from textured_pairs import AffinePair
 
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.deployment.running_node import NodeError
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
 from mdflow_training.commands import adapt_from_bag, adaptation_report
@@ -34,7 +35,15 @@ from mdflow_training.judging.held_out_metrics import (
     mean_metrics,
     measure_methods,
 )
-from mdflow_training.judging.verdict import Difference, Verdict, bootstrap_interval, compare, decide, describe_control
+from mdflow_training.judging.verdict import (
+    Difference,
+    Verdict,
+    bootstrap_interval,
+    compare,
+    decide,
+    describe_control,
+    describe_enlarged,
+)
 from mdflow_training.losses.census import Census
 from mdflow_training.report.comparison import (
     AFTER,
@@ -225,6 +234,8 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
     assert "2: street" in (tmp_path / "report" / "report.html").read_text()
     assert set(better.means()) == {BEFORE, AFTER, CONTROL, DIS, *ENLARGEMENTS}
     assert "the old model with inference_size [" in worse.reason and "better still" not in better.reason
+    work = describe_enlarged(worse.differences["after - before"], Size(384, 320), Size(320, 256))
+    assert "[384, 320] is better still, for 1.5 times the work" in work
     assert "coverage" not in better.means()[DIS], "DIS has no confidence"
 
 

@@ -153,25 +153,25 @@ def describe_control(differences: Mapping[str, Difference]) -> str:
 
 
 def describe_truth(differences: Mapping[str, Difference]) -> str:
-    """Describe the change of the measures that need the ground truth, which does not decide; "" where there is none."""
+    """Describe how the measures that need ground truth change; they do not decide. Without ground truth: ""."""
     names = {"epe": "endpoint error", "ause": "AUSE"}
     changes = [f"{name} {differences[key].relative:+.1%}" for key, name in names.items() if key in differences]
     return f"; by the ground truth: {', '.join(changes)}" if changes else ""
 
 
-def describe_enlarged(differences: Mapping[str, Difference], scale: float, inference_size: Size) -> str:
+def describe_enlarged(differences: Mapping[str, Difference], inference_size: Size, usual_size: Size) -> str:
     """Describe the old model at a larger size of the network's input, if it is better than the new one; else "".
 
     Args:
         differences: after - before at that size.
-        scale: of both sides.
-        inference_size: that size.
+        inference_size: that size, as the network runs it.
+        usual_size: at which the network runs otherwise.
     """
     if _majority(_judges(differences)) > -MIN_MAJORITY:
         return ""
     return (
         f"; the old model with inference_size [{inference_size.width}, {inference_size.height}] is better still, for "
-        f"{scale**2:.2g} times the work of the network"
+        f"{math.prod(inference_size) / math.prod(usual_size):.2g} times the work of the network"
     )
 
 

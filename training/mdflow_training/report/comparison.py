@@ -18,8 +18,10 @@ import onnxruntime
 import torch
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.resizing import scaled_size, size_of
+from mdflow_ros.core.resizing import network_size, scaled_size, size_of
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import load_card
+from mdflow_ros.quality import AUTO, QUALITIES, choose_quality
 from mdflow_training.engine.batches import FramePairs
 from mdflow_training.evaluation.baselines import dis_flow
 from mdflow_training.evaluation.report import without_nan
@@ -53,7 +55,7 @@ BEFORE, AFTER, CONTROL, DIS = "before", "after", "control", "OpenCV DIS"
 MAX_PAIRS = 48
 
 ENLARGEMENTS = {f"{BEFORE} at {scale:g} times the size": scale for scale in (1.5, 2.0)}
-"""The old model with a larger input of the network, which costs time at every image, but no training."""
+"""The old model with an input of the network that is larger than the images: slower, but without training."""
 
 MAX_ENLARGED_PIXELS = 400_000
 """Images are not enlarged beyond this many pixels: it would take long, and gains little where images are large."""
@@ -177,9 +179,11 @@ def compare_models(
     reason += describe_truth(differences[f"{AFTER} - {BEFORE}"])
     if CONTROL in metrics:
         reason += f"; {describe_control(differences[f'{AFTER} - {CONTROL}'])}"
+    usual_size = QUALITIES[choose_quality(AUTO, on_gpu=False)].inference_size(size)
     for name, scale in ENLARGEMENTS.items():
         if name in metrics:
-            reason += describe_enlarged(differences[f"{AFTER} - {name}"], scale, scaled_size(size, scale))
+            enlarged = network_size(scaled_size(size, scale), SIZE_MULTIPLE)
+            reason += describe_enlarged(differences[f"{AFTER} - {name}"], enlarged, usual_size)
     about = {
         "models": {name: _describe(model) for name, model in models.items()},
         "images": {**size._asdict(), "held_out_pairs": len(pairs), "noise_gray_levels": noise},
