@@ -2,23 +2,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ablation study of mutual distillation on a recording with ground-truth flow.
 
-    python benchmarks/adaptation_study.py drive --truth world/truth_of_recording --out study --seeds 0 1
+    python benchmarks/adaptation_study.py drive --ground-truth world/truth_of_recording --out study --data ../eval
 
-Make the recording and its ground truth with `training/robot_world.py`. The first row is MDFlow with a student that a
-CPU can train, `training/configs/adapt_cpu.yaml`; each other row changes one setting. All rows of a seed share stage 1.
-The gate is off, so that every stage runs. The upper bound learns from the true flow of the same frames in as many
-updates, without the terms that need no label. Errors are of the pairs that an adaptation's report judges by. The same
-command resumes a study; processes may share the work by seed.
+Make the recording and its ground truth with `training/robot_world.py`. The first row is the preset for CPUs,
+`training/configs/adapt_cpu.yaml`; each other row changes one part of it. Rows with the same stage 1 share it. The gate
+is off, so that every stage runs. The upper bound learns from the true flow of the same frames in as many updates,
+without the terms that need no label. Errors are of the pairs that an adaptation's report judges by; with ``--data`` the
+last teacher of each row is also measured on data sets, to see what it forgot. The same command resumes a study;
+processes may share the work by seed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -27,7 +29,7 @@ import torch
 from tqdm import tqdm
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.resizing import Size, resize_flow
+from mdflow_ros.core.resizing import Size, resize_flow, size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card
 from mdflow_training.adaptation.from_recordings import load_teacher
@@ -37,9 +39,11 @@ from mdflow_training.adaptation.outcome import split_held_out
 from mdflow_training.adaptation.student_to_teacher import StudentToTeacherObjective
 from mdflow_training.engine.batches import Batch, training_size
 from mdflow_training.engine.distributed import ProcessContext
-from mdflow_training.engine.loop import Run, State, run_stage
+from mdflow_training.engine.loop import Run, State, quality_of, run_stage
 from mdflow_training.evaluation.baselines import Baseline, dis_flow
+from mdflow_training.evaluation.datasets import find_benchmarks
 from mdflow_training.evaluation.flow_metrics import endpoint_error
+from mdflow_training.flow_files import Flow, Image
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import GroundTruth, load_ground_truth
@@ -50,17 +54,25 @@ from mdflow_training.report.adapted_model import export_adapted
 from mdflow_training.settings.adaptation import FULL_AUGMENTATION, AdaptationConfig, load_adaptation_config
 
 CONFIG = Path(__file__).resolve().parents[1] / "training" / "configs" / "adapt_cpu.yaml"
-BASE = ("rounds=1", "validation.gate=false", "execution.panel_every=100000")
+BASE = ("rounds=1", "control=true", "validation.gate=false", "execution.panel_every=100000")
 
 NO_CONTROL = "control=false"
-"""The control has no student, so it is the same for every row of as many rounds."""
+"""The control is measured once, beside the preset."""
 
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "MDFlow (labels: reliable matches M)": (),
-    "labels: visible": ("stage2.selection.rule=visible", NO_CONTROL),
-    "labels: all": ("stage2.selection.rule=all", NO_CONTROL),
-    "no augmentation": ("stage2.augmentation=null", "stage3.augmentation=null", NO_CONTROL),
-    "stronger augmentation": (
+    "the preset": (),
+    "without replay": ("replay.weight=0", NO_CONTROL),
+    "replay of made-up textures alone": ("replay.frames=0", NO_CONTROL),
+    "without warped pairs": ("stage2.warped_pairs.weight=0", "stage3.warped_pairs.weight=0", NO_CONTROL),
+    "labels: not refined": ("labels.refine=false", NO_CONTROL),
+    "labels: the network's own flow": (
+        *("labels.scales=[1.0]", "labels.mirrored=false", "labels.refine=false"),
+        NO_CONTROL,
+    ),
+    "stage 2 learns from visible pixels": ("stage2.selection.rule=visible", NO_CONTROL),
+    "stage 2 learns from all pixels": ("stage2.selection.rule=all", NO_CONTROL),
+    "stages 2 and 3 without augmentation": ("stage2.augmentation=null", "stage3.augmentation=null", NO_CONTROL),
+    "stages 2 and 3 with stronger augmentation": (
         *(f"stage{number}.augmentation={FULL_AUGMENTATION.model_dump_json()}" for number in (2, 3)),
         NO_CONTROL,
     ),
@@ -69,13 +81,18 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         *("stage3.start_from=teacher", "stage3.label_mask=teacher_visible"),
         NO_CONTROL,
     ),
-    "two rounds": ("rounds=2",),
+    "two rounds": ("rounds=2", NO_CONTROL),
     "student raft_small, from scratch": (
         *("student.name=raft_small", "student.weights=null", "stage3.start_from=teacher"),
         NO_CONTROL,
     ),
 }
+BEFORE = "before"
 SUPERVISED = "upper bound: supervised by the ground truth"
+ROWS = (BEFORE, *VARIANTS, SUPERVISED)
+
+PairWithFlow = tuple[Image, Image, Flow]
+"""Two frames, ``(H, W, 3)`` uint8 RGB, and the flow between them, ``(H, W, 2)`` pixels, NaN where unknown."""
 
 
 def true_labels(ground_truth: GroundTruth, size: Size) -> Callable[[Batch], Labels]:
@@ -120,22 +137,18 @@ def train_on_ground_truth(
     )
     steps = config.stage1.optimization.steps + config.rounds * config.teacher_updates
     optimization = config.stage1.optimization.model_copy(update={"steps": steps})
-    run = Run(config, folder, context, pairs, training_size(pairs[0][0].shape[:2], config))
-    network = FastFlowNetwork(run.autocast)
+    size = training_size(size_of(pairs[0][0]), config, quality_of(config, context))
+    run = Run(config, folder, context, pairs, size)
+    network = FastFlowNetwork(run.autocast, run.quality.decoding.level)
     load_core(network.core, teacher, "of the teacher")
     labels = true_labels(ground_truth, run.size)
     objective = StudentToTeacherObjective(settings, config.stage2.selection, labels, config.seed, Census())
     return run_stage("supervised", network.to(context.device), objective, optimization, config.seed, run).state
 
 
-def true_error(method: Baseline, pairs: RecordedPairs, ground_truth: GroundTruth) -> float:
-    """Return the endpoint error in pixels, mean over the pairs with truth."""
-    errors = [
-        np.nanmean(endpoint_error(method(*pairs[index]), true_flow))
-        for index in range(len(pairs))
-        if (true_flow := ground_truth(index)) is not None
-    ]
-    return float(np.mean(errors))
+def true_error(method: Baseline, pairs: Iterable[PairWithFlow]) -> float:
+    """Return the endpoint error in pixels, mean over pairs."""
+    return float(np.mean([np.nanmean(endpoint_error(method(first, second), flow)) for first, second, flow in pairs]))
 
 
 def flow_of(state: State, parent: Path, quality: str) -> Baseline:
@@ -161,6 +174,7 @@ class Study:
         self.to_choose_by, self.to_report_on = split_held_out(prepared.held_out)
         self.training_ground_truth = load_ground_truth(options.ground_truth, self.training)
         self.report_ground_truth = load_ground_truth(options.ground_truth, self.to_report_on)
+        self.other_scenes = find_benchmarks(options.data).sets if options.data else {}
         self.model: Path = options.model
         self.teacher = load_teacher(self.model)
         self.errors: dict[int, dict[str, dict[str, float]]] = {seed: self._known(seed) for seed in options.seeds}
@@ -171,45 +185,63 @@ class Study:
         if variant in errors:
             return
         folder = self.folder / f"seed{seed}" / "".join(letter if letter.isalnum() else "_" for letter in variant)
-        changes = () if variant == SUPERVISED else VARIANTS[variant]
-        config = load_adaptation_config(CONFIG, [*self.overrides, *changes, f"seed={seed}"])
-        if variant == SUPERVISED:
+        config = load_adaptation_config(CONFIG, [*self.overrides, *VARIANTS.get(variant, ()), f"seed={seed}"])
+        if variant == BEFORE:
+            states = {"stage3": self.teacher}
+        elif variant == SUPERVISED:
             ground_truth = self.training_ground_truth
             states = {
                 "stage3": train_on_ground_truth(self.teacher, self.training, ground_truth, config, folder, self.context)
             }
         else:
             states = self._adapt(config, folder, seed)
-        errors[variant] = {
-            name: true_error(flow_of(state, self.model, config.quality), self.to_report_on, self.report_ground_truth)
-            for name, state in states.items()
-        }
+        errors[variant] = self._measure(states, config.quality)
+        self._file(seed).parent.mkdir(parents=True, exist_ok=True)
         replace_file(self._file(seed), json.dumps(errors, indent=2).encode())
         print(f"seed {seed}, {variant}: {errors[variant]}", flush=True)
 
+    def report_pairs(self) -> Iterator[PairWithFlow]:
+        """Yield the pairs that an adaptation's report judges by, where their flow is known."""
+        for index in range(len(self.to_report_on)):
+            if (flow := self.report_ground_truth(index)) is not None:
+                yield (*self.to_report_on[index], flow)
+
     def _adapt(self, config: AdaptationConfig, folder: Path, seed: int) -> dict[str, State]:
-        shared = self.folder / f"seed{seed}" / "stage1"
+        decisive = (config.stage1, config.replay, config.labels)
+        digest = hashlib.sha256("".join(part.model_dump_json() for part in decisive).encode()).hexdigest()[:8]
+        shared = self.folder / f"seed{seed}" / f"stage1_{digest}"
         if shared.exists() and not folder.exists():
             folder.mkdir(parents=True)
             shutil.copytree(shared, folder / "stage1")
         result = adapt(self.teacher, self.training, self.to_choose_by, config, folder, self.context)
         if not shared.exists():
             shutil.copytree(folder / "stage1", shared)
-        states = {name.rpartition("/")[2]: state for name, state in result.teachers.items()}
+        states = {name.rpartition("/")[2]: state for name, state in result.teachers.items() if name != "initial"}
         if config.student.name == "fastflownet" and result.student_state is not None:
             states["student"] = result.student_state
         return states
 
+    def _measure(self, states: dict[str, State], quality: str) -> dict[str, float]:
+        """Return the error of every network on the recording, and of the last teacher on the other data sets."""
+        methods = {name: flow_of(state, self.model, quality) for name, state in states.items()}
+        errors = {name: true_error(method, self.report_pairs()) for name, method in methods.items()}
+        for name, files in self.other_scenes.items():
+            loaded = (pair.load() for pair in files)
+            pairs = ((pair.first, pair.second, pair.ground_truth) for pair in loaded)
+            errors[name] = true_error(methods["stage3"], pairs)
+        return errors
+
     def table(self) -> str:
         """Return the mean over seeds, and every seed, as a Markdown table."""
-        columns = ("initial", "stage1", "student", "stage3", "control")
-        rows = [f"| variant | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
-        for variant in (*VARIANTS, SUPERVISED):
+        titles = {"stage1": "after stage 1", "student": "student", "stage3": "teacher at the end", "control": "control"}
+        columns = {**titles, **{name: f"teacher on {name}" for name in self.other_scenes}}
+        rows = [f"| | {' | '.join(columns.values())} |", f"|---{'|---' * len(columns)}|"]
+        for variant in ROWS:
             found = [errors[variant] for errors in self.errors.values() if variant in errors]
             cells = []
             for column in columns:
                 values = [of_seed[column] for of_seed in found if column in of_seed]
-                each = f" ({', '.join(f'{value:.3f}' for value in values)})" if len(values) > 1 else ""
+                each = f" ({', '.join(f'{value:.3f}' for value in values)})" if len(set(values)) > 1 else ""
                 cells.append(f"{np.mean(values):.3f}{each}" if values else "")
             if found:
                 rows.append(f"| {variant} | {' | '.join(cells)} |")
@@ -232,15 +264,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="default: 0 1")
-    parser.add_argument("--only", nargs="*", metavar="VARIANT", help="of: " + "; ".join((*VARIANTS, SUPERVISED)))
+    parser.add_argument("--only", nargs="*", metavar="VARIANT", help="of: " + "; ".join(ROWS))
+    parser.add_argument("--data", type=Path, help="data sets to measure forgetting on, see training/evaluate.py")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting of all rows")
     options = parser.parse_args(arguments)
     study = Study(options)
-    wanted = [name for name in (*VARIANTS, SUPERVISED) if options.only is None or name in options.only]
+    wanted = [name for name in ROWS if options.only is None or name in options.only]
     for seed in options.seeds:
         for variant in tqdm(wanted, desc=f"seed {seed}", unit="variant"):
             study.run(variant, seed)
-    reference = true_error(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), study.to_report_on, study.report_ground_truth)
+    reference = true_error(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), study.report_pairs())
     print(f"OpenCV's DIS: {reference:.3f} px", study.table(), sep="\n\n")
     return 0
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, flow_to_color
+from mdflow_ros.core.resizing import size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.depth_from_motion import DepthEstimate, DepthLimits, depth_from_motion
@@ -53,7 +54,7 @@ class Measured:
 
 def camera_of(step: Step) -> Camera:
     """Return the camera of a step."""
-    return Camera((step.depth.shape[1], step.depth.shape[0]), step.intrinsics, np.zeros(0))
+    return Camera(size_of(step.depth), step.intrinsics, np.zeros(0))
 
 
 def odometry(step: Step, random: np.random.Generator | None) -> CameraMotion:

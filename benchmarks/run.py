@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import numpy as np
 import torch
 from interleaving import Times, interleave, median_ratio, timed
 from machine import estimate_macs, matrix_peak, processor_name
+from numpy.typing import NDArray
 from official_torch import OfficialFastFlowNet
 from torchvision.models.optical_flow import raft_small
 from worker import frames_of
@@ -97,13 +99,16 @@ def opencv_methods(size: Size) -> dict[str, Callable[[], object]]:
     methods: dict[str, Callable[[], object]] = {}
     for name, preset in PRESETS.items():
         dis = cv2.DISOpticalFlow.create(preset)
-        methods[f"DIS {name}"] = lambda dis=dis: dis.calc(first, second, None)
-        methods[f"DIS {name}, both directions"] = lambda dis=dis: (
-            dis.calc(first, second, None),
-            dis.calc(second, first, None),
-        )
-    methods["Farneback"] = lambda: cv2.calcOpticalFlowFarneback(first, second, None, 0.5, 5, 15, 3, 5, 1.2, 0)
+        methods[f"DIS {name}"] = partial(dis.calc, first, second, None)
+        methods[f"DIS {name}, both directions"] = partial(_both_directions, dis, first, second)
+    farneback: Callable[..., object] = cv2.calcOpticalFlowFarneback
+    methods["Farneback"] = partial(farneback, first, second, None, 0.5, 5, 15, 3, 5, 1.2, 0)
     return methods
+
+
+def _both_directions(dis: cv2.DISOpticalFlow, first: NDArray[Any], second: NDArray[Any]) -> None:
+    dis.calc(first, second, None)  # type: ignore[call-overload]
+    dis.calc(second, first, None)  # type: ignore[call-overload]
 
 
 def raft_small_method(size: Size) -> Callable[[], object]:
@@ -133,7 +138,7 @@ def measure_speed(
         for quality in QUALITIES:
             for confidence in (True, False):
                 request = (quality, engine, size, confidence)
-                methods[ours_name(quality, engine, confidence)] = lambda request=request: ours.time(*request)
+                methods[ours_name(quality, engine, confidence)] = partial(ours.time, *request)
     if other is not None:
         methods[OTHER_CHECKOUT] = lambda: other.time(DEFAULT_LEVEL, REFERENCE_ENGINE, size, True)
     return interleave(methods, seconds)

@@ -7,6 +7,7 @@ Reads lines ``QUALITY BACKEND WIDTHxHEIGHT CONFIDENCE`` and answers each with th
 
 import sys
 import time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 try:
     from mdflow_ros.estimator import FlowEstimator
 except ImportError:  # commit 00190b4
-    from mdflow_ros.core.estimator import FlowEstimator
+    from mdflow_ros.core.estimator import FlowEstimator  # type: ignore[no-redef]
 from mdflow_ros.backends.backend import BackendOptions
 
 FRAMES = 5
@@ -36,7 +37,7 @@ def main() -> None:
     for line in sys.stdin:
         quality, backend, size, with_confidence = line.split()
         if (quality, backend) not in estimators:
-            extra = {"quality": quality} if STREAMS else {}
+            extra: dict[str, Any] = {"quality": quality} if STREAMS else {}
             estimators[quality, backend] = FlowEstimator(
                 backend=backend, options=BackendOptions(threads=threads), **extra
             )

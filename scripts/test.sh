@@ -23,6 +23,7 @@ check() {
 check ruff check .
 check ruff format --check .
 check mypy -p mdflow_ros -p mdflow_training
+check mypy benchmarks
 check pytest --durations=15 "$@"
 
 if ((${#failed[@]})); then
