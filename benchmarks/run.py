@@ -235,24 +235,28 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
     speed, errors = results["speed"]["640x384"], results["errors"]
     reference = next(name for name in errors if "medium" in name.lower())
+    relative = {
+        name: float(np.mean([by_set[one] / errors[reference][one] for one in by_set]))
+        for name, by_set in errors.items()
+    }
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, by_set in errors.items():
-        relative = float(np.mean([by_set[one] / errors[reference][one] for one in by_set]))
-        key = name.lower().replace("_", " ")
-        matching = [m for m in speed if m.lower() == key or (m.startswith(f"{name}, ") and m.endswith("confidence"))]
-        for method in matching:
-            axes.plot(speed[method], relative, "o" if name in QUALITIES else "s")
-            left = "openvino" in method  # so that the names of two engines do not meet
-            axes.annotate(
-                method.removesuffix(", flow and confidence"),
-                (speed[method], relative),
-                xytext=(-5 if left else 5, 5 if name in QUALITIES else -12),
-                textcoords="offset points",
-                horizontalalignment="right" if left else "left",
-                fontsize=8,
-            )
+
+    def label(text: str, milliseconds: float, error: float) -> None:
+        axes.annotate(text, (milliseconds, error), xytext=(6, 5), textcoords="offset points", fontsize=8)
+
+    for engine in working_backends():
+        points = [(speed[ours_name(level, engine, True)], relative[level]) for level in QUALITIES]
+        axes.plot(*zip(*points, strict=True), "o-", label=f"ours on {engine}")
+        for level, point in zip(QUALITIES, points, strict=True):
+            label(level, *point)
+    by_key = {method.lower(): milliseconds for method, milliseconds in speed.items()}
+    for name in errors:
+        if (key := name.lower().replace("_", " ")) in by_key:
+            axes.plot(by_key[key], relative[name], "s", color="black")
+            label(key.replace("dis", "DIS").replace("farneback", "Farneback"), by_key[key], relative[name])
+    axes.legend()
     axes.set(xscale="log", xlabel="ms of a frame of 640x384", ylabel="error relative to DIS medium")
-    axes.set_xlim(right=3 * axes.get_xlim()[1])  # room for the names
+    axes.set_xlim(right=1.3 * axes.get_xlim()[1])  # room for the names
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
