@@ -61,6 +61,7 @@ NO_CONTROL = "control=false"
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "the preset": (),
+    "all weights learn": ("trained_weights=all", NO_CONTROL),
     "without replay": ("replay.weight=0", NO_CONTROL),
     "replay of made-up textures alone": ("replay.frames=0", NO_CONTROL),
     "without warped pairs": ("stage2.warped_pairs.weight=0", "stage3.warped_pairs.weight=0", NO_CONTROL),
@@ -139,7 +140,7 @@ def train_on_ground_truth(
     optimization = config.stage1.optimization.model_copy(update={"steps": steps})
     size = training_size(size_of(pairs[0][0]), config, quality_of(config, context))
     run = Run(config, folder, context, pairs, size)
-    network = FastFlowNetwork(run.autocast, run.quality.decoding.level)
+    network = FastFlowNetwork(run.autocast, run.quality.decoding.level, config.trained_weights)
     load_core(network.core, teacher, "of the teacher")
     labels = true_labels(ground_truth, run.size)
     objective = StudentToTeacherObjective(settings, config.stage2.selection, labels, config.seed, Census())
@@ -207,8 +208,8 @@ class Study:
                 yield (*self.to_report_on[index], flow)
 
     def _adapt(self, config: AdaptationConfig, folder: Path, seed: int) -> dict[str, State]:
-        decisive = (config.stage1, config.replay, config.labels)
-        digest = hashlib.sha256("".join(part.model_dump_json() for part in decisive).encode()).hexdigest()[:8]
+        decisive = [part.model_dump_json() for part in (config.stage1, config.replay, config.labels)]
+        digest = hashlib.sha256("".join([*decisive, config.trained_weights]).encode()).hexdigest()[:8]
         shared = self.folder / f"seed{seed}" / f"stage1_{digest}"
         if shared.exists() and not folder.exists():
             folder.mkdir(parents=True)

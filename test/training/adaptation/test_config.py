@@ -80,6 +80,11 @@ def test_a_wrong_setting_is_named(override: str, message: str):
     assert message in str(caught.value)
 
 
+def test_random_weights_must_all_learn():
+    with pytest.raises(ConfigError, match="set trained_weights=all"):
+        load_adaptation_config(None, ["initial_teacher=scratch", "trained_weights=fine_decoders"])
+
+
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot read"):
         load_adaptation_config(tmp_path / "missing.yaml")

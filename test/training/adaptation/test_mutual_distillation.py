@@ -194,6 +194,25 @@ def test_a_teacher_may_begin_with_the_weights_of_a_student_of_its_kind(tmp_path:
     assert json.loads(metrics[-1])["step"] == 2 + 1, "the student's updates are the teacher's, too"
 
 
+def test_where_only_fine_decoders_learn_all_other_weights_stay(tmp_path: Path):
+    result = tiny_adaptation.run(
+        tmp_path,
+        *("trained_weights=fine_decoders", "control=true"),
+        *("student.name=fastflownet", "student.weights=teacher", "stage3.start_from=student"),
+    )
+    assert result.student_state is not None
+    initial = result.teachers["initial"]
+    for state in (result.teachers["stage1"], result.student_state, result.teachers["control"]):
+        changed = {name.split(".")[0] for name, value in state.items() if not torch.equal(value, initial[name])}
+        assert {"decoder4", "rconv4", "decoder3", "rconv3"} <= changed
+        assert changed <= {
+            *(f"{part}{level}" for part in ("decoder", "rconv") for level in (2, 3, 4)),
+            "up3",
+            "up4",
+            "up5",
+        }
+
+
 def test_a_folder_with_another_run_is_refused(whole: tuple[AdaptationResult, Path]):
     with pytest.raises(ConfigError, match=r"stage1\.optimization\.steps was 3, now 5"):
         tiny_adaptation.run(whole[1], "stage1.optimization.steps=5")

@@ -215,3 +215,12 @@ def test_a_ptlflow_model_predicts_both_directions():
     assert any(parameter.grad is not None for parameter in student.parameters())
     with torch.no_grad():
         assert len(student.eval()(first, second)) == 1
+
+
+def test_only_a_student_that_starts_from_the_teacher_may_keep_weights():
+    teacher = FastFlowNetwork().core.state_dict()
+    copied = build_student(StudentSettings(name="fastflownet", weights="teacher"), teacher, trained="fine_decoders")
+    fresh = build_student(StudentSettings(name="fastflownet", weights=None), teacher, trained="fine_decoders")
+    kept = {name for name, parameter in copied.core.named_parameters() if not parameter.requires_grad}
+    assert "pconv1_1.0.weight" in kept and "decoder5.conv1.0.weight" in kept and "decoder4.conv1.0.weight" not in kept
+    assert all(parameter.requires_grad for parameter in fresh.core.parameters())

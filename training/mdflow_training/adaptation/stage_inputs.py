@@ -80,7 +80,8 @@ class StageInputs:
 
     def teacher(self, state: Mapping[str, Tensor]) -> FastFlowNetwork:
         """Return a teacher with these weights."""
-        network = FastFlowNetwork(self._run.autocast, self._run.quality.decoding.level)
+        level, trained = self._run.quality.decoding.level, self._config.trained_weights
+        network = FastFlowNetwork(self._run.autocast, level, trained)
         load_core(network.core, state, "of the teacher")
         return network.to(self._run.context.device)
 
@@ -88,6 +89,6 @@ class StageInputs:
         """Return the student with its initial weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self._config.seed, "student"))
-            level = self._run.quality.decoding.level
-            student = build_student(self._config.student, teacher_state, self._run.autocast, level)
+            level, trained = self._run.quality.decoding.level, self._config.trained_weights
+            student = build_student(self._config.student, teacher_state, self._run.autocast, level, trained)
         return student.to(self._run.context.device)

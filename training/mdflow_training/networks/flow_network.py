@@ -8,9 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mdflow_ros.model.architecture import FINEST_LEVEL, FLOW_SCALE, SIZE_MULTIPLE
+from mdflow_ros.model.architecture import COARSEST_LEVEL, FINEST_LEVEL, FLOW_SCALE, SIZE_MULTIPLE
 from mdflow_training.networks.directions import stack_directions, swap_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
+from mdflow_training.settings.adaptation import TrainedWeights
+
+COARSEST_FINE_LEVEL = 4
+"""The coarsest level that learns where only fine decoders do: 1/16 of the size, where flow is off by a pixel or two."""
 
 
 def subtract_pair_mean(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,24 +105,34 @@ class FastFlowNetwork(FlowNetwork):
     Args:
         autocast: see `FlowNetwork`.
         finest_level: where decoding ends; what would come after it is not trained.
+        trained: which weights learn.
 
     Returns:
         Flows at strides 64, 32, 16, 8 and, with a finest level of 2, 4.
     """
 
-    def __init__(self, autocast: torch.dtype | None = None, finest_level: int = FINEST_LEVEL) -> None:
+    def __init__(
+        self,
+        autocast: torch.dtype | None = None,
+        finest_level: int = FINEST_LEVEL,
+        trained: TrainedWeights = "all",
+    ) -> None:
         core = FastFlowNet(cost_volume_normalization=True)
         core.finest_level = finest_level
         super().__init__(core, "pair_mean", autocast)
+        self.trained = trained
         self.requires_grad_(True)
 
     def requires_grad_(self, requires_grad: bool = True) -> FastFlowNetwork:
-        """Switch gradients on or off; the decoders that are left out never have any."""
-        super().requires_grad_(requires_grad)
+        """Switch gradients on or off; weights that do not learn never have any."""
         assert isinstance(self.core, FastFlowNet)
-        for level in range(FINEST_LEVEL, self.core.finest_level):
-            for name in (f"rconv{level}", f"decoder{level}", f"up{level + 1}"):
-                getattr(self.core, name).requires_grad_(False)
+        coarsest = COARSEST_LEVEL if self.trained == "all" else COARSEST_FINE_LEVEL
+        levels = range(self.core.finest_level, coarsest + 1)
+        learning = [part for level in levels for part in (f"rconv{level}.", f"decoder{level}.", f"up{level + 1}.")]
+        if self.trained == "all":
+            learning.append("pconv")
+        for name, parameter in self.core.named_parameters():
+            parameter.requires_grad_(requires_grad and name.startswith(tuple(learning)))
         return self
 
     def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:

@@ -16,7 +16,7 @@ from torchvision.models import get_model, get_model_weights
 from mdflow_ros.model.architecture import FINEST_LEVEL
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork
 from mdflow_training.networks.raft_weights import is_official, to_torchvision
-from mdflow_training.settings.adaptation import StudentSettings
+from mdflow_training.settings.adaptation import StudentSettings, TrainedWeights
 
 PTLFLOW_PREFIX = "ptlflow:"
 TORCHVISION_PREFIX = "torchvision:"
@@ -63,6 +63,7 @@ def build_student(
     teacher_state: Mapping[str, Tensor],
     autocast: torch.dtype | None = None,
     finest_level: int = FINEST_LEVEL,
+    trained: TrainedWeights = "all",
 ) -> FlowNetwork:
     """Build a student with its initial weights.
 
@@ -71,23 +72,26 @@ def build_student(
         teacher_state: the teacher's weights, with which a ``fastflownet`` student may begin.
         autocast: see `FlowNetwork`.
         finest_level: where a ``fastflownet`` student ends decoding.
+        trained: which of its weights learn, if they are the teacher's at first.
 
     Raises:
         ValueError: there is no such student, or its weights cannot be read or do not fit.
     """
-    network = _build(settings, autocast, finest_level)
+    network = _build(settings, autocast, finest_level, trained)
     if settings.weights is not None:
         load_core(network.core, _initial_weights(settings, teacher_state), settings.weights)
     return network
 
 
-def _build(settings: StudentSettings, autocast: torch.dtype | None, finest_level: int) -> FlowNetwork:
+def _build(
+    settings: StudentSettings, autocast: torch.dtype | None, finest_level: int, trained: TrainedWeights
+) -> FlowNetwork:
     if settings.name in ("raft_small", "raft_large"):
         return RaftNetwork(settings, autocast)
     if settings.name == "fastflownet":
         if settings.normalization not in (None, "pair_mean"):
             raise ValueError("FastFlowNet expects images less the pair's mean: set student.normalization to null")
-        return FastFlowNetwork(autocast, finest_level)
+        return FastFlowNetwork(autocast, finest_level, trained if settings.weights == FROM_TEACHER else "all")
     if settings.name.startswith(PTLFLOW_PREFIX):
         if importlib.util.find_spec("ptlflow") is None:
             raise ValueError(f"the student {settings.name} needs ptlflow: pip install ptlflow")

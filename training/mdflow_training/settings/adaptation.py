@@ -28,6 +28,7 @@ Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Magnification = Annotated[float, Field(gt=0)]
 VisibilityMethod = Literal["forward_backward", "range_map", "none"]
+TrainedWeights = Literal["all", "fine_decoders"]
 LabelError = Literal["l1", "robust_l1", "endpoint"]
 
 
@@ -320,6 +321,9 @@ class AdaptationConfig(Settings):
     """Camera noise in gray levels of 255, to which the census adapts; auto measures it, 0 is the papers' census."""
     initial_teacher: Literal["given", "scratch"] = "given"
     """Start stage 1 from the given weights or from random ones."""
+    trained_weights: TrainedWeights = "all"
+    """Weights that the teacher learns, and a student that starts from it. fine_decoders: only those that decode at 1/16
+    of the size and finer; features and the search for long motion stay as they are, and so do other scenes, mostly."""
     rounds: Annotated[int, Field(ge=0)] = 2
     """Maximum number of stage-2/stage-3 rounds; stops early when the label-free score stops improving."""
     control: bool = True
@@ -343,6 +347,12 @@ class AdaptationConfig(Settings):
                 "stage3.start_from=student: only student.name=fastflownet has weights for the teacher, not "
                 f"{self.student.name}; set stage3.start_from=teacher"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _random_weights_all_learn(self) -> AdaptationConfig:
+        if self.initial_teacher == "scratch" and self.trained_weights != "all":
+            raise ValueError("initial_teacher=scratch: random weights must all learn; set trained_weights=all")
         return self
 
     @property
