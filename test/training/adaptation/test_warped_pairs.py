@@ -71,9 +71,10 @@ def test_the_true_flow_has_no_loss_and_the_position_decides_the_draw() -> None:
 
 
 def test_held_out_frames_move_as_said_and_noise_is_added() -> None:
-    first, second = shifted_pair(192, 256, right=6, down=-4)
-    still = known_motion(first, second, 0.0, 3)
-    noisy = known_motion(first, second, 8.0, 3)
+    _, second = shifted_pair(192, 256, right=6, down=-4)
+    flows = [np.full((192, 256, 2), motion, np.float32) for motion in ((5, -5), (7, -3))]
+    still = known_motion(second, flows, 0.0, 3)
+    noisy = known_motion(second, flows, 8.0, 3)
     assert still.flow.shape == (*still.first.shape[:2], 2)
     middle = np.nanmedian(still.flow, axis=(0, 1))
     assert 0.6 < abs(middle[0]) / 6 < 1.5 and -1.5 < middle[1] / 4 < -0.6

@@ -18,9 +18,7 @@ from pathlib import Path
 from mdflow_ros.backends.backend import BackendError
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.frames.preparation import prepare_pairs
-from mdflow_training.judging.held_out_metrics import (
-    load_ground_truth,
-)
+from mdflow_training.judging.held_out_metrics import load_ground_truth
 from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, MAX_PAIRS, compare_models, write_report
 
 

@@ -70,7 +70,7 @@ MEASURES = {
     CENSUS: Measure("census distance on visible pixels", "", True),
     "disagreement": Measure("disagreement of forward and backward flow, relative to their length", "", True),
     EXTRAPOLATION: Measure("extrapolation: error where motion leaves a part of the view", "", True),
-    KNOWN_MOTION: Measure("endpoint error on frames that were moved by a known motion (by that of DIS)", "px", True),
+    KNOWN_MOTION: Measure("endpoint error on frames that were moved by a known motion", "px", True),
     "consistency": Measure("pixels that pass the forward-backward check", "%", False),
     "coverage": Measure(f"pixels of confidence {EQUAL_CONFIDENCE} and more", "%", False),
     "epe": Measure("endpoint error", "px", True),
@@ -187,13 +187,12 @@ def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
 def measure_pair(
     first: Image,
     second: Image,
+    flow: TwoWayFlow,
     method: TwoWayMethod,
     census: Census,
     ground_truth: Flow | None,
-    moved: KnownMotion | None = None,
 ) -> dict[str, float]:
-    """Measure one method on one pair, and on one with known motion; by the names of `MEASURES`."""
-    flow = method(first, second)
+    """Measure one method, which gave ``flow``, on one pair; by the names of `MEASURES`."""
     images = to_tensor(torch.from_numpy(np.stack((first, second))), torch.device("cpu"))
     flows = _stacked(flow)
     distance, disagreement, visible = (float(value) for value in match_measures(images, flows, census))
@@ -208,9 +207,6 @@ def measure_pair(
         EXTRAPOLATION: extrapolation,
         "consistency": visible,
     }
-    if moved is not None:
-        error = endpoint_error(method(moved.first, moved.second).forward, moved.flow)
-        metrics[KNOWN_MOTION] = float(np.nanmean(error)) if np.isfinite(error).any() else np.nan
     if flow.confidence is not None:
         metrics["coverage"] = float((flow.confidence >= EQUAL_CONFIDENCE).mean())
     if ground_truth is not None:
@@ -220,6 +216,12 @@ def measure_pair(
         if flow.confidence is not None:
             metrics["ause"] = sparsification_error(flow.confidence[known], error[known])
     return metrics
+
+
+def known_motion_error(method: TwoWayMethod, moved: KnownMotion) -> float:
+    """Return the endpoint error of a method on a pair with known motion, pixels; NaN if no pixel's motion is known."""
+    error = endpoint_error(method(moved.first, moved.second).forward, moved.flow)
+    return float(np.nanmean(error)) if np.isfinite(error).any() else np.nan
 
 
 def _stacked(flow: TwoWayFlow) -> Tensor:
@@ -248,6 +250,7 @@ def measure_methods(
     census: Census,
     ground_truth: GroundTruth | None = None,
     noise: float = 0.0,
+    compared: Sequence[str] = (),
 ) -> dict[str, Metrics]:
     """Measure every method on the chosen pairs.
 
@@ -258,6 +261,7 @@ def measure_methods(
         census: how to compare.
         ground_truth: gives the true flow of some of the pairs, if there is any.
         noise: of the camera, standard deviation in intensity levels.
+        compared: names of the methods whose mean flow is the known motion; without any, nothing is moved.
 
     Raises:
         ValueError: the ground truth does not fit the images.
@@ -266,9 +270,13 @@ def measure_methods(
     for index in tqdm(indices, desc="report", unit="pair", disable=None):
         first, second = pairs[index]
         true_flow = ground_truth(index) if ground_truth else None
-        moved = known_motion(first, second, noise, index)
+        flows = {name: method(first, second) for name, method in methods.items()}
         for name, method in methods.items():
-            rows[name].append(measure_pair(first, second, method, census, true_flow, moved))
+            rows[name].append(measure_pair(first, second, flows[name], method, census, true_flow))
+        if compared:
+            moved = known_motion(second, [flows[name].forward for name in compared], noise, index)
+            for name, method in methods.items():
+                rows[name][-1][KNOWN_MOTION] = known_motion_error(method, moved)
     return {
         name: {measure: np.array([row[measure] for row in of_method]) for measure in MEASURES}
         for name, of_method in rows.items()

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs with exactly known motion, of held-out frames, to judge models that learned without labels.
 
-No model influences the motion: it is the flow of OpenCV's DIS on the same pair, smoothed and scaled.
+The motion is like the robot's: the mean of the flows of the models that are compared, on the same pair, smoothed and
+scaled. As the mean favors neither model, and the frame is warped by exactly this motion, whoever finds it back better
+is better at such motion on such images.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -16,13 +19,12 @@ import torch
 from mdflow_training.augmentation.warped_pair import make_warped_pair
 from mdflow_training.engine.batches import to_tensor
 from mdflow_training.engine.seeds import generator_for
-from mdflow_training.evaluation.baselines import dis_flow
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.settings.adaptation import WarpedPairsSettings
 
 SETTINGS = WarpedPairsSettings()
 SMOOTHING = 2.0
-"""Standard deviation in pixels of the blur of the motion: DIS tears at noise."""
+"""Standard deviation in pixels of the blur of the motion."""
 
 
 class KnownMotion(NamedTuple):
@@ -34,16 +36,16 @@ class KnownMotion(NamedTuple):
     """``(h, w, 2)`` pixels; NaN where it leads to what no camera has seen."""
 
 
-def known_motion(first: Image, second: Image, noise: float, number: int) -> KnownMotion:
+def known_motion(second: Image, flows: Sequence[Flow], noise: float, number: int) -> KnownMotion:
     """Move the second image of a pair by a motion like that of the pair.
 
     Args:
-        first: ``(H, W, 3)`` uint8 RGB.
-        second: the newer image, same shape.
+        second: the newer image of the pair, ``(H, W, 3)`` uint8 RGB.
+        flows: from the older image to it, ``(H, W, 2)`` pixels, one of each model that is compared.
         noise: of the camera, standard deviation in intensity levels.
         number: of the pair, which decides the draw.
     """
-    motion = cv2.GaussianBlur(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)(first, second), (0, 0), SMOOTHING)
+    motion = cv2.GaussianBlur(np.mean(flows, axis=0), (0, 0), SMOOTHING)
     frame = to_tensor(torch.from_numpy(second)[None], torch.device("cpu"))[0]
     flow = torch.from_numpy(motion).permute(2, 0, 1)
     pair = make_warped_pair(frame, flow, SETTINGS, noise / 255, generator_for("known motion", number))

@@ -165,7 +165,7 @@ def compare_models(
     noise = measure_noise(pairs, size)
     count = min(len(pairs), maximum_pairs)
     indices = [position * len(pairs) // count for position in range(count)]
-    metrics = measure_methods(methods, pairs, indices, Census.for_noise(noise), ground_truth, noise)
+    metrics = measure_methods(methods, pairs, indices, Census.for_noise(noise), ground_truth, noise, (BEFORE, AFTER))
     differences = {
         f"{AFTER} - {other}": {
             measure: difference
