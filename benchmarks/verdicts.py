@@ -12,22 +12,22 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.resizing import size_of
 from mdflow_training.frames.preparation import prepare_pairs
+from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
     JUDGES,
     KNOWN_MOTION,
+    GroundTruth,
+    Metrics,
     known_motion_error,
     load_ground_truth,
     measure_pair,
@@ -41,43 +41,38 @@ TRUE_ERROR = "epe"
 MIN_CHANGE = 0.02
 """Share of the true error by which two models must differ to count as different."""
 
-Comparison = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""The values of two models by measure, ``(pairs,)`` each."""
+Row = dict[str, float]
+"""The measures of a model on one pair."""
+
+Comparison = tuple[Metrics, Metrics]
+"""The measures of two models, pair by pair."""
 
 
-def compare_all(
-    recording: str, ground_truth: Path, models: list[Path], maximum_pairs: int
-) -> dict[tuple[str, str], Comparison]:
-    """Measure every two models on the held-out pairs of a recording; the result is by their positions, as text."""
-    with tempfile.TemporaryDirectory() as folder:
-        pairs = prepare_pairs([recording], Path(folder)).held_out
-        true_flow = load_ground_truth(ground_truth, pairs)
-        noise = measure_noise(pairs, size_of(pairs[0][0]))
-        census, methods = Census.for_noise(noise), [model_method(model) for model in models]
-        count = min(len(pairs), maximum_pairs)
-        rows: dict[tuple[int, int], list[tuple[dict[str, float], dict[str, float]]]] = {
-            both: [] for both in itertools.combinations(range(len(models)), 2)
-        }
-        for index in tqdm([position * len(pairs) // count for position in range(count)], unit="pair"):
-            first, second = pairs[index]
-            flows = [method(first, second) for method in methods]
-            measured = [
-                measure_pair(first, second, flow, method, census, true_flow(index))
-                for flow, method in zip(flows, methods, strict=True)
-            ]
-            for both, of_both in rows.items():
-                moved = known_motion(second, [flows[one].forward for one in both], noise, index)
-                one, other = (
-                    {**measured[model], KNOWN_MOTION: known_motion_error(methods[model], moved)} for model in both
-                )
-                of_both.append((one, other))
-    return {
-        (str(one), str(other)): {
-            measure: (np.array([row[0][measure] for row in of_both]), np.array([row[1][measure] for row in of_both]))
-            for measure in (*JUDGES, TRUE_ERROR)
-        }
-        for (one, other), of_both in rows.items()
+def measure_pairs_of_models(
+    models: list[Path], pairs: RecordedPairs, ground_truth: GroundTruth, maximum_pairs: int
+) -> dict[tuple[int, int], Comparison]:
+    """Measure every two models, by their positions in the list, on pairs that are spread evenly."""
+    methods, noise = [model_method(model) for model in models], measure_noise(pairs, size_of(pairs[0][0]))
+    census, count = Census.for_noise(noise), min(len(pairs), maximum_pairs)
+    both_rows: dict[tuple[int, int], list[tuple[Row, Row]]] = {
+        both: [] for both in itertools.combinations(range(len(models)), 2)
     }
+    for index in tqdm([position * len(pairs) // count for position in range(count)], unit="pair"):
+        first, second = pairs[index]
+        flows = [method(first, second) for method in methods]
+        rows = [
+            measure_pair(first, second, flow, method, census, ground_truth(index))
+            for flow, method in zip(flows, methods, strict=True)
+        ]
+        for (one, other), of_both in both_rows.items():
+            moved = known_motion(second, [flows[one].forward, flows[other].forward], noise, index)
+            errors = (known_motion_error(methods[model], moved) for model in (one, other))
+            of_both.append((rows[one] | {KNOWN_MOTION: next(errors)}, rows[other] | {KNOWN_MOTION: next(errors)}))
+    return {both: (_columns(rows, 0), _columns(rows, 1)) for both, rows in both_rows.items()}
+
+
+def _columns(rows: list[tuple[Row, Row]], model: int) -> Metrics:
+    return {measure: np.array([row[model][measure] for row in rows]) for measure in (*JUDGES, TRUE_ERROR)}
 
 
 def true_verdict(change: Difference) -> Verdict:
@@ -94,21 +89,16 @@ def main() -> None:
     parser.add_argument("--ground-truth", type=Path, required=True, help="folder of true flows, FIRST_SECOND.flo")
     parser.add_argument("--models", type=Path, nargs="+", required=True, help="deployable models, two or more")
     parser.add_argument("--maximum-pairs", type=int, default=48, help="default: %(default)s")
-    parser.add_argument("--out", type=Path, help="JSON file for the values of every pair")
     options = parser.parse_args()
-    comparisons = compare_all(options.recording, options.ground_truth, options.models, options.maximum_pairs)
-    if options.out:
-        values = {
-            " ".join(names): {measure: [one.tolist(), other.tolist()] for measure, (one, other) in comparison.items()}
-            for names, comparison in comparisons.items()
-        }
-        content = {"models": [str(model) for model in options.models], "comparisons": values}
-        replace_file(options.out, json.dumps(content).encode())
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = prepare_pairs([options.recording], Path(folder)).held_out
+        ground_truth = load_ground_truth(options.ground_truth, pairs)
+        comparisons = measure_pairs_of_models(options.models, pairs, ground_truth, options.maximum_pairs)
     verdicts: Counter[tuple[str, str]] = Counter()
     agreements: dict[str, list[bool]] = {name: [] for name in JUDGES}
     for comparison in comparisons.values():
         for after, before in ((0, 1), (1, 0)):
-            changes = {name: compare(values[after], values[before]) for name, values in comparison.items()}
+            changes = {name: compare(comparison[after][name], comparison[before][name]) for name in comparison[after]}
             differences = {name: change for name, change in changes.items() if change is not None}
             true_change = differences.pop(TRUE_ERROR)
             verdicts[true_verdict(true_change).name, decide(differences, True)[0].name] += 1
