@@ -54,7 +54,7 @@ def measure_pairs_of_models(
     """Measure every two models, by their positions in the list, on pairs that are spread evenly."""
     methods, noise = [model_method(model) for model in models], measure_noise(pairs, size_of(pairs[0][0]))
     census, count = Census.for_noise(noise), min(len(pairs), maximum_pairs)
-    both_rows: dict[tuple[int, int], list[tuple[Row, Row]]] = {
+    rows_of_both: dict[tuple[int, int], list[list[Row]]] = {
         both: [] for both in itertools.combinations(range(len(models)), 2)
     }
     for index in tqdm([position * len(pairs) // count for position in range(count)], unit="pair"):
@@ -64,14 +64,13 @@ def measure_pairs_of_models(
             measure_pair(first, second, flow, method, census, ground_truth(index))
             for flow, method in zip(flows, methods, strict=True)
         ]
-        for (one, other), of_both in both_rows.items():
-            moved = known_motion(second, [flows[one].forward, flows[other].forward], noise, index)
-            errors = (known_motion_error(methods[model], moved) for model in (one, other))
-            of_both.append((rows[one] | {KNOWN_MOTION: next(errors)}, rows[other] | {KNOWN_MOTION: next(errors)}))
-    return {both: (_columns(rows, 0), _columns(rows, 1)) for both, rows in both_rows.items()}
+        for both, of_both in rows_of_both.items():
+            moved = known_motion(second, [flows[model].forward for model in both], noise, index)
+            of_both.append([rows[model] | {KNOWN_MOTION: known_motion_error(methods[model], moved)} for model in both])
+    return {both: (_columns(of_both, 0), _columns(of_both, 1)) for both, of_both in rows_of_both.items()}
 
 
-def _columns(rows: list[tuple[Row, Row]], model: int) -> Metrics:
+def _columns(rows: list[list[Row]], model: int) -> Metrics:
     return {measure: np.array([row[model][measure] for row in rows]) for measure in (*JUDGES, TRUE_ERROR)}
 
 
@@ -107,7 +106,7 @@ def main() -> None:
                     agreements[name].append(difference.mean * true_change.mean > 0)
     print(f"{len(options.models)} models")
     for name, agreed in agreements.items():
-        print(f"{JUDGES[name]} has the sign of the true change in {np.mean(agreed):.0%} of {len(agreed)}")
+        print(f"{JUDGES[name]} has the sign of the true change in {sum(agreed)} of {len(agreed)}")
     for (true, said), count in sorted(verdicts.items()):
         print(f"{true} by ground truth, called {said}: {count}")
 

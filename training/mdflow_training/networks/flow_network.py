@@ -14,7 +14,7 @@ from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.settings.adaptation import TrainedWeights
 
 COARSEST_FINE_LEVEL = 4
-"""The coarsest level that learns where only fine decoders do: 1/16 of the size, where flow is off by a pixel or two."""
+"""The coarsest level that learns where only fine decoders do: 1/16 of the size."""
 
 
 def subtract_pair_mean(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
