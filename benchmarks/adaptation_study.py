@@ -51,13 +51,14 @@ from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork
 from mdflow_training.networks.students import load_core
 from mdflow_training.report.adapted_model import export_adapted
+from mdflow_training.report.comparison import BEFORE
 from mdflow_training.settings.adaptation import FULL_AUGMENTATION, AdaptationConfig, load_adaptation_config
 
 CONFIG = Path(__file__).resolve().parents[1] / "training" / "configs" / "adapt_cpu.yaml"
 BASE = ("rounds=1", "control=true", "validation.gate=false", "execution.panel_every=100000")
 
 NO_CONTROL = "control=false"
-"""The control is measured once, beside the preset."""
+"""Only the preset has a control."""
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "the preset": (),
@@ -88,7 +89,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         NO_CONTROL,
     ),
 }
-BEFORE = "before"
 SUPERVISED = "upper bound: supervised by the ground truth"
 ROWS = (BEFORE, *VARIANTS, SUPERVISED)
 

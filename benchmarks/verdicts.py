@@ -5,7 +5,7 @@
     python benchmarks/verdicts.py images:W/frames --ground-truth W/truth_of_recording --models A.onnx B.onnx C.onnx
 
 Every two models are compared in both orders, by the measures and the rule of a report, on the pairs that an adaptation
-holds out. A network answers once for each measure; the known motion depends on both models that are compared.
+holds out. Each model is measured once; only the known motion depends on both models that are compared.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mdflow_ros.core.resizing import size_of
+from mdflow_training.engine.batches import spread_evenly
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.camera_noise import measure_noise
@@ -53,11 +54,11 @@ def measure_pairs_of_models(
 ) -> dict[tuple[int, int], Comparison]:
     """Measure every two models, by their positions in the list, on pairs that are spread evenly."""
     methods, noise = [model_method(model) for model in models], measure_noise(pairs, size_of(pairs[0][0]))
-    census, count = Census.for_noise(noise), min(len(pairs), maximum_pairs)
+    census = Census.for_noise(noise)
     rows_of_both: dict[tuple[int, int], list[list[Row]]] = {
         both: [] for both in itertools.combinations(range(len(models)), 2)
     }
-    for index in tqdm([position * len(pairs) // count for position in range(count)], unit="pair"):
+    for index in tqdm(spread_evenly(len(pairs), maximum_pairs), unit="pair"):
         first, second = pairs[index]
         flows = [method(first, second) for method in methods]
         rows = [

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mdflow_training.engine.batches import Batch, FramePairs, Image
+from mdflow_training.engine.batches import Batch, FramePairs, Image, spread_evenly
 from mdflow_training.losses.distillation import sequence_loss
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.settings.adaptation import ReplaySettings
@@ -59,8 +59,7 @@ class Replay:
 
 def sample_frames(pairs: FramePairs, count: int) -> list[Image]:
     """Return ``count`` frames, evenly spread over the pairs, or one of each pair if there are fewer."""
-    count = min(count, len(pairs))
-    return [pairs[position * len(pairs) // count][0] for position in range(count)]
+    return [pairs[index][0] for index in spread_evenly(len(pairs), count)]
 
 
 def _smooth_bgr(frame: Image) -> Image:

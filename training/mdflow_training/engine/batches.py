@@ -34,6 +34,12 @@ class FramePairs(Protocol):
         """Return the earlier and the later frame, (H, W, 3) uint8 RGB."""
 
 
+def spread_evenly(length: int, count: int) -> list[int]:
+    """Return ``count`` positions in a sequence of this length, evenly spread, or all of them if there are fewer."""
+    count = min(count, length)
+    return [number * length // count for number in range(count)]
+
+
 class Batch(NamedTuple):
     """The N pairs of this process in one step."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mdflow_ros.core.resizing import Size, resize_image
-from mdflow_training.engine.batches import FramePairs, to_tensor
+from mdflow_training.engine.batches import FramePairs, spread_evenly, to_tensor
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean
 from mdflow_training.judging.extrapolation import center_crop, extrapolation_error
 from mdflow_training.losses.census import Census, inside_window
@@ -72,8 +72,7 @@ def validate(
         census: how to compare; scores with different ones cannot be compared.
     """
     network.eval()
-    count = min(len(pairs), settings.maximum_pairs)
-    chosen = [index * len(pairs) // count for index in range(count)]
+    chosen = spread_evenly(len(pairs), settings.maximum_pairs)
     total = torch.zeros(5, dtype=torch.float64)
     for index in chosen[context.rank :: context.world_size]:
         first, second = (

@@ -22,7 +22,7 @@ from mdflow_ros.core.resizing import network_size, scaled_size, size_of
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import load_card
 from mdflow_ros.quality import AUTO, QUALITIES, choose_quality
-from mdflow_training.engine.batches import FramePairs
+from mdflow_training.engine.batches import FramePairs, spread_evenly
 from mdflow_training.evaluation.baselines import dis_flow
 from mdflow_training.evaluation.report import without_nan
 from mdflow_training.judging.camera_noise import measure_noise
@@ -163,8 +163,7 @@ def compare_models(
             methods[name] = model_method(models[BEFORE], scale)
     methods[DIS] = baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
     noise = measure_noise(pairs, size)
-    count = min(len(pairs), maximum_pairs)
-    indices = [position * len(pairs) // count for position in range(count)]
+    indices = spread_evenly(len(pairs), maximum_pairs)
     metrics = measure_methods(methods, pairs, indices, Census.for_noise(noise), ground_truth, noise, (BEFORE, AFTER))
     differences = {
         f"{AFTER} - {other}": {

@@ -323,7 +323,7 @@ class AdaptationConfig(Settings):
     """Start stage 1 from the given weights or from random ones."""
     trained_weights: TrainedWeights = "all"
     """Weights that the teacher learns, and a student that starts from it. fine_decoders: only those that decode at 1/16
-    of the size and finer; features and the search for long motion stay as they are, and so do other scenes, mostly."""
+    of the size and finer. Features and the search for long motion stay as they are, so that less is forgotten."""
     rounds: Annotated[int, Field(ge=0)] = 2
     """Maximum number of stage-2/stage-3 rounds; stops early when the label-free score stops improving."""
     control: bool = True
