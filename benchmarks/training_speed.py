@@ -71,11 +71,11 @@ def main(arguments: list[str] | None = None) -> int:
         made = rate(lambda n, pairs=pairs: pairs[Request(n, size)], 2, options.seconds)  # type: ignore[misc]
         print(f"making pairs, {uses} uses of each scene: {made:.1f} samples/s")
     for name, settings in (
-        ("float32", {"bfloat16": False}),
-        ("float32, channels last", {"bfloat16": False, "channels_last": True}),
-        ("bfloat16", {}),
-        ("bfloat16, channels last", {"channels_last": True}),
-        ("bfloat16 without the finest level", {"finest_level": 3}),
+        ("float32", {"precision": "float32"}),
+        ("float32, channels last", {"precision": "float32", "channels_last": True}),
+        ("bfloat16", {"precision": "bfloat16"}),
+        ("bfloat16, channels last", {"precision": "bfloat16", "channels_last": True}),
+        ("auto without the finest level", {"finest_level": 3}),
     ):
         print(f"learning, {name}: {learning(size, options.batch, options.seconds, **settings):.1f} samples/s")
     return 0

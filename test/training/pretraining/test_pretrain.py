@@ -76,7 +76,7 @@ def assert_equal(one: object, other: object) -> None:
 
 def test_learning_one_batch_by_heart_lowers_its_error() -> None:
     phase = Phase(samples=1, size=(64, 64), batch=2, learning_rate=1e-3, final_share=1)
-    training = Training(PretrainConfig(phases=(phase,), bfloat16=False), distributed.setup())
+    training = Training(PretrainConfig(phases=(phase,), precision="float32"), distributed.setup())
     plan = BatchPlan(0, 2, (64, 64), "flat")
     pairs = SyntheticPairs(procedural_library(1, 3, 256), 3)
     batch = next(iter(load_batches(pairs, BatchRequests([plan]), 0)))

@@ -21,6 +21,7 @@ from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean, wrap
 from mdflow_training.engine.guards import Guards
 from mdflow_training.engine.log import StageLog
+from mdflow_training.engine.precision import autocast_type
 from mdflow_training.engine.weight_update import WeightUpdate
 from mdflow_training.networks.flow_network import FlowNetwork
 from mdflow_training.settings.adaptation import AdaptationConfig, OptimizationSettings
@@ -83,9 +84,7 @@ class Run:
     @property
     def autocast(self) -> torch.dtype | None:
         """The type of mixed precision, or None."""
-        names = {"float32": None, "float16": torch.float16, "bfloat16": torch.bfloat16}
-        name = self.config.precision
-        return names[name] if name in names else fastest_precision(self.context.device)
+        return autocast_type(self.config.precision, self.context.device)
 
 
 def quality_of(config: AdaptationConfig, context: ProcessContext) -> Quality:
@@ -102,16 +101,6 @@ class StageResult(NamedTuple):
     """Why a guard stopped the stage before its end, or None."""
     steps: int
     """Updates that went into ``state``."""
-
-
-def fastest_precision(device: torch.device) -> torch.dtype | None:
-    """Return the type of mixed precision that is fastest on ``device``; None where single precision is."""
-    if device.type == "cuda":
-        return torch.float16
-    # Processors that multiply bfloat16 in hardware train twice as fast in it; others lose by it.
-    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    supported = any(getattr(torch.cpu, check, lambda: False)() for check in checks)
-    return torch.bfloat16 if device.type == "cpu" and supported else None
 
 
 def learning_rate(settings: OptimizationSettings, step: int) -> float:

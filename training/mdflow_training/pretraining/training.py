@@ -19,6 +19,7 @@ from mdflow_ros.model.weights import load_weights
 from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import capture_random_state, load_state, restore_random_state, save_state
 from mdflow_training.engine.distributed import ProcessContext
+from mdflow_training.engine.precision import autocast_type
 from mdflow_training.engine.weight_update import WeightUpdate
 from mdflow_training.losses.supervised import differentiable_endpoint_error, multi_scale_loss
 from mdflow_training.networks.directions import stack_directions
@@ -41,7 +42,7 @@ class Training:
         random.seed(config.seed)
         np.random.seed(config.seed)
         torch.manual_seed(config.seed)
-        self.network = FastFlowNetwork(torch.bfloat16 if config.bfloat16 else None)
+        self.network = FastFlowNetwork(autocast_type(config.precision, context.device, on_gpu=torch.bfloat16))
         assert isinstance(self.network.core, FastFlowNet)
         self.core = self.network.core
         if config.initial_weights:

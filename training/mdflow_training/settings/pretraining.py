@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -74,8 +74,9 @@ class PretrainConfig(Settings):
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the moving average of the weights; the average is validated and exported."""
-    bfloat16: bool = True
-    """Mixed precision: two times faster on CPUs with AMX or AVX512_BF16, and on GPUs."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Mixed precision; auto is bfloat16 on GPUs and on processors with AMX or AVX512_BF16 (twice as fast), else
+    float32."""
     threads: Count = 1
     """Threads of torch, per process."""
     workers: Annotated[int, Field(ge=0)] = 1
