@@ -39,7 +39,11 @@ def cost_volume(first: Tensor, second: Tensor) -> Tensor:
 
 
 class _RowCorrelation(torch.autograd.Function):
-    """Correlation as products of feature rows."""
+    """Correlation as products of feature rows.
+
+    Each sample has its own product. For one product of all samples, torch would copy the windows, which overlap, and
+    take twice as long.
+    """
 
     @staticmethod
     def forward(context: Any, first: Tensor, second: Tensor) -> Tensor:
@@ -47,8 +51,9 @@ class _RowCorrelation(torch.autograd.Function):
         rows = first.permute(0, 2, 3, 1).contiguous()
         padded = F.pad(second, [SEARCH_RADIUS] * 4).permute(0, 2, 3, 1).contiguous()
         context.save_for_backward(rows, padded)
-        windows = _row_windows(padded, height).unflatten(2, (SPAN, -1))
-        products = rows.unsqueeze(2) @ windows.transpose(-1, -2)
+        products = rows.new_empty(samples, height, width, SPAN * (width + 2 * SEARCH_RADIUS))
+        for product, row, windows in zip(products, rows, _row_windows(padded, height), strict=True):
+            torch.bmm(row, windows.transpose(1, 2), out=product)
         return _band(products).reshape(samples, SPAN * SPAN, height, width)[:, KEPT] / channels
 
     @staticmethod
@@ -57,13 +62,15 @@ class _RowCorrelation(torch.autograd.Function):
         samples, height, width, channels = rows.shape
         costs = rows.new_zeros(samples, SPAN * SPAN, height, width)
         costs[:, KEPT] = (gradients[0] / channels).to(rows.dtype)
-        products = rows.new_zeros(samples, height, SPAN, width, width + 2 * SEARCH_RADIUS)
+        products = rows.new_zeros(samples, height, width, SPAN * (width + 2 * SEARCH_RADIUS))
         _band(products).copy_(costs.view(samples, SPAN, SPAN, height, width))
-        to_rows = products.transpose(2, 3).flatten(3) @ _row_windows(padded, height)
-        to_windows = products.transpose(-1, -2) @ rows.unsqueeze(2)
-        to_padded = padded.new_zeros(padded.shape)
-        for row in range(SPAN):
-            to_padded[:, row : row + height] += to_windows[:, :, row]
+        to_rows, to_padded = torch.empty_like(rows), torch.zeros_like(padded)
+        windows = _row_windows(padded, height)
+        for sample, product in enumerate(products):
+            torch.bmm(product, windows[sample], out=to_rows[sample])
+            to_windows = torch.bmm(product.transpose(1, 2), rows[sample]).unflatten(1, (SPAN, -1))
+            for row in range(SPAN):
+                to_padded[sample, row : row + height] += to_windows[:, row]
         inner = slice(SEARCH_RADIUS, -SEARCH_RADIUS)
         return to_rows.permute(0, 3, 1, 2), to_padded[:, inner, inner].permute(0, 3, 1, 2)
 
@@ -75,9 +82,10 @@ def _row_windows(padded: Tensor, height: int) -> Tensor:
 
 
 def _band(products: Tensor) -> Tensor:
-    """View products of rows ``(N, H, 9, W, W + 8)`` as costs ``(N, 9, 9, H, W)``, rows of equal dy first."""
-    samples, height, _, width, _ = products.shape
-    by_sample, by_row, by_dy, by_pixel, by_other = products.stride()
+    """View products of rows ``(N, H, W, 9 (W + 8))`` as costs ``(N, 9, 9, H, W)``, rows of equal dy first."""
+    samples, height, width, others = products.shape
+    by_sample, by_row, by_pixel, by_other = products.stride()
     return products.as_strided(
-        (samples, SPAN, SPAN, height, width), (by_sample, by_dy, by_other, by_row, by_pixel + by_other)
+        (samples, SPAN, SPAN, height, width),
+        (by_sample, others // SPAN * by_other, by_other, by_row, by_pixel + by_other),
     )
