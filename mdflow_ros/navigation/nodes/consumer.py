@@ -27,6 +27,7 @@ from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.core.freed_memory import keep_freed_memory
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
@@ -285,6 +286,7 @@ def run(node_type: type[Consumer], description: str, arguments: list[str] | None
     if "--help" in given or "-h" in given:
         print(help_text(description, node_type.PARAMETERS))
         return 0
+    keep_freed_memory()
     # rclpy's own handlers shut the context down under the executor's feet, which crashes the process now and then.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stop = StopSignal()
