@@ -9,6 +9,7 @@ import pytest
 import torch
 from textured_pairs import AffinePair
 
+from mdflow_ros.backends.backend import BackendUnavailable
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation.from_recordings import load_teacher
@@ -77,7 +78,8 @@ def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path):
             ["images:DRIVE", "--set", "student.name=raft_medium", "--set", "stage3.start_from=teacher"],
             "unknown student raft_medium",
         ),
-        (["images:DRIVE", "--truth", "/no/such"], "has no true flow of any held-out pair"),
+        (["images:DRIVE", "--truth", "/no/such"], "there is no folder /no/such"),
+        (["images:DRIVE", "--truth", "DRIVE"], "has no true flow of any held-out pair"),
         (["images:DRIVE", "--deploy", "--node", "my robot"], "no node can be called 'my robot'"),
     ],
 )
@@ -90,6 +92,21 @@ def test_what_is_wrong_is_said_in_a_line(
     error = capsys.readouterr().err
     assert "error: " in error and message in error and "Traceback" not in error
     assert not (tmp_path / "run" / "stage1").exists(), "it is said before anything is trained"
+
+
+def test_a_report_that_fails_is_made_by_the_next_call(
+    drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_: object) -> None:
+        raise BackendUnavailable("install onnxruntime")
+
+    arguments = [f"images:{drive}", "--out", str(tmp_path / "run"), *QUICK]
+    with monkeypatch.context() as patch:
+        patch.setattr("mdflow_training.adaptation.outcome.compare_models", fail)
+        assert main(arguments) == 1
+    assert capsys.readouterr().err.endswith("error: install onnxruntime\n")
+    assert main(arguments) == NO_CHANGE
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_frames_that_are_too_small_are_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -134,7 +134,7 @@ def test_other_settings_do_not_slip_into_a_run(config: Path, tmp_path: Path, cap
     out = tmp_path / "run"
     assert main(["--config", str(config), "--out", str(out)]) == 0
     config.write_text(config.read_text() + "seed: 5\n")
-    assert main(["--config", str(config), "--out", str(out)]) == 2
+    assert main(["--config", str(config), "--out", str(out)]) == 1
     assert "--changed-config" in caplog.text
 
 
@@ -155,7 +155,7 @@ def test_a_wrong_setting_is_named(config: Path, tmp_path: Path, line: str, named
     config.write_text(config.read_text() + line)
     with pytest.raises(ValueError, match=named):
         load_pretrain_config(config)
-    assert main(["--config", str(config), "--out", str(tmp_path / "run")]) == 2
+    assert main(["--config", str(config), "--out", str(tmp_path / "run")]) == 1
 
 
 def test_two_processes_train_together(config: Path, tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ def adapt_from_recordings(
         OSError: a file cannot be read or written.
     """
     start = time.monotonic()
+    if ground_truth is not None and not ground_truth.is_dir():
+        raise NotADirectoryError(f"there is no folder {ground_truth}; --ground-truth wants the folder of true flows")
     teacher = load_teacher(model)
     try:
         prepared = prepare_together(sources, out / "frames", config, context)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.deployment.deploy import deploy
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
 from mdflow_ros.deployment.store import ModelStore
@@ -104,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
             teardown()
         status = 0 if report is None else print_and_deploy(report, out, node, options.store)
         return 0 if context.world_size > 1 and status in VERDICT_STATUSES else status
-    except (ValueError, OSError, NodeError) as error:
+    except (ValueError, OSError, NodeError, BackendError, BackendUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

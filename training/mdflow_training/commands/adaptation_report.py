@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         ground_truth = load_ground_truth(options.ground_truth, pairs) if options.ground_truth else None
         report, frames = compare_models(models, pairs, ground_truth, maximum_pairs=options.maximum_pairs)
         write_report(report, frames, options.out)
-    except (ValueError, OSError, BackendError) as error:
+    except (ValueError, OSError, BackendError, BackendUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{report}\nsee {options.out / 'report.html'}")

@@ -23,7 +23,7 @@ from mdflow_training.settings.pretraining import load_pretrain_config
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train; return 0, or 2 if the settings or the run folder are wrong."""
+    """Train; return 0, or 1 if the settings or the run folder are wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "configs" / "pretrain.yaml")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             distributed.teardown()
     except (OSError, ValueError, FloatingPointError) as error:
         LOGGER.error("error: %s", error)
-        return 2
+        return 1
     return 0
 
 
