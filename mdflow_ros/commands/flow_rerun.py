@@ -75,6 +75,7 @@ def show_topics(log: RerunLog, arguments: list[str]) -> None:
     """Log what the flow node publishes, until Ctrl-C."""
     # A recording needs no ROS.
     import rclpy
+    from rclpy.executors import SingleThreadedExecutor
     from rclpy.qos import qos_profile_sensor_data
     from rclpy.signals import SignalHandlerOptions
     from sensor_msgs.msg import Image
@@ -82,6 +83,7 @@ def show_topics(log: RerunLog, arguments: list[str]) -> None:
     from mdflow_ros.core.intensity import IntensityStretch
     from mdflow_ros.core.stop_signal import StopSignal
     from mdflow_ros.navigation.nodes.fields import read_field
+    from mdflow_ros.node.executor import spin_until
     from mdflow_ros.node.messages import stamp_of, to_frame
 
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
@@ -100,8 +102,9 @@ def show_topics(log: RerunLog, arguments: list[str]) -> None:
     listen("image", lambda image: log.log_image(stamp_of(image.header), to_frame(image, MAX_PIXELS, stretch).image))
     listen("mdflow/flow", lambda flow: log.log_flow(stamp_of(flow.header), read_field(flow, 2)))
     listen("mdflow/confidence", lambda trust: log.log_confidence(stamp_of(trust.header), read_field(trust, 1)))
-    while not stop.requested and rclpy.ok():
-        rclpy.spin_once(node, timeout_sec=0.2)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spin_until(lambda: stop.requested, executor, node)
     node.destroy_node()
     rclpy.try_shutdown()
 

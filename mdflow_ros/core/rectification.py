@@ -15,21 +15,34 @@ DISTORTION_MODELS = ("", "plumb_bob", "rational_polynomial", FISHEYE)
 """Distortion models of sensor_msgs/CameraInfo that this package knows; empty means none."""
 
 
+COEFFICIENTS = {FISHEYE: (4,)}
+"""How many coefficients a distortion model may have, if they are not all zero."""
+
+PINHOLE_COEFFICIENTS = (4, 5, 8, 12, 14)
+"""The same for all other models."""
+
+
 class BadCalibration(ValueError):
     """The camera's calibration is missing or cannot be used."""
 
 
-def check_calibration(intrinsics: NDArray[np.float64], model: str, way_out: str) -> None:
+def check_calibration(
+    intrinsics: NDArray[np.float64], distortion: NDArray[np.float64], model: str, way_out: str
+) -> None:
     """Refuse a calibration that cannot be used.
 
     Args:
         intrinsics: ``(3, 3)``.
-        model: distortion model.
+        distortion: its coefficients.
+        model: of distortion.
         way_out: what to do if the model is unknown.
 
     Raises:
-        BadCalibration: a focal length is not positive, or the model is unknown.
+        BadCalibration: a value is not finite, a focal length is not positive, the model is unknown, or it has another
+            number of coefficients.
     """
+    if not (np.isfinite(intrinsics).all() and np.isfinite(distortion).all()):
+        raise BadCalibration("K, P or D of camera_info holds a value that is not finite: calibrate the camera")
     if not (intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0):
         raise BadCalibration(
             f"the focal lengths of camera_info are {intrinsics[0, 0]:g} and {intrinsics[1, 1]:g}; "
@@ -38,6 +51,12 @@ def check_calibration(intrinsics: NDArray[np.float64], model: str, way_out: str)
     if model not in DISTORTION_MODELS:
         raise BadCalibration(
             f"unknown distortion model '{model}'; known are plumb_bob, rational_polynomial and equidistant: {way_out}"
+        )
+    allowed = COEFFICIENTS.get(model, PINHOLE_COEFFICIENTS)
+    if distortion.any() and distortion.size not in allowed:
+        raise BadCalibration(
+            f"D of camera_info has {distortion.size} values, but the distortion model '{model}' takes "
+            f"{' or '.join(map(str, allowed))}: calibrate the camera"
         )
 
 
@@ -53,7 +72,7 @@ class Rectifier:
         projection: ``(3, 3)`` intrinsics of the ideal camera, pixels; zeros for those of the images.
 
     Raises:
-        BadCalibration: the camera is not calibrated, or its distortion model is unknown.
+        BadCalibration: see `check_calibration`.
     """
 
     def __init__(
@@ -65,11 +84,13 @@ class Rectifier:
         rotation: NDArray[np.float64],
         projection: NDArray[np.float64],
     ) -> None:
-        check_calibration(intrinsics, model, "set rectify to false and subscribe to images that are rectified")
+        check_calibration(
+            intrinsics, distortion, model, "set rectify to false and subscribe to images that are rectified"
+        )
         self.projection = projection if projection[0, 0] > 0 else intrinsics
         turned = rotation if rotation.any() else np.eye(3)
         make_maps = cv2.fisheye.initUndistortRectifyMap if model == FISHEYE else cv2.initUndistortRectifyMap
-        coefficients = distortion if distortion.size else np.zeros(4)
+        coefficients = distortion if distortion.any() else np.zeros(4)
         try:
             self._maps = make_maps(intrinsics, coefficients, turned, self.projection, size, cv2.CV_16SC2)
         except cv2.error as error:

@@ -32,7 +32,8 @@ class Camera:
     model: str = ""
 
     def __post_init__(self) -> None:
-        check_calibration(self.intrinsics, self.model, "use rectified images and the parameter rectified")
+        way_out = "use rectified images and the parameter rectified"
+        check_calibration(self.intrinsics, self.distortion, self.model, way_out)
 
     @property
     def focal_length(self) -> float:
@@ -44,7 +45,8 @@ class Camera:
 
         With lens distortion, pixels outside the image give NaN.
         """
-        if not self.distortion.any():
+        # A fisheye lens without coefficients is no pinhole: its image grows with the angle, not with the tangent.
+        if self.model != FISHEYE and not self.distortion.any():
             focal = np.array([self.intrinsics[0, 0], self.intrinsics[1, 1]], np.float32)
             return np.asarray((pixels - self.intrinsics[:2, 2].astype(np.float32)) / focal, np.float32)
         x, y = (np.ascontiguousarray(pixels[..., axis], np.float32) for axis in (0, 1))
@@ -63,5 +65,5 @@ class Camera:
         width, height = self.size
         points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 1, 2).astype(float)
         undistort = cv2.fisheye.undistortPoints if self.model == FISHEYE else cv2.undistortPoints
-        rays = undistort(points, self.intrinsics, self.distortion)
+        rays = undistort(points, self.intrinsics, self.distortion if self.distortion.any() else np.zeros(4))
         return np.asarray(rays.reshape(height, width, 2), np.float32)

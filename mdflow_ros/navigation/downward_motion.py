@@ -64,17 +64,22 @@ class GroundMotion:
 
 
 def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | None:
-    """Fit a similarity to the flow by reweighted least squares (Geman-McClure); ``None`` with too few matches.
+    """Fit a similarity to the flow by reweighted least squares (Geman-McClure).
 
     Args:
         matches: of the flow, on either image's grid.
         min_confidence: matches below it are not used.
+
+    Returns:
+        The motion; ``None`` with too few matches, or if all of them begin or end at one place.
     """
     usable = (matches.confidence >= min_confidence) & np.isfinite(matches.newer).all(-1)
     usable &= np.isfinite(matches.older).all(-1)
     if usable.sum() < MIN_MATCHES:
         return None
     start, end = matches.older[usable].astype(float), matches.newer[usable].astype(float)
+    if not (np.ptp(start) and np.ptp(end)):
+        return None
     noise = matches.sigma[usable].astype(float) ** 2
     zero, one = np.zeros(len(start)), np.ones(len(start))
     # Unknowns: shift right, shift down, scaled cosine, scaled sine.
@@ -197,7 +202,10 @@ class GyroHistory:
             del self._stamps[0], self._rates[0]
 
     def between(self, older: int, newer: int) -> NDArray[np.float64] | None:
-        """Return the turn ``(3,)``, radians, between two stamps, nanoseconds; ``None`` if part of it is unknown."""
+        """Return the turn ``(3,)``, radians, between two stamps, nanoseconds; ``None`` if part of it is unknown.
+
+        A rate that is not finite counts as unknown.
+        """
         if not self._stamps or not self._stamps[0] <= older < newer <= self._stamps[-1]:
             return None
         stamps, rates = np.array(self._stamps), np.array(self._rates)
@@ -206,4 +214,5 @@ class GyroHistory:
         seconds = (times - older) * 1e-9
         known = (stamps - older) * 1e-9
         sampled = np.stack([np.interp(seconds, known, rates[:, axis]) for axis in range(3)])
-        return ((sampled[:, 1:] + sampled[:, :-1]) / 2 * np.diff(seconds)).sum(axis=1)
+        turned: NDArray[np.float64] = ((sampled[:, 1:] + sampled[:, :-1]) / 2 * np.diff(seconds)).sum(axis=1)
+        return turned if np.isfinite(turned).all() else None

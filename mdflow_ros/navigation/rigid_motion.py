@@ -32,9 +32,12 @@ class RigidMotion:
         """Create a motion from a translation ``(3,)`` and a quaternion ``(x, y, z, w)``.
 
         Raises:
-            ValueError: the quaternion is zero or not finite.
+            ValueError: the position is not finite, or the quaternion is zero or not finite.
         """
-        return cls(rotation_of(np.asarray(quaternion, float)), np.asarray(position, float))
+        position = np.asarray(position, float)
+        if not np.isfinite(position).all():
+            raise ValueError(f"[{', '.join(f'{value:g}' for value in position)}] is not a position: give x, y, z")
+        return cls(rotation_of(np.asarray(quaternion, float)), position)
 
     def __matmul__(self, first: RigidMotion) -> RigidMotion:
         """Return the motion that applies ``first``, then this one."""

@@ -1,17 +1,42 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The executor of the flow node: images at once, slow services beside them."""
+"""How nodes run their callbacks, and the executor of the flow node: images at once, slow services beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import rclpy
 from rclpy.callback_groups import CallbackGroup
-from rclpy.executors import ShutdownException, SingleThreadedExecutor, TimeoutException
+from rclpy.executors import (
+    Executor,
+    ExternalShutdownException,
+    ShutdownException,
+    SingleThreadedExecutor,
+    TimeoutException,
+)
+from rclpy.node import Node
 
 SLOW_THREADS = 4
+STOP_CHECK_SECONDS = 0.2
+"""How often a node looks whether it is to stop, in seconds."""
+
+
+def spin_until(is_done: Callable[[], bool], executor: Executor, node: Node) -> None:
+    """Run callbacks until ``is_done`` or until ROS shuts down.
+
+    Nothing that arrives from outside may end the node: what a callback raises, and what rclpy raises for a message that
+    it cannot read, goes to the log.
+    """
+    while not is_done() and rclpy.ok():
+        try:
+            executor.spin_once(timeout_sec=STOP_CHECK_SECONDS)
+        except ExternalShutdownException:
+            break
+        except Exception as error:
+            node.get_logger().error(f"ignored an unexpected {type(error).__name__}: {error}", throttle_duration_sec=1.0)
 
 
 class FlowExecutor(SingleThreadedExecutor):

@@ -60,19 +60,12 @@ def _parse(arguments: list[str]) -> None:
 
 def _run(node: FlowNode, stop: StopSignal) -> int:
     import rclpy
-    from rclpy.executors import ExternalShutdownException
 
-    from mdflow_ros.node.executor import FlowExecutor
+    from mdflow_ros.node.executor import FlowExecutor, spin_until
 
     executor = FlowExecutor(node.slow_groups)
     executor.add_node(node)
-    while not stop.requested and node.exit_code is None and rclpy.ok():
-        try:
-            executor.spin_once(timeout_sec=0.2)
-        except ExternalShutdownException:
-            break
-        except Exception as error:  # nothing that arrives from outside may end the node
-            node.get_logger().error(f"ignored an unexpected {type(error).__name__}: {error}", throttle_duration_sec=1.0)
+    spin_until(lambda: stop.requested or node.exit_code is not None, executor, node)
     is_idle = node.stop(SHUTDOWN_TIMEOUT)
     executor.shutdown(timeout_sec=0)
     node.destroy_node()

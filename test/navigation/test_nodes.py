@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -104,14 +104,16 @@ class FlowNodeStandIn:
         while time.monotonic() < deadline:
             self.executor.spin_once(timeout_sec=0.02)
 
-    def publish(self, step: Step, newer: float, interval: float = 0.1) -> Header:
+    def publish(
+        self, step: Step, newer: float, interval: float = 0.1, distortion: Sequence[float] = (0.0,) * 5
+    ) -> Header:
         """Publish a step whose newer image is stamped ``newer`` seconds, when the consumer listens."""
         self.spin_until(self.outputs["flow"].get_subscription_count, "the consumer to subscribe")
         self.spin_for(0.3)
         header = Header(frame_id="camera")
         header.stamp.sec, header.stamp.nanosec = divmod(round(newer * 1e9), 10**9)
         height, width = step.depth.shape
-        info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
+        info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=distortion)
         info.k[:] = step.intrinsics.ravel()
         previous = TimeReference(header=header)
         previous.time_ref.sec, previous.time_ref.nanosec = divmod(round((newer - interval) * 1e9), 10**9)
@@ -212,6 +214,15 @@ def test_time_to_contact_stops(flow_node: FlowNodeStandIn) -> None:
     assert [message.data for message in stop] == [False, True, False]
     np.testing.assert_allclose([message.data for message in nearest], [3, 1, 3], rtol=0.15)
     assert (seconds[0].width, seconds[0].height) == (5, 1)
+
+
+def test_a_calibration_that_cannot_be_used_does_not_end_the_node(flow_node: FlowNodeStandIn) -> None:
+    with running("time_to_contact"):
+        nearest = flow_node.listen(Float32, "time_to_contact/nearest")
+        flow_node.publish(approach_step(1.0, 0.1), 10.0, distortion=(0.1, 0.0, 0.0))
+        flow_node.publish(approach_step(3.0, 0.1), 11.0)
+        flow_node.spin_until(lambda: nearest, "an answer")
+    np.testing.assert_allclose([message.data for message in nearest], [3], rtol=0.15)
 
 
 def test_twist_of_a_downward_camera(flow_node: FlowNodeStandIn) -> None:

@@ -76,7 +76,7 @@ def rigid(pose: Pose | Transform) -> RigidMotion:
     """Return a pose or a transform as a rigid motion.
 
     Raises:
-        ValueError: its quaternion is zero.
+        ValueError: it is not finite, or its quaternion is zero.
     """
     position = pose.translation if isinstance(pose, Transform) else pose.position
     turned = pose.rotation if isinstance(pose, Transform) else pose.orientation
@@ -113,7 +113,7 @@ class OdometryMotion:
         try:
             self._poses.add(stamp_of(message.header), rigid(message.pose.pose))
         except ValueError as error:
-            self._node.get_logger().error(f"odometry: orientation {error}", throttle_duration_sec=5.0)
+            self._node.get_logger().error(f"odometry: {error}", throttle_duration_sec=5.0)
 
     def motion(self, older: int, newer: int, camera_frame: str) -> RigidMotion | None:
         """Return the motion between two stamps."""

@@ -28,12 +28,14 @@ from std_msgs.msg import Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
 from mdflow_ros.core.freed_memory import keep_freed_memory
+from mdflow_ros.core.resizing import size_of
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
 from mdflow_ros.navigation.nodes.fields import camera_of, read_field
 from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
 from mdflow_ros.node.diagnostics import diagnostic_array
+from mdflow_ros.node.executor import spin_until
 from mdflow_ros.node.messages import stamp_of
 from mdflow_ros.node.parameters import Declaration
 
@@ -41,7 +43,6 @@ POLL_PERIOD = 0.2
 """How often a consumer looks whether anybody subscribes to it, in seconds."""
 
 DIAGNOSTICS_PERIOD = 1.0
-STOP_CHECK_SECONDS = 0.2
 LOG_PERIOD = 5.0
 """Seconds between two log lines of the same warning."""
 
@@ -171,6 +172,10 @@ class Consumer(Node):
         self._trouble = trouble
         self.get_logger().warning(trouble, throttle_duration_sec=LOG_PERIOD)
 
+    def refuse(self, error: Exception) -> None:
+        """Report why a pair was not used, whatever its processing raised."""
+        self.complain(str(error) if isinstance(error, ValueError) else f"unexpected {type(error).__name__}: {error}")
+
     def reason_to_refuse(self, name: str, value: Any) -> str | None:
         """Return why a parameter must not have a value, or ``None``; ranges are rclpy's to check."""
         choices = self.PARAMETERS[name].choices if name in self.PARAMETERS else None
@@ -209,8 +214,8 @@ class Consumer(Node):
     def _on_set(self, messages: dict[str, Any]) -> None:
         try:
             self.on_pair(self._pair(messages))
-        except ValueError as error:
-            self.complain(str(error))
+        except Exception as error:  # a pair that cannot be used must not end the node
+            self.refuse(error)
 
     def on_pair(self, pair: FlowPair) -> None:
         """Take the next pair; by default it is processed at once."""
@@ -224,7 +229,7 @@ class Consumer(Node):
         older = previous.time_ref.sec * NANOSECONDS + previous.time_ref.nanosec if previous else 0
         if previous and not older < newer:
             raise ValueError(f"the older image's stamp, {older}, is not before the newer's, {newer}")
-        return FlowPair(
+        pair = FlowPair(
             header=flow.header,
             older=older,
             newer=newer,
@@ -232,6 +237,13 @@ class Consumer(Node):
             confidence=read_field(messages["confidence"], 1),
             camera=self._camera_of(messages["camera_info"]) if "camera_info" in messages else None,
         )
+        size = size_of(pair.flow)
+        if size_of(pair.confidence) != size or (pair.camera is not None and pair.camera.size != size):
+            raise ValueError(
+                f"the flow has {size.width}x{size.height} pixels, but confidence or camera_info has another size: "
+                "remap all of them to the outputs of one flow node"
+            )
+        return pair
 
     def _camera_of(self, info: CameraInfo) -> Camera:
         rectified = self.value("rectified")
@@ -298,8 +310,7 @@ def run(node_type: type[Consumer], description: str, arguments: list[str] | None
         return 2
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    while not stop.requested and rclpy.ok():
-        executor.spin_once(timeout_sec=STOP_CHECK_SECONDS)
+    spin_until(lambda: stop.requested, executor, node)
     executor.shutdown(timeout_sec=0)
     node.destroy_node()
     rclpy.try_shutdown()

@@ -69,9 +69,9 @@ class MotionConsumer(Consumer):
             try:
                 if not self._process_first():
                     break
-            except ValueError as error:
+            except Exception as error:  # a pair that cannot be used must not end the node
                 self._waiting.popleft()
-                self.complain(str(error))
+                self.refuse(error)
         if self._waiting:
             self._retry_timer.reset()
         else:

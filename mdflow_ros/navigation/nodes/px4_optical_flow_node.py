@@ -11,6 +11,7 @@ base_frame).
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -97,7 +98,7 @@ class Px4OpticalFlowNode(Consumer):
         self._gyro.add(stamp_of(message.header), np.array([rate.x, rate.y, rate.z]))
 
     def _on_range(self, message: Range) -> None:
-        if message.min_range <= message.range <= message.max_range:
+        if math.isfinite(message.range) and message.min_range <= message.range <= message.max_range:
             self._range = (stamp_of(message.header), message.range)
 
     def _height(self, stamp: int) -> float | None:
