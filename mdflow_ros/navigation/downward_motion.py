@@ -192,8 +192,13 @@ class GyroHistory:
         self._rates: list[NDArray[np.float64]] = []
 
     def add(self, stamp: int, rate: NDArray[np.float64]) -> None:
-        """Add a rate ``(3,)`` in rad/s; one from before the last forgets what came earlier."""
+        """Add a rate ``(3,)`` in rad/s.
+
+        One from before the last forgets what came earlier; one with the last one's stamp is ignored.
+        """
         if self._stamps and stamp <= self._stamps[-1]:
+            if stamp == self._stamps[-1]:
+                return
             self._stamps.clear()
             self._rates.clear()
         self._stamps.append(stamp)

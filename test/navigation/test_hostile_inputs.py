@@ -118,3 +118,5 @@ def test_a_turn_rate_that_is_not_finite_makes_the_turn_unknown() -> None:
         gyro.add(stamp, np.full(3, rate))
     assert gyro.between(0, 2 * 10**9) is None
     assert gyro.between(2 * 10**9, 3 * 10**9) == pytest.approx([1, 1, 1])
+    gyro.add(3 * 10**9, np.full(3, 5.0))
+    assert gyro.between(2 * 10**9, 3 * 10**9) == pytest.approx([1, 1, 1]), "a repeated stamp changes nothing"
