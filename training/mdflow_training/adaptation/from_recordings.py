@@ -14,7 +14,7 @@ from mdflow_ros.model.card import ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
 from mdflow_training.adaptation.outcome import split_held_out, write_outcome, write_outcome_without_pairs
-from mdflow_training.engine.distributed import ProcessContext, reduce_mean
+from mdflow_training.engine.distributed import ProcessContext, reduce_mean, use_threads_of_others
 from mdflow_training.engine.loop import State
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
@@ -89,6 +89,7 @@ def adapt_from_recordings(
     if not context.is_main:
         return None
     print_decisions(result)
+    use_threads_of_others()
     return write_outcome(result, to_report_on, sources, config, model, out, time.monotonic() - start, flows)
 
 

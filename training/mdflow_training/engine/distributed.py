@@ -54,6 +54,11 @@ def setup() -> ProcessContext:
     return ProcessContext(torch.distributed.get_rank(), world_size, device)
 
 
+def use_threads_of_others() -> None:
+    """Let this process compute in the threads of all processes of this computer, once it works alone."""
+    torch.set_num_threads(torch.get_num_threads() * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def wrap(module: nn.Module, find_unused_parameters: bool = False) -> nn.Module:
     """Let the gradients of ``module`` be averaged over the processes; alone, return it as it is.
 
