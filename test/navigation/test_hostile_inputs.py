@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 import rclpy
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CameraInfo, TimeReference
+from sensor_msgs.msg import CameraInfo, Range, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.navigation.downward_motion import GyroHistory
@@ -105,6 +105,13 @@ def test_an_unexpected_error_is_reported(consumer: Consumer, monkeypatch: pytest
     monkeypatch.setattr(consumer, "_pair", lambda _: None)
     consumer._on_set({})
     assert consumer._trouble == "unexpected KeyError: 'a fault'"
+
+
+@pytest.mark.parametrize("consumer", [Px4OpticalFlowNode], indirect=True)
+def test_an_infinite_range_is_no_height(consumer: Px4OpticalFlowNode) -> None:
+    for value, height in ((np.inf, None), (np.nan, None), (9.0, 9.0), (np.inf, 9.0)):
+        consumer._on_range(Range(range=value, min_range=0.1, max_range=np.inf))
+        assert consumer._height(0) == height
 
 
 def test_a_position_that_is_not_finite_is_refused() -> None:
