@@ -30,7 +30,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 
-from mdflow_ros.core.freed_memory import keep_freed_memory
+from mdflow_ros.core.allocator import keep_freed_memory
 from mdflow_ros.core.resizing import Size
 
 

@@ -10,6 +10,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from mdflow_ros.core.allocator import share_arenas
+
 if TYPE_CHECKING:
     from mdflow_ros.core.stop_signal import StopSignal
     from mdflow_ros.node.lifecycle_node import FlowNode
@@ -24,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the node until a signal stops it; returns the exit status."""
     # Until the node runs, Ctrl-C simply ends the process. What is imported below takes about a second.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    share_arenas()
     import rclpy
     from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
     from rclpy.signals import SignalHandlerOptions

@@ -26,8 +26,8 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
+from mdflow_ros.core.allocator import keep_freed_memory
 from mdflow_ros.core.frame_pairing import NANOSECONDS
-from mdflow_ros.core.freed_memory import keep_freed_memory
 from mdflow_ros.core.resizing import size_of
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.navigation.camera import Camera
