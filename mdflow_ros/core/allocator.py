@@ -18,6 +18,7 @@ KEPT = 64 << 20
 """Free memory that is kept for later, bytes."""
 
 ARENAS = 2
+"""Arenas that all threads share."""
 
 
 def keep_freed_memory() -> None:

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from mdflow_ros.core.resizing import Size, size_of
 
 FISHEYE = "equidistant"
-DISTORTION_MODELS = ("", "plumb_bob", "rational_polynomial", FISHEYE)
-"""Distortion models of sensor_msgs/CameraInfo that this package knows; empty means none."""
-
-
-COEFFICIENTS = {FISHEYE: (4,)}
-"""How many coefficients a distortion model may have, if they are not all zero."""
-
-PINHOLE_COEFFICIENTS = (4, 5, 8, 12, 14)
-"""The same for all other models."""
+_PINHOLE_COUNTS = (4, 5, 8, 12, 14)
+DISTORTION_MODELS = {
+    "": _PINHOLE_COUNTS,
+    "plumb_bob": _PINHOLE_COUNTS,
+    "rational_polynomial": _PINHOLE_COUNTS,
+    FISHEYE: (4,),
+}
+"""Distortion models of sensor_msgs/CameraInfo that this package knows; empty means none. For each, the numbers of
+coefficients that OpenCV takes."""
 
 
 class BadCalibration(ValueError):
@@ -52,8 +52,8 @@ def check_calibration(
         raise BadCalibration(
             f"unknown distortion model '{model}'; known are plumb_bob, rational_polynomial and equidistant: {way_out}"
         )
-    allowed = COEFFICIENTS.get(model, PINHOLE_COEFFICIENTS)
-    if distortion.any() and distortion.size not in allowed:
+    allowed = DISTORTION_MODELS[model]
+    if distortion.any() and distortion.size not in allowed:  # zeros mean no distortion, however many there are
         raise BadCalibration(
             f"D of camera_info has {distortion.size} values, but the distortion model '{model}' takes "
             f"{' or '.join(map(str, allowed))}: calibrate the camera"

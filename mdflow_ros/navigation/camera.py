@@ -45,7 +45,7 @@ class Camera:
 
         With lens distortion, pixels outside the image give NaN.
         """
-        # A fisheye lens without coefficients is no pinhole: its image grows with the angle, not with the tangent.
+        # Without coefficients, a fisheye image still grows with the angle of the ray, not with its tangent.
         if self.model != FISHEYE and not self.distortion.any():
             focal = np.array([self.intrinsics[0, 0], self.intrinsics[1, 1]], np.float32)
             return np.asarray((pixels - self.intrinsics[:2, 2].astype(np.float32)) / focal, np.float32)

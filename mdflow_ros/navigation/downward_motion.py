@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.timed_values import TimedValues
 
 ITERATIONS = 4
 CORRELATION = 8.0
@@ -183,37 +184,20 @@ def ground_twist(
     return Twist(linear, angular, covariance)
 
 
-class GyroHistory:
-    """Angular velocities, integrated between two times."""
+class GyroHistory(TimedValues[NDArray[np.float64]]):
+    """Angular velocities ``(3,)`` in rad/s, integrated between two times."""
 
     def __init__(self, length: int = 2000) -> None:
-        self._length = length
-        self._stamps: list[int] = []
-        self._rates: list[NDArray[np.float64]] = []
-
-    def add(self, stamp: int, rate: NDArray[np.float64]) -> None:
-        """Add a rate ``(3,)`` in rad/s.
-
-        One from before the last forgets what came earlier; one with the last one's stamp is ignored.
-        """
-        if self._stamps and stamp <= self._stamps[-1]:
-            if stamp == self._stamps[-1]:
-                return
-            self._stamps.clear()
-            self._rates.clear()
-        self._stamps.append(stamp)
-        self._rates.append(rate)
-        if len(self._stamps) > self._length:
-            del self._stamps[0], self._rates[0]
+        super().__init__(length)
 
     def between(self, older: int, newer: int) -> NDArray[np.float64] | None:
         """Return the turn ``(3,)``, radians, between two stamps, nanoseconds; ``None`` if part of it is unknown.
 
         A rate that is not finite counts as unknown.
         """
-        if not self._stamps or not self._stamps[0] <= older < newer <= self._stamps[-1]:
+        if not self.stamps or not self.stamps[0] <= older < newer <= self.stamps[-1]:
             return None
-        stamps, rates = np.array(self._stamps), np.array(self._rates)
+        stamps, rates = np.array(self.stamps), np.array(self.values)
         inside = stamps[(stamps > older) & (stamps < newer)]
         times = np.concatenate(([older], inside, [newer]))
         seconds = (times - older) * 1e-9

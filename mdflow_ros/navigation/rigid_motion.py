@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.navigation.timed_values import TimedValues
+
 HISTORY = 1000
 """Poses that are kept."""
 
@@ -72,46 +74,33 @@ def turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(cv2.Rodrigues(np.asarray(vector, float))[0])
 
 
-class PoseHistory:
-    """Timed poses, interpolated in between; poses from before a jump back in time are forgotten."""
+class PoseHistory(TimedValues[RigidMotion]):
+    """Timed poses, interpolated in between."""
 
     def __init__(self) -> None:
-        self._stamps: list[int] = []
-        self._poses: list[RigidMotion] = []
-
-    def add(self, stamp: int, pose: RigidMotion) -> None:
-        """Add a pose; ``stamp`` in nanoseconds."""
-        if self._stamps and stamp <= self._stamps[-1]:
-            if stamp == self._stamps[-1]:
-                return
-            self._stamps.clear()
-            self._poses.clear()
-        self._stamps.append(stamp)
-        self._poses.append(pose)
-        if len(self._stamps) > HISTORY:
-            del self._stamps[0], self._poses[0]
+        super().__init__(HISTORY)
 
     @property
     def newest(self) -> int | None:
         """Stamp of the last pose."""
-        return self._stamps[-1] if self._stamps else None
+        return self.stamps[-1] if self.stamps else None
 
     @property
     def oldest(self) -> int | None:
         """Stamp of the first pose."""
-        return self._stamps[0] if self._stamps else None
+        return self.stamps[0] if self.stamps else None
 
     def at(self, stamp: int) -> RigidMotion | None:
         """Return the pose at ``stamp``, or ``None`` outside of what is known."""
-        after = bisect.bisect_left(self._stamps, stamp)
-        if after == len(self._stamps):
+        after = bisect.bisect_left(self.stamps, stamp)
+        if after == len(self.stamps):
             return None
-        if self._stamps[after] == stamp:
-            return self._poses[after]
+        if self.stamps[after] == stamp:
+            return self.values[after]
         if after == 0:
             return None
-        first, last = self._poses[after - 1], self._poses[after]
-        share = (stamp - self._stamps[after - 1]) / (self._stamps[after] - self._stamps[after - 1])
+        first, last = self.values[after - 1], self.values[after]
+        share = (stamp - self.stamps[after - 1]) / (self.stamps[after] - self.stamps[after - 1])
         between = cv2.Rodrigues(last.rotation @ first.rotation.T)[0].ravel()
         position = (1 - share) * first.translation + share * last.translation
         return RigidMotion(turn(share * between) @ first.rotation, position)
