@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever arrives, a consumer reports it and goes on."""
+"""Consumers report messages that they cannot use, and keep running."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def adapt_from_recordings(
     """
     start = time.monotonic()
     if ground_truth is not None and not ground_truth.is_dir():
-        raise NotADirectoryError(f"there is no folder {ground_truth}; --ground-truth wants the folder of true flows")
+        raise NotADirectoryError(f"there is no folder {ground_truth}; give --ground-truth the folder of true flow")
     teacher = load_teacher(model)
     try:
         prepared = prepare_together(sources, out / "frames", config, context)
