@@ -39,8 +39,8 @@ class Quality:
 
 QUALITIES = {
     "fast": Quality(Decoding(3, 4), ((0.5, 2),), 0, 1.0),
-    "balanced": Quality(Decoding(3, 4), ((0.5, 3), (0.75, 2)), 100_000, 1.25),
-    "best": Quality(Decoding(2, 3), ((0.5, 3), (1.0, 2)), 123_000, 1.25),
+    "balanced": Quality(Decoding(3, 4), ((0.5, 3), (0.75, 2)), 100_000, 1.5),
+    "best": Quality(Decoding(2, 3), ((0.5, 3), (1.0, 2)), 123_000, 1.5),
 }
 
 

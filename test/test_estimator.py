@@ -90,7 +90,7 @@ def test_better_quality_decodes_finer_and_auto_means_balanced_on_a_cpu(estimator
         FlowEstimator(quality="perfect")
     small, large = Size(192, 128), Size(1280, 704)
     sizes = [QUALITIES[name].inference_size(small) for name in ("fast", "balanced", "best")]
-    assert sizes == [Size(192, 128), Size(256, 192), Size(256, 192)]
+    assert sizes == [Size(192, 128), Size(320, 192), Size(320, 192)]
     assert {quality.inference_size(large) for quality in QUALITIES.values()} == {large}
 
 

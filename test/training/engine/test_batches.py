@@ -68,11 +68,11 @@ def test_a_batch_that_cannot_be_shared_and_no_data_are_refused():
 @pytest.mark.parametrize(
     ("frame", "expected"),
     [
-        (Size(640, 480), Size(384, 256)),
-        (Size(1280, 720), Size(448, 256)),
+        (Size(640, 480), Size(320, 256)),
+        (Size(1280, 720), Size(384, 256)),
         (Size(256, 192), Size(320, 256)),
         (Size(320, 240), Size(320, 256)),
-        (Size(300, 40), Size(320, 128)),
+        (Size(300, 40), Size(512, 128)),
     ],
 )
 def test_training_size_follows_the_frames(frame: Size, expected: Size):

@@ -55,8 +55,8 @@ class Batch(NamedTuple):
 def training_size(frame: Size, config: AdaptationConfig, quality: Quality) -> Size:
     """Return the size of training for frames of this size.
 
-    It is the size at which the node runs the network, unless that has too many pixels. Sides are multiples of 64 and at
-    least 128; the aspect ratio is kept as well as that allows.
+    It is the size at which the node runs the network, made smaller if that has too many pixels. Sides are multiples of 64
+    and at least 128; the aspect ratio is kept as well as that allows.
     """
     if config.image_size is not None:
         height, width = config.image_size
@@ -64,8 +64,8 @@ def training_size(frame: Size, config: AdaptationConfig, quality: Quality) -> Si
     deployed = quality.inference_size(frame)
     if deployed.width * deployed.height <= config.maximum_pixels and min(deployed) >= MIN_SIDE:
         return deployed
-    scale = min(1.0, math.sqrt(config.maximum_pixels / (frame.width * frame.height)))
-    return Size(*(max(MIN_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in frame))
+    scale = min(1.0, math.sqrt(config.maximum_pixels / (deployed.width * deployed.height)))
+    return Size(*(max(MIN_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in deployed))
 
 
 def to_tensor(images: Tensor, device: torch.device) -> Tensor:
