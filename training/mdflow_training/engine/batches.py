@@ -55,8 +55,8 @@ class Batch(NamedTuple):
 def training_size(frame: Size, config: AdaptationConfig, quality: Quality) -> Size:
     """Return the size of training for frames of this size.
 
-    It is the size at which the node runs the network, made smaller if that has too many pixels. Sides are multiples of 64
-    and at least 128; the aspect ratio is kept as well as that allows.
+    It is the size at which the node runs the network, made smaller if that has too many pixels. Sides are multiples of
+    64 and at least 128; the aspect ratio is kept as well as that allows.
     """
     if config.image_size is not None:
         height, width = config.image_size
