@@ -62,8 +62,6 @@ def training_size(frame: Size, config: AdaptationConfig, quality: Quality) -> Si
         height, width = config.image_size
         return Size(width, height)
     deployed = quality.inference_size(frame)
-    if deployed.width * deployed.height <= config.maximum_pixels and min(deployed) >= MIN_SIDE:
-        return deployed
     scale = min(1.0, math.sqrt(config.maximum_pixels / (deployed.width * deployed.height)))
     return Size(*(max(MIN_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in deployed))
 
