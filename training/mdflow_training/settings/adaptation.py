@@ -310,8 +310,9 @@ class AdaptationConfig(Settings):
 
     seed: int = 0
     image_size: tuple[NetworkSide, NetworkSide] | None = None
-    """Height and width of training; null: those at which the node runs the network, at most `maximum_pixels`."""
+    """Height and width of training; null: those at which the node runs the network, within `maximum_pixels`."""
     maximum_pixels: Count = 256 * 384
+    """Larger sizes are reduced to about this many pixels, as their sides are rounded to multiples of 64."""
     quality: Literal["auto", "fast", "balanced", "best"] = "auto"
     """Quality of the node to train for: how far the network decodes, and how much small frames are enlarged. auto is
     the node's own choice: best on a GPU, else balanced."""
