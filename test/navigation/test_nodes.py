@@ -142,9 +142,11 @@ def cloud(message: PointCloud2) -> np.ndarray:
     return np.frombuffer(bytes(message.data), np.float32).reshape(message.width, len(message.fields))
 
 
-def test_depth_from_odometry(flow_node: FlowNodeStandIn) -> None:
+@pytest.mark.parametrize("use_sim_time", ["false", "true"])  # nobody publishes /clock
+def test_depth_from_odometry(flow_node: FlowNodeStandIn, use_sim_time: str) -> None:
     step = hall_step(10)
-    with running("depth_from_motion", "motion_from:=odometry", "camera_pose:=[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]"):
+    pose = "camera_pose:=[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]"
+    with running("depth_from_motion", "motion_from:=odometry", pose, f"use_sim_time:={use_sim_time}"):
         points = flow_node.listen(PointCloud2, "depth_from_motion/points")
         image = flow_node.listen(Image, "depth_from_motion/image")
         info = flow_node.listen(CameraInfo, "depth_from_motion/camera_info")

@@ -14,6 +14,8 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -105,7 +107,8 @@ class MissingPackage(RuntimeError):
 class Consumer(Node):
     """A node that computes something from flow while its outputs have subscribers.
 
-    A subclass declares `PARAMETERS`, makes its outputs by `output`, and implements `process`.
+    A subclass declares `PARAMETERS`, makes its outputs by `output`, and implements `process`. Timers use a steady clock:
+    they must run although nobody publishes /clock.
 
     Args:
         name: of the node.
@@ -126,8 +129,9 @@ class Consumer(Node):
         self._published = 0
         self._trouble: str | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(POLL_PERIOD, self._poll)
-        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics)
+        self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(POLL_PERIOD, self._poll, clock=self.steady_clock)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=self.steady_clock)
 
     def process(self, pair: FlowPair) -> None:
         """Work on a pair and publish.

@@ -31,7 +31,7 @@ class MotionConsumer(Consumer):
         super().__init__(name)
         self._source = self.make_source()
         self._waiting: deque[FlowPair] = deque()
-        self._retry_timer = self.create_timer(RETRY_PERIOD, self._retry)
+        self._retry_timer = self.create_timer(RETRY_PERIOD, self._retry, clock=self.steady_clock)
         self._retry_timer.cancel()
 
     def make_source(self) -> MotionSource | None:
