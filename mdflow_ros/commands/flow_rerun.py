@@ -71,13 +71,12 @@ def show_recording(log: RerunLog, options: argparse.Namespace) -> int:
     return pairs
 
 
-def show_topics(log: RerunLog, arguments: list[str]) -> None:
-    """Log what the flow node publishes, until Ctrl-C."""
+def show_topics(log: RerunLog, arguments: list[str]) -> int:
+    """Log what the flow node publishes, until Ctrl-C; returns the exit status."""
     # A recording needs no ROS.
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.qos import qos_profile_sensor_data
-    from rclpy.signals import SignalHandlerOptions
     from sensor_msgs.msg import Image
 
     from mdflow_ros.core.intensity import IntensityStretch
@@ -85,10 +84,14 @@ def show_topics(log: RerunLog, arguments: list[str]) -> None:
     from mdflow_ros.navigation.nodes.fields import read_field
     from mdflow_ros.node.executor import spin_until
     from mdflow_ros.node.messages import stamp_of, to_frame
+    from mdflow_ros.node.start import USAGE_ERROR, StartError, start
 
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = start(lambda: rclpy.create_node("flow_rerun"), arguments)
+    except StartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE_ERROR
     stop, stretch = StopSignal(), IntensityStretch()
-    node = rclpy.create_node("flow_rerun")
 
     def listen(topic: str, show: Callable[[Image], None]) -> None:
         def receive(message: Image) -> None:
@@ -107,6 +110,7 @@ def show_topics(log: RerunLog, arguments: list[str]) -> None:
     spin_until(lambda: stop.requested, executor, node)
     node.destroy_node()
     rclpy.try_shutdown()
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -117,8 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     log = RerunLog(options.save, options.connect)
     try:
         if options.source is None:
-            show_topics(log, given)
-            return 0
+            return show_topics(log, given)
         pairs = show_recording(log, options)
         print(f"{pairs} pairs")
         return 0 if pairs else 1

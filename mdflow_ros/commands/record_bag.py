@@ -24,9 +24,8 @@ from pathlib import Path
 from types import FrameType
 
 import rclpy
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 
+from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
 from mdflow_ros.recordings.recording import Recording
 from mdflow_ros.recordings.topic_recorder import TopicError
 from mdflow_ros.recordings.writer import STORAGES
@@ -74,19 +73,18 @@ def _stop_on_signals(recording: Recording) -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     """Record from the command line; returns the exit status."""
     command_line = sys.argv if arguments is None else ["record_bag", *arguments]
-    options = parse_arguments(remove_ros_args(command_line)[1:])
-    rclpy.init(args=command_line, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        node = rclpy.create_node("record_bag")
+        options = parse_arguments(own_arguments(command_line))
+        node = start(lambda: rclpy.create_node("record_bag"), command_line)
         recording = Recording(node, options)
         with _stop_on_signals(recording):
             try:
                 return 0 if recording.run() else 1
             finally:
                 rclpy.shutdown()  # while a further Ctrl-C does no harm
-    except (TopicError, FileExistsError) as error:
+    except (StartError, TopicError, FileExistsError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return USAGE_ERROR if isinstance(error, StartError) else 1
     finally:
         rclpy.try_shutdown()
 

@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.playback import SourceError, SourceFrame, is_camera, read_frames
+from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
 
 QUEUE_DEPTH = 10
 POLL_SECONDS = 0.05
@@ -211,9 +210,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the player; return 1 when it cannot play."""
     arguments = sys.argv if arguments is None else arguments
-    options = _parse(remove_ros_args(arguments)[1:])
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    player = CameraPlayer(options, StopSignal())
+    try:
+        options = _parse(own_arguments(arguments))
+        player = start(lambda: CameraPlayer(options, StopSignal()), arguments)
+    except StartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE_ERROR
     try:
         player.play()
     except (SourceError, PlayerError) as error:

@@ -27,8 +27,6 @@ from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
@@ -43,6 +41,7 @@ from mdflow_ros.demo.flow_pictures import (
 )
 from mdflow_ros.demo.flow_video import FlowVideo
 from mdflow_ros.demo.measurements import Measurements
+from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
 
 QUEUE_DEPTH = 30
 REMEMBERED_IMAGES = 60
@@ -298,10 +297,13 @@ def _record(recorder: FlowRecorder, options: argparse.Namespace, stop: StopSigna
 def main(arguments: list[str] | None = None) -> int:
     """Run the recorder; return 1 when nothing came, or less than asked for."""
     arguments = sys.argv if arguments is None else arguments
-    options = _parse(remove_ros_args(arguments)[1:])
-    options.output.mkdir(parents=True, exist_ok=True)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    recorder = FlowRecorder(options.output)
+    try:
+        options = _parse(own_arguments(arguments))
+        options.output.mkdir(parents=True, exist_ok=True)
+        recorder = start(lambda: FlowRecorder(options.output), arguments)
+    except StartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE_ERROR
     try:
         _record(recorder, options, StopSignal())
         summary = recorder.measurements.summary()

@@ -120,19 +120,26 @@ def connect(name: str = DEFAULT_NODE) -> Iterator[RunningNode]:
     """Join ROS to talk to the node of this full name, in the domain of the environment.
 
     Raises:
-        NodeError: there is no ROS here, or no node can have this name.
+        NodeError: there is no ROS here, it cannot start, or no node can have this name.
     """
     name = full_node_name(name)
     try:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
+
+        from mdflow_ros.node.start import StartError, start
     except ImportError as error:
         raise NodeError(
             f"rclpy cannot be imported ({error}): source /opt/ros/DISTRO/setup.bash, or install mdflow_ros[ros]"
         ) from error
     context = rclpy.Context()
-    rclpy.init(args=[], context=context)
-    client = rclpy.create_node(f"deploy_model_{os.getpid()}", context=context, start_parameter_services=False)
+    own_name = f"deploy_model_{os.getpid()}"
+    try:
+        client = start(
+            lambda: rclpy.create_node(own_name, context=context, start_parameter_services=False), [], context
+        )
+    except StartError as error:
+        raise NodeError(str(error)) from error
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(client)
     try:

@@ -31,7 +31,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, Tim
 from std_msgs.msg import Bool, Float32, Header
 
 from mdflow_ros.core.flow_color import flow_to_color
-from mdflow_ros.navigation.nodes.consumer import INPUTS, help_text
+from mdflow_ros.navigation.nodes.consumer import INPUTS
 from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNode
 from mdflow_ros.navigation.nodes.flow_points_node import FlowPointsNode
 from mdflow_ros.navigation.nodes.flow_view_node import FlowViewNode
@@ -40,6 +40,7 @@ from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
 from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
 from mdflow_ros.node.messages import image_message
+from mdflow_ros.node.start import node_parser
 from mdflow_training.synthetic.navigation_world import Step, approach_step, crossing_step, downward_step, hall_step
 
 DOMAIN = 27
@@ -269,8 +270,8 @@ def test_flow_view(flow_node: FlowNodeStandIn) -> None:
 @pytest.mark.parametrize("name", NODES)
 def test_help_names_every_parameter(name: str) -> None:
     module = sys.modules[NODES[name].__module__]
-    text = help_text(module.__doc__ or "", NODES[name].PARAMETERS)
-    assert text.startswith(f"{name}: ") and all(f"  {key} (default" in text for key in NODES[name].PARAMETERS)
+    text = node_parser(module.__doc__, NODES[name].PARAMETERS).format_help()
+    assert f"\n{name}: " in text and all(f"  {key} (" in text for key in NODES[name].PARAMETERS)
 
 
 def test_parameter_file_holds_known_parameters_with_their_defaults() -> None:

@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
@@ -40,6 +38,7 @@ from mdflow_ros.node.diagnostics import diagnostic_array
 from mdflow_ros.node.executor import spin_until
 from mdflow_ros.node.messages import stamp_of
 from mdflow_ros.node.parameters import Declaration
+from mdflow_ros.node.start import USAGE_ERROR, StartError, node_parser, own_arguments, start
 
 POLL_PERIOD = 0.2
 """How often a consumer looks whether anybody subscribes to it, in seconds."""
@@ -107,8 +106,8 @@ class MissingPackage(RuntimeError):
 class Consumer(Node):
     """A node that computes something from flow while its outputs have subscribers.
 
-    A subclass declares `PARAMETERS`, makes its outputs by `output`, and implements `process`. Timers use a steady clock:
-    they must run although nobody publishes /clock.
+    A subclass declares `PARAMETERS`, makes its outputs by `output`, and implements `process`. Timers use a steady
+    clock: they must run although nobody publishes /clock.
 
     Args:
         name: of the node.
@@ -286,32 +285,17 @@ class Consumer(Node):
         return DiagnosticStatus.WARN, f"waiting for {', '.join(missing) or 'messages with one stamp'}"
 
 
-def help_text(description: str, parameters: Mapping[str, Declaration]) -> str:
-    """Return what ``--help`` prints."""
-    lines = [description.strip(), "", "Parameters, set by --ros-args -p NAME:=VALUE:"]
-    for name, declaration in parameters.items():
-        choices = f" One of {', '.join(declaration.choices)}." if declaration.choices else ""
-        bounds = f" {declaration.minimum:g} to {declaration.maximum:g}." if declaration.minimum is not None else ""
-        lines.append(f"  {name} (default {declaration.default!r}): {declaration.description}{choices}{bounds}")
-    return "\n".join(lines)
-
-
-def run(node_type: type[Consumer], description: str, arguments: list[str] | None = None) -> int:
+def run(node_type: type[Consumer], description: str | None, arguments: list[str] | None = None) -> int:
     """Run a consumer until it is told to stop, and return the exit status."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if "--help" in given or "-h" in given:
-        print(help_text(description, node_type.PARAMETERS))
-        return 0
-    keep_freed_memory()
-    # rclpy's own handlers shut the context down under the executor's feet, which crashes the process now and then.
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    stop = StopSignal()
+    command_line = sys.argv if arguments is None else arguments
     try:
-        node = node_type()  # type: ignore[call-arg]
-    except (InvalidParameterValueException, InvalidParameterTypeException, MissingPackage) as error:
+        node_parser(description, node_type.PARAMETERS).parse_args(own_arguments(command_line))
+        keep_freed_memory()
+        node = start(node_type, command_line)
+    except StartError as error:
         print(f"error: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
+        return USAGE_ERROR
+    stop = StopSignal()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spin_until(lambda: stop.requested, executor, node)

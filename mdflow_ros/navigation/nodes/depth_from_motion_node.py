@@ -79,7 +79,7 @@ class DepthFromMotionNode(MotionConsumer):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node."""
-    return run(DepthFromMotionNode, __doc__ or "", arguments)
+    return run(DepthFromMotionNode, __doc__, arguments)
 
 
 if __name__ == "__main__":

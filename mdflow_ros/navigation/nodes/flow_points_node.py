@@ -51,7 +51,7 @@ class FlowPointsNode(Consumer):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node."""
-    return run(FlowPointsNode, __doc__ or "", arguments)
+    return run(FlowPointsNode, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def jpeg_message(header: Header, picture: NDArray[np.uint8]) -> CompressedImage:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node."""
-    return run(FlowViewNode, __doc__ or "", arguments)
+    return run(FlowViewNode, __doc__, arguments)
 
 
 if __name__ == "__main__":

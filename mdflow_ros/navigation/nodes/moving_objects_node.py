@@ -152,7 +152,7 @@ def detections_message(header: Header, objects: list[MovingObject]) -> Any:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node."""
-    return run(MovingObjectsNode, __doc__ or "", arguments)
+    return run(MovingObjectsNode, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@ def sensor_message(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node."""
-    return run(Px4OpticalFlowNode, __doc__ or "", arguments)
+    return run(Px4OpticalFlowNode, __doc__, arguments)
 
 
 if __name__ == "__main__":

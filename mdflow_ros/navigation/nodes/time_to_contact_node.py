@@ -86,7 +86,7 @@ class TimeToContactNode(Consumer):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node."""
-    return run(TimeToContactNode, __doc__ or "", arguments)
+    return run(TimeToContactNode, __doc__, arguments)
 
 
 if __name__ == "__main__":

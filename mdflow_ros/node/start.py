@@ -1,0 +1,79 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""How every command that joins ROS begins: its command line, rclpy, and its node."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import rclpy
+from rclpy.context import Context
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from mdflow_ros.node.parameters import Declaration
+
+USAGE_ERROR = 2
+"""Exit status of a command that could not start."""
+
+NodeType = TypeVar("NodeType", bound=Node)
+
+
+class StartError(RuntimeError):
+    """ROS cannot start here, or does not accept the command line; the text says why."""
+
+
+def node_parser(description: str | None, parameters: Mapping[str, Declaration]) -> argparse.ArgumentParser:
+    """Return a parser that answers ``--help`` and refuses what is not for ROS.
+
+    Args:
+        description: of the node.
+        parameters: of the node, by name.
+    """
+    lines = ["parameters and their defaults (--ros-args -p NAME:=VALUE):"]
+    for key, declaration in parameters.items():
+        choices = f" One of {', '.join(declaration.choices)}." if declaration.choices else ""
+        bounds = f" {declaration.minimum:g} to {declaration.maximum:g}." if declaration.minimum is not None else ""
+        lines.append(f"  {key} ({declaration.default!r}): {declaration.description}{choices}{bounds}")
+    return argparse.ArgumentParser(
+        description=description, epilog="\n".join(lines), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def own_arguments(command_line: list[str]) -> list[str]:
+    """Return what is not for ROS of a command line that begins with the program's name, without that name.
+
+    Raises:
+        StartError: the rest is not what ROS understands.
+    """
+    try:
+        return list(remove_ros_args(command_line)[1:])
+    except RuntimeError as error:
+        raise StartError(str(error)) from error
+
+
+def start(create: Callable[[], NodeType], command_line: list[str] | None, context: Context | None = None) -> NodeType:
+    """Initialize rclpy and create a node. Signals are left to the caller (`StopSignal`).
+
+    rclpy's own handlers shut the context down under the executor's feet, which crashes the process now and then.
+
+    Args:
+        create: makes the node.
+        command_line: for ROS; ``None`` is the process's own.
+        context: to initialize; ``None`` is the default one.
+
+    Raises:
+        StartError: the log folder cannot be written, a ROS argument is malformed, or a parameter or a QoS override is
+            not allowed.
+    """
+    try:
+        rclpy.init(args=command_line, context=context, signal_handler_options=SignalHandlerOptions.NO)
+        return create()
+    except (InvalidParameterTypeException, InvalidParameterValueException, RuntimeError, ValueError) as error:
+        rclpy.try_shutdown(context=context)
+        advice = "; set ROS_LOG_DIR to a folder that can be written" if "log directory" in str(error) else ""
+        raise StartError(f"{error}{advice}") from error
