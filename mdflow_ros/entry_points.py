@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the console scripts start: one line instead of a traceback where a package is missing.
+"""Where the console scripts start: one line instead of a traceback where a package is missing or a file cannot be used.
 
 ``entry_points.record_bag`` is the ``main`` of ``mdflow_ros.commands.record_bag``, imported when it is called.
 """
@@ -26,6 +26,9 @@ _PLACES = {
 }
 """Commands that are not in ``mdflow_ros.commands``."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
 _ROS = re.compile(r"rclpy|[a-z0-9_]+_(msgs|srvs|interfaces)|builtin_interfaces")
 ROS_MISSING = "source ROS 2 first (source /opt/ros/<distro>/setup.bash), or install its wheels: pip install '.[ros]'"
 
@@ -39,7 +42,7 @@ def __getattr__(name: str) -> Callable[[], int]:
 
 
 def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
-    """Return a function that runs the ``main`` of ``module`` and returns its exit status.
+    """Return a function that runs the ``main`` of ``module`` and returns its exit status; 130 after Ctrl-C.
 
     Args:
         name: of the command, for the error.
@@ -58,6 +61,10 @@ def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
             print(
                 f"error: {name} needs the Python package '{missing}', which is not installed; {remedy}", file=sys.stderr
             )
-            return 1
+        except OSError as error:  # a full disk, a folder that cannot be written: its text names the file
+            print(f"error: {error}", file=sys.stderr)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        return 1
 
     return main

@@ -1,9 +1,11 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from places import ROOT
@@ -53,6 +55,26 @@ def test_a_missing_package_is_one_line_that_names_the_fix(
     assert getattr(robot if side == "robot" else training, name)() == 1
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and f"'{package.partition('.')[0]}'" in message and remedy in message
+
+
+@pytest.mark.parametrize(("side", "name"), COMMANDS)
+def test_a_file_that_cannot_be_used_is_one_line_that_names_it(
+    side: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def main() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "out/report.json")
+
+    monkeypatch.setattr(robot.importlib, "import_module", lambda module: SimpleNamespace(main=main))
+    assert getattr(robot if side == "robot" else training, name)() == 1
+    assert capsys.readouterr().err == "error: [Errno 28] No space left on device: 'out/report.json'\n"
+
+
+def test_ctrl_c_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch):
+    def main() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(robot.importlib, "import_module", lambda module: SimpleNamespace(main=main))
+    assert training.evaluate() == 130
 
 
 def test_an_import_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch):

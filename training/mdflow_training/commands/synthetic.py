@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         library = procedural_library(options.seed) if options.procedural else load_library(options.textures)
     except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     shown = []
     for number in tqdm(range(options.count), unit="pair"):
