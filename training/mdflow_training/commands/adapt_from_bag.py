@@ -27,6 +27,7 @@ from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.deployment.deploy import deploy
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
 from mdflow_ros.deployment.store import ModelStore
+from mdflow_ros.entry_points import INTERRUPTED
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
 from mdflow_training.adaptation.from_recordings import CPU_CONFIG, adapt_from_recordings
 from mdflow_training.adaptation.outcome import ADAPTED_NAME
@@ -35,9 +36,6 @@ from mdflow_training.judging.verdict import Verdict
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import load_adaptation_config
 from mdflow_training.settings.base import commented_yaml
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 VERDICT_STATUSES = [verdict.exit_status for verdict in Verdict]
 
