@@ -19,6 +19,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from mdflow_ros.node.qos import matching_qos
 from mdflow_ros.node.transport import transport_advice
 
 IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
@@ -68,16 +69,13 @@ class QosOverrides:
 
     def profile(self, offered: Sequence[QoSProfile]) -> QoSProfile:
         """Return the strictest profile that all publishers meet, unless a parameter says otherwise."""
-        reliable = bool(offered) and all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
-        latched = bool(offered) and all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
-        reliability = ("reliable" if reliable else "best_effort") if self.reliability == AUTO else self.reliability
-        durability = ("transient_local" if latched else "volatile") if self.durability == AUTO else self.durability
-        return QoSProfile(
-            history=HistoryPolicy[self.history.upper()],
-            depth=self.depth,
-            reliability=ReliabilityPolicy[reliability.upper()],
-            durability=DurabilityPolicy[durability.upper()],
-        )
+        profile = matching_qos(offered, self.depth)
+        profile.history = HistoryPolicy[self.history.upper()]
+        if self.reliability != AUTO:
+            profile.reliability = ReliabilityPolicy[self.reliability.upper()]
+        if self.durability != AUTO:
+            profile.durability = DurabilityPolicy[self.durability.upper()]
+        return profile
 
 
 class WatchedTopic:

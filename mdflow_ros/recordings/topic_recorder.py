@@ -12,9 +12,11 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+
+from mdflow_ros.node.qos import matching_qos
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
@@ -128,9 +130,10 @@ class TopicRecorder:
                 problems.append(f"{topic} is published as {', '.join(other)} now; it was recorded as {type_name}")
             offered = [publisher.qos_profile for publisher in publishers if publisher.topic_type == type_name]
             profile, _ = self._subscriptions[topic]
-            if offered and _key(matching_qos(offered)) != _key(profile):
+            matching = matching_qos(offered, QUEUE_DEPTH)
+            if offered and matching != profile:
                 self._node.get_logger().info(f"{topic} is now published with another QoS; subscribing again")
-                self._subscribe(topic, matching_qos(offered))
+                self._subscribe(topic, matching)
         images = [topic for topic, type_name in self._types.items() if type_name in IMAGE_TYPES]
         for topic in {camera_info_topic(image) for image in images} - set(self._types):
             publishers = self._node.get_publishers_info_by_topic(topic)
@@ -146,7 +149,7 @@ class TopicRecorder:
             raise TopicError(f"{topic} cannot be recorded: {error}; record it with `ros2 bag record`") from error
         self.counts[topic] = TopicCount()
         self._types[topic] = type_name
-        self._subscribe(topic, matching_qos(offered))
+        self._subscribe(topic, matching_qos(offered, QUEUE_DEPTH))
 
     def _subscribe(self, topic: str, profile: QoSProfile) -> None:
         if topic in self._subscriptions:
@@ -197,26 +200,10 @@ def message_class(type_name: str) -> type:
     return found
 
 
-def _key(profile: QoSProfile) -> tuple[Any, ...]:
-    return profile.reliability, profile.durability
-
-
 def camera_info_topic(image_topic: str) -> str:
     """Return where the camera_info of an image topic is by convention: beside it, or beside what it is a copy of."""
     base = image_topic.removesuffix("/compressed")
     return base.rpartition("/")[0] + "/camera_info"
-
-
-def matching_qos(offered: Sequence[QoSProfile]) -> QoSProfile:
-    """Return the strictest QoS that all publishers of a topic meet."""
-    reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
-    latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=QUEUE_DEPTH,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-    )
 
 
 def _to_rosbags(qos: QoSProfile) -> Qos:
