@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -72,8 +73,22 @@ def start(create: Callable[[], NodeType], command_line: list[str] | None, contex
     """
     try:
         rclpy.init(args=command_line, context=context, signal_handler_options=SignalHandlerOptions.NO)
-        return create()
+        node = create()
     except (InvalidParameterTypeException, InvalidParameterValueException, RuntimeError, ValueError) as error:
         rclpy.try_shutdown(context=context)
         advice = "; set ROS_LOG_DIR to a folder that can be written" if "log directory" in str(error) else ""
         raise StartError(f"{error}{advice}") from error
+    _warn_of_unknown_parameters(node)
+    return node
+
+
+def _warn_of_unknown_parameters(node: Node) -> None:
+    """Name the given parameters that the node does not have: rclpy ignores them."""
+    known = list(node.get_parameters_by_prefix(""))
+    given = getattr(node, "_parameter_overrides", {})  # rclpy lists them nowhere else
+    for name in given:
+        # Those of a subscription are known when it is made.
+        if name not in known and not name.startswith("qos_overrides."):
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            node.get_logger().warning(f"ignored the parameter '{name}', which this node does not have{hint}")

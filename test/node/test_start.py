@@ -72,3 +72,9 @@ def test_an_argument_that_neither_ros_nor_the_node_knows(module: str, tmp_path: 
 def test_arguments_that_ros_refuses(module: str, arguments: list[str], message: str, tmp_path: Path) -> None:
     errors = errors_of(tmp_path, module, *COMMANDS[module], "--ros-args", *arguments)
     assert errors.startswith("error: ") and message in errors
+
+
+def test_a_misspelled_parameter_is_named(tmp_path: Path) -> None:
+    arguments = ("--topics", "/image", "--wait", "0.1", "--ros-args", "-p", "use_sm_time:=true")
+    errors = errors_of(tmp_path, "commands.record_bag", *arguments, ROS_DOMAIN_ID="28")
+    assert "ignored the parameter 'use_sm_time', which this node does not have; did you mean 'use_sim_time'?" in errors
