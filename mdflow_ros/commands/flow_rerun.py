@@ -86,12 +86,12 @@ def show_topics(log: RerunLog, arguments: list[str]) -> int:
     from mdflow_ros.node.messages import stamp_of, to_frame
     from mdflow_ros.node.start import USAGE_ERROR, StartError, start
 
+    stop, stretch = StopSignal(), IntensityStretch()
     try:
         node = start(lambda: rclpy.create_node("flow_rerun"), arguments)
     except StartError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR
-    stop, stretch = StopSignal(), IntensityStretch()
 
     def listen(topic: str, show: Callable[[Image], None]) -> None:
         def receive(message: Image) -> None:

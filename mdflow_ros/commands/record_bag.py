@@ -8,7 +8,7 @@
 Matches the QoS of the publishers, also when a camera comes back with another one, and stores the serialized messages
 unchanged, with the camera_info beside each image topic. Ctrl-C, kill, or a lost terminal end the recording properly;
 kill -9 costs the last second. Exit status: 0 recorded to the end; 1 nothing recorded, the publisher vanished or changed
-its type, or the disk is full.
+its type, or the disk is full; 2 an argument is wrong, or ROS cannot start.
 """
 
 from __future__ import annotations

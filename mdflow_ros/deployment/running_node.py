@@ -120,7 +120,7 @@ def connect(name: str = DEFAULT_NODE) -> Iterator[RunningNode]:
     """Join ROS to talk to the node of this full name, in the domain of the environment.
 
     Raises:
-        NodeError: there is no ROS here, it cannot start, or no node can have this name.
+        NodeError: ROS is not installed, it cannot start, or a node cannot have this name.
     """
     name = full_node_name(name)
     try:

@@ -35,11 +35,11 @@ def node_parser(description: str | None, parameters: Mapping[str, Declaration]) 
         description: of the node.
         parameters: of the node, by name.
     """
-    lines = ["parameters and their defaults (--ros-args -p NAME:=VALUE):"]
+    lines = ["parameters (--ros-args -p NAME:=VALUE):"]
     for key, declaration in parameters.items():
         choices = f" One of {', '.join(declaration.choices)}." if declaration.choices else ""
         bounds = f" {declaration.minimum:g} to {declaration.maximum:g}." if declaration.minimum is not None else ""
-        lines.append(f"  {key} ({declaration.default!r}): {declaration.description}{choices}{bounds}")
+        lines.append(f"  {key} (default {declaration.default!r}): {declaration.description}{choices}{bounds}")
     return argparse.ArgumentParser(
         description=description, epilog="\n".join(lines), formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,7 +60,7 @@ def own_arguments(command_line: list[str]) -> list[str]:
 def start(create: Callable[[], NodeType], command_line: list[str] | None, context: Context | None = None) -> NodeType:
     """Initialize rclpy and create a node. Signals are left to the caller (`StopSignal`).
 
-    rclpy's own handlers shut the context down under the executor's feet, which crashes the process now and then.
+    rclpy's own handlers shut the context down while the executor still uses it, which sometimes crashes the process.
 
     Args:
         create: makes the node.

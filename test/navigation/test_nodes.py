@@ -26,6 +26,7 @@ from geometry_msgs.msg import TwistWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from node_harness import ENVIRONMENT, PATIENCE
 from places import ROOT
+from process_helpers import run
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, TimeReference
 from std_msgs.msg import Bool, Float32, Header
@@ -271,7 +272,7 @@ def test_flow_view(flow_node: FlowNodeStandIn) -> None:
 def test_help_names_every_parameter(name: str) -> None:
     module = sys.modules[NODES[name].__module__]
     text = node_parser(module.__doc__, NODES[name].PARAMETERS).format_help()
-    assert f"\n{name}: " in text and all(f"  {key} (" in text for key in NODES[name].PARAMETERS)
+    assert f"\n{name}: " in text and all(f"  {key} (default" in text for key in NODES[name].PARAMETERS)
 
 
 def test_parameter_file_holds_known_parameters_with_their_defaults() -> None:
@@ -305,15 +306,10 @@ def test_missing_tf2_names_the_way_out() -> None:
 
 def errors_of_start(*parameters: str) -> str:
     arguments = [part for parameter in parameters for part in ("-p", parameter)]
-    done = subprocess.run(
-        [sys.executable, "-m", "mdflow_ros.navigation.nodes.depth_from_motion_node", "--ros-args", *arguments],
-        env={**os.environ, **ENVIRONMENT, "ROS_DOMAIN_ID": str(DOMAIN)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    return done.stderr
+    environment = {**ENVIRONMENT, "ROS_DOMAIN_ID": str(DOMAIN)}
+    status, errors = run(environment, "mdflow_ros.navigation.nodes.depth_from_motion_node", "--ros-args", *arguments)
+    assert status == 2 and "Traceback" not in errors
+    return errors
 
 
 def test_synchronizer_hands_over_complete_sets_only() -> None:

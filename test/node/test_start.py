@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
-from node_harness import ENVIRONMENT, PATIENCE
+from node_harness import ENVIRONMENT
+from process_helpers import run
 
 from mdflow_ros.model.card import BUNDLED_MODEL
 
@@ -31,30 +29,28 @@ COMMANDS = {
 }
 
 
-def errors_of(folder: Path, module: str, *arguments: str, **environment: str) -> str:
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def errors_of(module: str, *arguments: str, **environment: str) -> str:
     """Run a command that cannot start and return what it says."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"mdflow_ros.{module}", *arguments],
-        cwd=folder,
-        env={**os.environ, **ENVIRONMENT, **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode not in (0, None) and "Traceback" not in done.stderr, done.stderr
-    return done.stderr
+    status, errors = run({**ENVIRONMENT, **environment}, f"mdflow_ros.{module}", *arguments)
+    assert status in (1, 2) and "Traceback" not in errors, errors
+    return errors
 
 
 @pytest.mark.parametrize("module", COMMANDS)
 def test_a_log_folder_that_cannot_be_written(module: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    errors = errors_of(tmp_path, module, *COMMANDS[module], ROS_LOG_DIR=str(tmp_path / "file" / "log"))
+    errors = errors_of(module, *COMMANDS[module], ROS_LOG_DIR=str(tmp_path / "file" / "log"))
     assert "set ROS_LOG_DIR to a folder that can be written" in errors
 
 
 @pytest.mark.parametrize("module", NODES)
-def test_an_argument_that_neither_ros_nor_the_node_knows(module: str, tmp_path: Path) -> None:
-    assert "unrecognized arguments: --topic" in errors_of(tmp_path, module, "--topic")
+def test_an_argument_that_neither_ros_nor_the_node_knows(module: str) -> None:
+    assert "unrecognized arguments: --topic" in errors_of(module, "--topic")
 
 
 @pytest.mark.parametrize(
@@ -69,12 +65,12 @@ def test_an_argument_that_neither_ros_nor_the_node_knows(module: str, tmp_path: 
         ),
     ],
 )
-def test_arguments_that_ros_refuses(module: str, arguments: list[str], message: str, tmp_path: Path) -> None:
-    errors = errors_of(tmp_path, module, *COMMANDS[module], "--ros-args", *arguments)
+def test_arguments_that_ros_refuses(module: str, arguments: list[str], message: str) -> None:
+    errors = errors_of(module, *COMMANDS[module], "--ros-args", *arguments)
     assert errors.startswith("error: ") and message in errors
 
 
-def test_a_misspelled_parameter_is_named(tmp_path: Path) -> None:
+def test_a_misspelled_parameter_is_named() -> None:
     arguments = ("--topics", "/image", "--wait", "0.1", "--ros-args", "-p", "use_sm_time:=true")
-    errors = errors_of(tmp_path, "commands.record_bag", *arguments, ROS_DOMAIN_ID="28")
+    errors = errors_of("commands.record_bag", *arguments, ROS_DOMAIN_ID="28")
     assert "ignored the parameter 'use_sm_time', which this node does not have; did you mean 'use_sim_time'?" in errors

@@ -21,12 +21,11 @@ pytest.importorskip("rclpy")
 import rclpy
 from camera_process import CHATTER, JPEG, RAW
 from places import ROOT
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mdflow_ros.commands import record_bag, repair_bag
-from mdflow_ros.node.qos import matching_qos
 from mdflow_ros.recordings import recording
 from mdflow_ros.recordings.topic_recorder import TopicCount, camera_info_topic
 
@@ -312,16 +311,6 @@ def test_dropped_messages_are_counted_for_each_publisher():
     unnumbered.note(10, {"publication_sequence_number": 2**64 - 1})
     unnumbered.note(10, {})
     assert unnumbered.dropped is None
-
-
-def test_subscribes_as_strictly_as_all_publishers_allow():
-    reliable, best_effort = (QoSProfile(depth=1, reliability=kind) for kind in ReliabilityPolicy if kind in (1, 2))
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    assert matching_qos([reliable, reliable], 5).reliability == ReliabilityPolicy.RELIABLE
-    assert matching_qos([reliable, best_effort], 5).reliability == ReliabilityPolicy.BEST_EFFORT
-    assert matching_qos([latched], 5).durability == DurabilityPolicy.TRANSIENT_LOCAL
-    assert matching_qos([latched, reliable], 5).durability == DurabilityPolicy.VOLATILE
-    assert matching_qos([], 5).reliability == ReliabilityPolicy.BEST_EFFORT
 
 
 def test_camera_info_lies_beside_the_image():

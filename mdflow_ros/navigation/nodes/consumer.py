@@ -288,6 +288,7 @@ class Consumer(Node):
 def run(node_type: type[Consumer], description: str | None, arguments: list[str] | None = None) -> int:
     """Run a consumer until it is told to stop, and return the exit status."""
     command_line = sys.argv if arguments is None else arguments
+    stop = StopSignal()
     try:
         node_parser(description, node_type.PARAMETERS).parse_args(own_arguments(command_line))
         keep_freed_memory()
@@ -295,7 +296,6 @@ def run(node_type: type[Consumer], description: str | None, arguments: list[str]
     except StartError as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR
-    stop = StopSignal()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spin_until(lambda: stop.requested, executor, node)
