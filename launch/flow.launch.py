@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Launch the flow node on a camera: ``ros2 launch mdflow_ros flow.launch.py image_topic:=/camera/image_raw``."""
 
+import os
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -10,6 +11,8 @@ from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
+
+from mdflow_ros.node.transport import VARIABLE, large_data
 
 CONSUMERS = ("depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points", "flow_view")
 
@@ -39,8 +42,8 @@ ARGUMENTS = {
     "large_data": (
         "false",
         "Whether to give the node the LARGE_DATA transport of Fast DDS. Processes with another transport then neither "
-        "see the node nor receive from it, so set it in all: "
-        "export FASTDDS_BUILTIN_TRANSPORTS='LARGE_DATA?sockets_size=16MB', unset ROS_AUTOMATIC_DISCOVERY_RANGE.",
+        f"see the node nor receive from it, so set it in all: export {VARIABLE}='{large_data(os.environ)}', unset "
+        "ROS_AUTOMATIC_DISCOVERY_RANGE and ROS_LOCALHOST_ONLY.",
     ),
 }
 
@@ -116,10 +119,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, (default, description) in ARGUMENTS.items()
     ]
-    large_data = SetEnvironmentVariable(
-        "FASTDDS_BUILTIN_TRANSPORTS",
-        "LARGE_DATA?sockets_size=16MB",
-        condition=IfCondition(LaunchConfiguration("large_data")),
+    transport = SetEnvironmentVariable(
+        VARIABLE, large_data(os.environ), condition=IfCondition(LaunchConfiguration("large_data"))
     )
     actions = [OpaqueFunction(function=flow_node), OpaqueFunction(function=consumer_nodes)]
-    return LaunchDescription([*arguments, large_data, *actions])
+    return LaunchDescription([*arguments, transport, *actions])

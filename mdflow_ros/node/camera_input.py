@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.subscription import Subscription
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription, SubscriptionEventCallbacks  # Humble has no rclpy.event_handler
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -151,7 +150,7 @@ class WatchedTopic:
         return now - self._waiting_since >= NO_PUBLISHER_SECONDS
 
     def _on_incompatible_qos(self, event: Any) -> None:
-        policy = getattr(event.last_policy_kind, "name", str(event.last_policy_kind)).lower()
+        policy = QoSPolicyKind(event.last_policy_kind).name.lower()  # Humble gives the number
         self.qos_complaint = (
             f"{event.total_count} publishers of {self.topic} offer an incompatible {policy} policy; "
             f"remove the parameter qos_overrides.{self.topic}.subscription.{policy}"

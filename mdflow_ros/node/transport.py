@@ -8,11 +8,14 @@ import re
 from collections.abc import Mapping
 
 LARGE_DATA = "LARGE_DATA?sockets_size=16MB"
-"""Value of FASTDDS_BUILTIN_TRANSPORTS with which 4K images arrive.
+"""Value of FASTDDS_BUILTIN_TRANSPORTS with which 4K images arrive; see `large_data`.
 
 Without max_msg_size: with it, Fast DDS 2.14 (jazzy) cuts some messages above 64 KB by their last bytes, always the same
 ones, and the reader reports "sequence size exceeds remaining buffer".
 """
+
+WITHOUT_OPTIONS = ("humble", "iron")
+"""Distributions whose Fast DDS (2.6.7 and later, 2.10.3 and later) knows LARGE_DATA, but no option of it."""
 
 MIN_SOCKETS_SIZE = 16 * 1024**2
 """Measured: with 16 MB, reliable and best-effort images of 25 MB (4K) arrive; with 4 MB, some of 11 MB do not."""
@@ -20,6 +23,18 @@ MIN_SOCKETS_SIZE = 16 * 1024**2
 VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
 BOTH_SIDES = "in the camera's process and in this one"
 UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+
+
+def large_data(environment: Mapping[str, str]) -> str:
+    """Return the value of FASTDDS_BUILTIN_TRANSPORTS for large images.
+
+    A Fast DDS that does not know an option logs an error and takes the default transport (read in the sources of 2.6
+    and 2.10: RTPSParticipantImpl.cpp).
+
+    Args:
+        environment: variables of this process, of which ROS_DISTRO tells the distribution.
+    """
+    return LARGE_DATA.partition("?")[0] if _lacks_options(environment) else LARGE_DATA
 
 
 def transport_advice(environment: Mapping[str, str], middleware: str, image_bytes: int, reliable: bool) -> str:
@@ -37,27 +52,31 @@ def transport_advice(environment: Mapping[str, str], middleware: str, image_byte
         return "the Fast DDS profile file that is set here decides the transport; check that it fits large images"
     setting = environment.get(VARIABLE, "")
     name, _, options = setting.partition("?")
+    way_out = f"set {VARIABLE}='{large_data(environment)}' {BOTH_SIDES}"
     if name in ("", "DEFAULT"):
-        way_out = f"set {VARIABLE}='{LARGE_DATA}' {BOTH_SIDES}"
         if reliable:
             return f"does the camera's process use the default transport as this one does? If it does, {way_out}"
         return f"the default transport loses large best-effort images: publish them as reliable, or {way_out}"
-    if environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST":
-        return f"ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST makes Fast DDS ignore {VARIABLE}: unset it {BOTH_SIDES}"
+    for local, value in (("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"), ("ROS_LOCALHOST_ONLY", "1")):
+        if environment.get(local) == value:
+            return f"{local}={value} makes Fast DDS ignore {VARIABLE}: unset it {BOTH_SIDES}"
+    if options and _lacks_options(environment):
+        return f"Fast DDS of {environment['ROS_DISTRO']} takes no options in {VARIABLE}={setting}: {way_out}"
     if "max_msg_size" in options:
-        return (
-            f"{VARIABLE}={setting} loses messages with Fast DDS 2.14 because of max_msg_size: set "
-            f"{VARIABLE}='{LARGE_DATA}' {BOTH_SIDES}"
-        )
+        return f"{VARIABLE}={setting} loses messages with Fast DDS 2.14 because of max_msg_size: {way_out}"
     sizes = {key: _bytes(value) for key, value in re.findall(r"(\w+)=(\w+)", options)}
     needed = max(MIN_SOCKETS_SIZE, image_bytes // 2)
-    if sizes.get("sockets_size", 0) < needed:
+    if sizes.get("sockets_size", 0) < needed and not _lacks_options(environment):
         megabytes = -(-needed // UNITS["MB"])
         return (
             f"{VARIABLE}={setting} has buffers too small for these images: set "
             f"{VARIABLE}='{name}?sockets_size={megabytes}MB' {BOTH_SIDES}"
         )
     return f"does the camera's process have {VARIABLE}={setting} as this one has? Processes that differ do not meet"
+
+
+def _lacks_options(environment: Mapping[str, str]) -> bool:
+    return environment.get("ROS_DISTRO") in WITHOUT_OPTIONS
 
 
 def _bytes(text: str) -> int:

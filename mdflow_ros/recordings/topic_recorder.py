@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -44,7 +44,7 @@ class MessageSink(Protocol):
 class TopicCount:
     """Messages of a topic: those received, their size in bytes, and those that the publishers sent but that never came.
 
-    ``dropped`` is None where DDS does not number the messages.
+    ``dropped`` is None where nobody numbers the messages: in Humble, and in some DDS implementations.
     """
 
     received: int = 0
@@ -52,7 +52,7 @@ class TopicCount:
     dropped: int | None = None
     _last_numbers: dict[bytes, int] = field(default_factory=dict)
 
-    def note(self, size: int, info: dict[str, Any]) -> None:
+    def note(self, size: int, info: Mapping[str, Any]) -> None:
         """Count a message by the number its publisher gave it."""
         self.received += 1
         self.size += size
@@ -155,12 +155,14 @@ class TopicRecorder:
         if topic in self._subscriptions:
             self._node.destroy_subscription(self._subscriptions[topic][1])
         receive = partial(self._receive, topic)
+        if not hasattr(Subscription, "CallbackType"):  # Humble passes the message alone
+            receive = partial(receive, info={})
         subscription = self._node.create_subscription(
             message_class(self._types[topic]), topic, receive, profile, raw=True
         )
         self._subscriptions[topic] = (profile, subscription)
 
-    def _receive(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
+    def _receive(self, topic: str, data: bytes, info: Mapping[str, Any]) -> None:
         try:
             self._sink.write(topic, info.get("received_timestamp") or time.time_ns(), data)
         except OSError as error:
