@@ -166,7 +166,11 @@ def decode_image(
 
 
 def decode_compressed_image(
-    data: Buffer, image_format: str = "", stretch: IntensityStretch | None = None, max_pixels: int = MAX_PIXELS
+    data: Buffer,
+    image_format: str = "",
+    stretch: IntensityStretch | None = None,
+    max_pixels: int = MAX_PIXELS,
+    upright: bool = False,
 ) -> NDArray[np.uint8]:
     """Decode a JPEG, PNG, WebP, TIFF or any other file format that OpenCV knows.
 
@@ -175,6 +179,8 @@ def decode_compressed_image(
         image_format: ``format`` of a CompressedImage, which names formats that are not picture files.
         stretch: converts samples of more than 8 bits; ``None`` takes the whole range of 16 bits.
         max_pixels: larger images are refused by their header, before anything is decoded.
+        upright: turn the picture as its EXIF orientation says, like every viewer of photographs. Not for a message:
+            its camera_info describes the pixels as they are stored.
 
     Returns:
         ``(H, W, 3)`` uint8, RGB.
@@ -189,8 +195,9 @@ def decode_compressed_image(
     size = read_compressed_size(head)
     if size is not None:
         check_pixels(*size, max_pixels)
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
     try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+        image = cv2.imdecode(encoded, flags) if encoded.size else None
     except cv2.error as error:  # beyond OpenCV's own limits
         raise CorruptImage(f"OpenCV cannot decode {encoded.size} bytes of compressed image: {error.err}") from error
     if image is None:

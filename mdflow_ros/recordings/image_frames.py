@@ -23,7 +23,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".p
 
 
 class ImageFrames:
-    """The images of a folder in the order of their stamps or names, camera by camera if several share the folder.
+    """The images of a folder, upright, in the order of their stamps or names; camera by camera if several share it.
 
     See `stamp_images` for where the stamps come from, and `split_series` for cameras that share a folder.
 
@@ -78,4 +78,4 @@ def _only_folder_below(folder: Path) -> Path:
 
 
 def _read(path: Path, stretch: IntensityStretch) -> NDArray[np.uint8]:
-    return decode_compressed_image(path.read_bytes(), stretch=stretch)
+    return decode_compressed_image(path.read_bytes(), stretch=stretch, upright=True)

@@ -1,6 +1,7 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import struct
 
 import cv2
 import numpy as np
@@ -242,3 +243,33 @@ def test_what_is_no_picture_is_named(image_format: str, problem: str) -> None:
 def test_data_that_is_no_picture_is_named(data: bytes, problem: str) -> None:
     with pytest.raises(CorruptImage, match=problem):
         decode_compressed_image(data)
+
+
+def jpeg_with_orientation(image: np.ndarray, orientation: int) -> bytes:
+    """Encode a gray image as a JPEG whose EXIF holds the tag Orientation (0x0112) alone."""
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (1, lambda stored: stored),
+        (2, np.fliplr),
+        (3, lambda stored: np.rot90(stored, 2)),
+        (4, np.flipud),
+        (5, np.transpose),
+        (6, lambda stored: np.rot90(stored, -1)),
+        (7, lambda stored: np.rot90(stored, 2).T),
+        (8, np.rot90),
+    ],
+)
+def test_a_photograph_is_upright_and_a_message_stays_as_stored(orientation: int, turn) -> None:
+    stored = np.kron(np.array([[0, 80, 160], [240, 120, 40]], np.uint8), np.ones((16, 16), np.uint8))
+    data = jpeg_with_orientation(stored, orientation)
+    for upright, expected in ((True, turn(stored)), (False, stored)):
+        image = decode_compressed_image(data, upright=upright)
+        assert image.shape == (*expected.shape, 3)
+        assert np.abs(image[..., 0].astype(int) - expected).max() <= 3
