@@ -23,6 +23,7 @@ from camera_process import CHATTER, JPEG, RAW
 from places import ROOT
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mdflow_ros.commands import record_bag, repair_bag
@@ -116,7 +117,8 @@ def test_records_every_byte_with_camera_info_and_splits(camera, tmp_path):
     assert_unbroken_part_of(messages[RAW], sent[RAW], Image)
     assert_unbroken_part_of(messages[INFO], sent[INFO], CameraInfo)
     assert f"{RAW}: {len(messages[RAW])} messages" in printed
-    assert "dropped 0" in printed
+    has_numbers = hasattr(Subscription, "CallbackType")  # Humble's callbacks do not get a message's number
+    assert f"dropped {0 if has_numbers else 'unknown'}" in printed
 
     information = yaml.safe_load((bag / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
     parts = sorted(path.name for path in bag.glob("*.mcap"))

@@ -136,7 +136,9 @@ class Client:
     def wait_until_listening(self, publisher: Any = None) -> None:
         """Wait until the node subscribes to the camera and knows all of this client's subscriptions."""
         self.spin_until((publisher or self.image).get_subscription_count, "the node to subscribe to the camera")
-        self.spin_until(lambda: all(s.get_publisher_count() for s in self.node.subscriptions), "the node's topics")
+        self.spin_until(
+            lambda: all(self.node.count_publishers(s.topic_name) for s in self.node.subscriptions), "the node's topics"
+        )
         # The node hears of a subscription a moment after the client has heard of the publisher.
         self.spin_for(0.3)
 
