@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from mdflow_ros.node.parameters import Declaration
+from mdflow_ros.node.parameters import DECLARATIONS, Declaration
 
 USAGE_ERROR = 2
 """Exit status of a command that could not start."""
@@ -83,12 +83,15 @@ def start(create: Callable[[], NodeType], command_line: list[str] | None, contex
 
 
 def _warn_of_unknown_parameters(node: Node) -> None:
-    """Name the given parameters that the node does not have: rclpy ignores them."""
+    """Name the given parameters that the node does not have: rclpy ignores them.
+
+    Those of the flow node are passed over: the launch file gives its parameter file to all nodes, for ``direction``.
+    """
     known = list(node.get_parameters_by_prefix(""))
     given = getattr(node, "_parameter_overrides", {})  # rclpy lists them nowhere else
     for name in given:
         # Those of a subscription are known when it is made.
-        if name not in known and not name.startswith("qos_overrides."):
+        if name not in known and name not in DECLARATIONS and not name.startswith("qos_overrides."):
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
             node.get_logger().warning(f"ignored the parameter '{name}', which this node does not have{hint}")

@@ -70,7 +70,9 @@ def test_arguments_that_ros_refuses(module: str, arguments: list[str], message: 
     assert errors.startswith("error: ") and message in errors
 
 
-def test_a_misspelled_parameter_is_named() -> None:
+def test_a_misspelled_parameter_is_named_and_the_flow_node_s_file_may_be_given_to_all() -> None:
     arguments = ("--topics", "/image", "--wait", "0.1", "--ros-args", "-p", "use_sm_time:=true")
+    arguments += ("--params-file", str(Path(__file__).parents[2] / "config" / "flow.yaml"))
     errors = errors_of("commands.record_bag", *arguments, ROS_DOMAIN_ID="28")
     assert "ignored the parameter 'use_sm_time', which this node does not have; did you mean 'use_sim_time'?" in errors
+    assert errors.count("ignored the parameter") == 1
