@@ -61,34 +61,43 @@ def perform(context: LaunchContext) -> dict[str, str]:
     return values
 
 
-def is_true(text: str) -> bool:
-    """Tell whether an argument says yes."""
-    return text.lower() in ("true", "1")
+def is_true(values: dict[str, str], name: str) -> bool:
+    """Return an argument that is true or false.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    truth = {"true": True, "1": True, "false": False, "0": False}.get(values[name].lower())
+    if truth is None:
+        raise ValueError(f"{name} must be true or false, not '{values[name]}'")
+    return truth
 
 
-def flow_node(context: LaunchContext) -> list[Node]:
-    """Create the node; an empty launch argument keeps the value from params_file."""
+def nodes(context: LaunchContext) -> list[Node]:
+    """Create all nodes, in one step: an error in an argument then comes before any process has been started."""
     values = perform(context)
+    return [flow_node(values), *consumer_nodes(values)]
+
+
+def flow_node(values: dict[str, str]) -> Node:
+    """Create the flow node; an empty launch argument keeps the value from params_file."""
     overrides = {name: values[name] for name in ("model", "backend", "image_transport") if values[name]}
-    overrides |= {name: is_true(values[name]) for name in ("autostart", "use_sim_time")}
-    return [
-        Node(
-            package="mdflow_ros",
-            executable="flow_node",
-            name="mdflow",
-            namespace=values["namespace"],
-            parameters=[values["params_file"], overrides],
-            remappings=[("image", values["image_topic"]), ("camera_info", values["camera_info_topic"])],
-            arguments=["--ros-args", "--log-level", values["log_level"]],
-            output="screen",
-            emulate_tty=True,
-        )
-    ]
+    overrides |= {name: is_true(values, name) for name in ("autostart", "use_sim_time")}
+    return Node(
+        package="mdflow_ros",
+        executable="flow_node",
+        name="mdflow",
+        namespace=values["namespace"],
+        parameters=[values["params_file"], overrides],
+        remappings=[("image", values["image_topic"]), ("camera_info", values["camera_info_topic"])],
+        arguments=["--ros-args", "--log-level", values["log_level"]],
+        output="screen",
+        emulate_tty=True,
+    )
 
 
-def consumer_nodes(context: LaunchContext) -> list[Node]:
+def consumer_nodes(values: dict[str, str]) -> list[Node]:
     """Create the consumers that the argument names."""
-    values = perform(context)
     names = [name.strip() for name in values["consumers"].strip("[] ").split(",") if name.strip()]
     unknown = [name for name in names if name not in CONSUMERS]
     if unknown:
@@ -102,7 +111,7 @@ def consumer_nodes(context: LaunchContext) -> list[Node]:
             parameters=[
                 values["params_file"],
                 values["consumers_params_file"],
-                {"use_sim_time": is_true(values["use_sim_time"])},
+                {"use_sim_time": is_true(values, "use_sim_time")},
             ],
             remappings=[("odom", values["odom_topic"])],
             arguments=["--ros-args", "--log-level", values["log_level"]],
@@ -122,5 +131,4 @@ def generate_launch_description() -> LaunchDescription:
     transport = SetEnvironmentVariable(
         VARIABLE, large_data(os.environ), condition=IfCondition(LaunchConfiguration("large_data"))
     )
-    actions = [OpaqueFunction(function=flow_node), OpaqueFunction(function=consumer_nodes)]
-    return LaunchDescription([*arguments, transport, *actions])
+    return LaunchDescription([*arguments, transport, OpaqueFunction(function=nodes)])

@@ -111,6 +111,11 @@ def test_an_unknown_consumer_is_an_error() -> None:
         launched(consumers="[teleport]")
 
 
+def test_what_is_neither_true_nor_false_is_an_error() -> None:
+    with pytest.raises(ValueError, match="use_sim_time must be true or false, not 'yes'"):
+        launched(use_sim_time="yes")
+
+
 def test_consumers_are_started_beside_the_node() -> None:
     flow, consumer = launched(consumers="[flow_points]")
     assert (flow.executable, consumer.executable) == ("flow_node", "flow_points")

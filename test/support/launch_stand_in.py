@@ -114,7 +114,12 @@ def processes_of(launch_file: Path, package_share: Path, **arguments: str) -> li
             if action.kwargs["condition"].args[0].perform(context).lower() in ("true", "1"):
                 environment[action.args[0]] = action.args[1]
         elif isinstance(action, OpaqueFunction):
-            for node in action.kwargs["function"](context):
+            try:
+                nodes = action.kwargs["function"](context)
+            except Exception as error:  # launch ends, and leaves the processes that it has started
+                assert not processes, f"{processes} run, and then: {error}"
+                raise
+            for node in nodes:
                 processes.append(LaunchedProcess(node.kwargs["executable"], _ros_arguments(node), dict(environment)))
     return processes
 
