@@ -28,7 +28,7 @@ def message_type(**defaults: Any) -> type:
     return type("Message", (), {"__slots__": tuple(defaults), "__init__": make})
 
 
-# px4_msgs/msg/SensorOpticalFlow.msg, PX4 1.13 to 1.16
+# px4_msgs/msg/SensorOpticalFlow.msg, PX4 1.13 to 1.18
 SENSOR_OPTICAL_FLOW = message_type(
     timestamp=0,
     timestamp_sample=0,
