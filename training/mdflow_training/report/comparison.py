@@ -18,7 +18,7 @@ import onnxruntime
 import torch
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.resizing import network_size, scaled_size, size_of
+from mdflow_ros.core.resizing import Size, network_size, scaled_size, size_of
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import load_card
 from mdflow_ros.quality import AUTO, QUALITIES, choose_quality
@@ -55,7 +55,9 @@ BEFORE, AFTER, CONTROL, DIS = "before", "after", "control", "OpenCV DIS"
 MAX_PAIRS = 48
 
 ENLARGEMENTS = {f"{BEFORE} at {scale:g} times the size": scale for scale in (1.5, 2.0)}
-"""The old model with an input of the network that is larger than the images: slower, but without training."""
+"""The old model with an input of the network that is larger than the images: slower, but without training.
+
+Measured where it is larger than what the node takes by itself."""
 
 MAX_ENLARGED_PIXELS = 400_000
 """Images are not enlarged beyond this many pixels: it would take long, and gains little where images are large."""
@@ -158,9 +160,9 @@ def compare_models(
         return Report(*decide({}, chosen)), []
     methods: dict[str, TwoWayMethod] = {name: model_method(model) for name, model in models.items()}
     size = size_of(pairs[0][0])
-    for name, scale in ENLARGEMENTS.items():
-        if size.width * size.height * scale**2 <= MAX_ENLARGED_PIXELS:
-            methods[name] = model_method(models[BEFORE], scale)
+    usual_size = QUALITIES[choose_quality(AUTO, on_gpu=False)].inference_size(size)
+    enlarged_sizes = _enlarged_sizes(size, usual_size)
+    methods |= {name: model_method(models[BEFORE], ENLARGEMENTS[name]) for name in enlarged_sizes}
     methods[DIS] = baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
     noise = measure_noise(pairs, size)
     indices = spread_evenly(len(pairs), maximum_pairs)
@@ -178,11 +180,8 @@ def compare_models(
     reason += describe_truth(differences[f"{AFTER} - {BEFORE}"])
     if CONTROL in metrics:
         reason += f"; {describe_control(differences[f'{AFTER} - {CONTROL}'])}"
-    usual_size = QUALITIES[choose_quality(AUTO, on_gpu=False)].inference_size(size)
-    for name, scale in ENLARGEMENTS.items():
-        if name in metrics:
-            enlarged = network_size(scaled_size(size, scale), SIZE_MULTIPLE)
-            reason += describe_enlarged(differences[f"{AFTER} - {name}"], enlarged, usual_size)
+    for name, enlarged in enlarged_sizes.items():
+        reason += describe_enlarged(differences[f"{AFTER} - {name}"], enlarged, usual_size)
     about = {
         "models": {name: _describe(model) for name, model in models.items()},
         "images": {**size._asdict(), "held_out_pairs": len(pairs), "noise_gray_levels": noise},
@@ -191,6 +190,21 @@ def compare_models(
     apart = _tell_apart([recordings[index] for index in indices] if recordings else [], metrics)
     report = Report(verdict, reason, indices, metrics, differences, apart, about)
     return report, _frames_to_show(report, methods, pairs, ground_truth)
+
+
+def _enlarged_sizes(size: Size, usual_size: Size) -> dict[str, Size]:
+    """Return the larger inputs of the network that are worth a try for images of ``size``, by their names.
+
+    Args:
+        size: of the images.
+        usual_size: at which the node runs the network on them; it enlarges small images itself.
+    """
+    sizes = {name: network_size(scaled_size(size, scale), SIZE_MULTIPLE) for name, scale in ENLARGEMENTS.items()}
+    return {
+        name: enlarged
+        for name, enlarged in sizes.items()
+        if usual_size.width * usual_size.height < enlarged.width * enlarged.height <= MAX_ENLARGED_PIXELS
+    }
 
 
 def _tell_apart(names: Sequence[str], metrics: Mapping[str, Metrics]) -> dict[str, dict[str, Difference]]:
