@@ -12,7 +12,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from mdflow_ros.node.transport import VARIABLE, large_data
+from mdflow_ros.node.transport import BUILTIN_TRANSPORTS, large_data, large_data_advice
 
 CONSUMERS = ("depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points", "flow_view")
 
@@ -42,8 +42,7 @@ ARGUMENTS = {
     "large_data": (
         "false",
         "Whether to give the node the LARGE_DATA transport of Fast DDS. Processes with another transport then neither "
-        f"see the node nor receive from it, so set it in all: export {VARIABLE}='{large_data(os.environ)}', unset "
-        "ROS_AUTOMATIC_DISCOVERY_RANGE and ROS_LOCALHOST_ONLY.",
+        f"see the node nor receive from it, so {large_data_advice(os.environ)}.",
     ),
 }
 
@@ -74,7 +73,7 @@ def is_true(values: dict[str, str], name: str) -> bool:
 
 
 def nodes(context: LaunchContext) -> list[Node]:
-    """Create all nodes, in one step: an error in an argument then comes before any process has been started."""
+    """Create all nodes in one step, so that a wrong argument is reported before any process starts."""
     values = perform(context)
     return [flow_node(values), *consumer_nodes(values)]
 
@@ -129,6 +128,6 @@ def generate_launch_description() -> LaunchDescription:
         for name, (default, description) in ARGUMENTS.items()
     ]
     transport = SetEnvironmentVariable(
-        VARIABLE, large_data(os.environ), condition=IfCondition(LaunchConfiguration("large_data"))
+        BUILTIN_TRANSPORTS, large_data(os.environ), condition=IfCondition(LaunchConfiguration("large_data"))
     )
     return LaunchDescription([*arguments, transport, OpaqueFunction(function=nodes)])

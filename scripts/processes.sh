@@ -57,5 +57,5 @@ fail_with_logs() {
 keep_ros_on_this_machine() {
     export FASTDDS_BUILTIN_TRANSPORTS='SHM?sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
     export ROS_DOMAIN_ID=$((60 + $$ % 40))
-    [[ ${ROS_DISTRO-} != humble ]] || export ROS_LOCALHOST_ONLY=1 # its Fast DDS cannot be told
+    [[ ${ROS_DISTRO-} != humble ]] || export ROS_LOCALHOST_ONLY=1 # its Fast DDS takes no options
 }

@@ -179,8 +179,8 @@ def decode_compressed_image(
         image_format: ``format`` of a CompressedImage, which names formats that are not picture files.
         stretch: converts samples of more than 8 bits; ``None`` takes the whole range of 16 bits.
         max_pixels: larger images are refused by their header, before anything is decoded.
-        upright: turn the picture as its EXIF orientation says, like every viewer of photographs. Not for a message:
-            its camera_info describes the pixels as they are stored.
+        upright: turn the picture as its EXIF orientation says, as photo viewers do. Leave it off for a message, whose
+            camera_info describes the pixels as they are stored.
 
     Returns:
         ``(H, W, 3)`` uint8, RGB.

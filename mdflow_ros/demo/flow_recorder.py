@@ -43,7 +43,7 @@ from mdflow_ros.demo.flow_pictures import (
 from mdflow_ros.demo.flow_video import FlowVideo
 from mdflow_ros.demo.measurements import Measurements
 from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
-from mdflow_ros.node.transport import VARIABLE, large_data
+from mdflow_ros.node.transport import large_data_advice
 
 QUEUE_DEPTH = 30
 REMEMBERED_IMAGES = 60
@@ -247,9 +247,7 @@ def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
         return "The node's diagnostics never arrived, so it is unknown how many pairs it computed."
     if received < minimum_share * (computed or 0):
         return (
-            f"Only {received} of {computed} computed pairs arrived. Large images need {VARIABLE}="
-            f"'{large_data(os.environ)}' in every process, and no ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST, which makes "
-            "Fast DDS ignore it."
+            f"Only {received} of {computed} computed pairs arrived. For large images {large_data_advice(os.environ)}."
         )
     return None
 

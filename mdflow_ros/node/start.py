@@ -85,7 +85,8 @@ def start(create: Callable[[], NodeType], command_line: list[str] | None, contex
 def _warn_of_unknown_parameters(node: Node) -> None:
     """Name the given parameters that the node does not have: rclpy ignores them.
 
-    Those of the flow node are passed over: the launch file gives its parameter file to all nodes, for ``direction``.
+    Parameters of the flow node are not reported: the launch file passes the flow node's parameter file to all nodes,
+    since consumers read ``direction`` from it.
     """
     known = list(node.get_parameters_by_prefix(""))
     given = getattr(node, "_parameter_overrides", {})  # rclpy lists them nowhere else

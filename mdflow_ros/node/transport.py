@@ -20,7 +20,7 @@ WITHOUT_OPTIONS = ("humble", "iron")
 MIN_SOCKETS_SIZE = 16 * 1024**2
 """Measured: with 16 MB, reliable and best-effort images of 25 MB (4K) arrive; with 4 MB, some of 11 MB do not."""
 
-VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
+BUILTIN_TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 BOTH_SIDES = "in the camera's process and in this one"
 UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
@@ -37,6 +37,14 @@ def large_data(environment: Mapping[str, str]) -> str:
     return LARGE_DATA.partition("?")[0] if _lacks_options(environment) else LARGE_DATA
 
 
+def large_data_advice(environment: Mapping[str, str]) -> str:
+    """Return how to make large images arrive, as the end of a sentence."""
+    return (
+        f"set {BUILTIN_TRANSPORTS}='{large_data(environment)}' in every process, and unset "
+        "ROS_AUTOMATIC_DISCOVERY_RANGE and ROS_LOCALHOST_ONLY, which can make Fast DDS ignore it"
+    )
+
+
 def transport_advice(environment: Mapping[str, str], middleware: str, image_bytes: int, reliable: bool) -> str:
     """Return what to do about images that are published and do not arrive.
 
@@ -50,29 +58,32 @@ def transport_advice(environment: Mapping[str, str], middleware: str, image_byte
         return f"large images may exceed the limits of {middleware}; see its documentation on large messages"
     if environment.get("FASTRTPS_DEFAULT_PROFILES_FILE") or environment.get("FASTDDS_DEFAULT_PROFILES_FILE"):
         return "the Fast DDS profile file that is set here decides the transport; check that it fits large images"
-    setting = environment.get(VARIABLE, "")
+    setting = environment.get(BUILTIN_TRANSPORTS, "")
     name, _, options = setting.partition("?")
-    way_out = f"set {VARIABLE}='{large_data(environment)}' {BOTH_SIDES}"
+    way_out = f"set {BUILTIN_TRANSPORTS}='{large_data(environment)}' {BOTH_SIDES}"
     if name in ("", "DEFAULT"):
         if reliable:
             return f"does the camera's process use the default transport as this one does? If it does, {way_out}"
         return f"the default transport loses large best-effort images: publish them as reliable, or {way_out}"
     for local, value in (("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"), ("ROS_LOCALHOST_ONLY", "1")):
         if environment.get(local) == value:
-            return f"{local}={value} makes Fast DDS ignore {VARIABLE}: unset it {BOTH_SIDES}"
+            return f"{local}={value} makes Fast DDS ignore {BUILTIN_TRANSPORTS}: unset it {BOTH_SIDES}"
     if options and _lacks_options(environment):
-        return f"Fast DDS of {environment['ROS_DISTRO']} takes no options in {VARIABLE}={setting}: {way_out}"
+        return f"Fast DDS of {environment['ROS_DISTRO']} takes no options in {BUILTIN_TRANSPORTS}={setting}: {way_out}"
     if "max_msg_size" in options:
-        return f"{VARIABLE}={setting} loses messages with Fast DDS 2.14 because of max_msg_size: {way_out}"
+        return f"{BUILTIN_TRANSPORTS}={setting} loses messages with Fast DDS 2.14 because of max_msg_size: {way_out}"
     sizes = {key: _bytes(value) for key, value in re.findall(r"(\w+)=(\w+)", options)}
     needed = max(MIN_SOCKETS_SIZE, image_bytes // 2)
     if sizes.get("sockets_size", 0) < needed and not _lacks_options(environment):
         megabytes = -(-needed // UNITS["MB"])
         return (
-            f"{VARIABLE}={setting} has buffers too small for these images: set "
-            f"{VARIABLE}='{name}?sockets_size={megabytes}MB' {BOTH_SIDES}"
+            f"{BUILTIN_TRANSPORTS}={setting} has buffers too small for these images: set "
+            f"{BUILTIN_TRANSPORTS}='{name}?sockets_size={megabytes}MB' {BOTH_SIDES}"
         )
-    return f"does the camera's process have {VARIABLE}={setting} as this one has? Processes that differ do not meet"
+    return (
+        f"does the camera's process have {BUILTIN_TRANSPORTS}={setting} as this one has? "
+        "Processes that differ do not meet"
+    )
 
 
 def _lacks_options(environment: Mapping[str, str]) -> bool:

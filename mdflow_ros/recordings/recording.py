@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.validate_topic_name import validate_topic_name
 
-from mdflow_ros.node.transport import VARIABLE, large_data
+from mdflow_ros.node.transport import large_data_advice
 from mdflow_ros.recordings.topic_recorder import TopicError, TopicRecorder
 from mdflow_ros.recordings.writer import BagWriter
 
@@ -36,9 +36,7 @@ MAX_DROPPED_SHARE = 0.05
 """With a larger share of dropped messages the usual cause is shown."""
 
 TRANSPORT_HINT = (
-    f"Large images of a best-effort camera get lost on Fast DDS' default transport: set {VARIABLE}="
-    f"'{large_data(os.environ)}' for the camera and for the recorder, and unset ROS_AUTOMATIC_DISCOVERY_RANGE, whose "
-    "value LOCALHOST switches it off"
+    f"Large images of a best-effort camera get lost on Fast DDS' default transport: {large_data_advice(os.environ)}"
 )
 
 

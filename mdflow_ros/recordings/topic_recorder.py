@@ -44,7 +44,7 @@ class MessageSink(Protocol):
 class TopicCount:
     """Messages of a topic: those received, their size in bytes, and those that the publishers sent but that never came.
 
-    ``dropped`` is None where nobody numbers the messages: in Humble, and in some DDS implementations.
+    ``dropped`` is None where the messages come without numbers: in Humble, and with some DDS implementations.
     """
 
     received: int = 0

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 from node_harness import ENVIRONMENT
+from places import ROOT
 from process_helpers import run
 
 from mdflow_ros.model.card import BUNDLED_MODEL
@@ -72,7 +73,7 @@ def test_arguments_that_ros_refuses(module: str, arguments: list[str], message: 
 
 def test_a_misspelled_parameter_is_named_and_the_flow_node_s_file_may_be_given_to_all() -> None:
     arguments = ("--topics", "/image", "--wait", "0.1", "--ros-args", "-p", "use_sm_time:=true")
-    arguments += ("--params-file", str(Path(__file__).parents[2] / "config" / "flow.yaml"))
+    arguments += ("--params-file", str(ROOT / "config" / "flow.yaml"))
     errors = errors_of("commands.record_bag", *arguments, ROS_DOMAIN_ID="28")
     assert "ignored the parameter 'use_sm_time', which this node does not have; did you mean 'use_sim_time'?" in errors
     assert errors.count("ignored the parameter") == 1

@@ -52,6 +52,7 @@ from mdflow_training.report.comparison import (
     DIS,
     Report,
     compare_models,
+    enlarged_sizes,
     write_report,
 )
 
@@ -237,6 +238,13 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
     work = describe_enlarged(worse.differences["after - before"], Size(384, 320), Size(320, 256))
     assert "[384, 320] is better still, for 1.5 times the work" in work
     assert "coverage" not in better.means()[DIS], "DIS has no confidence"
+
+
+def test_larger_inputs_are_larger_than_the_usual_one_and_bounded_by_the_image():
+    once, twice = "before at 1.5 times the size", "before at 2 times the size"
+    assert enlarged_sizes(Size(256, 192), Size(384, 320)) == {twice: Size(512, 384)}
+    assert enlarged_sizes(Size(400, 240), Size(448, 256)) == {once: Size(640, 384), twice: Size(832, 512)}
+    assert enlarged_sizes(Size(640, 480), Size(640, 512)) == {}
 
 
 class Page(HTMLParser):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ MAX_PAIRS = 48
 ENLARGEMENTS = {f"{BEFORE} at {scale:g} times the size": scale for scale in (1.5, 2.0)}
 """The old model with an input of the network that is larger than the images: slower, but without training.
 
-Measured where it is larger than what the node takes by itself."""
+Measured only where it is larger than the size that the node chooses for these images."""
 
 MAX_ENLARGED_PIXELS = 400_000
 """Images are not enlarged beyond this many pixels: it would take long, and gains little where images are large."""
@@ -161,8 +162,8 @@ def compare_models(
     methods: dict[str, TwoWayMethod] = {name: model_method(model) for name, model in models.items()}
     size = size_of(pairs[0][0])
     usual_size = QUALITIES[choose_quality(AUTO, on_gpu=False)].inference_size(size)
-    enlarged_sizes = _enlarged_sizes(size, usual_size)
-    methods |= {name: model_method(models[BEFORE], ENLARGEMENTS[name]) for name in enlarged_sizes}
+    enlarged = enlarged_sizes(size, usual_size)
+    methods |= {name: model_method(models[BEFORE], ENLARGEMENTS[name]) for name in enlarged}
     methods[DIS] = baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
     noise = measure_noise(pairs, size)
     indices = spread_evenly(len(pairs), maximum_pairs)
@@ -180,8 +181,8 @@ def compare_models(
     reason += describe_truth(differences[f"{AFTER} - {BEFORE}"])
     if CONTROL in metrics:
         reason += f"; {describe_control(differences[f'{AFTER} - {CONTROL}'])}"
-    for name, enlarged in enlarged_sizes.items():
-        reason += describe_enlarged(differences[f"{AFTER} - {name}"], enlarged, usual_size)
+    for name, inference_size in enlarged.items():
+        reason += describe_enlarged(differences[f"{AFTER} - {name}"], inference_size, usual_size)
     about = {
         "models": {name: _describe(model) for name, model in models.items()},
         "images": {**size._asdict(), "held_out_pairs": len(pairs), "noise_gray_levels": noise},
@@ -192,19 +193,20 @@ def compare_models(
     return report, _frames_to_show(report, methods, pairs, ground_truth)
 
 
-def _enlarged_sizes(size: Size, usual_size: Size) -> dict[str, Size]:
+def enlarged_sizes(size: Size, usual_size: Size) -> dict[str, Size]:
     """Return the larger inputs of the network that are worth a try for images of ``size``, by their names.
 
     Args:
         size: of the images.
         usual_size: at which the node runs the network on them; it enlarges small images itself.
     """
-    sizes = {name: network_size(scaled_size(size, scale), SIZE_MULTIPLE) for name, scale in ENLARGEMENTS.items()}
-    return {
-        name: enlarged
-        for name, enlarged in sizes.items()
-        if usual_size.width * usual_size.height < enlarged.width * enlarged.height <= MAX_ENLARGED_PIXELS
-    }
+    sizes = {}
+    for name, scale in ENLARGEMENTS.items():
+        enlarged = network_size(scaled_size(size, scale), SIZE_MULTIPLE)
+        fits = size.width * size.height * scale**2 <= MAX_ENLARGED_PIXELS
+        if fits and math.prod(enlarged) > math.prod(usual_size):
+            sizes[name] = enlarged
+    return sizes
 
 
 def _tell_apart(names: Sequence[str], metrics: Mapping[str, Metrics]) -> dict[str, dict[str, Difference]]:
