@@ -32,13 +32,25 @@ INTERRUPTED = 130
 _ROS = re.compile(r"rclpy|[a-z0-9_]+_(msgs|srvs|interfaces)|builtin_interfaces")
 ROS_MISSING = "source ROS 2 first (source /opt/ros/<distro>/setup.bash), or install its wheels: pip install '.[ros]'"
 
+_OLD_FOR_NUMPY = re.compile(r"numpy\.(_?core\.)?multiarray failed to import")
+NUMPY_TOO_NEW = (
+    "cannot import a package that was built for NumPy 1, such as OpenCV or cv_bridge from apt, beside NumPy 2; "
+    "run: pip install 'numpy<2'"
+)
+
 
 def __getattr__(name: str) -> Callable[[], int]:
     if name.startswith("_"):
         raise AttributeError(name)
     place = _PLACES.get(name, f"mdflow_ros.commands.{name}")
-    extra = "rerun" if name == "flow_rerun" else "demo" if place.startswith("mdflow_ros.demo.") else "recording"
-    return starter(name, place, f"pip install '.[{extra}]'")
+    return starter(name, place, f"pip install '.{_extra(name, place)}'")
+
+
+def _extra(name: str, place: str) -> str:
+    """Return what of this package a command needs beyond the node, in brackets."""
+    if place.startswith("mdflow_ros.demo."):
+        return "[demo]"
+    return {"flow_rerun": "[rerun]", "record_bag": "[recording]", "repair_bag": "[recording]"}.get(name, "")
 
 
 def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
@@ -53,14 +65,11 @@ def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
     def main() -> int:
         try:
             return int(importlib.import_module(module).main() or 0)
-        except ModuleNotFoundError as error:
-            missing = (error.name or "").partition(".")[0]
-            if missing in ("", "mdflow_ros", "mdflow_training"):
+        except ImportError as error:
+            reason = _reason(error, way_out)
+            if reason is None:
                 raise
-            remedy = ROS_MISSING if _ROS.fullmatch(missing) else f"run: {way_out}"
-            print(
-                f"error: {name} needs the Python package '{missing}', which is not installed; {remedy}", file=sys.stderr
-            )
+            print(f"error: {name} {reason}", file=sys.stderr)
         except OSError as error:  # a full disk, a folder that cannot be written: its text names the file
             print(f"error: {error}", file=sys.stderr)
         except KeyboardInterrupt:
@@ -68,3 +77,14 @@ def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
         return 1
 
     return main
+
+
+def _reason(error: ImportError, way_out: str) -> str | None:
+    """Return why an import failed and what to do, or None if the fault is this package's own."""
+    if _OLD_FOR_NUMPY.search(str(error)):
+        return NUMPY_TOO_NEW
+    missing = (error.name or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or missing in ("", "mdflow_ros", "mdflow_training"):
+        return None
+    remedy = ROS_MISSING if _ROS.fullmatch(missing) else f"run: {way_out}"
+    return f"needs the Python package '{missing}', which is not installed; {remedy}"

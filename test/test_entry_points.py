@@ -38,7 +38,7 @@ def test_every_file_of_training_starts_a_command():
 @pytest.mark.parametrize(("side", "name"), COMMANDS)
 @pytest.mark.parametrize(
     ("package", "remedy"),
-    [("tqdm.auto", "run: pip install '.["), ("rclpy", "source ROS 2 first"), ("sensor_msgs", "pip install '.[ros]'")],
+    [("tqdm.auto", "run: pip install '."), ("rclpy", "source ROS 2 first"), ("sensor_msgs", "pip install '.[ros]'")],
 )
 def test_a_missing_package_is_one_line_that_names_the_fix(
     side: str,
@@ -55,6 +55,39 @@ def test_a_missing_package_is_one_line_that_names_the_fix(
     assert getattr(robot if side == "robot" else training, name)() == 1
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and f"'{package.partition('.')[0]}'" in message and remedy in message
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("flow_node", "pip install '.'\n"),
+        ("record_bag", "pip install '.[recording]'\n"),
+        ("flow_rerun", "pip install '.[rerun]'\n"),
+        ("camera_player", "pip install '.[demo]'\n"),
+    ],
+)
+def test_what_to_install_is_no_more_than_the_command_needs(
+    name: str, remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def missing(module: str) -> None:
+        raise ModuleNotFoundError(f"No module named 'cv2' for {module}", name="cv2")
+
+    monkeypatch.setattr(robot.importlib, "import_module", missing)
+    assert getattr(robot, name)() == 1
+    assert capsys.readouterr().err.endswith(remedy)
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+def test_a_package_built_for_numpy_1_is_one_line_that_names_the_fix(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def broken(_: str) -> None:
+        raise ImportError(f"{module} failed to import")
+
+    monkeypatch.setattr(robot.importlib, "import_module", broken)
+    assert robot.flow_node() == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and message.endswith("pip install 'numpy<2'\n")
 
 
 @pytest.mark.parametrize(("side", "name"), COMMANDS)
