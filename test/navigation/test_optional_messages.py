@@ -53,8 +53,12 @@ def test_px4_gets_angles_in_its_axes_and_says_what_is_unknown(monkeypatch: pytes
     monkeypatch.setattr(px4_optical_flow_node, "SensorOpticalFlow", SENSOR_OPTICAL_FLOW)
     pair = SimpleNamespace(older=5_000_000_000, newer=5_050_000_000)
     turned, height = (np.array([0.1, 0.2, 0.3]), 1.5) if known else (None, None)
-    message = px4_optical_flow_node.sensor_message(pair, np.array([0.02, -0.03]), turned, height, 0.5)  # type: ignore[arg-type]
+    arguments = np.array([0.02, -0.03]), turned, height, 0.5
+    message = px4_optical_flow_node.sensor_message(pair, 5_070_000_000, *arguments)  # type: ignore[arg-type]
     assert (message.timestamp_sample, message.integration_timespan_us, message.quality) == (5_050_000, 50_000, 128)
+    assert message.timestamp == 5_070_000
+    without_clock = px4_optical_flow_node.sensor_message(pair, 0, *arguments)  # type: ignore[arg-type]
+    assert without_clock.timestamp == 5_050_000
     assert message.pixel_flow == [0.02, -0.03]
     assert (message.delta_angle_available, message.distance_available) == (known, known)
     if known:

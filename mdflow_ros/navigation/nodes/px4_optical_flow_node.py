@@ -115,8 +115,8 @@ class Px4OpticalFlowNode(Consumer):
         turned, height = self._gyro.between(pair.older, pair.newer), self._height(pair.newer)
         if self._sensor is not None and self._sensor.get_subscription_count():
             shift = self._forward(ground).shift if ground else np.zeros(2)
-            message = sensor_message(pair, pixel_flow(shift, camera.rotation), turned, height, self._quality)
-            message.timestamp = self.get_clock().now().nanoseconds // 1000
+            now = self.get_clock().now().nanoseconds
+            message = sensor_message(pair, now, pixel_flow(shift, camera.rotation), turned, height, self._quality)
             for name in ("max_flow_rate", "min_ground_distance", "max_ground_distance"):
                 setattr(message, name, self.value(name))
             self._sensor.publish(message)
@@ -151,15 +151,17 @@ class Px4OpticalFlowNode(Consumer):
 
 def sensor_message(
     pair: FlowPair,
+    now: int,
     flow: NDArray[np.float64],
     turned: NDArray[np.float64] | None,
     height: float | None,
     quality: float,
 ) -> Any:
-    """Return a px4_msgs/SensorOpticalFlow, except for the time of sending and the limits.
+    """Return a px4_msgs/SensorOpticalFlow, except for the limits.
 
     Args:
         pair: which images.
+        now: nanoseconds; simulated time is 0 until somebody publishes /clock.
         flow: ``(2,)``, rotation about PX4's x and y axes (forward, right) that would give the same flow, radians.
         turned: ``(3,)``, rotation by the gyro about the robot's axes (forward, left, up), radians; ``None`` if unknown.
         height: over the ground, meters; ``None`` if unknown.
@@ -167,6 +169,7 @@ def sensor_message(
     """
     message = SensorOpticalFlow()
     message.timestamp_sample = pair.newer // 1000
+    message.timestamp = max(now, pair.newer) // 1000
     message.integration_timespan_us = (pair.newer - pair.older) // 1000
     message.pixel_flow = [float(angle) for angle in flow]
     delta = np.full(3, np.nan) if turned is None else FLU_TO_FRD @ turned
