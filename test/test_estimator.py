@@ -62,6 +62,20 @@ def test_vectors_are_pixels_of_the_published_size(inference_size: tuple[int, int
     np.testing.assert_allclose(np.median(flow, (0, 1)), [8 * output_scale, -4 * output_scale], atol=0.7 * output_scale)
 
 
+def test_where_the_images_tell_nothing_the_flow_is_not_trusted(estimator: FlowEstimator) -> None:
+    random = np.random.default_rng(0)
+    row, column = np.mgrid[:240, :320]
+
+    def floor(moved: int) -> np.ndarray:
+        """A floor under uneven light, which shows noise and nothing else."""
+        shade = 120 + 20 * np.sin((column - moved) / 150) * np.cos(row / 120)
+        return np.clip(np.round(shade[..., None] + random.normal(0, 3, (240, 320, 3))), 0, 255).astype(np.uint8)
+
+    estimate = estimator.estimate(floor(0), floor(5))
+    assert np.median(np.hypot(*np.moveaxis(estimate.flow, -1, 0))) < 2.5  # wrong everywhere: it cannot be known
+    assert estimate.confidence is not None and estimate.confidence.mean() < 0.55
+
+
 def test_flow_without_confidence_is_the_same_flow(estimator: FlowEstimator) -> None:
     pair = shifted_pair(128, 192, right=3, down=1)
     both, alone = estimator.estimate(*pair), estimator.estimate(*pair, with_confidence=False)

@@ -3,9 +3,8 @@
 """Confidence: the probability that the flow is within 1 pixel or 5 % of the ground truth.
 
 MDFlow selects reliable matches by two tests: whether the backward flow leads home again (visibility), and whether the
-neighborhoods look alike (census distance). Here both are graded, three measures of the flow itself and one of the
-image's texture join them, and a logistic regression, fitted on generated pairs with known flow, turns the six into a
-probability.
+neighborhoods look alike (census distance). Here both are graded, measures of the flow itself and of the image join
+them, and a logistic regression, fitted on generated pairs with known flow, turns them into a probability.
 """
 
 from __future__ import annotations
@@ -21,17 +20,38 @@ from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scaled_siz
 
 Field = NDArray[np.float32]
 
-MEASURES = ("visibility", "census", "gradient", "refinement", "update", "texture")
+MEASURES = (
+    "visibility",
+    "census",
+    "gradient",
+    "refinement",
+    "update",
+    "texture",
+    "outside",
+    "noise",
+    "near_census",
+    "near_gradient",
+    "far_texture",
+)
 """What the probability depends on, in the order of the calibration's numbers; append only, as cards hold them."""
 
 MIN_MEASURES = 5
-"""Cards written before texture was measured have numbers for the first five."""
+"""Older cards have numbers for the first five or six alone."""
 
 SCALE = 0.5
 """Measures are computed at this share of the image's size: four times cheaper, and noise averages out."""
 
 BOX = 11
 """Side of the box that smooths census distance, gradient, refinement and texture, in pixels of that size."""
+
+NEAR_BOX = 5
+"""Side of a smaller box for census distance and gradient, which shows motion boundaries more sharply."""
+
+FAR_BOX = 41
+"""Side of a larger box for texture: flow without texture is often right near an outline, and rarely far from any."""
+
+MAX_DISTANCE = 10.0
+"""Largest distance from the image's border that is told apart, in pixels of that size."""
 
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 0.01, 0.5
 """Constants of the forward-backward test: |f + b'|^2 < 0.01 (|f|^2 + |b'|^2) + 0.5 (UnFlow, Meister et al., 2018)."""
@@ -125,13 +145,19 @@ def measure_evidence(first: NDArray[np.uint8], second: NDArray[np.uint8], eviden
     network_flow = resize_field(evidence.network_flow * to_image, size)
     refined_by = flow / np.float32(SCALE) - network_flow
     noise = camera_noise(gray)
+    census, gradient = _census_distance(gray, _warp(other, flow), noise), _squared_gradient(flow)
     return [
         resize_field(_visibility(evidence, to_image), size),
-        np.log(_box(_census_distance(gray, _warp(other, flow), noise)) + 0.01),
-        np.log(_box(_squared_gradient(flow)) + 1e-3),
-        np.log(_box((refined_by**2).sum(axis=-1)) + 3e-3),
+        np.log(_box(census, BOX) + 0.01),
+        np.log(_box(gradient, BOX) + 1e-3),
+        np.log(_box((refined_by**2).sum(axis=-1), BOX) + 3e-3),
         resize_field(_update(evidence, to_image), size),
-        np.log(_texture(gray, noise) + 0.03),
+        np.log(_texture(gray, noise, BOX) + 0.03),
+        _outside(flow),
+        np.full_like(gray, np.log(noise + 0.3)),
+        np.log(_box(census, NEAR_BOX) + 0.01),
+        np.log(_box(gradient, NEAR_BOX) + 1e-3),
+        np.log(_texture(gray, noise, FAR_BOX) + 0.03),
     ]
 
 
@@ -179,15 +205,23 @@ def _census_distance(gray: Field, other: Field, noise: float) -> Field:
     return total / np.float32(len(offsets))
 
 
-def _texture(gray: Field, noise: float) -> Field:
+def _texture(gray: Field, noise: float, side: int) -> Field:
     """Return the squared derivative along the direction in which a box of the image varies least, without the noise's.
 
     Where it is 0, the images alone do not tell the flow (Shi & Tomasi, CVPR 1994).
     """
     across, down = _derivatives(gray)
-    xx, xy, yy = _box(across * across), _box(across * down), _box(down * down)
+    xx, xy, yy = _box(across * across, side), _box(across * down, side), _box(down * down, side)
     smaller_eigenvalue = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
     return np.maximum(smaller_eigenvalue - np.float32(NOISE_GRADIENT * noise**2), 0)
+
+
+def _outside(flow: Field) -> Field:
+    """Return how far from the image's border ``p + flow(p)`` lies, positive outside, up to `MAX_DISTANCE`."""
+    x, y = _targets(flow)
+    height, width = flow.shape[:2]
+    distance = np.maximum(np.maximum(-x, x - (width - 1)), np.maximum(-y, y - (height - 1)))
+    return np.clip(distance, -MAX_DISTANCE, MAX_DISTANCE)
 
 
 def _squared_gradient(flow: Field) -> Field:
@@ -204,11 +238,16 @@ def _derivatives(field: Field) -> tuple[Field, Field]:
 
 def _warp(field: Field, flow: Field) -> Field:
     """Sample ``field`` at ``p + flow(p)``; outside, its border is repeated."""
+    return np.asarray(cv2.remap(field, *_targets(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _targets(flow: Field) -> tuple[Field, Field]:
+    """Return the columns and the rows of ``p + flow(p)``."""
     height, width = flow.shape[:2]
     x = np.arange(width, dtype=np.float32) + flow[..., 0]
     y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
-    return np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    return x, y
 
 
-def _box(field: Field, side: int = BOX) -> Field:
+def _box(field: Field, side: int) -> Field:
     return np.asarray(cv2.blur(field, (side, side), borderType=cv2.BORDER_REFLECT_101), np.float32)

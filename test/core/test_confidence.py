@@ -22,14 +22,19 @@ def image_of(name: str, noise: float = 0.0) -> NDArray[np.uint8]:
     return np.round(levels).clip(0, 255).astype(np.uint8)
 
 
-def measured(first: NDArray[np.uint8], second: NDArray[np.uint8], flow: float, backward: float) -> dict[str, float]:
+def evidence_of(flow: float, backward: float) -> FlowEvidence:
+    """Return the evidence of the same flow everywhere, in pixels to the right."""
+
     def constant(value: float, scale: int = 1) -> NDArray[np.float32]:
         field = np.zeros((SIZE.height // scale, SIZE.width // scale, 2), np.float32)
         field[..., 0] = value
         return field
 
-    evidence = FlowEvidence(constant(flow), constant(flow, 4), constant(flow, 8), constant(backward, 4), SIZE)
-    measures = measure_evidence(first, second, evidence)
+    return FlowEvidence(constant(flow), constant(flow, 4), constant(flow, 8), constant(backward, 4), SIZE)
+
+
+def measured(first: NDArray[np.uint8], second: NDArray[np.uint8], flow: float, backward: float) -> dict[str, float]:
+    measures = measure_evidence(first, second, evidence_of(flow, backward))
     return {name: float(np.median(measure[MIDDLE])) for name, measure in zip(MEASURES, measures, strict=True)}
 
 
@@ -50,3 +55,26 @@ def test_the_right_flow_has_less_census_distance_and_returns_home() -> None:
     right, wrong = measured(first, second, 4, -4), measured(first, second, 0, -4)
     assert right["census"] < wrong["census"] - 1
     assert right["visibility"] < wrong["visibility"] - 2
+
+
+def test_noise_counts_the_same_everywhere_and_more_with_more() -> None:
+    quiet, loud = (measured(*[image_of("checks", noise)] * 2, 0, 0)["noise"] for noise in (2.0, 6.0))
+    assert loud > quiet + 0.5
+
+
+@pytest.mark.parametrize(("flow", "outside"), [(0.0, -10.0), (60.0, -1.5), (70.0, 3.5), (500.0, 10.0)])
+def test_outside_is_the_distance_from_the_border_at_half_the_size(flow: float, outside: float) -> None:
+    # The median column of the middle is 31.5 of 64 at half the size; the border is at 63.
+    assert measured(*[image_of("checks")] * 2, flow, -flow)["outside"] == pytest.approx(outside, abs=0.01)
+
+
+def test_an_outline_far_away_is_seen_by_the_far_texture_alone() -> None:
+    blank, with_outline = image_of("flat"), image_of("flat")
+    with_outline[:, :24] = image_of("checks")[:, :24]
+    pixel = (slice(22, 26), slice(24, 26))  # 12 pixels of half the size from the outline
+    measures = [measure_evidence(image, image, evidence_of(0, 0)) for image in (blank, with_outline)]
+    near, far = (
+        [float(measure[MEASURES.index(name)][pixel].mean()) for measure in measures]
+        for name in ("texture", "far_texture")
+    )
+    assert near[1] == pytest.approx(near[0], abs=0.1) and far[1] > far[0] + 1

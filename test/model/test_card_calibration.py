@@ -31,15 +31,17 @@ def test_the_bundled_card_has_numbers_for_every_measure_and_quality() -> None:
         assert len(calibration_of(BUNDLED, quality).linear) == len(MEASURES)
 
 
-def test_a_card_from_before_texture_was_measured_is_read_and_ignores_it() -> None:
-    calibration = calibration_of(with_counts(5), "fast")
+@pytest.mark.parametrize("count", [5, 6])
+def test_a_card_from_before_a_measure_was_added_is_read_and_ignores_it(count: int) -> None:
+    calibration = calibration_of(with_counts(count), "fast")
     measures = [np.zeros((2, 3), np.float32) for _ in MEASURES]
     before = calibration.probability(measures)
-    measures[-1] += 3
+    for measure in measures[count:]:
+        measure += 3
     np.testing.assert_array_equal(calibration.probability(measures), before)
 
 
 @pytest.mark.parametrize(("count", "linear"), [(4, 4), (0, 0), (6, 5), (5, 6)])
 def test_a_wrong_count_is_refused(count: int, linear: int) -> None:
-    with pytest.raises(ModelError, match=r"each list needs 6 numbers; run calibrate_confidence\.py"):
+    with pytest.raises(ModelError, match=rf"each list needs {len(MEASURES)} numbers; run calibrate_confidence\.py"):
         calibration_of(with_counts(count, linear), "fast")
