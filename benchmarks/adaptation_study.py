@@ -67,10 +67,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "replay of made-up textures alone": ("replay.frames=0", NO_CONTROL),
     "without warped pairs": ("stage2.warped_pairs.weight=0", "stage3.warped_pairs.weight=0", NO_CONTROL),
     "labels: not refined": ("labels.refine=false", NO_CONTROL),
-    "labels: the network's own flow": (
-        *("labels.scales=[1.0]", "labels.mirrored=false", "labels.refine=false"),
-        NO_CONTROL,
-    ),
+    "labels: the network's own flow": ("labels.scales=[1.0]", "labels.refine=false", NO_CONTROL),
+    "labels: means over two sizes, mirrored": ("labels.scales=[1.0,1.5]", "labels.mirrored=true", NO_CONTROL),
     "stage 2 learns from visible pixels": ("stage2.selection.rule=visible", NO_CONTROL),
     "stage 2 learns from all pixels": ("stage2.selection.rule=all", NO_CONTROL),
     "stages 2 and 3 without augmentation": ("stage2.augmentation=null", "stage3.augmentation=null", NO_CONTROL),
