@@ -146,18 +146,19 @@ def measure_evidence(first: NDArray[np.uint8], second: NDArray[np.uint8], eviden
     refined_by = flow / np.float32(SCALE) - network_flow
     noise = camera_noise(gray)
     census, gradient = _census_distance(gray, _warp(other, flow), noise), _squared_gradient(flow)
+    structure = _structure(gray)
     return [
         resize_field(_visibility(evidence, to_image), size),
         np.log(_box(census, BOX) + 0.01),
         np.log(_box(gradient, BOX) + 1e-3),
         np.log(_box((refined_by**2).sum(axis=-1), BOX) + 3e-3),
         resize_field(_update(evidence, to_image), size),
-        np.log(_texture(gray, noise, BOX) + 0.03),
+        np.log(_texture(structure, noise, BOX) + 0.03),
         _outside(flow),
         np.full_like(gray, np.log(noise + 0.3)),
         np.log(_box(census, NEAR_BOX) + 0.01),
         np.log(_box(gradient, NEAR_BOX) + 1e-3),
-        np.log(_texture(gray, noise, FAR_BOX) + 0.03),
+        np.log(_texture(structure, noise, FAR_BOX) + 0.03),
     ]
 
 
@@ -205,13 +206,18 @@ def _census_distance(gray: Field, other: Field, noise: float) -> Field:
     return total / np.float32(len(offsets))
 
 
-def _texture(gray: Field, noise: float, side: int) -> Field:
+def _structure(gray: Field) -> tuple[Field, Field, Field]:
+    """Return the products of the image's derivatives: across squared, across times down, down squared."""
+    across, down = _derivatives(gray)
+    return across * across, across * down, down * down
+
+
+def _texture(structure: tuple[Field, Field, Field], noise: float, side: int) -> Field:
     """Return the squared derivative along the direction in which a box of the image varies least, without the noise's.
 
     Where it is 0, the images alone do not tell the flow (Shi & Tomasi, CVPR 1994).
     """
-    across, down = _derivatives(gray)
-    xx, xy, yy = _box(across * across, side), _box(across * down, side), _box(down * down, side)
+    xx, xy, yy = (_box(product, side) for product in structure)
     smaller_eigenvalue = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
     return np.maximum(smaller_eigenvalue - np.float32(NOISE_GRADIENT * noise**2), 0)
 
