@@ -116,7 +116,7 @@ def test_the_run_folder_holds_deployable_weights_and_the_settings(config: Path, 
 @pytest.mark.parametrize("path", sorted((TOOL.parent / "configs").glob("pretrain*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_are_sound(path: Path) -> None:
     shipped = load_pretrain_config(path)
-    assert sum(phase.samples for phase in shipped.phases) >= 30_000
+    assert sum(phase.samples for phase in shipped.phases) >= 40_000
     assert shipped.initial_weights is None or (TOOL.parents[1] / shipped.initial_weights).exists()
 
 
