@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
@@ -12,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mdflow_training.adaptation.replay import Replay, sample_frames
+from mdflow_training.adaptation.replay import Replay, replay_scenes, sample_frames
 from mdflow_training.engine.batches import Batch
+from mdflow_training.engine.seeds import derive_seed
 from mdflow_training.settings.adaptation import ReplaySettings
+from mdflow_training.synthetic.batches import Request
 
 SETTINGS = ReplaySettings(weight=1.0, scenes=8, image_size=(128, 192))
 
@@ -32,22 +36,49 @@ def batch(*positions: int) -> Batch:
     return Batch(list(positions), list(positions), images, images)
 
 
+def replay_of(seed: int = 0, processes: int = 1, frames: Sequence[np.ndarray] = (), **changes: int) -> Replay:
+    settings = SETTINGS.model_copy(update=changes)
+    return Replay(settings, replay_scenes(settings, 0, frames), seed, processes)
+
+
 def test_every_second_sample_brings_a_pair_that_its_position_decides() -> None:
-    network, replay = Recorder(), Replay(SETTINGS, seed=0)
+    network, replay = Recorder(), replay_of()
     error = replay.loss(network, batch(0, 1, 2, 3))
     assert network.images.shape == (4, 3, 128, 192) and network.images.max() <= 1
     images = network.images
     assert float(error) > 0.3
     assert torch.equal(replay.loss(network, batch(0, 1, 2, 3)), error) and torch.equal(network.images, images)
-    assert not torch.equal(Replay(SETTINGS, seed=4).loss(network, batch(0, 1, 2, 3)), error)
+    replay_of(seed=4).loss(network, batch(0, 1, 2, 3))
+    assert not torch.equal(network.images, images)
 
 
-def test_every_second_step_has_the_loss_of_two_in_every_process() -> None:
+@pytest.mark.parametrize(("every", "processes"), [(1, 1), (2, 1), (3, 2), (2, 4)])
+def test_no_scene_comes_again_before_all_the_others(every: int, processes: int) -> None:
+    replay = replay_of(every=every, processes=processes, scenes=24)
+    share, drawn = 4, []
+    for position in range(0, 40 * share * processes, share):
+        drawn += replay.pairs_of(batch(*range(position, position + share)))
+    assert drawn == list(range(len(drawn))) and len(drawn) > 24
+
+
+def test_each_stage_has_pairs_of_its_own() -> None:
+    numbers = [set(replay_of(seed=derive_seed(0, stage)).pairs_of(batch(*range(8)))) for stage in ("stage1", "control")]
+    assert not numbers[0] & numbers[1]
+
+
+def test_processes_share_the_pairs_that_one_would_draw() -> None:
+    alone = list(replay_of(seed=3).pairs_of(batch(*range(8))))
+    shared = [number for first in (0, 4) for number in replay_of(3, 2).pairs_of(batch(*range(first, first + 4)))]
+    assert shared == alone
+
+
+def test_every_second_step_has_the_loss_of_two() -> None:
     network = Recorder()
-    each, second = (Replay(SETTINGS.model_copy(update={"every": every}), 0, processes=2) for every in (1, 2))
-    for step, positions in ((0, (0, 1)), (0, (2, 3)), (1, (4, 5)), (1, (6, 7)), (2, (8, 9)), (2, (10, 11))):
-        expected = 0.0 if step == 1 else 2 * float(each.loss(network, batch(*positions)))
-        assert float(second.loss(network, batch(*positions))) == pytest.approx(expected)
+    each, second = replay_of(), replay_of(every=2)
+    for step in range(4):
+        error = float(second.loss(network, batch(*range(4 * step, 4 * step + 4))))
+        same_pairs = batch(*range(2 * step, 2 * step + 4))
+        assert error == (0 if step % 2 else pytest.approx(2 * float(each.loss(network, same_pairs))))
 
 
 def test_frames_of_the_recording_are_textures_too() -> None:
@@ -58,7 +89,7 @@ def test_frames_of_the_recording_are_textures_too() -> None:
     frames = sample_frames(pairs, 400)
     assert len(frames) == 3 and len(sample_frames(pairs, 2)) == 2 and sample_frames(pairs, 0) == []
     for network, own in zip(networks, ([], frames * 40), strict=True):
-        Replay(SETTINGS.model_copy(update={"scenes": 16}), seed=0, frames=own).loss(network, batch(*range(32)))
+        replay_of(frames=own, scenes=16).loss(network, batch(*range(32)))
     made_up, mixed = (network.images.mean(dim=(0, 2, 3)) for network in networks)
     assert mixed[1] - mixed[0] > 0.1 + made_up[1] - made_up[0], "the frames' color, RGB"
 
@@ -71,13 +102,7 @@ def test_the_true_flow_has_no_loss() -> None:
             super().forward(first, second)
             return [self.flow]
 
-    network, replay = Truth(), Replay(SETTINGS, seed=0)
-    parts = [torch.stack(part) for part in zip(*(replay._pairs[r] for r in [_request(0)]), strict=True)]
-    network.flow = torch.cat((parts[2], parts[3]))
+    network, replay = Truth(), replay_of()
+    _, _, forward, backward = replay._scenes[Request(0, SETTINGS.image_size)]
+    network.flow = torch.stack((forward, backward))
     assert float(replay.loss(network, batch(0, 1))) < 0.01
-
-
-def _request(number: int) -> object:
-    from mdflow_training.synthetic.batches import Request
-
-    return Request(number, SETTINGS.image_size)

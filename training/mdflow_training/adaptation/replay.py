@@ -21,40 +21,62 @@ from mdflow_training.synthetic.textures import TextureLibrary, procedural_librar
 TEXTURES, TEXTURE_SIDE = 40, 256
 """Number and side of the made-up textures, which need no download."""
 
+MAX_FIRST_USE = 1_000_000
+"""Stages begin below this use of the scenes, so that each has pairs of its own."""
+
 FRAME_BLUR = 0.6
 """Standard deviation, in pixels, of the blur against the camera's noise, which would move with the texture."""
 
 
 class Replay:
-    """The loss of a network on generated pairs, one for every second pair of a batch.
+    """The loss of a network on generated pairs, one for every second pair of a batch, rounded up in each process.
 
     Args:
         settings: which pairs, in which steps, and their weight.
-        seed: decides them, together with the position of the sample.
+        scenes: see `replay_scenes`; the stages of a run share them.
+        seed: of the stage: where it begins in the endless sequence of pairs that the scenes give.
         processes: how many share a step.
-        frames: of the recording, ``(H, W, 3)`` uint8 RGB, which join the made-up textures.
     """
 
-    def __init__(self, settings: ReplaySettings, seed: int, processes: int = 1, frames: Sequence[Image] = ()) -> None:
-        self.settings, self._processes = settings, processes
-        made_up = procedural_library(seed, TEXTURES, TEXTURE_SIDE)
-        library = TextureLibrary(made_up.photographs + [pyramid(_smooth_bgr(frame)) for frame in frames], [])
-        # Each scene is rendered once; every use applies another camera model to it.
-        self._pairs = SyntheticPairs(library, seed, uses=1_000_000, pool=settings.scenes)
+    def __init__(self, settings: ReplaySettings, scenes: SyntheticPairs, seed: int, processes: int = 1) -> None:
+        self.settings, self._scenes, self._processes = settings, scenes, processes
+        self._first = seed % MAX_FIRST_USE * settings.scenes
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return the endpoint error of ``network``, both directions; 0 in the steps in between, more in the others."""
-        step = min(batch.positions) // (len(batch.positions) * self._processes)
-        if step % self.settings.every:
+        """Return ``every`` times the endpoint error of ``network``, both directions; 0 in the steps in between."""
+        pairs = self.pairs_of(batch)
+        if not pairs:
             return batch.first.new_zeros(())
-        requests = [Request(position, self.settings.image_size) for position in batch.positions[::2]]
-        parts = zip(*(self._pairs[request] for request in requests), strict=True)
+        parts = zip(*(self._scenes[Request(number, self.settings.image_size)] for number in pairs), strict=True)
         first, second, forward, backward = (torch.stack(part).to(batch.first) for part in parts)
         ground_truth = stack_directions(forward, backward)
         predictions = network(first / 255, second / 255)
         mask = torch.ones_like(ground_truth[:, :1])
         error = sequence_loss(predictions, ground_truth, mask, self.settings.sequence_decay, "endpoint")
         return self.settings.every * error
+
+    def pairs_of(self, batch: Batch) -> range:
+        """Return the numbers of the pairs for this process's share of a batch; none in the steps in between."""
+        share = len(batch.positions)
+        step, place = divmod(min(batch.positions), share * self._processes)
+        if step % self.settings.every:
+            return range(0)
+        count = (share + 1) // 2
+        first = self._first + (step // self.settings.every * self._processes + place // share) * count
+        return range(first, first + count)
+
+
+def replay_scenes(settings: ReplaySettings, seed: int, frames: Sequence[Image] = ()) -> SyntheticPairs:
+    """Return the generated scenes: each is rendered once, and every use applies another camera model to it.
+
+    Args:
+        settings: how many.
+        seed: names them.
+        frames: of the recording, ``(H, W, 3)`` uint8 RGB, which join the made-up textures.
+    """
+    made_up = procedural_library(seed, TEXTURES, TEXTURE_SIDE)
+    library = TextureLibrary(made_up.photographs + [pyramid(_smooth_bgr(frame)) for frame in frames], [])
+    return SyntheticPairs(library, seed, uses=2 * MAX_FIRST_USE, pool=settings.scenes)
 
 
 def sample_frames(pairs: FramePairs, count: int) -> list[Image]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mdflow_training.adaptation.label_cache import LabelCache
-from mdflow_training.adaptation.replay import Replay, sample_frames
+from mdflow_training.adaptation.replay import Replay, replay_scenes, sample_frames
 from mdflow_training.adaptation.supervised_terms import SupervisedTerms
 from mdflow_training.adaptation.teacher_to_student import matches_labeler
 from mdflow_training.adaptation.warped_pairs import WarpedPairs
@@ -32,7 +32,6 @@ class StageInputs:
     Attributes:
         noise: of the camera, standard deviation in intensity levels.
         census: how to compare images with this noise.
-        replay: generated pairs, if the settings want them.
     """
 
     def __init__(self, run: Run) -> None:
@@ -40,10 +39,9 @@ class StageInputs:
         measured = run.config.census_noise == "auto"
         self.noise = measure_noise(run.pairs, run.size) if measured else float(run.config.census_noise)
         self.census = Census.for_noise(self.noise)
-        self.replay = None
+        self._scenes = None
         if (replay := run.config.replay).weight > 0:
-            frames = sample_frames(run.pairs, replay.frames)
-            self.replay = Replay(replay, run.config.seed, run.context.world_size, frames)
+            self._scenes = replay_scenes(replay, run.config.seed, sample_frames(run.pairs, replay.frames))
 
     def labels(self, name: str, network: FlowNetwork) -> LabelCache:
         """Return the labels that a network gives, for the stage of this name; it is frozen."""
@@ -61,7 +59,10 @@ class StageInputs:
         warped_pairs = None
         if settings is not None and labels is not None and settings.weight > 0:
             warped_pairs = WarpedPairs(settings, labels, self.noise / 255, seed)
-        return SupervisedTerms(warped_pairs, self.replay)
+        replay = None
+        if self._scenes is not None:
+            replay = Replay(self._config.replay, self._scenes, seed, self._run.context.world_size)
+        return SupervisedTerms(warped_pairs, replay)
 
     def discard(self, labels: LabelCache) -> None:
         """Delete labels that no stage needs any more."""
