@@ -43,7 +43,7 @@ def make_warped_pair(
         frame: RGB ``(3, H, W)`` in [0, 1].
         flow: ``(2, H, W)`` pixels, of a motion that ends at the frame.
         settings: by how much to scale the flow, and how much to cut away.
-        noise: standard deviation of the camera's noise, for images in [0, 1]; drawn separately for both images.
+        noise: standard deviation of the luma's noise, for images in [0, 1]; drawn separately for both images.
         generator: decides the draw, on the CPU.
     """
     share, flip, *place = torch.rand(4, generator=generator).tolist()
@@ -59,7 +59,8 @@ def make_warped_pair(
 
 
 def _with_noise(image: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    noise = torch.randn(image.shape, generator=generator)
+    """Add the same noise to all channels: noise of each would be a third weaker in the luma, where it was measured."""
+    noise = torch.randn((*image.shape[:-3], 1, *image.shape[-2:]), generator=generator)
     return (image + deviation * noise.to(image)).clamp(0, 1)
 
 
