@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ class Declaration:
         choices: the only values, for strings.
         read_only: can be set at the start only.
         live: takes effect at once; the others take effect when the node is configured.
-        dynamic: may be of several types, which `validate_parameters` checks.
+        dynamic: may be of several types, which ``check`` tells apart.
+        check: returns what is wrong with a value, or ``None``.
     """
 
     default: Any
@@ -47,6 +48,7 @@ class Declaration:
     read_only: bool = False
     live: bool = False
     dynamic: bool = False
+    check: Callable[[Any], str | None] | None = None
 
     @property
     def effect(self) -> str:
@@ -74,6 +76,8 @@ class Declaration:
 
     def error(self, name: str, value: Any) -> str | None:
         """Return what is wrong with a new value, or ``None``. rclpy checks types and ranges of integers itself."""
+        if value is None:
+            return f"{name} needs a value"
         if isinstance(self.default, float):
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 return f"{name} must be a number, not {value!r}"
@@ -81,7 +85,28 @@ class Declaration:
                 return f"{name} must be between {self.minimum:g} and {self.maximum:g}, not {value}"
         if self.choices is not None and value not in self.choices:
             return f"{name} must be one of {', '.join(self.choices)}, not '{value}'"
+        return None if self.check is None else self.check(value)
+
+
+def _inference_size_error(size: Sequence[int]) -> str | None:
+    if list(size) == [0, 0] or (len(size) == 2 and all(64 <= side <= 8192 for side in size)):
         return None
+    return f"inference_size must be [width, height] of 64 to 8192 pixels each, or [0, 0], not {list(size)}"
+
+
+def _region_error(region: Sequence[int]) -> str | None:
+    fits = len(region) == 4 and min(region) >= 0 and min(region[2:]) >= SIZE_MULTIPLE
+    if fits or list(region) == [0, 0, 0, 0]:
+        return None
+    return f"region must be [x, y, width, height] of 64x64 pixels at least, or [0, 0, 0, 0], not {list(region)}"
+
+
+def _intensity_range_error(intensity_range: Any) -> str | None:
+    try:
+        IntensityStretch(intensity_range)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 DECLARATIONS = {
@@ -104,15 +129,17 @@ DECLARATIONS = {
         [0, 0],
         "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] lets the quality choose. "
         "Lower it on a slow computer.",
+        check=_inference_size_error,
     ),
     "region": Declaration(
         [0, 0, 0, 0],
         "Part of the image to use, [x, y, width, height] in pixels, after rectification; [0, 0, 0, 0] for all of it. "
         "mdflow/camera_info describes the part.",
+        check=_region_error,
     ),
     "rectify": Declaration(
         False,
-        "Undo the distortion of the lens first, by camera_info; mdflow/camera_info then has none. Leave it false where "
+        "Rectify the images first, using camera_info; mdflow/camera_info then has no distortion. Leave it false where "
         "the images are rectified already.",
     ),
     "output_scale": Declaration(
@@ -165,6 +192,7 @@ DECLARATIONS = {
         "Intensities [low, high] of images of more than 8 bits that become black and white; auto finds a range in the "
         "images and keeps it while it fits them.",
         dynamic=True,
+        check=_intensity_range_error,
     ),
     "mask_invalid": Declaration(
         False, "Write NaN into the flow where the confidence is below confidence_threshold.", live=True
@@ -189,43 +217,16 @@ def declare_parameters(node: Node) -> None:
         raise ValueError(error)
 
 
-def validate_parameters(parameters: Iterable[Parameter[Any]]) -> str | None:
-    """Return what is wrong with the new values, or ``None`` if all are allowed."""
-    for parameter in parameters:
-        declaration = DECLARATIONS.get(parameter.name)
-        if declaration is None:
-            continue
-        error = declaration.error(parameter.name, parameter.value)
-        if error is None and parameter.name == "inference_size":
-            error = _inference_size_error(list(parameter.value or []))
-        if error is None and parameter.name == "region":
-            error = _region_error(list(parameter.value or []))
-        if error is None and parameter.name == "intensity_range":
-            error = _intensity_range_error(parameter.value)
-        if error is not None:
-            return error
-    return None
-
-
-def _inference_size_error(size: list[int]) -> str | None:
-    if size == [0, 0] or (len(size) == 2 and all(64 <= side <= 8192 for side in size)):
-        return None
-    return f"inference_size must be [width, height] of 64 to 8192 pixels each, or [0, 0], not {size}"
-
-
-def _region_error(region: list[int]) -> str | None:
-    fits = len(region) == 4 and min(region) >= 0 and min(region[2:]) >= SIZE_MULTIPLE
-    if fits or region == [0, 0, 0, 0]:
-        return None
-    return f"region must be [x, y, width, height] of 64x64 pixels at least, or [0, 0, 0, 0], not {region}"
-
-
-def _intensity_range_error(intensity_range: Any) -> str | None:
-    try:
-        IntensityStretch(intensity_range)
-    except ValueError as error:
-        return str(error)
-    return None
+def validate_parameters(
+    parameters: Iterable[Parameter[Any]], declarations: Mapping[str, Declaration] = DECLARATIONS
+) -> str | None:
+    """Return what is wrong with the new values, or ``None`` if all are allowed; unknown parameters are."""
+    errors = (
+        declarations[parameter.name].error(parameter.name, parameter.value)
+        for parameter in parameters
+        if parameter.name in declarations
+    )
+    return next((error for error in errors if error is not None), None)
 
 
 @dataclass(frozen=True)
