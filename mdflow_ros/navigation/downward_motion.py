@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +56,6 @@ class GroundMotion:
     growth_sigma: float
     quality: float
 
-    def reversed(self) -> GroundMotion:
-        """Return the motion from the other image's point of view."""
-        scale = 1 / (1 + self.growth)
-        cosine, sine = np.cos(self.turn), np.sin(self.turn)
-        shift = -scale * np.array([[cosine, sine], [-sine, cosine]]) @ self.shift
-        return replace(self, shift=shift, turn=-self.turn, growth=scale - 1)
-
 
 def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | None:
     """Fit a similarity to the flow by reweighted least squares (Geman-McClure).
@@ -72,7 +65,7 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
         min_confidence: matches below it are not used.
 
     Returns:
-        The motion; ``None`` with too few matches, or if all of them begin or end at one place.
+        The motion; ``None`` if there are too few matches, or if all start points or all end points coincide.
     """
     usable = (matches.confidence >= min_confidence) & np.isfinite(matches.newer).all(-1)
     usable &= np.isfinite(matches.older).all(-1)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -40,6 +41,17 @@ class RigidMotion:
         if not np.isfinite(position).all():
             raise ValueError(f"[{', '.join(f'{value:g}' for value in position)}] is not a position: give x, y, z")
         return cls(rotation_of(np.asarray(quaternion, float)), position)
+
+    @classmethod
+    def of_pose(cls, pose: Sequence[float]) -> RigidMotion:
+        """Create a motion from ``x, y, z`` and a quaternion ``x, y, z, w``, as parameters hold a pose.
+
+        Raises:
+            ValueError: as for `of`, or these are not 7 numbers.
+        """
+        if len(pose) != 7:
+            raise ValueError(f"a pose is x, y, z and quaternion x, y, z, w, not {len(pose)} numbers")
+        return cls.of(np.array(pose[:3], float), np.array(pose[3:], float))
 
     def __matmul__(self, first: RigidMotion) -> RigidMotion:
         """Return the motion that applies ``first``, then this one."""

@@ -33,6 +33,9 @@ class Sectors:
         top: where the first row begins, share of the image's height.
         bottom: where the last row ends, share of the image's height.
         min_confidence: least probability that the flow is right.
+
+    Raises:
+        ValueError: ``top`` is not above ``bottom``.
     """
 
     columns: int = 5
@@ -40,6 +43,10 @@ class Sectors:
     top: float = 0.2
     bottom: float = 0.65
     min_confidence: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.top < self.bottom:
+            raise ValueError(f"top, {self.top:g}, must be less than bottom, {self.bottom:g}: no sector lies in between")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +63,11 @@ class TimeToContact:
     seconds: NDArray[np.float64]
     sigma: NDArray[np.float64]
     confidence: NDArray[np.float64]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Where enough of the flow is trusted."""
+        return ~np.isnan(self.seconds)
 
 
 def time_to_contact(
@@ -86,9 +98,13 @@ def time_to_contact(
 
 
 def nearest_contact(contact: TimeToContact, min_certainty: float) -> float:
-    """Return the least time, seconds, of the sectors that approach with at least this probability; infinite if none."""
-    sure = contact.confidence >= min_certainty
-    return float(contact.seconds[sure].min()) if sure.any() else math.inf
+    """Return the least time, seconds, of the sectors that approach with at least this probability.
+
+    Infinite if no known sector does, NaN if no sector is known.
+    """
+    if not contact.known.any():
+        return math.nan
+    return float(np.min(contact.seconds, where=contact.confidence >= min_certainty, initial=math.inf))
 
 
 def _growth(

@@ -96,14 +96,6 @@ def test_height_error_adds_to_the_covariance() -> None:
     assert np.sqrt(twist.covariance[1, 1]) < 0.01
 
 
-def test_motion_back_is_the_reverse() -> None:
-    ground = ground_of(downward_step(1.0, (0.02, 0.01, 0.02), 0.03))
-    there_and_back = ground.reversed().reversed()
-    np.testing.assert_allclose(there_and_back.shift, ground.shift)
-    np.testing.assert_allclose([there_and_back.turn, there_and_back.growth], [ground.turn, ground.growth])
-    assert ground.reversed().growth > 0 > ground.growth
-
-
 def test_too_little_trusted_flow() -> None:
     step = downward_step(1.0, (0.03, 0, 0))
     assert ground_motion(match(step.flow, np.zeros(step.depth.shape, np.float32), camera_of(step), 2), 0.5) is None

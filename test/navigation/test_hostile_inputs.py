@@ -92,9 +92,9 @@ def test_no_message_has_an_unexpected_effect(consumer: Consumer, monkeypatch: py
         if hasattr(consumer, "_source") and consumer._source is not None:
             motion = MOTIONS[random.integers(len(MOTIONS))]
             monkeypatch.setattr(consumer._source, "motion", lambda *_, motion=motion: motion)
-        consumer._trouble = None
+        consumer._last_problem = None
         consumer._on_set({name: messages[name] for name in consumer._synchronizer.names})
-        assert not (consumer._trouble or "").startswith("unexpected"), consumer._trouble
+        assert not (consumer._last_problem or "").startswith("unexpected"), consumer._last_problem
 
 
 def test_an_unexpected_error_is_reported(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_an_unexpected_error_is_reported(consumer: Consumer, monkeypatch: pytest
     monkeypatch.setattr(consumer, "on_pair", fail)
     monkeypatch.setattr(consumer, "_pair", lambda _: None)
     consumer._on_set({})
-    assert consumer._trouble == "unexpected KeyError: 'a fault'"
+    assert consumer._last_problem == "unexpected KeyError: 'a fault'"
 
 
 @pytest.mark.parametrize("consumer", [Px4OpticalFlowNode], indirect=True)

@@ -23,6 +23,16 @@ from mdflow_ros.node.parameters import Declaration
 FORWARD = (0.0, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5)
 """Pose of a camera at the robot's center that looks forward: optical axes in forward, left, up (REP 103)."""
 
+
+def pose_error(pose: Sequence[float]) -> str | None:
+    """Return why the parameter ``camera_pose`` cannot have a value, or ``None``."""
+    try:
+        RigidMotion.of_pose(pose)
+    except ValueError as error:
+        return f"camera_pose: {error}"
+    return None
+
+
 MOTION_PARAMETERS = {
     "motion_from": Declaration(
         "tf",
@@ -37,6 +47,7 @@ MOTION_PARAMETERS = {
         list(FORWARD),
         "With odometry: x, y, z and quaternion x, y, z, w of the camera's optical frame in the odometry's child frame; "
         "z is the camera's height over the ground.",
+        check=pose_error,
     ),
     "translation_sigma": Declaration(
         0.02, "Standard deviation of the measured translation, share of the distance.", minimum=0.0, maximum=1.0
@@ -85,17 +96,6 @@ def rigid(pose: Pose | Transform) -> RigidMotion:
     )
 
 
-def pose_refusal(values: Sequence[float]) -> str | None:
-    """Return why ``values`` cannot be a camera pose, or ``None``."""
-    if len(values) != 7:
-        return f"camera_pose must be x, y, z and quaternion x, y, z, w, not {len(values)} numbers"
-    try:
-        RigidMotion.of(np.array(values[:3]), np.array(values[3:]))
-    except ValueError as error:
-        return f"camera_pose: {error}"
-    return None
-
-
 class OdometryMotion:
     """The motion from nav_msgs/Odometry, whose poses are interpolated.
 
@@ -127,8 +127,7 @@ class OdometryMotion:
 
     def camera_pose(self, camera_frame: str) -> RigidMotion:
         """Return the parameter."""
-        pose = np.array(self._node.get_parameter("camera_pose").value, float)
-        return RigidMotion.of(pose[:3], pose[3:])
+        return RigidMotion.of_pose(self._node.get_parameter("camera_pose").value)
 
     def waits_for(self) -> str:
         """Say which topic."""

@@ -19,9 +19,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
+from rclpy.subscription import Subscription, SubscriptionEventCallbacks  # Humble has no rclpy.event_handler
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
@@ -36,7 +36,7 @@ from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
 from mdflow_ros.node.diagnostics import diagnostic_array
 from mdflow_ros.node.executor import spin_until
 from mdflow_ros.node.messages import stamp_of
-from mdflow_ros.node.parameters import Declaration
+from mdflow_ros.node.parameters import Declaration, validate_parameters
 from mdflow_ros.node.start import USAGE_ERROR, StartError, node_parser, own_arguments, start
 
 POLL_PERIOD = 0.2
@@ -125,7 +125,7 @@ class Consumer(Node):
         self._outputs: list[Publisher[Any]] = []
         self._camera: tuple[Any, Camera] | None = None
         self._published = 0
-        self._trouble: str | None = None
+        self._last_problem: str | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(POLL_PERIOD, self._poll, clock=self.steady_clock)
@@ -140,8 +140,9 @@ class Consumer(Node):
         raise NotImplementedError
 
     def value(self, name: str) -> Any:
-        """Return a parameter."""
-        return self.get_parameter(name).value
+        """Return a parameter, a float where its default is one: fields of messages do not take integers for it."""
+        value = self.get_parameter(name).value
+        return float(value) if isinstance(self.PARAMETERS[name].default, float) else value
 
     def output(self, message_type: type[Any], topic: str) -> Publisher[Any]:
         """Create a publisher; while none of them has a subscriber, the node does not listen either."""
@@ -167,28 +168,24 @@ class Consumer(Node):
     def published(self) -> None:
         """Count a published pair."""
         self._published += 1
-        self._trouble = None
+        self._last_problem = None
 
-    def complain(self, trouble: str) -> None:
+    def report_problem(self, problem: str) -> None:
         """Report to diagnostics and, throttled, to the log why a pair was not used."""
-        self._trouble = trouble
-        self.get_logger().warning(trouble, throttle_duration_sec=LOG_PERIOD)
+        self._last_problem = problem
+        self.get_logger().warning(problem, throttle_duration_sec=LOG_PERIOD)
 
-    def refuse(self, error: Exception) -> None:
+    def reject(self, error: Exception) -> None:
         """Report why a pair was not used, whatever its processing raised."""
-        self.complain(str(error) if isinstance(error, ValueError) else f"unexpected {type(error).__name__}: {error}")
+        known = isinstance(error, ValueError)
+        self.report_problem(str(error) if known else f"unexpected {type(error).__name__}: {error}")
 
-    def reason_to_refuse(self, name: str, value: Any) -> str | None:
-        """Return why a parameter must not have a value, or ``None``; ranges are rclpy's to check."""
-        choices = self.PARAMETERS[name].choices if name in self.PARAMETERS else None
-        if choices is not None and value not in choices:
-            return f"{name} must be one of {', '.join(choices)}, not '{value}'"
-        return None
+    def unsubscribed(self) -> None:
+        """Forget what waits; called when the last subscriber has left."""
 
     def _check_parameters(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
-        reasons = [self.reason_to_refuse(parameter.name, parameter.value) for parameter in parameters]
-        reason = next((reason for reason in reasons if reason), "")
-        return SetParametersResult(successful=not reason, reason=reason)
+        error = validate_parameters(parameters, self.PARAMETERS)
+        return SetParametersResult(successful=error is None, reason=error or "")
 
     def _poll(self) -> None:
         wanted = any(output.get_subscription_count() for output in self._outputs)
@@ -198,26 +195,41 @@ class Consumer(Node):
             for subscription in self._inputs:
                 self.destroy_subscription(subscription)
             self._inputs = []
+            self._synchronizer.clear()
+            self.unsubscribed()
 
     def _subscribe(self) -> None:
         profile = QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         overridable = QoSOverridingOptions.with_default_policies()
+        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos)
 
         def listen(name: str) -> Subscription[Any]:
             def add(message: Any) -> None:
                 self._synchronizer.add(name, message)
 
             return self.create_subscription(
-                INPUTS[name], f"mdflow/{name}", add, profile, qos_overriding_options=overridable
+                INPUTS[name],
+                f"mdflow/{name}",
+                add,
+                profile,
+                event_callbacks=events,
+                qos_overriding_options=overridable,
             )
 
         self._inputs = [listen(name) for name in self._synchronizer.names]
+
+    def _on_incompatible_qos(self, event: Any) -> None:
+        policy = QoSPolicyKind(event.last_policy_kind).name.lower()  # Humble gives the number
+        self.report_problem(
+            f"the flow node publishes with an incompatible {policy} policy: give this node the same, by the parameters "
+            f"qos_overrides.{self.resolve_topic_name('mdflow/flow')}.subscription.{policy} and so on"
+        )
 
     def _on_set(self, messages: dict[str, Any]) -> None:
         try:
             self.on_pair(self._pair(messages))
         except Exception as error:  # a pair that cannot be used must not end the node
-            self.refuse(error)
+            self.reject(error)
 
     def on_pair(self, pair: FlowPair) -> None:
         """Take the next pair; by default it is processed at once."""
@@ -274,8 +286,8 @@ class Consumer(Node):
     def _condition(self) -> tuple[bytes, str]:
         if not self._inputs:
             return DiagnosticStatus.OK, "nobody subscribes"
-        if self._trouble is not None:
-            return DiagnosticStatus.WARN, self._trouble
+        if self._last_problem is not None:
+            return DiagnosticStatus.WARN, self._last_problem
         if self._published:
             return DiagnosticStatus.OK, "running"
         missing = [self.resolve_topic_name(f"mdflow/{name}") for name in self._synchronizer.missing()]

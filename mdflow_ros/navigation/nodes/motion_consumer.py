@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source, pose_refusal
+from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, FlowPair
 from mdflow_ros.navigation.rigid_motion import CameraMotion
 from mdflow_ros.node.parameters import Declaration
@@ -46,12 +46,6 @@ class MotionConsumer(Consumer):
         """
         raise NotImplementedError
 
-    def reason_to_refuse(self, name: str, value: Any) -> str | None:
-        """Check the camera's pose too."""
-        if name != "camera_pose":
-            return super().reason_to_refuse(name, value)
-        return pose_refusal(value)
-
     def on_pair(self, pair: FlowPair) -> None:
         """Add the pair to the queue."""
         if self._source is None:
@@ -61,8 +55,13 @@ class MotionConsumer(Consumer):
         self._waiting.append(pair)
         if len(self._waiting) > MAX_WAITING:
             self._waiting.popleft()
-            self.complain(f"gave up a pair that waited for {self._source.waits_for()}")
+            self.report_problem(f"gave up a pair that waited for {self._source.waits_for()}")
         self._retry()
+
+    def unsubscribed(self) -> None:
+        """Forget the pairs that wait: nobody wants them any more."""
+        self._waiting.clear()
+        self._retry_timer.cancel()
 
     def _retry(self) -> None:
         while self._waiting:
@@ -71,7 +70,7 @@ class MotionConsumer(Consumer):
                     break
             except Exception as error:  # a pair that cannot be used must not end the node
                 self._waiting.popleft()
-                self.refuse(error)
+                self.reject(error)
         if self._waiting:
             self._retry_timer.reset()
         else:

@@ -104,8 +104,7 @@ class MovingObjectsNode(MotionConsumer):
         if self._source is not None:
             pose = self._source.camera_pose(frame)
         else:
-            given = np.array(self.value("camera_pose"), float)
-            pose = RigidMotion.of(given[:3], given[3:])
+            pose = RigidMotion.of_pose(self.value("camera_pose"))
         if not pose.translation[2] > 0:
             raise ValueError(
                 f"the camera's height is {pose.translation[2]:g} m; ~/points needs it: set z of camera_pose"

@@ -4,7 +4,7 @@
 
 Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node; range
 (sensor_msgs/Range), without which the parameter height holds; imu (sensor_msgs/Imu in the robot's axes), without which
-the gyro's part is NaN and the robot is taken to stay level. Outputs: /fmu/in/sensor_optical_flow
+the gyro's part is NaN and the robot is taken to stay level. Outputs: fmu/in/sensor_optical_flow
 (px4_msgs/SensorOpticalFlow, where px4_msgs is installed) and ~/twist (geometry_msgs/TwistWithCovarianceStamped in
 base_frame).
 """
@@ -26,14 +26,13 @@ from mdflow_ros.core.frame_pairing import NANOSECONDS
 from mdflow_ros.navigation.downward_motion import (
     DOWNWARD,
     FLU_TO_FRD,
-    GroundMotion,
     GyroHistory,
     Twist,
     ground_motion,
     ground_twist,
     pixel_flow,
 )
-from mdflow_ros.navigation.nodes.camera_motion import pose_refusal
+from mdflow_ros.navigation.nodes.camera_motion import pose_error
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, FlowPair, run
 from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_ros.node.messages import stamp_of
@@ -57,6 +56,7 @@ class Px4OpticalFlowNode(Consumer):
             list(DOWNWARD),
             "x, y, z and quaternion x, y, z, w of the camera's optical frame in base_frame. By default it looks down, "
             "the image's top toward the robot's front.",
+            check=pose_error,
         ),
         "base_frame": Declaration("base_link", "The robot's frame (forward, left, up), of ~/twist."),
         "height": Declaration(
@@ -77,7 +77,7 @@ class Px4OpticalFlowNode(Consumer):
     def __init__(self) -> None:
         super().__init__("px4_optical_flow")
         self._twist = self.output(TwistWithCovarianceStamped, "~/twist")
-        self._sensor = self.output(SensorOpticalFlow, "/fmu/in/sensor_optical_flow") if SensorOpticalFlow else None
+        self._sensor = self.output(SensorOpticalFlow, "fmu/in/sensor_optical_flow") if SensorOpticalFlow else None
         if self._sensor is None:
             self.get_logger().info("px4_msgs is not installed: only ~/twist is published")
         self._gyro = GyroHistory()
@@ -86,12 +86,6 @@ class Px4OpticalFlowNode(Consumer):
         self.create_subscription(Imu, "imu", self._on_imu, profile)
         self.create_subscription(Range, "range", self._on_range, profile)
         self._quality = 0.0
-
-    def reason_to_refuse(self, name: str, value: Any) -> str | None:
-        """Check the camera's pose too."""
-        if name != "camera_pose":
-            return super().reason_to_refuse(name, value)
-        return pose_refusal(value)
 
     def _on_imu(self, message: Imu) -> None:
         rate = message.angular_velocity
@@ -108,30 +102,25 @@ class Px4OpticalFlowNode(Consumer):
 
     def process(self, pair: FlowPair) -> None:
         """Measure and publish."""
-        pose = np.array(self.value("camera_pose"), float)
-        camera = RigidMotion.of(pose[:3], pose[3:])
+        camera = RigidMotion.of_pose(self.value("camera_pose"))
         ground = ground_motion(self.matches(pair), self.value("min_confidence"))
         self._quality = ground.quality if ground else 0.0
         turned, height = self._gyro.between(pair.older, pair.newer), self._height(pair.newer)
         if self._sensor is not None and self._sensor.get_subscription_count():
-            shift = self._forward(ground).shift if ground else np.zeros(2)
+            shift = ground.shift if ground else np.zeros(2)
             now = self.get_clock().now().nanoseconds
             message = sensor_message(pair, now, pixel_flow(shift, camera.rotation), turned, height, self._quality)
             for name in ("max_flow_rate", "min_ground_distance", "max_ground_distance"):
                 setattr(message, name, self.value(name))
             self._sensor.publish(message)
-        if not self._twist.get_subscription_count() or ground is None or self._quality < self.value("min_quality"):
-            return
-        if height is None:
-            raise ValueError("~/twist needs the height over the ground: publish a range, or set the parameter height")
-        sigma = self.value("height_sigma") * height
-        twist = ground_twist(
-            self._forward(ground), height, sigma, pair.interval, camera.rotation, camera.translation, turned
-        )
-        self._twist.publish(self._twist_message(pair, twist))
-
-    def _forward(self, ground: GroundMotion) -> GroundMotion:
-        return ground.reversed() if self.backward else ground
+        if self._twist.get_subscription_count():
+            if ground is None or self._quality < self.value("min_quality"):
+                raise ValueError(f"no ~/twist: the quality of the flow, {self._quality:.2f}, is below min_quality")
+            if height is None:
+                raise ValueError("no ~/twist without the height over the ground: publish a range, or set height")
+            sigma = self.value("height_sigma") * height
+            twist = ground_twist(ground, height, sigma, pair.interval, camera.rotation, camera.translation, turned)
+            self._twist.publish(self._twist_message(pair, twist))
 
     def _twist_message(self, pair: FlowPair, twist: Twist) -> TwistWithCovarianceStamped:
         message = TwistWithCovarianceStamped()

@@ -46,6 +46,10 @@ class ExactSynchronizer:
             del self._waiting[next(iter(self._waiting))]
             self.incomplete += 1
 
+    def clear(self) -> None:
+        """Forget the incomplete sets."""
+        self._waiting.clear()
+
     def missing(self) -> list[str]:
         """Return the topics of which nothing came so far."""
         return [name for name, count in self.received.items() if not count]

@@ -4,8 +4,9 @@
 
 Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node. Outputs:
 ~/seconds and ~/sector_confidence (32FC1 images of rows x columns sectors, header of the newer image; infinite where
-nothing approaches, NaN where it is unknown), ~/nearest (std_msgs/Float32, the least time of a confident sector) and
-~/stop (std_msgs/Bool, true while that is below threshold, held for hold seconds).
+nothing approaches, NaN where it is unknown), ~/nearest (std_msgs/Float32, the least time of a confident sector; NaN
+where no sector is known) and ~/stop (std_msgs/Bool, true while that is below threshold, for hold seconds more, and as
+long as nothing is known of the sectors that caused it).
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Float32
 
+from mdflow_ros.core.frame_pairing import NANOSECONDS
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, FlowPair, run
 from mdflow_ros.navigation.self_motion import self_motion
-from mdflow_ros.navigation.time_to_contact import Sectors, nearest_contact, time_to_contact
+from mdflow_ros.navigation.time_to_contact import Sectors, TimeToContact, nearest_contact, time_to_contact
 from mdflow_ros.node.messages import image_message
 from mdflow_ros.node.parameters import Declaration
 
@@ -55,7 +57,8 @@ class TimeToContactNode(Consumer):
         self._nearest = self.output(Float32, "~/nearest")
         self._stop = self.output(Bool, "~/stop")
         self._stop_until = -math.inf
-        self._last = math.inf
+        self._near = np.zeros((0, 0), bool)
+        self._last = math.nan
 
     def process(self, pair: FlowPair) -> None:
         """Measure and publish."""
@@ -69,15 +72,23 @@ class TimeToContactNode(Consumer):
             rotation = found.camera.motion.rotation if found else rotation
         contact = time_to_contact(matches, rotation, pair.interval, sectors, self.backward)
         self._last = nearest_contact(contact, self.value("min_certainty"))
-        now = pair.newer / 1e9
-        if self._last < self.value("threshold"):
-            self._stop_until = now + self.value("hold")
-        elif self._stop_until - now > self.value("hold"):  # the time jumped back
-            self._stop_until = -math.inf
+        stop = self._must_stop(contact, pair.newer / NANOSECONDS)
         self._seconds.publish(image_message(pair.header, contact.seconds.astype(np.float32)))
         self._confidence.publish(image_message(pair.header, contact.confidence.astype(np.float32)))
         self._nearest.publish(Float32(data=self._last))
-        self._stop.publish(Bool(data=now <= self._stop_until))
+        self._stop.publish(Bool(data=stop))
+        if not contact.known.any():
+            raise ValueError("no sector has enough trusted flow: ~/nearest is NaN, and ~/stop stays as it was")
+
+    def _must_stop(self, contact: TimeToContact, now: float) -> bool:
+        """Return ``~/stop`` at the time ``now``, seconds. A sector that is unknown now counts as it last was."""
+        near = (contact.confidence >= self.value("min_certainty")) & (contact.seconds < self.value("threshold"))
+        if self._near.shape != near.shape or self._stop_until - now > self.value("hold"):  # the time jumped back
+            self._near, self._stop_until = np.zeros_like(near), -math.inf
+        self._near = np.where(contact.known, near, self._near)
+        if self._near.any():
+            self._stop_until = now + self.value("hold")
+        return now <= self._stop_until
 
     def diagnostic_values(self) -> dict[str, str]:
         """Add the least time."""

@@ -1,0 +1,139 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""What consumers publish for a pair, without other processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
+
+import rclpy
+from navigation_scenes import camera_of
+from rclpy.parameter import Parameter
+from std_msgs.msg import Header
+
+from mdflow_ros.navigation.nodes import px4_optical_flow_node
+from mdflow_ros.navigation.nodes.consumer import Consumer, FlowPair
+from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNode
+from mdflow_ros.navigation.nodes.flow_points_node import FlowPointsNode
+from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
+from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
+from mdflow_training.synthetic.navigation_world import Step, approach_step, downward_step
+
+DOMAIN = 28
+SECOND = 10**9
+
+
+@pytest.fixture
+def consumer(request: pytest.FixtureRequest) -> Iterator[Consumer]:
+    node_type, *parameters = request.param
+    arguments = [part for parameter in parameters for part in ("-p", parameter)]
+    rclpy.init(args=["--ros-args", "--log-level", "fatal", *arguments], domain_id=DOMAIN)
+    node = node_type()
+    yield node
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+class Listener:
+    """Stands in for a publisher that somebody subscribes to."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+
+    def get_subscription_count(self) -> int:
+        return 1
+
+    def publish(self, message: Any) -> None:
+        self.messages.append(message)
+
+
+def pair_of(step: Step, newer: float = 10.0, confidence: float = 0.95, backward: bool = False) -> FlowPair:
+    flow = -step.flow if backward else step.flow
+    trust = np.full(step.depth.shape, confidence, np.float32)
+    stamp = round(newer * SECOND)
+    return FlowPair(Header(), stamp - SECOND // 10, stamp, flow, trust, camera_of(step))
+
+
+@pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "height:=1.0")], indirect=True)
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_the_twist_does_not_depend_on_the_direction_of_the_flow(
+    consumer: Px4OpticalFlowNode, direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(px4_optical_flow_node, "SensorOpticalFlow", lambda: type("Message", (), {})())
+    consumer.set_parameters([Parameter("direction", value=direction)])
+    consumer._twist, consumer._sensor = Listener(), Listener()  # type: ignore[assignment]
+    consumer.process(pair_of(downward_step(1.0, (0.04, 0.02, 0)), backward=direction == "backward"))
+    linear = consumer._twist.messages[0].twist.twist.linear
+    np.testing.assert_allclose([linear.x, linear.y], [0.4, 0.2], atol=0.02)
+    right_handed = consumer._sensor.messages[0].pixel_flow
+    np.testing.assert_allclose(right_handed, [0.02, 0.04], atol=0.002)
+
+
+@pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "height:=2", "max_flow_rate:=7")], indirect=True)
+def test_whole_numbers_are_floats_too(consumer: Px4OpticalFlowNode) -> None:
+    assert (consumer.value("height"), consumer.value("max_flow_rate")) == (2.0, 7.0)
+    assert isinstance(consumer.value("height"), float), "a float field of a message takes an integer for garbage"
+
+
+@pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "height:=1.0")], indirect=True)
+def test_a_twist_that_is_withheld_is_reported(consumer: Px4OpticalFlowNode) -> None:
+    consumer._twist = Listener()  # type: ignore[assignment]
+    with pytest.raises(ValueError, match=r"quality of the flow, 0\.00, is below min_quality"):
+        consumer.process(pair_of(downward_step(1.0, (0.04, 0, 0)), confidence=0.1))
+
+
+@pytest.mark.parametrize("consumer", [(TimeToContactNode,)], indirect=True)
+def test_what_is_unknown_does_not_release_the_stop(consumer: TimeToContactNode) -> None:
+    for name in ("_seconds", "_confidence", "_nearest", "_stop"):
+        setattr(consumer, name, Listener())
+    near, far = approach_step(1.0, 0.1), approach_step(3.0, 0.1)
+    for number, (step, confidence) in enumerate([(far, 0.1), (near, 0.95), (near, 0.1), (near, 0.1), (far, 0.95)]):
+        if confidence < 0.5:
+            with pytest.raises(ValueError, match="no sector has enough trusted flow"):
+                consumer.process(pair_of(step, 10.0 + number, confidence))
+        else:
+            consumer.process(pair_of(step, 10.0 + number, confidence))
+    assert [message.data for message in consumer._stop.messages] == [False, True, True, True, False]  # type: ignore
+    nearest = [message.data for message in consumer._nearest.messages]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(nearest, [np.nan, 1, np.nan, np.nan, 3], rtol=0.15)
+
+
+@pytest.mark.parametrize("consumer", [(TimeToContactNode, "top:=0.9")], indirect=True)
+def test_sectors_need_some_height(consumer: TimeToContactNode) -> None:
+    with pytest.raises(ValueError, match=r"top, 0\.9, must be less than bottom, 0\.65"):
+        consumer.process(pair_of(approach_step(1.0, 0.1)))
+
+
+@pytest.mark.parametrize(
+    ("consumer", "name", "value", "error"),
+    [
+        ((DepthFromMotionNode, "motion_from:=odometry"), "min_depth", 0, "must be between 0.01 and"),
+        ((FlowPointsNode,), "min_confidence", "abc", "must be a number, not 'abc'"),
+        ((TimeToContactNode,), "threshold", 100, "must be between 0 and 60"),
+        ((TimeToContactNode,), "hold", None, "hold needs a value"),
+        ((TimeToContactNode,), "direction", "sideways", "must be one of forward, backward"),
+        ((Px4OpticalFlowNode,), "camera_pose", [0.0] * 7, "is not a rotation"),
+    ],
+    indirect=["consumer"],
+)
+def test_bad_values_are_refused_while_running(consumer: Consumer, name: str, value: Any, error: str) -> None:
+    before = consumer.value(name)
+    (result,) = consumer.set_parameters([Parameter(name, value=value)])
+    assert not result.successful and error in result.reason
+    assert consumer.value(name) == before
+
+
+@pytest.mark.parametrize("consumer", [(DepthFromMotionNode, "motion_from:=odometry")], indirect=True)
+def test_pairs_that_wait_go_with_the_last_subscriber(consumer: DepthFromMotionNode) -> None:
+    consumer._subscribe()
+    consumer._synchronizer.add("flow", pair_of(approach_step(1.0, 0.1)))
+    consumer.on_pair(pair_of(approach_step(1.0, 0.1)))
+    assert consumer._waiting and not consumer._retry_timer.is_canceled()
+    consumer._poll()  # nobody subscribes
+    assert not consumer._waiting and consumer._retry_timer.is_canceled() and not consumer._synchronizer._waiting
