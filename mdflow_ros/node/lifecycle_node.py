@@ -175,9 +175,9 @@ class FlowNode(LifecycleNodeMixin, Node):
             return response
         try:
             new = Settings.from_node(self)
-            # Building an engine takes minutes, during which the robot would have no flow.
-            options = replace(new.options, may_build_engine=False)
-            # Only the model changes: other parameters take effect when the node is configured.
+            # Only the model changes: other parameters take effect when the node is configured. Building an engine takes
+            # minutes, during which the robot would have no flow.
+            options = replace(old.options, may_build_engine=False)
             settings = replace(old, model=new.model, backend=new.backend, options=options)
             estimator = self._load(settings)
         except Exception as error:  # the old model still works, whatever is wrong with the new one
@@ -187,7 +187,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         if self._pipeline.settings is not old:
             response.message = "the node was cleaned up or configured again while the model was being loaded"
             return response
-        self._pipeline.configure(settings, estimator)
+        self._pipeline.swap_model(settings, estimator)
         response.success, response.message = True, _model_line(estimator)
         return response
 
@@ -300,13 +300,13 @@ class FlowNode(LifecycleNodeMixin, Node):
             return DiagnosticStatus.WARN, "paused; call the service ~/enable with data: true"
         if not self._outputs.has_subscribers():
             return DiagnosticStatus.OK, "nobody subscribes"
+        now, last_frame = time.monotonic(), self._counters.last_frame_time
+        if last_frame is None or now - last_frame > NO_IMAGE_WARNING_SECONDS:
+            return DiagnosticStatus.WARN, self._input.silence(NO_IMAGE_WARNING_SECONDS)
         if self._pipeline.failure is not None:
             return DiagnosticStatus.ERROR, self._pipeline.failure
         if self._counters.last_refusal is not None:
             return DiagnosticStatus.ERROR, self._counters.last_refusal
-        now, last_frame = time.monotonic(), self._counters.last_frame_time
-        if last_frame is None or now - last_frame > NO_IMAGE_WARNING_SECONDS:
-            return DiagnosticStatus.WARN, self._input.silence(NO_IMAGE_WARNING_SECONDS)
         pairer = self._pipeline.pairer
         if pairer.consecutive_resets > MAX_CONSECUTIVE_RESETS:
             reason = pairer.last_reason

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -76,6 +77,9 @@ class FlowResult:
 class FlowPipeline:
     """Turns image messages into flow. An image that cannot be used is counted and reported, and nothing else changes.
 
+    A model is swapped or released between two images: `configure`, `swap_model` and `release` wait for the one that is
+    being processed in another thread.
+
     Args:
         counters: counts what happens.
         report: gets a line about each image that gave no flow.
@@ -91,6 +95,7 @@ class FlowPipeline:
         self.failure: str | None = None
         """Why the last inference failed, until one succeeds."""
         self._counters, self._report, self._load = counters, report, load
+        self._between_images = threading.Lock()
         self._preparation = ImagePreparation()
         self._encoded: list[EncodedFrame] = []
         self._encoded_by: FlowEstimator | None = None
@@ -98,16 +103,23 @@ class FlowPipeline:
         self._retry_time = 0.0
 
     def configure(self, settings: Settings, estimator: FlowEstimator) -> None:
-        """Use another model or other settings from the next frame on."""
-        self.settings, self.estimator = settings, estimator
-        self._preparation = ImagePreparation(settings.intensity_range, settings.rectify, settings.region)
-        self._recovered()
+        """Use other settings and their model from the next image on."""
+        with self._between_images:
+            self._preparation = ImagePreparation(settings.intensity_range, settings.rectify, settings.region)
+        self.swap_model(settings, estimator)
+
+    def swap_model(self, settings: Settings, estimator: FlowEstimator) -> None:
+        """Use another model from the next image on; images are prepared as before, so the last one still has a pair."""
+        with self._between_images:
+            self.settings, self.estimator = settings, estimator
+            self._recovered()
 
     def release(self) -> None:
-        """Release the model; a pair being processed may keep it a little longer."""
-        self.settings = self.estimator = self._encoded_by = None
-        self._encoded = []
-        self._recovered()
+        """Release the model."""
+        with self._between_images:
+            self.settings = self.estimator = self._encoded_by = None
+            self._encoded = []
+            self._recovered()
 
     def process(
         self,
@@ -124,9 +136,19 @@ class FlowPipeline:
             with_confidence: whether the confidence is needed for more than masking.
             camera_info: what the camera published last, if anything.
         """
-        settings = self.settings
-        if settings is None:
-            return None
+        with self._between_images:
+            if self.settings is None:
+                return None
+            return self._process(self.settings, message, live, with_confidence, camera_info)
+
+    def _process(
+        self,
+        settings: Settings,
+        message: Image | CompressedImage,
+        live: LiveSettings,
+        with_confidence: bool,
+        camera_info: CameraInfo | None,
+    ) -> FlowResult | None:
         prepared = self._prepare(message, live, camera_info)
         if prepared is None:
             return None
@@ -200,12 +222,10 @@ class FlowPipeline:
         self.estimator = None  # its memory may be what the new one needs
         options = replace(settings.options, may_build_engine=False)  # building one takes minutes
         try:
-            estimator = self._load(replace(settings, options=options))
+            self.estimator = self._load(replace(settings, options=options))
         except ValueError as error:
             raise BackendError(str(error)) from error
-        if self.settings is settings:  # unless the node was configured again meanwhile
-            self.estimator = estimator
-        return estimator
+        return self.estimator
 
     def _failed(self, error: Exception) -> None:
         self._failures_in_a_row += 1

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 
 import cv2
@@ -86,6 +87,49 @@ def test_a_new_intensity_range_starts_a_new_pair(pipeline: FlowPipeline) -> None
     assert pipeline.process(message(texture * 4 + 9000, "mono16", 200), LIVE, False) is None
     assert pipeline.pairer.last_reason == ResetReason.INTENSITY_RANGE_CHANGED
     assert pipeline.process(message(texture * 4 + 9000, "mono16", 300), LIVE, False) is not None
+
+
+def test_a_swapped_model_keeps_the_last_image_and_the_intensity_range(
+    pipeline: FlowPipeline, estimator: FlowEstimator
+) -> None:
+    first = cv2.cvtColor(textured_image(128, 192), cv2.COLOR_RGB2GRAY).astype(np.uint16) * 4
+    pipeline.process(message(first, "mono16", 100), LIVE, False)
+    pipeline.process(message(first + 9000, "mono16", 200), LIVE, False)
+    pipeline.swap_model(SETTINGS, estimator)
+    result = pipeline.process(message(np.roll(first, 4, axis=1) + 9100, "mono16", 300), LIVE, False)
+    assert result is not None
+    assert np.median(result.flow[16:-16, 16:-16], axis=(0, 1)) == pytest.approx([4, 0], abs=0.3)
+
+
+class _SlowEstimator:
+    """Encodes when told, and notes that it has begun."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def encode(self, image: np.ndarray) -> None:
+        self.begun.set()
+        assert self.go.wait(30)
+        raise ValueError("an image that the network refuses")
+
+
+def test_a_model_is_released_after_the_image_in_work() -> None:
+    slow = _SlowEstimator()
+    pipeline = make_pipeline(slow)  # type: ignore[arg-type]
+    pipeline.process(message(textured_image(128, 192), "rgb8", 100), LIVE, False)
+    second = message(textured_image(128, 192), "rgb8", 200)
+    work = threading.Thread(target=pipeline.process, args=(second, LIVE, False))
+    work.start()
+    assert slow.begun.wait(30)
+    release = threading.Thread(target=pipeline.release)
+    release.start()
+    release.join(0.2)
+    assert release.is_alive() and pipeline.estimator is slow
+    slow.go.set()
+    work.join()
+    release.join()
+    assert pipeline.estimator is None and pipeline._encoded_by is None
+    assert pipeline.process(second, LIVE, False) is None and pipeline.estimator is None
 
 
 @pytest.mark.parametrize(("encoding", "dtype"), [("rgb8", np.uint8), ("mono16", np.uint16), ("32FC1", np.float32)])
