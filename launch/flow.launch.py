@@ -18,7 +18,7 @@ CONSUMERS = ("depth_from_motion", "moving_objects", "time_to_contact", "px4_opti
 
 ARGUMENTS = {
     "image_topic": ("image", "Topic of the camera's sensor_msgs/Image."),
-    "camera_info_topic": ("camera_info", "Topic of the camera's CameraInfo; may have no publisher."),
+    "camera_info_topic": ("", "Topic of the camera's CameraInfo; empty for the one beside the image topic."),
     "image_transport": ("", "raw or compressed; empty keeps the value from params_file."),
     "namespace": ("", "Namespace of the node; its topics become <namespace>/mdflow/flow and so on."),
     "params_file": (
@@ -38,6 +38,8 @@ ARGUMENTS = {
         PathJoinSubstitution([FindPackageShare("mdflow_ros"), "config", "navigation.yaml"]),
         "YAML file with the parameters of the consumers.",
     ),
+    "imu_topic": ("imu", "Topic of a sensor_msgs/Imu in the robot's axes, for px4_optical_flow."),
+    "range_topic": ("range", "Topic of a sensor_msgs/Range to the ground, for px4_optical_flow."),
     "odom_topic": ("odom", "Topic of the robot's nav_msgs/Odometry, for consumers with motion_from: odometry."),
     "large_data": (
         "false",
@@ -88,11 +90,16 @@ def flow_node(values: dict[str, str]) -> Node:
         name="mdflow",
         namespace=values["namespace"],
         parameters=[values["params_file"], overrides],
-        remappings=[("image", values["image_topic"]), ("camera_info", values["camera_info_topic"])],
+        remappings=remappings(values, "image", "camera_info"),
         arguments=["--ros-args", "--log-level", values["log_level"]],
         output="screen",
         emulate_tty=True,
     )
+
+
+def remappings(values: dict[str, str], *names: str) -> list[tuple[str, str]]:
+    """Return the remappings of topics whose argument is not empty."""
+    return [(name, topic) for name in names if (topic := values[f"{name}_topic"])]
 
 
 def consumer_nodes(values: dict[str, str]) -> list[Node]:
@@ -112,7 +119,7 @@ def consumer_nodes(values: dict[str, str]) -> list[Node]:
                 values["consumers_params_file"],
                 {"use_sim_time": is_true(values, "use_sim_time")},
             ],
-            remappings=[("odom", values["odom_topic"])],
+            remappings=remappings(values, "odom", "imu", "range"),
             arguments=["--ros-args", "--log-level", values["log_level"]],
             output="screen",
             emulate_tty=True,

@@ -29,6 +29,12 @@ class _Window(NamedTuple):
     step_y: float
 
 
+def camera_info_topic(image_topic: str) -> str:
+    """Return where the camera_info of an image topic is by convention: beside it, or beside what it is a copy of."""
+    base = image_topic.removesuffix("/compressed")
+    return base.rpartition("/")[0] + "/camera_info"
+
+
 def calibration_of_image(info: CameraInfo, image_size: Size) -> CameraInfo:
     """Return the calibration of an image as the camera published it, with neither binning nor a region of interest.
 

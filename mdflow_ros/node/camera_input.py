@@ -18,6 +18,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from mdflow_ros.node.camera_info import camera_info_topic
 from mdflow_ros.node.qos import matching_qos
 from mdflow_ros.node.transport import transport_advice
 
@@ -25,7 +26,7 @@ IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPES = {"sensor_msgs/msg/CameraInfo": CameraInfo}
 
 QUEUE_DEPTH = 5
-"""With a depth of 1 a large message is overtaken by the next one before its lost parts are sent again."""
+"""With a depth of 1, the next message replaces a large one before its lost fragments can be sent again."""
 
 NO_PUBLISHER_SECONDS = 1.0
 """How long to wait for a publisher before subscribing without knowing what it offers."""
@@ -162,7 +163,7 @@ class WatchedTopic:
 
 
 class CameraInput:
-    """The camera's image and camera_info topics.
+    """The camera's image and camera_info topics; a camera_info that is not remapped is the one beside the image.
 
     Args:
         node: subscribes.
@@ -182,9 +183,10 @@ class CameraInput:
                 on_image,
             ),
         }
-        self._infos = WatchedTopic(
-            node, node.resolve_topic_name("camera_info"), CAMERA_INFO_TYPES, self._on_camera_info
-        )
+        info = node.resolve_topic_name("camera_info")
+        if info == node.resolve_topic_name("camera_info", only_expand=True):  # not remapped
+            info = camera_info_topic(base)
+        self._infos = WatchedTopic(node, info, CAMERA_INFO_TYPES, self._on_camera_info)
         self._compressed = False
         self.camera_info: CameraInfo | None = None
 

@@ -20,7 +20,7 @@ from mdflow_ros.node.camera_info import resized_camera_info
 from mdflow_ros.node.messages import image_message
 
 QUEUE_DEPTH = 5
-"""With a depth of 1 a large message is overtaken by the next one before its lost parts are sent again."""
+"""With a depth of 1, the next message replaces a large one before its lost fragments can be sent again."""
 
 
 class FlowPublishers:

@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
+from mdflow_ros.node.camera_info import camera_info_topic
 from mdflow_ros.node.qos import matching_qos
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
@@ -200,12 +201,6 @@ def message_class(type_name: str) -> type:
             "workspace"
         ) from error
     return found
-
-
-def camera_info_topic(image_topic: str) -> str:
-    """Return where the camera_info of an image topic is by convention: beside it, or beside what it is a copy of."""
-    base = image_topic.removesuffix("/compressed")
-    return base.rpartition("/")[0] + "/camera_info"
 
 
 def _to_rosbags(qos: QoSProfile) -> Qos:

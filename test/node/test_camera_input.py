@@ -100,6 +100,22 @@ def test_a_topic_that_carries_another_type_now_is_heard(robot: Robot) -> None:
         hear(robot, camera_input, message_type)
 
 
+@pytest.mark.parametrize(
+    ("remappings", "expected"),
+    [
+        ([], "/robot/camera_info"),
+        (["image:=/camera/image_raw"], "/camera/camera_info"),
+        (["image:=left/image_raw"], "/robot/left/camera_info"),
+        (["image:=/camera/image_raw", "camera_info:=/calibration"], "/calibration"),
+    ],
+)
+def test_the_camera_info_beside_the_image_is_taken(robot: Robot, remappings: list[str], expected: str) -> None:
+    arguments = ["--ros-args", *(part for remapping in remappings for part in ("-r", remapping))]
+    node = rclpy.create_node("flow", context=robot.context, namespace="robot", cli_args=arguments)
+    assert CameraInput(node, robot.images.append)._infos.topic == expected
+    node.destroy_node()
+
+
 def test_a_latched_camera_info_from_before_is_heard(robot: Robot) -> None:
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     robot.make_node("camera").create_publisher(CameraInfo, "camera_info", latched).publish(CameraInfo(width=640))

@@ -87,13 +87,25 @@ def test_a_default_participant_sees_the_node_and_gets_flow(default_camera: Clien
 def test_arguments_reach_the_node() -> None:
     (process,) = launched(namespace="left", image_transport="compressed", use_sim_time="true", autostart="false")
     assert process.environment == {}
-    assert process.arguments[-4:] == ["-r", "image:=image", "-r", "camera_info:=camera_info"]
+    assert process.arguments[-2:] == ["-r", "image:=image"]
     assert "__ns:=/left" in process.arguments
     files = [process.arguments[i + 1] for i, word in enumerate(process.arguments) if word == "--params-file"]
     assert files[0] == str(ROOT / "config" / "flow.yaml")
     with open(files[1]) as file:
         parameters = yaml.safe_load(file)["/**"]["ros__parameters"]
     assert parameters == {"image_transport": "compressed", "use_sim_time": True, "autostart": False}
+
+
+def test_topics_are_remapped() -> None:
+    topics = {
+        "camera_info_topic": "/left/info",
+        "imu_topic": "/imu/data",
+        "range_topic": "/sonar",
+        "odom_topic": "/odom",
+    }
+    flow, consumer = launched(image_topic="/left/image_raw", consumers="[px4_optical_flow]", **topics)
+    assert flow.arguments[-4:] == ["-r", "image:=/left/image_raw", "-r", "camera_info:=/left/info"]
+    assert consumer.arguments[-6:] == ["-r", "odom:=/odom", "-r", "imu:=/imu/data", "-r", "range:=/sonar"]
 
 
 def test_large_data_is_set_on_request() -> None:

@@ -27,8 +27,9 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mdflow_ros.commands import record_bag, repair_bag
+from mdflow_ros.node.camera_info import camera_info_topic
 from mdflow_ros.recordings import recording
-from mdflow_ros.recordings.topic_recorder import TopicCount, camera_info_topic
+from mdflow_ros.recordings.topic_recorder import TopicCount
 
 REPOSITORY = ROOT
 ENVIRONMENT = {

@@ -21,7 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
-from mdflow_ros.recordings.topic_recorder import camera_info_topic
+from mdflow_ros.node.camera_info import camera_info_topic
 
 RAW, JPEG, CHATTER = "/camera/image_raw", "/camera/image_raw/compressed", "/chatter"
 
