@@ -53,20 +53,20 @@ def _extra(name: str, place: str) -> str:
     return {"flow_rerun": "[rerun]", "record_bag": "[recording]", "repair_bag": "[recording]"}.get(name, "")
 
 
-def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
+def starter(name: str, module: str, install: str) -> Callable[[], int]:
     """Return a function that runs the ``main`` of ``module`` and returns its exit status; 130 after Ctrl-C.
 
     Args:
         name: of the command, for the error.
         module: imported when the function is called.
-        way_out: command that installs the packages that may be missing, apart from those of ROS 2.
+        install: command that installs the packages that may be missing, apart from those of ROS 2.
     """
 
     def main() -> int:
         try:
             return int(importlib.import_module(module).main() or 0)
         except ImportError as error:
-            reason = _reason(error, way_out)
+            reason = _reason(error, install)
             if reason is None:
                 raise
             print(f"error: {name} {reason}", file=sys.stderr)
@@ -79,12 +79,12 @@ def starter(name: str, module: str, way_out: str) -> Callable[[], int]:
     return main
 
 
-def _reason(error: ImportError, way_out: str) -> str | None:
+def _reason(error: ImportError, install: str) -> str | None:
     """Return why an import failed and what to do, or None if the fault is this package's own."""
     if _OLD_FOR_NUMPY.search(str(error)):
         return NUMPY_TOO_NEW
     missing = (error.name or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or missing in ("", "mdflow_ros", "mdflow_training"):
         return None
-    remedy = ROS_MISSING if _ROS.fullmatch(missing) else f"run: {way_out}"
+    remedy = ROS_MISSING if _ROS.fullmatch(missing) else f"in your clone of mdflow_ros, run: {install}"
     return f"needs the Python package '{missing}', which is not installed; {remedy}"
