@@ -27,7 +27,7 @@ class BadCalibration(ValueError):
 
 
 def check_calibration(
-    intrinsics: NDArray[np.float64], distortion: NDArray[np.float64], model: str, way_out: str
+    intrinsics: NDArray[np.float64], distortion: NDArray[np.float64], model: str, remedy: str
 ) -> None:
     """Refuse a calibration that cannot be used.
 
@@ -35,7 +35,7 @@ def check_calibration(
         intrinsics: ``(3, 3)``.
         distortion: its coefficients.
         model: of distortion.
-        way_out: what to do if the model is unknown.
+        remedy: what to do if the model is unknown.
 
     Raises:
         BadCalibration: a value is not finite, a focal length is not positive, the model is unknown, or it has another
@@ -50,7 +50,7 @@ def check_calibration(
         )
     if model not in DISTORTION_MODELS:
         raise BadCalibration(
-            f"unknown distortion model '{model}'; known are plumb_bob, rational_polynomial and equidistant: {way_out}"
+            f"unknown distortion model '{model}'; known are plumb_bob, rational_polynomial and equidistant: {remedy}"
         )
     allowed = DISTORTION_MODELS[model]
     if distortion.any() and distortion.size not in allowed:  # zeros mean no distortion, however many there are

@@ -32,8 +32,8 @@ class Camera:
     model: str = ""
 
     def __post_init__(self) -> None:
-        way_out = "use rectified images and the parameter rectified"
-        check_calibration(self.intrinsics, self.distortion, self.model, way_out)
+        remedy = "use rectified images and the parameter rectified"
+        check_calibration(self.intrinsics, self.distortion, self.model, remedy)
 
     @property
     def focal_length(self) -> float:

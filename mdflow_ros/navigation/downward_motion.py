@@ -75,17 +75,7 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     if not (np.ptp(start) and np.ptp(end)):
         return None
     noise = matches.sigma[usable].astype(float) ** 2
-    zero, one = np.zeros(len(start)), np.ones(len(start))
-    # Unknowns: shift right, shift down, scaled cosine, scaled sine.
-    right = np.stack((one, zero, start[:, 0], -start[:, 1]), axis=1)
-    down = np.stack((zero, one, start[:, 1], start[:, 0]), axis=1)
-    weights = 1 / noise
-    for _ in range(ITERATIONS):
-        normal = (right * weights[:, None]).T @ right + (down * weights[:, None]).T @ down
-        target = (right * weights[:, None]).T @ end[:, 0] + (down * weights[:, None]).T @ end[:, 1]
-        solution = np.linalg.solve(normal, target)
-        surprise = ((end[:, 0] - right @ solution) ** 2 + (end[:, 1] - down @ solution) ** 2) / noise
-        weights = 1 / (noise * (1 + surprise / 8) ** 2)
+    solution, normal, surprise = _fit_similarity(start, end, noise)
     spread = max(1.0, float(np.median(surprise)) / 1.386)  # the median of two squared standard normal numbers
     fewer = max(1.0, (CORRELATION / matches.stride) ** 2)
     common = SYSTEMATIC * float(np.sqrt(np.median(noise)))
@@ -107,6 +97,29 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
         growth_sigma=float(sigmas[2]),
         quality=agree,
     )
+
+
+def _fit_similarity(
+    start: NDArray[np.float64], end: NDArray[np.float64], noise: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return shift right, shift down, scaled cosine and scaled sine; their information matrix; squared residuals.
+
+    Args:
+        start: ``(N, 2)`` points.
+        end: ``(N, 2)``, where they went.
+        noise: ``(N,)``, variance of ``end`` on each axis; the residuals are divided by it.
+    """
+    zero, one = np.zeros(len(start)), np.ones(len(start))
+    right = np.stack((one, zero, start[:, 0], -start[:, 1]), axis=1)
+    down = np.stack((zero, one, start[:, 1], start[:, 0]), axis=1)
+    weights = 1 / noise
+    for _ in range(ITERATIONS):
+        normal = (right * weights[:, None]).T @ right + (down * weights[:, None]).T @ down
+        target = (right * weights[:, None]).T @ end[:, 0] + (down * weights[:, None]).T @ end[:, 1]
+        solution = np.linalg.solve(normal, target)
+        surprise = ((end[:, 0] - right @ solution) ** 2 + (end[:, 1] - down @ solution) ** 2) / noise
+        weights = 1 / (noise * (1 + surprise / 8) ** 2)
+    return solution, normal, surprise
 
 
 def turned_shift(rotation_vector: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -127,17 +127,16 @@ def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confide
     Returns:
         The motion and its covariance after the correction.
     """
-    size = matches.confidence.size
-    few = matches.every(max(1, int(np.ceil(np.sqrt(size / MAX_MATCHES)))))
-    weight = min(1.0, (few.stride / CORRELATION) ** 2)
+    subset = matches.at_most(MAX_MATCHES)
+    weight = min(1.0, (subset.stride / CORRELATION) ** 2)
     prior = np.linalg.inv(camera.covariance)
     total, current = np.zeros(6), camera
-    usable = (few.confidence >= min_confidence) & np.isfinite(few.newer).all(axis=-1)
+    usable = (subset.confidence >= min_confidence) & np.isfinite(subset.newer).all(axis=-1)
     for _ in range(ITERATIONS):
-        seen = parallax(few, current, min_depth)
+        seen = parallax(subset, current, min_depth)
         change, across = seen.across_change[usable].astype(float), seen.across[usable].astype(float)
         surprise = (across / seen.across_sigma[usable]) ** 2
-        weights = weight / (few.sigma[usable].astype(float) ** 2 * (1 + surprise / 4) ** 2)
+        weights = weight / (subset.sigma[usable].astype(float) ** 2 * (1 + surprise / 4) ** 2)
         information = prior + (change * weights[:, None]).T @ change
         covariance = np.linalg.inv(information)
         total = total - covariance @ (change.T @ (weights * across) + prior @ total)

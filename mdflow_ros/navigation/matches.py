@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,6 +46,10 @@ class Matches:
         fields = ("older", "newer", "pixels", "confidence", "sigma")
         parts = {name: getattr(self, name)[::step, ::step] for name in fields}
         return replace(self, **parts, stride=self.stride * step)
+
+    def at_most(self, count: int) -> Matches:
+        """Return about ``count`` matches on a coarser grid, or all if there are fewer."""
+        return self.every(max(1, math.ceil(math.sqrt(self.confidence.size / count))))
 
 
 def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -79,9 +79,9 @@ def self_motion(matches: Matches, focal_length: float, min_confidence: float) ->
     Returns:
         The motion, or ``None`` where too few matches are confident or no motion explains half of them.
     """
-    few = matches.every(max(1, int(np.ceil(np.sqrt(matches.confidence.size / (2 * MAX_MATCHES))))))
-    usable = (few.confidence >= min_confidence) & np.isfinite(few.newer).all(axis=-1)
-    older, newer = few.older[usable].astype(float), few.newer[usable].astype(float)
+    subset = matches.at_most(2 * MAX_MATCHES)
+    usable = (subset.confidence >= min_confidence) & np.isfinite(subset.newer).all(axis=-1)
+    older, newer = subset.older[usable].astype(float), subset.newer[usable].astype(float)
     if len(older) < MIN_MATCHES:
         return None
     if np.median(np.linalg.norm(newer - older, axis=1)) * focal_length < STILL:
@@ -97,11 +97,11 @@ def self_motion(matches: Matches, focal_length: float, min_confidence: float) ->
         return None
     if plane_share >= PLANE_PREFERENCE * lines_share:
         return _of_plane(_refined_plane(np.asarray(homography, float), matches, min_confidence), plane_share)
-    camera = _of_essential(np.asarray(essential, float), few, min_confidence)
+    camera = _of_essential(np.asarray(essential, float), subset, min_confidence)
     return SelfMotion(refine(matches, camera, MIN_DEPTH, min_confidence), None, lines_share)
 
 
-def _of_essential(essential: NDArray[np.float64], few: Matches, min_confidence: float) -> CameraMotion:
+def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidence: float) -> CameraMotion:
     """Return the one of the four motions of an essential matrix that puts most points before the camera."""
     first, second, direction = cv2.decomposeEssentialMat(essential)
     covariance = np.diag(np.repeat([LOOSE_ROTATION, LOOSE_DIRECTION], 3) ** 2)
@@ -113,21 +113,21 @@ def _of_essential(essential: NDArray[np.float64], few: Matches, min_confidence: 
         for sign in (1, -1)
     ]
 
-    def before(camera: CameraMotion) -> float:
-        seen = parallax(few, camera, MIN_DEPTH)
-        sure = few.confidence >= min_confidence
-        return float(np.clip(seen.along[sure] / few.sigma[sure], -5, 5).sum())
+    def points_in_front(camera: CameraMotion) -> float:
+        seen = parallax(subset, camera, MIN_DEPTH)
+        sure = subset.confidence >= min_confidence
+        return float(np.clip(seen.along[sure] / subset.sigma[sure], -5, 5).sum())
 
-    return max(motions, key=before)
+    return max(motions, key=points_in_front)
 
 
 def _refined_plane(homography: NDArray[np.float64], matches: Matches, min_confidence: float) -> NDArray[np.float64]:
     """Fit a homography to everything that nearly follows it: four matches are noisy."""
-    more = matches.every(max(1, int(np.ceil(np.sqrt(matches.confidence.size / MAX_PLANE_MATCHES)))))
-    follows = (more.confidence >= min_confidence) & (plane_excess(more, homography) < 3)
+    subset = matches.at_most(MAX_PLANE_MATCHES)
+    follows = (subset.confidence >= min_confidence) & (plane_excess(subset, homography) < 3)
     if follows.sum() < MIN_MATCHES:
         return homography
-    refined, _ = cv2.findHomography(more.older[follows].astype(float), more.newer[follows].astype(float), 0)
+    refined, _ = cv2.findHomography(subset.older[follows].astype(float), subset.newer[follows].astype(float), 0)
     return homography if refined is None else np.asarray(refined)
 
 

@@ -77,7 +77,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._active = False
         self._enabled = True
         self._load_error: str | None = None
-        self._has_namesake = False
+        self._has_duplicate_name = False
         self._start_time = time.monotonic()
         self._counters = FlowCounters()
         self._pipeline = FlowPipeline(self._counters, self._report_drop, self._load)
@@ -267,7 +267,7 @@ class FlowNode(LifecycleNodeMixin, Node):
     # Diagnostics
 
     def _publish_diagnostics(self) -> None:
-        self._look_for_namesake()
+        self._look_for_duplicate_name()
         level, summary = self._status()
         pairer, estimator = self._pipeline.pairer, self._pipeline.estimator
         values = {
@@ -312,7 +312,7 @@ class FlowNode(LifecycleNodeMixin, Node):
             reason = pairer.last_reason
             count = pairer.consecutive_resets
             return DiagnosticStatus.WARN, f"no pair among the last {count} images ({reason.value}): {reason.advice}"
-        if self._has_namesake:
+        if self._has_duplicate_name:
             return DiagnosticStatus.WARN, "another node has the same name; give each its own namespace"
         if self._counters.last_pair_has_contrast is False:
             return DiagnosticStatus.WARN, (
@@ -335,15 +335,15 @@ class FlowNode(LifecycleNodeMixin, Node):
             )
         return "waiting for /clock"
 
-    def _look_for_namesake(self) -> None:
+    def _look_for_duplicate_name(self) -> None:
         own = (self.get_name(), self.get_namespace())
-        has_namesake = self.get_node_names_and_namespaces().count(own) > 1
-        if has_namesake and not self._has_namesake:
+        has_duplicate_name = self.get_node_names_and_namespaces().count(own) > 1
+        if has_duplicate_name and not self._has_duplicate_name:
             self.get_logger().warning(
                 f"another node is called {self.get_fully_qualified_name()}: services and parameters may reach "
                 "either. Give each its own namespace, such as namespace:=left in the launch file."
             )
-        self._has_namesake = has_namesake
+        self._has_duplicate_name = has_duplicate_name
 
     def stop(self, timeout: float) -> bool:
         """Stop working, for the end of the process; returns whether nothing runs any more after ``timeout`` seconds."""

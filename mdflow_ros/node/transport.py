@@ -60,18 +60,18 @@ def transport_advice(environment: Mapping[str, str], middleware: str, image_byte
         return "the Fast DDS profile file that is set here decides the transport; check that it fits large images"
     setting = environment.get(BUILTIN_TRANSPORTS, "")
     name, _, options = setting.partition("?")
-    way_out = f"set {BUILTIN_TRANSPORTS}='{large_data(environment)}' {BOTH_SIDES}"
+    remedy = f"set {BUILTIN_TRANSPORTS}='{large_data(environment)}' {BOTH_SIDES}"
     if name in ("", "DEFAULT"):
         if reliable:
-            return f"does the camera's process use the default transport as this one does? If it does, {way_out}"
-        return f"the default transport loses large best-effort images: publish them as reliable, or {way_out}"
+            return f"does the camera's process use the default transport as this one does? If it does, {remedy}"
+        return f"the default transport loses large best-effort images: publish them as reliable, or {remedy}"
     for local, value in (("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"), ("ROS_LOCALHOST_ONLY", "1")):
         if environment.get(local) == value:
             return f"{local}={value} makes Fast DDS ignore {BUILTIN_TRANSPORTS}: unset it {BOTH_SIDES}"
     if options and _lacks_options(environment):
-        return f"Fast DDS of {environment['ROS_DISTRO']} takes no options in {BUILTIN_TRANSPORTS}={setting}: {way_out}"
+        return f"Fast DDS of {environment['ROS_DISTRO']} takes no options in {BUILTIN_TRANSPORTS}={setting}: {remedy}"
     if "max_msg_size" in options:
-        return f"{BUILTIN_TRANSPORTS}={setting} loses messages with Fast DDS 2.14 because of max_msg_size: {way_out}"
+        return f"{BUILTIN_TRANSPORTS}={setting} loses messages with Fast DDS 2.14 because of max_msg_size: {remedy}"
     sizes = {key: _bytes(value) for key, value in re.findall(r"(\w+)=(\w+)", options)}
     needed = max(MIN_SOCKETS_SIZE, image_bytes // 2)
     if sizes.get("sockets_size", 0) < needed and not _lacks_options(environment):

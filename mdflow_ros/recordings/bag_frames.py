@@ -114,7 +114,7 @@ class BagFrames:
         if not images:
             reasons = "".join(f"\n{part.path} is damaged: {part.damage}" for part in self._parts if part.damage)
             raise FrameSourceError(
-                f"{self._name} holds no images. {_list_topics(images, topics)}{_way_out(topics)}{reasons}"
+                f"{self._name} holds no images. {_list_topics(images, topics)}{_remedy(topics)}{reasons}"
             )
         cameras = self._cameras(images) if len(images) > 1 else list(images)
         if len(cameras) == 1:
@@ -177,7 +177,7 @@ def _list_topics(images: dict[str, Topic], topics: dict[str, Topic]) -> str:
     return "Its topics: " + (", ".join(f"{name} ({_describe(topic)})" for name, topic in topics.items()) or "none")
 
 
-def _way_out(topics: dict[str, Topic]) -> str:
+def _remedy(topics: dict[str, Topic]) -> str:
     """Say how to get images from a bag that holds other messages."""
     if any(kind in topic.type_name for topic in topics.values() for kind in VIDEO_TYPES):
         return "\nPackets of a video stream are not images: play the bag, decode them to sensor_msgs/Image, record that"
