@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
+from places import ROOT
 from textured_pairs import AffinePair
 
 from mdflow_ros.backends.backend import BackendUnavailable
@@ -115,6 +118,20 @@ def test_frames_that_are_too_small_are_refused_before_training(tmp_path: Path, c
         cv2.imwrite(str(tmp_path / f"{number:04d}.png"), image)
     assert main([f"images:{tmp_path}", "--out", str(tmp_path / "run"), *QUICK]) == 1
     assert "the frames have 128x48 pixels, the network needs 64x64 at least" in capsys.readouterr().err
+
+
+def test_a_recording_without_pairs_ends_alike_in_every_process(drive: Path, tmp_path: Path):
+    single = tmp_path / "single"
+    single.mkdir()
+    shutil.copy(drive / "0000.png", single)
+    script, out = ROOT / "training" / "adapt_from_bag.py", tmp_path / "run"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    ended = subprocess.run(
+        [*command, f"images:{single}", "--out", str(out)], capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((out / "report.json").read_text())["verdict"] == "no change"
+    assert ended.stdout.count("no change") == 1
 
 
 def test_a_recording_without_pairs_leaves_the_report_of_another_run(

@@ -85,6 +85,21 @@ def test_random_weights_must_all_learn():
         load_adaptation_config(None, ["initial_teacher=scratch", "trained_weights=fine_decoders"])
 
 
+@pytest.mark.parametrize("later", ["start=0.5", "ramp=0.1", "weight=0"])
+def test_a_stage_that_nothing_teaches_is_refused(later: str):
+    settings = ["stage1.unsupervised.weight=0", "stage1.distillation.start=0", "stage1.distillation.ramp=0"]
+    load_adaptation_config(None, settings)
+    with pytest.raises(ConfigError, match="nothing teaches before"):
+        load_adaptation_config(None, [*settings, f"stage1.distillation.{later}"])
+    load_adaptation_config(None, [*settings, f"stage1.distillation.{later}", "stage1.warped_pairs.weight=0.5"])
+
+
+def test_batch_normalization_needs_weights():
+    with pytest.raises(ConfigError, match="raft_large needs student"):
+        load_adaptation_config(None, ["student.name=raft_large"])
+    load_adaptation_config(None, ["student.name=raft_large", "student.weights=torchvision:C_T_V2"])
+
+
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot read"):
         load_adaptation_config(tmp_path / "missing.yaml")

@@ -219,6 +219,15 @@ def test_a_folder_with_another_run_is_refused(whole: tuple[AdaptationResult, Pat
     tiny_adaptation.run(whole[1], "execution.log_every=7")
 
 
+def test_a_run_does_not_go_on_in_another_arithmetic(
+    whole: tuple[AdaptationResult, Path], monkeypatch: pytest.MonkeyPatch
+):
+    """``precision: auto`` is another one on a computer with a GPU."""
+    monkeypatch.setattr("mdflow_training.engine.loop.autocast_type", lambda *_: torch.bfloat16)
+    with pytest.raises(ConfigError, match=r"network\.precision was float32, now bfloat16"):
+        tiny_adaptation.run(whole[1])
+
+
 def test_a_poor_student_does_not_teach(tmp_path: Path):
     result = tiny_adaptation.run(tmp_path, "validation.gate=true", "validation.minimum_gain=0.9")
     assert set(result.teachers) == {"initial", "stage1"} and result.chosen == "initial"

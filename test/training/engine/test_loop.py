@@ -154,6 +154,13 @@ def test_guards_let_healthy_training_pass_and_resume_exactly():
     assert "norm became inf" in str(Guards(settings).check_gradient(math.inf))
 
 
+def test_overflows_of_half_precision_pass_until_they_do_not_end():
+    guards = Guards(GuardSettings())
+    for norm in [math.inf] * 20 + [1.0] + [math.nan] * 20:
+        assert guards.check_gradient(norm, float16=True) is None
+    assert "norm became nan" in str(guards.check_gradient(math.nan, float16=True))
+
+
 def test_learning_rate_warms_up_and_decays():
     settings = OptimizationSettings(steps=100, learning_rate=1.0, warm_up=0.1, final_learning_rate=0.2)
     rates = [learning_rate(settings, step) for step in range(100)]

@@ -44,13 +44,18 @@ def load_teacher(model: Path) -> State:
 def prepare_together(
     sources: list[str], folder: Path, config: AdaptationConfig, context: ProcessContext
 ) -> PreparedPairs:
-    """Decode recordings in the main process, then let the other processes read the cache."""
-    if context.is_main:
-        prepared = prepare_pairs(sources, folder, config.frames)
-    reduce_mean(torch.zeros(1, device=context.device))
+    """Decode recordings in the main process, then let the other processes read the cache, or fail alike."""
+
+    def meet() -> None:
+        reduce_mean(torch.zeros(1, device=context.device))
+
     if not context.is_main:
-        prepared = prepare_pairs(sources, folder, config.frames, progress=False)
-    return prepared
+        meet()
+        return prepare_pairs(sources, folder, config.frames, progress=False)
+    try:
+        return prepare_pairs(sources, folder, config.frames)
+    finally:
+        meet()
 
 
 def adapt_from_recordings(

@@ -18,7 +18,7 @@ from mdflow_ros.core.atomic_files import written_aside
 from mdflow_training.engine.batches import Batch
 
 LONGEST = 1000.0
-"""Components are cut to this many pixels: half precision cannot hold any number, and no loss uses such labels."""
+"""Components are cut to this many pixels: float16 ends at 65504, and the losses ignore labels this long."""
 
 
 class Labels(NamedTuple):

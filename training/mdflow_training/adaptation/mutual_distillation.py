@@ -65,7 +65,7 @@ def adapt(
     """Adapt a teacher to the world that the pairs show, or resume a killed run.
 
     Called again with the same arguments, it finishes what an earlier call began, with exactly the result that an
-    uninterrupted run has.
+    uninterrupted run has; on a GPU, up to the rounding of operations whose order varies.
 
     Args:
         teacher_state: weights of a FastFlowNet with cost-volume normalization, by official names.
@@ -85,9 +85,9 @@ def adapt(
             "frames.held_out_share"
         )
     size = training_size(size_of(training_pairs[0][0]), config, quality_of(config, context))
-    claim_folder(run_folder, identity_of(teacher_state, training_pairs, validation_pairs, config), context)
-    adaptation = _Adaptation(teacher_state, Run(config, run_folder, context, training_pairs, size), validation_pairs)
-    result = adaptation.run_all()
+    run = Run(config, run_folder, context, training_pairs, size)
+    claim_folder(run_folder, identity_of(teacher_state, validation_pairs, run), context)
+    result = _Adaptation(teacher_state, run, validation_pairs).run_all()
     if context.is_main:
         _write_summary(run_folder, result)
     return result

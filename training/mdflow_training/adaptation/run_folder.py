@@ -16,6 +16,7 @@ from torch import Tensor
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_training.engine.batches import FramePairs
 from mdflow_training.engine.distributed import ProcessContext
+from mdflow_training.engine.loop import Run
 from mdflow_training.settings.adaptation import AdaptationConfig
 from mdflow_training.settings.reading import ConfigError, merge
 
@@ -23,17 +24,20 @@ RUN_NAME = "run.json"
 """What a run was started with."""
 
 
-def identity_of(
-    teacher_state: Mapping[str, Tensor], training: FramePairs, validation: FramePairs, config: AdaptationConfig
-) -> dict[str, Any]:
-    """Return everything that the result of a run depends on."""
+def identity_of(teacher_state: Mapping[str, Tensor], validation: FramePairs, run: Run) -> dict[str, Any]:
+    """Return everything that the result of a run depends on, also what ``auto`` stands for on this machine."""
     digest = hashlib.sha256()
     for name, value in sorted(teacher_state.items()):
         digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
     return {
-        "config": config.result_relevant_settings(),
+        "config": run.config.result_relevant_settings(),
+        "network": {
+            "size": [run.size.height, run.size.width],
+            "decodes_to_level": run.quality.decoding.level,
+            "precision": str(run.autocast or "float32").removeprefix("torch."),
+        },
         "teacher": digest.hexdigest(),
-        "training_pairs": _describe(training),
+        "training_pairs": _describe(run.pairs),
         "validation_pairs": _describe(validation),
     }
 
@@ -59,6 +63,7 @@ def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext
         # A folder of an earlier version lacks the settings that were added since; it ran as their defaults say.
         stored["config"] = merge(AdaptationConfig().result_relevant_settings(), stored.get("config", {}))
         stored["config"].pop("control", None)  # which earlier versions counted as relevant
+        stored.setdefault("network", identity["network"])  # which earlier versions did not note
         differences = _differences(stored, identity)
         if differences:
             raise ConfigError(

@@ -15,7 +15,7 @@ from mdflow_training.engine.batches import Batch
 
 @dataclass(frozen=True)
 class SupervisedTerms:
-    """Both are optional.
+    """Optional terms on pairs whose flow is exactly known.
 
     Attributes:
         warped_pairs: made of the recording and of labels.

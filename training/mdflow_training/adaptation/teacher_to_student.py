@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 2: the student learns the teacher's reliable matches, and nothing else."""
+"""Stage 2: the student learns the teacher's reliable matches, and exact flow where the settings ask for it."""
 
 from __future__ import annotations
 

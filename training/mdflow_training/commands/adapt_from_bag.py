@@ -4,7 +4,7 @@
 
     python training/adapt_from_bag.py robot.mcap
     python training/adapt_from_bag.py 'bag:drive_*/#/camera/image_raw' video:walk.mp4 --out adaptations/garage \
-        --config my.yaml --set stage1.optimization.steps=1000 --set student.name=raft_large
+        --config my.yaml --set stage1.optimization.steps=1000 --set student.updates=12
     torchrun --nproc-per-node 4 training/adapt_from_bag.py robot.mcap
 
 Run the same command again to resume after an interruption. The folder gets the adapted ``teacher.onnx`` with its card,

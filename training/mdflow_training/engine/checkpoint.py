@@ -28,7 +28,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def _serialize(state: dict[str, Any], stream: BinaryIO, path: Path) -> None:
     try:
         torch.save(state, stream)
-    except RuntimeError as error:  # torch's word for a failed write
+    except RuntimeError as error:  # what torch raises when a write fails
         raise OSError(f"cannot write {path}, perhaps as the disk is full: {error}") from error
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from mdflow_training.settings.adaptation import GuardSettings
 
+MAX_SKIPPED_STEPS = 20
+"""In a row, as the gradient was not finite; scaling it down in float16 takes fewer."""
+
 
 class Guards:
     """Running means of a stage, and the limits that they must keep.
@@ -25,6 +28,7 @@ class Guards:
         self.loss = 0.0
         self.lowest_loss = math.inf
         self.ramped_weight = 0.0
+        self.skipped_steps = 0
 
     def check(self, loss: float, visible: float, ramped_weight: float = 0.0) -> str | None:
         """Check a step before its gradients are computed; return why the stage must stop, or None.
@@ -40,13 +44,20 @@ class Guards:
             return f"the loss became {loss}"
         return self._check_visible(visible) or self._check_loss(loss, ramped_weight)
 
-    def check_gradient(self, norm: float) -> str | None:
+    def check_gradient(self, norm: float, float16: bool = False) -> str | None:
         """Return why the stage must stop before it takes this step, or None.
 
         Args:
             norm: of the gradient, before clipping.
+            float16: whether overflows are usual: such a step is skipped, and the next ones have smaller gradients.
         """
-        return None if math.isfinite(norm) else f"the gradient's norm became {norm}"
+        if math.isfinite(norm):
+            self.skipped_steps = 0
+            return None
+        self.skipped_steps += 1
+        if float16 and self.skipped_steps <= MAX_SKIPPED_STEPS:
+            return None
+        return f"the gradient's norm became {norm}"
 
     def _check_visible(self, visible: float) -> str | None:
         self.visible_steps += 1

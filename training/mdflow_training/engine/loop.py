@@ -188,7 +188,7 @@ class _Loop:
         if stopped is not None:
             return stopped
         norm = self.update.compute_gradient(outcome.loss)
-        if not self.update.float16 and (stopped := self.guards.check_gradient(norm)) is not None:
+        if (stopped := self.guards.check_gradient(norm, self.update.float16)) is not None:
             return stopped
         self.update.step(rate)
         self.objective.observe(metrics, progress)

@@ -3,8 +3,8 @@
 """Pairs with exactly known motion, of held-out frames, to judge models that learned without labels.
 
 The motion is like the robot's: the mean of the flows of the models that are compared, on the same pair, smoothed and
-scaled. As the mean favors neither model, and the frame is warped by exactly this motion, whoever finds it back better
-is better at such motion on such images.
+scaled. As the mean favors neither model, and the frame is warped by exactly this motion, the model that recovers it
+more accurately is better at such motion on such images.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from mdflow_ros.model.weights import load_weights
 from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import capture_random_state, load_state, restore_random_state, save_state
 from mdflow_training.engine.distributed import ProcessContext
+from mdflow_training.engine.guards import MAX_SKIPPED_STEPS
 from mdflow_training.engine.precision import autocast_type
 from mdflow_training.engine.weight_update import WeightUpdate
 from mdflow_training.losses.supervised import differentiable_endpoint_error, multi_scale_loss
@@ -29,8 +30,6 @@ from mdflow_training.pretraining.schedule import Step
 from mdflow_training.settings.pretraining import PretrainConfig
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
 from mdflow_training.synthetic.pairs import SCENE_CLASSES
-
-MAX_BAD_STEPS = 20
 
 
 class Training:
@@ -57,7 +56,7 @@ class Training:
         self.steps = 0
         self.samples = 0
         self.best = math.inf
-        self.bad_steps = 0
+        self.skipped_steps = 0
 
     def step(self, step: Step, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Learn from one batch; return the loss and the endpoint error in pixels, detached."""
@@ -74,12 +73,12 @@ class Training:
             ).mean()
         if math.isfinite(self.update.compute_gradient(loss)):
             self.update.step(step.learning_rate)
-            self.bad_steps = 0
+            self.skipped_steps = 0
         else:
-            self.bad_steps += 1
-            if self.bad_steps > MAX_BAD_STEPS:
+            self.skipped_steps += 1
+            if self.skipped_steps > MAX_SKIPPED_STEPS:
                 raise FloatingPointError(
-                    f"the gradient is not finite for {self.bad_steps} steps; lower the learning rate and resume"
+                    f"the gradient is not finite for {self.skipped_steps} steps; lower the learning rate and resume"
                 )
         self.steps += 1
         self.samples += len(ground_truth) * self.context.world_size

@@ -219,6 +219,16 @@ class TeacherStageSettings(Settings):
     warped_pairs: WarpedPairsSettings = WarpedPairsSettings()
     augmentation: AugmentationSettings | None = FULL_AUGMENTATION
 
+    @model_validator(mode="after")
+    def _something_teaches_from_the_first_step(self) -> TeacherStageSettings:
+        later = self.distillation.start > 0 or self.distillation.ramp > 0 or self.distillation.weight == 0
+        if self.unsupervised.weight == 0 and self.warped_pairs.weight == 0 and later:
+            raise ValueError(
+                "without the unsupervised term and warped pairs, nothing teaches before distillation.start: set "
+                "distillation.start and distillation.ramp to 0, and its weight above 0"
+            )
+        return self
+
 
 class Stage1Settings(TeacherStageSettings):
     """Unsupervised initialization of the teacher."""
@@ -328,7 +338,7 @@ class AdaptationConfig(Settings):
     rounds: Annotated[int, Field(ge=0)] = 2
     """Maximum number of stage-2/stage-3 rounds; stops early when the label-free score stops improving."""
     control: bool = True
-    """Also continue stage 1 for as many teacher updates as the rounds made, to tell what the student was good for.
+    """Also continue stage 1 for as many teacher updates as the rounds made, to show what the student contributed.
     A run may be resumed with or without it."""
     student: StudentSettings = StudentSettings()
     labels: LabelSettings = LabelSettings()
@@ -347,6 +357,15 @@ class AdaptationConfig(Settings):
             raise ValueError(
                 "stage3.start_from=student: only student.name=fastflownet has weights for the teacher, not "
                 f"{self.student.name}; set stage3.start_from=teacher"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_normalization_has_statistics(self) -> AdaptationConfig:
+        if self.student.name == "raft_large" and self.student.weights is None:
+            raise ValueError(
+                "student.name=raft_large needs student.weights, such as torchvision:C_T_V2: batches are too small to "
+                "learn the statistics of its batch normalization; raft_small has none and learns from scratch"
             )
         return self
 

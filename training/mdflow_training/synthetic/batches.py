@@ -38,7 +38,7 @@ class Request:
 
 
 class SyntheticPairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """Makes each requested pair: images ``(3, H, W)`` uint8 RGB, flows forth and back ``(2, H, W)`` float32 pixels.
+    """Makes each requested pair: images ``(3, H, W)`` uint8 RGB, both directions of flow ``(2, H, W)`` float32 pixels.
 
     Args:
         library: textures.
