@@ -16,12 +16,17 @@ from mdflow_ros.core.resizing import Size
 from mdflow_training.judging.held_out_metrics import CENSUS, JUDGES
 
 LEVEL = 0.95
-DRAWS = 4000
-MIN_GAIN = 0.01
-"""Share of the old error that the new one has to save: what is less is not worth a change."""
+BATCHES = 8
+"""Batches of neighboring pairs whose means are taken as independent."""
 
-MIN_PAIRS = 8
-"""Fewer pairs prove nothing: an interval over them is too narrow."""
+T_QUANTILE = 2.365
+"""Student's t with ``BATCHES - 1`` degrees of freedom exceeds it with the probability ``(1 - LEVEL) / 2``."""
+
+MIN_GAIN = 0.01
+"""Share of the old error by which the new one has to differ: what is less is not worth a change."""
+
+MIN_PAIRS = BATCHES
+"""Fewer pairs prove nothing."""
 
 MIN_MAJORITY = 2
 """By how many the measures that have fallen must outnumber those that have risen, or the other way round. Any one of
@@ -30,12 +35,12 @@ them errs in some world: docs/experiments.md."""
 RULE = (
     "Four measures vote, on pairs that neither the training nor the choice of the teacher has seen: the match error, "
     "the census distance of the visible pixels, the endpoint error on frames that were moved by a known motion, and "
-    f"the extrapolation. A measure has fallen or risen if the {LEVEL:.0%} bootstrap interval of the difference after - "
-    "before lies below or above 0. 'improved': those that have fallen outnumber those that have risen by "
+    f"the extrapolation. A measure has fallen or risen if the {LEVEL:.0%} interval of the difference after - before "
+    "lies below or above 0. 'improved': those that have fallen outnumber those that have risen by "
     f"{MIN_MAJORITY} or more, one has fallen by {MIN_GAIN:.0%} of the old error or more, the census distance has not "
     "risen, and the label-free check of the training chose the teacher. 'worse': those that have risen outnumber those "
-    f"that have fallen by {MIN_MAJORITY} or more. Everything else is 'no change', and so is whatever fewer than "
-    f"{MIN_PAIRS} pairs say. Only an improved teacher replaces the old one."
+    f"that have fallen by {MIN_MAJORITY} or more, and one has risen by {MIN_GAIN:.0%} or more. Everything else is "
+    f"'no change', and so is whatever fewer than {MIN_PAIRS} pairs say. Only an improved teacher replaces the old one."
 )
 
 
@@ -58,7 +63,7 @@ class Difference:
 
     Attributes:
         mean: of the differences, pair by pair.
-        interval: its bootstrap interval.
+        interval: of the mean, see `confidence_interval`.
         relative: the mean as a share of the other method's mean; NaN if that is 0.
         pairs: that have the measure with both methods.
     """
@@ -78,6 +83,11 @@ class Difference:
         """Whether the difference is positive beyond chance."""
         return self.interval[0] > 0
 
+    @property
+    def vote(self) -> int:
+        """1 for the new method, -1 for the other, 0 where the difference may be chance."""
+        return int(self.has_fallen) - int(self.has_risen)
+
 
 def compare(values: NDArray[np.float64], others: NDArray[np.float64]) -> Difference | None:
     """Compare two methods by one measure on the same pairs, ``(pairs,)`` each; None if no pair has it with both."""
@@ -86,26 +96,25 @@ def compare(values: NDArray[np.float64], others: NDArray[np.float64]) -> Differe
         return None
     differences, base = (values - others)[both], float(others[both].mean())
     mean = float(differences.mean())
-    return Difference(mean, bootstrap_interval(differences), mean / base if base else np.nan, len(differences))
+    return Difference(mean, confidence_interval(differences), mean / base if base else np.nan, len(differences))
 
 
-def bootstrap_interval(differences: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
-    """Return the percentile interval of the mean, by the circular block bootstrap.
+def confidence_interval(differences: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the interval of the mean by batch means; NaN where fewer than `MIN_PAIRS` differences tell nothing.
 
-    Frames that follow each other are alike, and drawn one by one they would pass as independent; so blocks of them are
-    drawn, of about n^(1/3). Source: Politis and Romano, A Circular Block-Resampling Procedure for Stationary Data,
-    1992.
+    Frames that follow each other are alike, and would pass as independent one by one; the means of a few batches of
+    neighbors nearly are, so that Student's t holds for them. Source: Law and Carson, A Sequential Procedure for
+    Determining the Length of a Steady-State Simulation, Operations Research 1979.
 
     Args:
         differences: ``(n,)`` in the order of time.
-        seed: equal arguments give equal results.
     """
-    count = len(differences)
-    block = max(1, round(count ** (1 / 3)))
-    starts = np.random.default_rng(seed).integers(0, count, (DRAWS, math.ceil(count / block), 1))
-    drawn = ((starts + np.arange(block)) % count).reshape(DRAWS, -1)[:, :count]
-    low, high = np.quantile(differences[drawn].mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    if len(differences) < MIN_PAIRS:
+        return math.nan, math.nan
+    means = [batch.mean() for batch in np.array_split(differences, BATCHES)]
+    reach = T_QUANTILE * float(np.std(means, ddof=1)) / math.sqrt(BATCHES)
+    mean = float(differences.mean())
+    return mean - reach, mean + reach
 
 
 def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict, str]:
@@ -123,18 +132,18 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
         return Verdict.NO_CHANGE, "there are no held-out pairs to judge by"
     shown = "; ".join(f"{JUDGES[name]} changes by {_describe(judge)}" for name, judge in judges.items())
     lead = _majority(judges)
-    if not any(judge.has_fallen or judge.has_risen for judge in judges.values()):
-        return Verdict.NO_CHANGE, f"{shown}, which may be chance"
     if max(judge.pairs for judge in judges.values()) < MIN_PAIRS:
         return Verdict.NO_CHANGE, f"{shown}, but so few pairs prove nothing: {MIN_PAIRS} are needed"
-    if lead <= -MIN_MAJORITY:
-        return Verdict.WORSE, shown
-    if lead < MIN_MAJORITY:
+    if not any(judge.vote for judge in judges.values()):
+        return Verdict.NO_CHANGE, f"{shown}, which may be chance"
+    if abs(lead) < MIN_MAJORITY:
         return Verdict.NO_CHANGE, f"{shown}: too few of these measures agree"
+    if not any(judge.vote * lead > 0 and abs(judge.relative) >= MIN_GAIN for judge in judges.values()):
+        return Verdict.NO_CHANGE, f"{shown}, which is too little"
+    if lead < 0:
+        return Verdict.WORSE, shown
     if CENSUS in judges and judges[CENSUS].has_risen:
         return Verdict.NO_CHANGE, f"{shown}: what is in view matches less well"
-    if not any(judge.has_fallen and -judge.relative >= MIN_GAIN for judge in judges.values()):
-        return Verdict.NO_CHANGE, f"{shown}, which is too little"
     if not chosen:
         return Verdict.NO_CHANGE, f"{shown}, but the label-free check of the training chose no new teacher"
     return Verdict.IMPROVED, shown
@@ -181,12 +190,10 @@ def _judges(differences: Mapping[str, Difference]) -> dict[str, Difference]:
 
 def _majority(judges: Mapping[str, Difference]) -> int:
     """Return how many measures have fallen, less how many have risen."""
-    return sum(judge.has_fallen - judge.has_risen for judge in judges.values())
+    return sum(judge.vote for judge in judges.values())
 
 
 def _describe(difference: Difference) -> str:
     low, high = difference.interval
-    return (
-        f"{difference.relative:+.1%} ({difference.mean:+.4f}, {LEVEL:.0%} interval {low:+.4f} to {high:+.4f}, "
-        f"{difference.pairs} pairs)"
-    )
+    interval = "" if math.isnan(low) else f", {LEVEL:.0%} interval {low:+.4f} to {high:+.4f}"
+    return f"{difference.relative:+.1%} ({difference.mean:+.4f}{interval}, {difference.pairs} pairs)"
