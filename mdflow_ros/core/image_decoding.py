@@ -23,6 +23,10 @@ from mdflow_ros.core.printable import printable
 MAX_PIXELS = 64_000_000
 """Default of the number of pixels that is decoded at most."""
 
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+NOT_PADDING = b"\x5a\xa5\x33\xcc\x0f\x71" * 4
+"""Bytes that would be part of a picture."""
+
 MAX_NAME_LENGTH = 60
 """Characters of an encoding's name that an error shows."""
 
@@ -197,7 +201,7 @@ def decode_compressed_image(
         check_pixels(*size, max_pixels)
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
     try:
-        image = cv2.imdecode(encoded, flags) if encoded.size else None
+        image = _decode_picture(encoded, flags)
     except cv2.error as error:  # beyond OpenCV's own limits
         raise CorruptImage(f"OpenCV cannot decode {encoded.size} bytes of compressed image: {error.err}") from error
     if image is None:
@@ -208,6 +212,23 @@ def decode_compressed_image(
     channels = 1 if image.ndim == 2 else image.shape[2]
     conversion = {1: _gray_conversion(image_format), 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
     return _to_rgb(image, _Layout(channels, conversion), stretch)
+
+
+def _decode_picture(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
+    """Return what OpenCV decodes, or ``None``; a JPEG may lack its end marker, as some USB cameras send them."""
+    data = encoded.tobytes()
+    if not data or data[:2] != JPEG_START or data.rfind(JPEG_END) > len(data) // 2:
+        return cv2.imdecode(encoded, flags) if data else None
+    # What stands between a whole picture and its end marker changes nothing; where the picture is cut off, the decoder
+    # takes it for the missing part. Cameras pad with 255 or 0; a picture, too, may end with 255, written as 255 and 0.
+    picture = data.rstrip(b"\xff\0")
+    for part in (picture, picture + b"\xff\0") if data.startswith(b"\xff\0", len(picture)) else (picture,):
+        image, same = (
+            cv2.imdecode(np.frombuffer(part + more + JPEG_END, np.uint8), flags) for more in (b"", NOT_PADDING)
+        )
+        if image is not None and same is not None and np.array_equal(image, same):
+            return image
+    return None
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:

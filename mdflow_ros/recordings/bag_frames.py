@@ -20,9 +20,9 @@ from rosbags.typesys.store import Typestore
 from mdflow_ros.core.image_decoding import Decoder, decode_compressed_image, decode_image
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
 from mdflow_ros.recordings.bag_message import CDR, ROS1, RawMessage, decompress_message, zstd
-from mdflow_ros.recordings.bag_parts import BagPart, Topic, find_parts
+from mdflow_ros.recordings.bag_parts import Topic, find_parts, open_parts
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
-from mdflow_ros.recordings.stamps import why_not_trusted
+from mdflow_ros.recordings.stamps import InOrder, why_not_trusted
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -60,7 +60,7 @@ class BagFrames:
         self._stretch = IntensityStretch(intensity_range)
         self._name = ", ".join(str(bag) for bag in bags)
         files = dict.fromkeys(part for bag in bags for part in find_parts(bag, warnings))
-        self._parts = [BagPart(file) for file in files]
+        self._parts = open_parts(files, warnings)
         self.topic = self._choose(self._topics(), topic)
 
     def __iter__(self) -> Iterator[RecordedFrame]:
@@ -75,17 +75,30 @@ class BagFrames:
                 f"{self._name}: the headers of {self.topic} {distrust}, a fault of the camera driver; the time of "
                 "recording is used, which is less exact"
             )
+        read = chain(examined, ((message, self._frame(message)) for message in messages))
+        if distrust is not None:
+            for message, frame in read:
+                yield self._stamped(frame, message.time)
+            return
         without_stamp = 0
-        for message, frame in chain(examined, ((message, self._frame(message)) for message in messages)):
-            if distrust is not None or frame.stamp == 0:
-                without_stamp += distrust is None
-                frame = RecordedFrame(message.time, frame.frame_id, frame.decode, self._stretch)
-            yield frame
+        ordered = InOrder()
+        for message, frame in read:
+            without_stamp += frame.stamp == 0
+            yield from ordered.add(frame if frame.stamp else self._stamped(frame, message.time))
+        yield from ordered.rest()
+        if ordered.moved:
+            self._warnings.append(
+                f"{self._name}: {ordered.moved} messages of {self.topic} were recorded out of the order of their "
+                "stamps; they are put in order"
+            )
         if without_stamp:
             self._warnings.append(
                 f"{self._name}: {without_stamp} headers of {self.topic} have no time stamp; the time of recording is "
                 "used for them, which is less exact"
             )
+
+    def _stamped(self, frame: RecordedFrame, stamp: int) -> RecordedFrame:
+        return RecordedFrame(stamp, frame.frame_id, frame.decode, self._stretch)
 
     def _messages(self) -> Iterator[RawMessage]:
         for part in self._parts:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,23 @@ def is_bag_file(path: Path) -> bool:
     return path.name.endswith(BAG_SUFFIXES)
 
 
+def bag_files(folder: Path) -> list[Path]:
+    """Return the bag files in a folder and below, in the natural order of their names."""
+    found = (path for path in folder.rglob("*") if is_bag_file(path) and not path.is_dir())
+    return sorted((path for path in found if not is_hidden(path.relative_to(folder))), key=natural_order)
+
+
+def _compressed(path: Path) -> Path:
+    return path.with_name(path.name + ".zstd")
+
+
+def _without_copies(files: list[Path], warnings: list[str]) -> list[Path]:
+    """Leave out the unpacked copies that ``ros2 bag play`` makes beside compressed files; they may be unfinished."""
+    copies = [path for path in files if _compressed(path) in files]
+    warnings += [f"{path} is left out: {_compressed(path).name} beside it holds the same" for path in copies]
+    return [path for path in files if path not in copies]
+
+
 def natural_order(path: Path) -> list[str | int]:
     """Sort key that puts ``bag_10`` after ``bag_9``."""
     return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", str(path))]
@@ -55,17 +72,39 @@ def find_parts(bag: Path, warnings: list[str]) -> list[Path]:
         return [bag]
     if not bag.is_dir():
         raise FrameSourceError(f"{bag} does not exist")
-    there = sorted(
-        (path for path in bag.rglob("*") if is_bag_file(path) and not is_hidden(path.relative_to(bag))),
-        key=natural_order,
-    )
+    there = _without_copies(bag_files(bag), warnings)
     if not there:
         raise FrameSourceError(f"{bag} holds no bag file (expected {', '.join(BAG_SUFFIXES)})")
     listed = [bag / Path(name).name for name in _listed_in_metadata(bag / "metadata.yaml", warnings)]
+    # Foxy lists compressed files without their ending.
+    listed = [_compressed(path) if _compressed(path) in there else path for path in listed]
     for path in listed:
         if path not in there:
             warnings.append(f"{path} is listed in metadata.yaml but missing: its frames are lost")
     return [path for path in listed if path in there] + [path for path in there if path not in listed]
+
+
+def open_parts(files: Iterable[Path], warnings: list[str]) -> list[BagPart]:
+    """Open the files of bags.
+
+    Args:
+        files: see `find_parts`.
+        warnings: gets a line for each file that holds nothing, as long as another one does.
+
+    Raises:
+        FrameSourceError: none of them can be opened.
+    """
+    parts: list[BagPart] = []
+    errors: list[FrameSourceError] = []
+    for path in files:
+        try:
+            parts.append(BagPart(path))
+        except FrameSourceError as error:
+            errors.append(error)
+    if errors and not parts:
+        raise errors[0]
+    warnings += [f"{error}; the other files are read" for error in errors]
+    return parts
 
 
 def _listed_in_metadata(metadata: Path, warnings: list[str]) -> list[str]:
@@ -102,7 +141,8 @@ class BagPart:
         damage: why the file cannot be read to its end; ``None`` while nothing is known to be wrong with it.
 
     Raises:
-        FrameSourceError: the file is a Git LFS pointer, empty, or of another format than its name says.
+        FrameSourceError: the file is a Git LFS pointer, a link to nothing, empty, or of another format than its name
+            says.
     """
 
     def __init__(self, path: Path) -> None:

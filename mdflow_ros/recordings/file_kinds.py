@@ -28,9 +28,16 @@ def is_hidden(path: Path) -> bool:
 
 
 def content_kind(path: Path) -> str:
-    """Return what the file begins like: the ending that it should have, ``lfs``, ``rosbag1``, ``empty`` or ``""``."""
-    with path.open("rb") as file:
-        head = file.read(32)
+    """Return what the file begins like.
+
+    Returns:
+        The ending that it should have, ``lfs``, ``rosbag1``, ``empty``, ``link`` for a link to nothing, or ``""``.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+    except FileNotFoundError:
+        return "link"
     if not head:
         return "empty"
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
@@ -44,13 +51,16 @@ def check_content(path: Path, expected: str = "") -> None:
         expected: ending of the format that it should have, such as ``.mcap``; empty for any.
 
     Raises:
-        FrameSourceError: it is a Git LFS pointer, empty, or of another known format; the text names the way out.
+        FrameSourceError: it is a Git LFS pointer, a link to nothing, empty, or of another known format; the text names
+            the way out.
     """
     kind = content_kind(path)
     if kind == "lfs":
         raise FrameSourceError(
             f"{path} is a Git LFS pointer, not the file itself: run `git lfs pull` in its repository"
         )
+    if kind == "link":
+        raise FrameSourceError(f"{path} is a link to a file that is not here: fetch it (`git annex get`, `dvc pull`)")
     if kind == "empty":
         raise FrameSourceError(f"{path} is empty (0 bytes): copy or record it again")
     if kind == "rosbag1":

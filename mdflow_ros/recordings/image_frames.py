@@ -40,7 +40,7 @@ class ImageFrames:
         if not folder.is_dir():
             raise FrameSourceError(f"{folder} is not a folder")
         images = image_files(folder) or image_files(_only_folder_below(folder))
-        check_content(images[0])
+        check_content(next((path for path in images if path.exists()), images[0]))
         self._stretch = IntensityStretch(intensity_range)
         series = split_series(images, warnings)
         self._stamps = {pattern: stamp_images(files, warnings) for pattern, files in series.items()}
@@ -55,8 +55,8 @@ class ImageFrames:
 
 def image_files(folder: Path) -> list[Path]:
     """Return the images directly in a folder, in the natural order of their names."""
-    images = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path))
-    return sorted(images, key=natural_order)
+    named = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path))
+    return sorted((path for path in named if not path.is_dir()), key=natural_order)
 
 
 def folders_with_images(folder: Path) -> list[Path]:
@@ -78,4 +78,9 @@ def _only_folder_below(folder: Path) -> Path:
 
 
 def _read(path: Path, stretch: IntensityStretch) -> NDArray[np.uint8]:
-    return decode_compressed_image(path.read_bytes(), stretch=stretch, upright=True)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        linked = " (a link: `git annex get` or `dvc pull` may fetch the file)" if path.is_symlink() else ""
+        raise ValueError(f"{path.name} cannot be read: {error.strerror}{linked}") from error
+    return decode_compressed_image(data, stretch=stretch, upright=True)

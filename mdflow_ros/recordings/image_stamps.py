@@ -31,6 +31,7 @@ TIME_FILES = ("timestamps.txt", "times.txt")
 """Names of files with one time a line, in the folder of the images or above it, as in KITTI's and TUM's data sets."""
 
 _DECIMAL = re.compile(r"(\d+)\.(\d{2,})")
+_FRACTION = re.compile(r"\d{9,10}\.(\d{1,9})(?!\d)")
 _DATE = re.compile(
     r"(?:.*[^\d])?((?:19|20)\d\d)-?(\d\d)-?(\d\d)[ T_-](\d\d)[:_.-]?(\d\d)[:_.-]?(\d\d)"
     r"(?:\.(\d{1,9})|[_-](\d{3}|\d{6}|\d{9}))(?:[^\d].*)?",
@@ -52,7 +53,8 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
             assumed.
     """
     folder = images[0].parent
-    named = {path: stamp for path in images if (stamp := stamp_in_name(path.stem)) is not None}
+    whole = _nanoseconds_are_whole(path.stem for path in images)
+    named = {path: stamp for path in images if (stamp := stamp_in_name(path.stem, whole)) is not None}
     if len(named) > len(images) / 2 and _plausible(named.values()):
         left_out = [path.name for path in images if path not in named]
         if left_out:
@@ -78,15 +80,25 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
     }
 
 
-def stamp_in_name(name: str) -> int | None:
+def _nanoseconds_are_whole(texts: Iterable[str]) -> bool:
+    """Tell ``f"{sec}.{nanosec}"`` from seconds with decimals: its digits are of different lengths, the longest nine."""
+    lengths = {len(match[1]) for text in texts if (match := _FRACTION.search(text))}
+    return len(lengths) > 1 and max(lengths) == 9
+
+
+def stamp_in_name(name: str, nanoseconds_are_whole: bool = False) -> int | None:
     """Return the time that a file's name (without ending) holds, in ns, or ``None``.
 
     Known are 19 digits (ns), 16 (us), 13 (ms), ``sec.nsec``, ``sec_nsec``, seconds with a decimal point, and dates such
     as ``2024-01-31_12-30-59.250``.
+
+    Args:
+        name: of the file.
+        nanoseconds_are_whole: whether digits after the point are nanoseconds without leading zeros, not decimals.
     """
     decimal = _DECIMAL.fullmatch(name)
     if decimal:
-        return int(decimal[1]) * 10**9 + int(decimal[2].ljust(9, "0")[:9])
+        return int(decimal[1]) * 10**9 + _to_nanoseconds(decimal[2], nanoseconds_are_whole)
     date = _date_to_ns(name)
     if date is not None:
         return date
@@ -97,8 +109,11 @@ def stamp_in_name(name: str) -> int | None:
     if digits:
         return int(digits) * STAMP_UNITS[len(digits)]
     # After a point digits are decimals, behind another character they are nanoseconds.
-    decimals = name[match.end(1)] == "."
-    return int(seconds) * 10**9 + int(fraction.ljust(9, "0") if decimals else fraction)
+    return int(seconds) * 10**9 + _to_nanoseconds(fraction, nanoseconds_are_whole or name[match.end(1)] != ".")
+
+
+def _to_nanoseconds(digits: str, whole: bool) -> int:
+    return int(digits if whole else digits.ljust(9, "0")[:9])
 
 
 def _date_to_ns(text: str) -> int | None:
@@ -148,7 +163,9 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
         if not path.is_file():
             continue
         lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
-        times = [_time_of_line(line) for line in lines if line and not line.startswith("#")]
+        lines = [line for line in lines if line and not line.startswith("#")]
+        whole = _nanoseconds_are_whole(lines)
+        times = [_time_of_line(line, whole) for line in lines]
         known = [time for time in times if time is not None]
         if len(known) == len(images) == len(times) and _plausible(known):
             return known
@@ -156,7 +173,7 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
     return []
 
 
-def _time_of_line(line: str) -> int | None:
+def _time_of_line(line: str, nanoseconds_are_whole: bool) -> int | None:
     """Return the time in ns of ``TIME``, ``NAME TIME`` or ``NAME TIME EXPOSURE``; seconds or a date."""
     date = _date_to_ns(line)
     if date is not None:
@@ -165,6 +182,8 @@ def _time_of_line(line: str) -> int | None:
     text = words[0] if len(words) == 1 else words[1]
     if text.isdecimal() and len(text) in STAMP_UNITS:
         return int(text) * STAMP_UNITS[len(text)]
+    if nanoseconds_are_whole and (parts := _DECIMAL.fullmatch(text)):
+        return int(parts[1]) * 10**9 + _to_nanoseconds(parts[2], whole=True)
     try:
         return int(Decimal(text) * 10**9)
     except (InvalidOperation, ValueError, OverflowError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mdflow_ros.recordings.bag_message import CDR, RawMessage, decompress_message, zstd
-from mdflow_ros.recordings.bag_parts import BagPart, find_parts
+from mdflow_ros.recordings.bag_parts import find_parts, open_parts
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.writer import BagWriter, Storage, UnknownType
 
@@ -37,7 +37,7 @@ def repair_bag(damaged: Path, writer: BagWriter, warnings: list[str]) -> Repair:
     copied: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     refused: dict[str, str] = {}
-    for part in (BagPart(path) for path in find_parts(damaged, warnings)):
+    for part in open_parts(find_parts(damaged, warnings), warnings):
         if part.is_ros1:
             raise FrameSourceError(f"{part.path} is a ROS 1 bag; repair it with `rosbag reindex`")
         for message in part.messages(None, warnings):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mdflow_ros.core.intensity import IntensityRange
 from mdflow_ros.recordings.bag_frames import BagFrames
-from mdflow_ros.recordings.bag_parts import BAG_SUFFIXES, find_parts, is_bag_file, natural_order
-from mdflow_ros.recordings.file_kinds import is_hidden
+from mdflow_ros.recordings.bag_parts import BAG_SUFFIXES, bag_files, find_parts, is_bag_file, natural_order
+from mdflow_ros.recordings.file_kinds import check_content, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.image_frames import IMAGE_SUFFIXES, ImageFrames, folders_with_images, image_files
 from mdflow_ros.recordings.video_frames import VIDEO_SUFFIXES, VideoFrames
@@ -72,6 +72,10 @@ def parse_source(name: str) -> Source:
     kind, colon, rest = name.partition(":")
     if not colon or kind not in KINDS:
         kind, rest = "", name
+    if "://" in name:
+        raise FrameSourceError(
+            f"{name}: streams are not read; record it first, as by `ffmpeg -i URL -c copy drive.mkv`"
+        )
     pattern, topic = _split_topic(rest)
     paths = [Path(pattern)] if Path(pattern).exists() else _matches(pattern)
     if not paths:
@@ -80,7 +84,7 @@ def parse_source(name: str) -> Source:
             if glob.glob(pattern, recursive=True)
             else f"{pattern} does not exist"
         )
-    kind = kind or _guess_kind(paths[0])
+    kind = kind or _common_kind(paths)
     if topic is not None and kind != "bag":
         raise FrameSourceError(f"{name}: only a bag has topics")
     return Source(kind, tuple(paths), topic or None)
@@ -123,9 +127,20 @@ def _describe_content(folder: Path) -> str:
     return f"Its files: {listed or 'none'}. {known}"
 
 
+def _common_kind(paths: list[Path]) -> str:
+    kinds = {path: _guess_kind(path) for path in paths}
+    first = kinds[paths[0]]
+    other = next((path for path, kind in kinds.items() if kind != first), None)
+    if other is not None:
+        raise FrameSourceError(
+            f"{paths[0]} is of the kind {first}, but {other} of the kind {kinds[other]}: name one kind at a time"
+        )
+    return first
+
+
 def _guess_kind(path: Path) -> str:
     if path.is_dir():
-        if any(is_bag_file(file) and not is_hidden(file.relative_to(path)) for file in path.rglob("*")):
+        if bag_files(path):
             return "bag"
         if image_files(path) or folders_with_images(path):
             return "images"
@@ -134,6 +149,10 @@ def _guess_kind(path: Path) -> str:
         return "video"
     if is_bag_file(path):
         return "bag"
+    if path.name == "metadata.yaml":
+        raise FrameSourceError(f"{path} describes a bag: name its folder, {path.parent}")
+    if path.is_file():
+        check_content(path)  # says how to unpack what is packed
     raise FrameSourceError(
         f"{path} is neither a bag ({', '.join(BAG_SUFFIXES)}), a video ({', '.join(VIDEO_SUFFIXES)}) nor a folder; "
         f"say which with {', '.join(kind + ':' for kind in KINDS)}"

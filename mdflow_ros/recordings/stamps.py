@@ -1,11 +1,16 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the clock of a recording: the header stamps, or the times at which the messages were recorded."""
+"""The clock of a recording, header stamps or times of recording, and the order of frames by it."""
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
+
+from mdflow_ros.recordings.frame import RecordedFrame
 
 MIN_FRAMES = 4
 """With fewer frames nothing can be said against the stamps, except that they are zero."""
@@ -13,8 +18,13 @@ MIN_FRAMES = 4
 MAX_DISORDER = 0.2
 """Share of steps that repeat or go back above which the stamps are of no use. A looping bag goes back once."""
 
-MAX_RATIO = 3.0
-"""The stamps run faster or slower than the recording by more than this factor: they are of another unit."""
+MAX_RATIO = 30.0
+"""The stamps run faster or slower than the recording by more than this factor: they are of another unit. In a
+simulation, or in a bag that was recorded again while it was played, they may well be ten times slower or faster."""
+
+
+LONGEST_DELAY = 500_000_000
+"""A message that is later than another by more, in ns, did not just overtake it."""
 
 
 def why_not_trusted(stamps: NDArray[np.int64], times: NDArray[np.int64]) -> str | None:
@@ -41,6 +51,33 @@ def why_not_trusted(stamps: NDArray[np.int64], times: NDArray[np.int64]) -> str 
     if not 1 / MAX_RATIO < ratio < MAX_RATIO and _steady(recorded):  # bursts make single steps meaningless
         return f"have stamps that pass {ratio:.3g} times as fast as the time of recording"
     return None
+
+
+class InOrder:
+    """Puts frames that overtook one another on their way into the order of their stamps.
+
+    Attributes:
+        moved: frames that came after one with a later stamp.
+    """
+
+    def __init__(self) -> None:
+        self.moved = 0
+        self._waiting: list[RecordedFrame] = []
+
+    def add(self, frame: RecordedFrame) -> Iterator[RecordedFrame]:
+        """Take the next frame; yield those that no later one can precede any more."""
+        if self._waiting and abs(frame.stamp - self._waiting[-1].stamp) > LONGEST_DELAY:  # a pause, or the bag looped
+            yield from self.rest()
+        place = bisect.bisect_right(self._waiting, frame.stamp, key=lambda waiting: waiting.stamp)
+        self.moved += place < len(self._waiting)
+        self._waiting.insert(place, frame)
+        while self._waiting[-1].stamp - self._waiting[0].stamp > LONGEST_DELAY:
+            yield self._waiting.pop(0)
+
+    def rest(self) -> Iterator[RecordedFrame]:
+        """Yield the frames that still wait."""
+        waiting, self._waiting = self._waiting, []
+        yield from waiting
 
 
 def _steady(steps: NDArray[np.int64]) -> bool:

@@ -52,7 +52,7 @@ class VideoFrames:
         check_content(path)
         self._path, self._warnings, self._intensity_range = path, warnings, intensity_range
         try:
-            with av.open(str(path)) as container:
+            with _opened(path) as container:
                 next(container.decode(video=0))
         except (av.FFmpegError, IndexError, StopIteration) as error:
             reason = error.strerror if isinstance(error, av.FFmpegError) else "it holds no pictures"
@@ -62,11 +62,10 @@ class VideoFrames:
             ) from error
 
     def __iter__(self) -> Iterator[RecordedFrame]:
-        import av
 
         stretch = IntensityStretch(self._intensity_range)
         stamp, following = -1, 0
-        with av.open(str(self._path)) as container:
+        with _opened(self._path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             rate = stream.average_rate or stream.guessed_rate
@@ -90,6 +89,13 @@ class VideoFrames:
                 damaged += 1
         if damaged:
             self._warnings.append(f"{self._path}: {damaged} pieces of the video are damaged; their frames are missing")
+
+
+def _opened(path: Path) -> InputContainer:
+    """Open a video, whatever the encoding of its title and other tags."""
+    import av
+
+    return av.open(str(path), metadata_errors="replace")
 
 
 def _deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shifted_images import textured_image
 
 from mdflow_ros.core.image_decoding import (
     SUPPORTED_ENCODINGS,
@@ -273,3 +274,14 @@ def test_a_photograph_is_upright_and_a_message_stays_as_stored(orientation: int,
         image = decode_compressed_image(data, upright=upright)
         assert image.shape == (*expected.shape, 3)
         assert np.abs(image[..., 0].astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff", b"\xff" * 9, bytes(5)])
+def test_a_jpeg_without_its_end_marker_is_whole(end: bytes) -> None:
+    encoded = cv2.imencode(".jpg", textured_image(96, 128))[1].tobytes()
+    without = encoded.removesuffix(b"\xff\xd9")
+    expected = decode_compressed_image(encoded)
+    np.testing.assert_array_equal(decode_compressed_image(without + end), expected)
+    for missing in (40, len(encoded) // 2):
+        with pytest.raises(CorruptImage):
+            decode_compressed_image(without[:-missing] + end)

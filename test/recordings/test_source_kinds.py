@@ -15,11 +15,12 @@ from bag_files import INTERVAL, START, image_message, panning_images, regular_st
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap_file import McapFile
-from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
 from mdflow_ros.commands.repair_bag import INCOMPLETE
 from mdflow_ros.commands.repair_bag import main as repair
+from mdflow_ros.recordings.bag_message import zstd
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL, CLIP_GAP, stamp_in_name
 from mdflow_ros.recordings.source import parse_source
@@ -408,3 +409,139 @@ def test_summaries_keep_their_format(tmp_path: Path) -> None:
     assert main([str(stills), "--out", str(tmp_path / "frames")]) == 0
     (summary,) = (tmp_path / "frames").glob("*/summary.json")
     assert json.loads(summary.read_text())["losses"] == []
+
+
+def folder_of_parts(tmp_path: Path, images: list[np.ndarray]) -> Path:
+    """A folder of two sound parts."""
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    half = len(images) // 2
+    for number, part in enumerate((images[:half], images[half:])):
+        bag = write_ros2(tmp_path / f"part{number}", part, regular_stamps(len(images))[number * half :][: len(part)])
+        (bag / f"part{number}.mcap").rename(folder / f"drive_{number}.mcap")
+    return folder
+
+
+@pytest.mark.parametrize("broken", ["empty", "pointer", "link"])
+def test_a_part_that_holds_nothing_does_not_cost_the_others(tmp_path: Path, broken: str) -> None:
+    images = panning_images(8)
+    folder = folder_of_parts(tmp_path, images)
+    third = folder / "drive_2.mcap"
+    if broken == "link":
+        third.symlink_to(tmp_path / "nowhere")
+    else:
+        third.write_text(LFS_POINTER if broken == "pointer" else "")
+    stamps, _, warnings = read(folder)
+    assert stamps == regular_stamps(8)
+    assert len(warnings) == 1 and "drive_2.mcap is" in warnings[0] and "the other files are read" in warnings[0]
+    assert repair([str(folder), "--out", str(tmp_path / "repaired")]) == 0
+    assert read(tmp_path / "repaired")[0] == regular_stamps(8)
+    for part in folder.glob("drive_[01].mcap"):
+        part.unlink()
+    with pytest.raises(FrameSourceError, match=r"drive_2\.mcap is"):
+        read(folder)
+
+
+def test_an_unpacked_copy_is_not_read_twice(tmp_path: Path) -> None:
+    images = panning_images(6)
+    bag = write_ros2(tmp_path / "bag", images, storage=StoragePlugin.SQLITE3, compression=CompressionMode.FILE)
+    (packed,) = bag.glob("*.zstd")
+    packed.with_suffix("").write_bytes(zstd.decompress(packed.read_bytes()))
+    stamps, _, warnings = read(bag)
+    assert stamps == regular_stamps(6)
+    assert len(warnings) == 1 and "holds the same" in warnings[0]
+
+
+def test_compressed_files_that_are_listed_without_their_ending_are_found(tmp_path: Path) -> None:
+    bag = write_ros2(tmp_path / "bag", panning_images(6), compression=CompressionMode.FILE)
+    metadata = bag / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace(".mcap.zstd", ".mcap"))
+    stamps, _, warnings = read(bag)
+    assert (stamps, warnings) == (regular_stamps(6), [])
+
+
+def test_folders_may_be_named_like_files(tmp_path: Path) -> None:
+    bag = write_ros2(tmp_path / "runs" / "drive.mcap", panning_images(5))
+    assert read(bag)[0] == read(bag.parent)[0] == regular_stamps(5)
+    images = write_images(tmp_path / "images", [f"{n:04d}.png" for n in range(4)])
+    (images / "0004.png").mkdir()
+    assert len(read(images)[0]) == 4
+
+
+def test_a_link_to_nothing_is_one_frame_that_cannot_be_decoded(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "images", [f"{n:04d}.png" for n in range(1, 5)])
+    for name in ("0000.png", "0005.png"):
+        (folder / name).symlink_to(tmp_path / "nowhere")
+    frames = [frame for _, frame in parse_source(str(folder)).frames([])]
+    assert len(frames) == 6
+    with pytest.raises(ValueError, match=r"0000\.png cannot be read: No such file.*git annex get"):
+        frames[0].decode()
+    assert frames[1].decode().shape[2] == 3
+
+
+def test_a_glob_of_several_kinds_is_refused(tmp_path: Path) -> None:
+    write_ros2(tmp_path / "b_bag", panning_images(2))
+    write_images(tmp_path / "a_images", ["0.png", "1.png"])
+    with pytest.raises(FrameSourceError, match=r"a_images is of the kind images, but .*b_bag of the kind bag"):
+        parse_source(str(tmp_path / "*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("metadata.yaml", b"rosbag2_bagfile_information: {}", "describes a bag: name its folder"),
+        ("drive.bag.gz", b"\x1f\x8b\x08", "unpack it with `gunzip` first"),
+        ("rtsp://camera/stream", None, "streams are not read"),
+    ],
+)
+def test_what_is_not_a_recording_is_told_with_what_to_do(
+    tmp_path: Path, name: str, content: bytes | None, error: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+        name = str(tmp_path / name)
+    with pytest.raises(FrameSourceError, match=error):
+        parse_source(name)
+
+
+@pytest.mark.parametrize("pattern", ["{}.{}.png", "cam_{}.{}.png"])
+def test_nanoseconds_without_leading_zeros_are_in_order(tmp_path: Path, pattern: str) -> None:
+    expected = [START + n * 50_000_000 for n in range(30)]
+    folder = write_images(tmp_path / "images", [pattern.format(*divmod(stamp, 10**9)) for stamp in expected])
+    assert read(folder)[0] == expected
+
+
+def test_times_in_a_file_may_lack_leading_zeros(tmp_path: Path) -> None:
+    expected = [START + n * 50_000_000 for n in range(30)]
+    folder = write_images(tmp_path / "images", [f"{n:04d}.png" for n in range(30)])
+    (folder / "times.txt").write_text("".join(f"{stamp // 10**9}.{stamp % 10**9}\n" for stamp in expected))
+    assert read(folder)[0] == expected
+
+
+def test_decimals_of_different_lengths_stay_decimals(tmp_path: Path) -> None:
+    times = [1_700_000_000 + n / 20 for n in range(30)]
+    folder = write_images(tmp_path / "images", [f"{time}.png" for time in times])
+    assert read(folder)[0] == [round(time * 100) * 10**7 for time in times]
+
+
+def test_messages_that_overtook_one_another_are_put_in_order(tmp_path: Path) -> None:
+    images, stamps = panning_images(24), regular_stamps(24)
+    order = [0, 2, 1, 3, 4, 7, 5, 6, *range(8, 22), 23, 22]
+    bag = write_ros2(tmp_path / "bag", [images[n] for n in order], [stamps[n] for n in order])
+    found, frames, warnings = read(bag)
+    assert found == stamps
+    for frame, image in zip(frames, images, strict=True):
+        np.testing.assert_array_equal(frame, image)
+    assert len(warnings) == 1 and "4 messages of /camera/image_raw were recorded out of the order" in warnings[0]
+
+
+def test_a_bag_that_loops_is_not_put_in_order(tmp_path: Path) -> None:
+    stamps = [START + n * 10**8 for n in range(10)] * 2
+    bag = write_ros2(tmp_path / "bag", panning_images(20), stamps)
+    found, _, warnings = read(bag)
+    assert (found, warnings) == (stamps, [])
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.2, 5, 20])
+def test_a_slow_simulation_or_a_fast_replay_keeps_its_stamps(factor: float) -> None:
+    assert why_not_trusted(*stamps_and_times([50_000_000] * 20, round(50_000_000 * factor))) is None

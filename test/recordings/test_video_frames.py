@@ -86,6 +86,16 @@ def test_a_recording_without_its_end_is_named(tmp_path: Path) -> None:
         read(path)
 
 
+def test_tags_in_another_encoding_do_not_matter(tmp_path: Path) -> None:
+    """As dashcams and camcorders write them, in Latin-1 or GBK."""
+    path = write(tmp_path / "walk.avi", "rawvideo", "bgr24")
+    assert path.read_bytes().count(b"ISFT") == 1
+    head, tag, rest = path.read_bytes().partition(b"ISFT")
+    size = int.from_bytes(rest[:4], "little")
+    path.write_bytes(head + tag + rest[:4] + b"Stra\xdfe".ljust(size, b"\0") + rest[4 + size :])
+    assert len(read(path)[0]) == len(IMAGES)
+
+
 def test_without_pyav_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "walk.avi", "rawvideo", "bgr24")
     monkeypatch.setitem(sys.modules, "av", None)
