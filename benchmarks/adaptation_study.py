@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.resizing import Size, resize_flow, size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card
@@ -196,7 +196,7 @@ class Study:
             states = self._adapt(config, folder, seed)
         errors[variant] = self._measure(states, config.quality)
         self._file(seed).parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self._file(seed), json.dumps(errors, indent=2).encode())
+        write_json(self._file(seed), errors)
         print(f"seed {seed}, {variant}: {errors[variant]}", flush=True)
 
     def report_pairs(self) -> Iterator[PairWithFlow]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import platform
 import sys
@@ -22,7 +21,7 @@ from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUna
 from mdflow_ros.backends.selection import BACKENDS, create_backend
 from mdflow_ros.backends.tensorrt.cache import EngineCache
 from mdflow_ros.backends.tensorrt.library import load_tensorrt
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import replace_file, write_json
 from mdflow_ros.core.resizing import Size, resize_image
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
@@ -241,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
         "left_out": left_out,
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    replace_file(options.out / "gpu_check.json", (json.dumps(report, indent=2) + "\n").encode())
+    write_json(options.out / "gpu_check.json", report)
     heading = ", ".join(f"{name} {value}" for name, value in machine.items())
     notes = "".join(f"\nNot measured: {reason}.\n" for reason in left_out)
     table = f"{options.backend} on {heading}\n\n{format_table(measurements)}\n{notes}"

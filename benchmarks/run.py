@@ -35,7 +35,7 @@ from torchvision.models.optical_flow import raft_small
 from worker import frames_of
 
 from mdflow_ros.backends.selection import working_backends
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import replace_file, write_json
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_ros.quality import QUALITIES
@@ -319,7 +319,7 @@ def main() -> int:
     results["confidence_surcharge"] = speed["640x384"][f"surcharge of the confidence, {REFERENCE_ENGINE}"]
     results["peak_share"] = round(flops / seconds / 1e9 / peak["fp32"], 3)
     results["rate_320x256_hz"] = node["320x256"]["rate_hz"]
-    replace_file(options.out, (json.dumps(results, indent=2) + "\n").encode())
+    write_json(options.out, results)
     if options.markdown:
         write_markdown(options.markdown, table(results))
     if options.plot and options.data:

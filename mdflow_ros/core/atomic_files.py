@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -37,3 +40,21 @@ def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
     """Write ``content`` to ``path`` by way of `written_aside`."""
     with written_aside(path, durable) as aside:
         aside.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a file by plain values as JSON, which has no NaN: it becomes null.
+
+    Raises:
+        OSError: as for `replace_file`.
+    """
+    replace_file(path, (json.dumps(without_nan(value), indent=2) + "\n").encode())
+
+
+def without_nan(value: Any) -> Any:
+    """Return plain values with None in place of NaN."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -31,7 +31,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import without_nan, write_json
 from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_image
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.flow_pictures import (
@@ -229,7 +229,7 @@ def write_results(recorder: FlowRecorder, summary: dict[str, Any], folder: Path)
             f"{summary['backend'] or 'unknown backend'}   model {model}",
         )
         write_contact_sheet(folder / "contact_sheet.png", moments, "mdflow_ros", lines)
-    replace_file(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    write_json(folder / "summary.json", summary)
 
 
 def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
@@ -299,7 +299,10 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv if arguments is None else arguments
     try:
         options = _parse(own_arguments(arguments))
-        options.output.mkdir(parents=True, exist_ok=True)
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"--output {options.output} cannot be a folder: {error.strerror}") from error
         recorder = start(lambda: FlowRecorder(options.output), arguments)
     except StartError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -313,12 +316,12 @@ def main(arguments: list[str] | None = None) -> int:
         recorder.destroy_node()
         rclpy.try_shutdown()
     if summary["pairs_received"]:
-        print(json.dumps(summary, indent=2))
+        print(json.dumps(without_nan(summary), indent=2))
     fault = judge(summary, options.minimum_share)
     if fault is not None:
         print(fault, file=sys.stderr)
         return 1
-    print(f"Results: {options.output}/contact_sheet.png, flow.mp4, summary.json")
+    print(f"Results: {', '.join(str(path) for path in sorted(options.output.iterdir()))}")
     return 0
 
 

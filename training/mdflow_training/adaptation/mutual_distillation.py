@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.resizing import Size, size_of
 from mdflow_training.adaptation.run_folder import claim_folder, identity_of
 from mdflow_training.adaptation.score_book import ScoreBook
@@ -229,5 +228,5 @@ def _write_summary(folder: Path, result: AdaptationResult) -> None:
         "size": [result.size.height, result.size.width],
         "scores": {name: score._asdict() for name, score in result.scores.items()},
     }
-    replace_file(folder / "adaptation.json", json.dumps(summary, indent=2).encode())
+    write_json(folder / "adaptation.json", summary)
     save_state(folder / "teacher.pt", {"state_dict": result.teacher_state, "cost_volume_normalization": True})

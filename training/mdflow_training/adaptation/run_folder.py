@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_training.engine.batches import FramePairs
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.loop import Run
@@ -72,7 +72,7 @@ def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext
             )
     elif context.is_main:
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(path, json.dumps(identity, indent=2).encode())
+        write_json(path, identity)
 
 
 def read_json(path: Path) -> Any:

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import json
-
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_training.adaptation.run_folder import read_json
 from mdflow_training.engine.batches import FramePairs
 from mdflow_training.engine.loop import Run
@@ -42,6 +40,6 @@ class ScoreBook:
             score = validate(network, self._pairs, run.size, run.config.validation, run.context, self._census)
             self._known[name] = score._asdict()
             if run.context.is_main:
-                replace_file(self._file, json.dumps(self._known, indent=2).encode())
+                write_json(self._file, self._known)
         self.scores[name] = LabelFreeScore(**self._known[name])
         return self.scores[name]

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import shlex
 import sys
@@ -20,7 +19,7 @@ import numpy as np
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.selection import AUTO, BACKENDS
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.resizing import Size, size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
@@ -39,7 +38,6 @@ from mdflow_training.evaluation.flow_evaluation import (
 )
 from mdflow_training.evaluation.flow_pairs import LoadedPair
 from mdflow_training.evaluation.pictures import draw_evaluation
-from mdflow_training.evaluation.report import without_nan
 from mdflow_training.evaluation.table import format_table
 from mdflow_training.flow_files import Flow, Image, write_image
 
@@ -193,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
         "versions": {"opencv": cv2.__version__, "numpy": np.__version__},
     }
     report = report_of(evaluation, problems, about)
-    replace_file(options.out, (json.dumps(without_nan(report), indent=2) + "\n").encode())
+    write_json(options.out, report)
     print(format_table(report["sets"]))
     print(
         f"\n{about_model['name']} ({about_model['backend']}, quality {about_model['quality']}), report in {options.out}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.deployment.store import ModelStore
 
 
@@ -69,7 +69,7 @@ class Workspace:
 
     def save(self) -> None:
         """Write the history."""
-        replace_file(self._path, (json.dumps(dataclasses.asdict(self.history), indent=1) + "\n").encode())
+        write_json(self._path, dataclasses.asdict(self.history))
 
     def recordings(self) -> list[str]:
         """Return the names of all recordings that are not empty, oldest first."""

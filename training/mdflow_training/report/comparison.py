@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -18,14 +17,13 @@ import numpy as np
 import onnxruntime
 import torch
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.resizing import Size, network_size, scaled_size, size_of
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import load_card
 from mdflow_ros.quality import AUTO, QUALITIES, choose_quality
 from mdflow_training.engine.batches import FramePairs, spread_evenly
 from mdflow_training.evaluation.baselines import dis_flow
-from mdflow_training.evaluation.report import without_nan
 from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
     MATCH_ERROR,
@@ -266,8 +264,8 @@ def _versions() -> dict[str, str]:
 def write_report(report: Report, frames: list[ReportFrame], folder: Path, run_folder: Path | None = None) -> None:
     """Write ``report.json`` and ``report.html``; loss curves come from the run's folder, if there was a run."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = without_nan(report.as_dict())
-    replace_file(folder / "report.json", (json.dumps(content, indent=2) + "\n").encode())
+    content = report.as_dict()
+    write_json(folder / "report.json", content)
     about = {name: value for name, value in content.items() if name in report.about}
     page = Page(
         report.verdict.value, report.reason, RULE, report.means(), report.differences, report.recordings, frames, about
