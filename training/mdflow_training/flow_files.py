@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.image_decoding import decode_compressed_image
+from mdflow_ros.core.intensity import IntensityStretch
 
 Flow = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -48,10 +50,21 @@ def known_pixels(flow: Flow) -> Mask:
     return np.asarray(np.isfinite(flow).all(axis=2))
 
 
-def read_image(path: Path) -> Image:
-    """Return the image as ``(H, W, 3)`` uint8 RGB, from any number of channels and any depth."""
-    bgr = _decode(path, cv2.IMREAD_COLOR)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+def read_image(path: Path, stretch: IntensityStretch | None = None) -> Image:
+    """Return the image as ``(H, W, 3)`` uint8 RGB, upright, from any number of channels.
+
+    Args:
+        path: of the file.
+        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of 16 bits.
+
+    Raises:
+        OSError: the file cannot be read.
+        BadFile: it holds no image.
+    """
+    try:
+        return decode_compressed_image(path.read_bytes(), stretch=stretch, upright=True)
+    except ValueError as error:
+        raise BadFile(path, str(error)) from error
 
 
 def write_image(path: Path, image: Image) -> None:
@@ -99,8 +112,13 @@ def write_flo(path: Path, flow: Flow) -> None:
     _write(path, FLO_HEADER.pack(FLO_MAGIC, width, height) + known.astype("<f4").tobytes())
 
 
+def holds_kitti_flow(path: Path) -> bool:
+    """Tell a KITTI flow from an image of 16 bit RGB: its blue channel says of each pixel 0 or 1."""
+    return bool(_decode(path, cv2.IMREAD_UNCHANGED)[..., 0].max() <= 1)
+
+
 def is_kitti_flow(path: Path) -> bool:
-    """Tell a KITTI flow, a PNG of 16 bit RGB, from an image or a mask by its header alone.
+    """Tell a PNG of 16 bit RGB, which KITTI's flow is, from other images and masks by its header alone.
 
     Raises:
         BadFile: it is not a PNG file.

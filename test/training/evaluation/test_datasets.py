@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -241,3 +242,26 @@ def test_a_folder_without_data_is_refused(disk):
     disk.flows("flow10.flo")
     with pytest.raises(BadFile, match="frame 11 is missing"):
         disk.find()
+
+
+def test_copies_and_files_of_a_mac_in_official_layouts_are_passed_over(disk):
+    frames = [f"clean/alley_1/frame_{number:04d}.png" for number in (1, 2)]
+    disk.images(*(f"sintel/{name}" for name in frames), "sintel/clean/alley_1/frame_0001 (1).png")
+    disk.flows("sintel/flow/alley_1/frame_0001.flo")
+    disk.images("kitti/image_2/000000_10.png", "kitti/image_2/000000_11.png", "kitti/image_2/._000000_10.png")
+    disk.flows("kitti/flow_occ/000000_10.png")
+    (disk.root / "__MACOSX").mkdir()
+    assert disk.pairs("sintel_clean")[0][0] == "sintel/clean/alley_1/frame_0001.png"
+    assert [first for first, *_ in disk.pairs("kitti")] == ["kitti/image_2/000000_10.png"]
+
+
+def test_images_of_more_than_8_bits_are_no_flow_and_are_stretched(disk):
+    """Blender writes images of 16 bit RGB, cameras use 12 or 14 bits of 16."""
+    disk.flows("deep/frame_0001.flo")
+    ramp = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE) * 80
+    for number in (1, 2):
+        cv2.imwrite(str(disk.root / f"deep/frame_{number:04d}.png"), np.stack([ramp] * 3, axis=2))
+    assert disk.pairs("deep") == [("deep/frame_0001.png", "deep/frame_0002.png", "deep/frame_0001.flo")]
+    pair = disk.find().sets["deep"][0].load()
+    assert np.ptp(pair.first) > 150, "8 bits of the whole range would leave 14"
+    np.testing.assert_array_equal(pair.first, pair.second)

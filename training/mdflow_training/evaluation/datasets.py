@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mdflow_ros.recordings.file_kinds import is_hidden
 from mdflow_training.evaluation.flow_pairs import PairFiles, TruePair
 from mdflow_training.evaluation.pair_discovery import discover_pairs
 from mdflow_training.flow_files import BadFile
@@ -127,7 +128,7 @@ def _sintel_pairs(training: Path, rendering: str) -> list[PairFiles]:
 def _kitti_pairs(training: Path) -> list[PairFiles]:
     """Pair ``image_2/ID_10.png`` and ``ID_11.png`` with ``flow_occ/ID_10.png`` and ``flow_noc/ID_10.png``."""
     images = next(training / name for name in KITTI_IMAGES if (training / name).is_dir())
-    firsts = sorted({path.name for folder in (images, training / "flow_occ") for path in folder.glob("*_10.png")})
+    firsts = sorted({path.name for folder in (images, training / "flow_occ") for path in folder.glob("[!.]*_10.png")})
     return [
         PairFiles(
             name.removesuffix(".png"),
@@ -146,7 +147,9 @@ def _within(folder: Path, name: str) -> Path | None:
 
 
 def _numbers(folder: Path, pattern: str) -> set[int]:
-    return {int(path.stem.split("_")[-1]) for path in folder.glob(pattern)}
+    """Return the numbers in the names of a folder's files; a copy such as ``frame_0001 (1).png`` has none."""
+    ends = (path.stem.split("_")[-1] for path in folder.glob(pattern))
+    return {int(end) for end in ends if end.isdecimal()}
 
 
 def _pairs_at_any_depth(folder: Path) -> tuple[list[PairFiles], list[BadFile]]:
@@ -170,8 +173,9 @@ def _validation_chairs(split: Path, pairs: list[PairFiles]) -> list[PairFiles]:
     """Keep the pairs that FlyingChairs sets aside for validation; line ``n`` of the file is pair ``n``."""
     lines = split.read_text(encoding="ascii").split()
     validation = {number for number, line in enumerate(lines, start=1) if line == "2"}
-    return [pair for pair in pairs if int(Path(pair.name).name.split("_")[0]) in validation]
+    numbers = {pair.name: Path(pair.name).name.split("_")[0] for pair in pairs}
+    return [pair for pair in pairs if numbers[pair.name].isdecimal() and int(numbers[pair.name]) in validation]
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path))

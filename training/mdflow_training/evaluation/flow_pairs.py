@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.intensity import IntensityStretch
 from mdflow_training.flow_files import (
     BadFile,
     Flow,
@@ -84,7 +85,8 @@ class PairFiles:
 
     def load(self) -> LoadedPair:
         """Read the files; see `TruePair.load`. All have to be of the first image's size."""
-        first = read_image(self.first)
+        stretch = IntensityStretch()  # one range for both, as the node has it
+        first = read_image(self.first, stretch)
 
         def of_same_size(path: Path, array: Array) -> Array:
             if array.shape[:2] != first.shape[:2]:
@@ -92,7 +94,7 @@ class PairFiles:
                 raise BadFile(path, f"{own_width}x{own_height}, but {self.first} has {width}x{height}.")
             return array
 
-        second = of_same_size(self.second, read_image(self.second))
+        second = of_same_size(self.second, read_image(self.second, stretch))
         ground_truth = of_same_size(self.ground_truth, read_flow(self.ground_truth))
         visible: Mask | None = None
         if self.visible_ground_truth:

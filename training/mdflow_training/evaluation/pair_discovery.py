@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mdflow_training.evaluation.flow_pairs import PairFiles
-from mdflow_training.flow_files import BadFile, is_kitti_flow
+from mdflow_training.flow_files import BadFile, holds_kitti_flow, is_kitti_flow
 
 IMAGE_SUFFIXES = {".png", ".ppm", ".pgm", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 FLOW_SUFFIXES = {".flo", ".pfm"}
@@ -137,10 +137,11 @@ def _sort_by_role(folder: Path) -> FolderContent:
 def _is_flow(path: Path, words: set[str]) -> bool:
     if path.suffix.lower() != ".png":
         return path.suffix.lower() in FLOW_SUFFIXES
+    named_so = bool(words & (FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS))
     try:
-        return is_kitti_flow(path)
+        return is_kitti_flow(path) and (named_so or holds_kitti_flow(path))
     except (BadFile, OSError):  # its name has to tell what it was; reading it will name it
-        return bool(words & (FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS))
+        return named_so
 
 
 def _add_image(content: FolderContent, identity: Identity, path: Path) -> None:
