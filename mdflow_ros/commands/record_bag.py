@@ -50,6 +50,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     for name in ("duration", "split_size"):
         if getattr(options, name) is not None and not 0 < getattr(options, name) < math.inf:
             parser.error(f"--{name.replace('_', '-')} must be a positive number")
+    for name in ("disk_reserve", "wait"):
+        if not 0 <= getattr(options, name) < math.inf:
+            parser.error(f"--{name.replace('_', '-')} must be 0 or a positive number")
     return options
 
 
@@ -82,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0 if recording.run() else 1
             finally:
                 rclpy.shutdown()  # while a further Ctrl-C does no harm
-    except (StartError, TopicError, FileExistsError) as error:
+    except (StartError, TopicError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR if isinstance(error, StartError) else 1
     finally:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import array
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ QUEUE_DEPTH = 10
 POLL_SECONDS = 0.05
 MATCH_SECONDS = 0.5
 """A publisher knows its subscribers a moment before they know it; best-effort images sent in between are lost."""
+MAX_REASONS = 5
+"""Reasons why no image can be read that are printed."""
+
+UNKNOWN_INTERVAL = 1 / 30
+"""Seconds between the images of a recording that has one image only, when it is looped."""
+
 DELIVERY_SECONDS = 2.0
 """How long to wait at the end for reliable subscribers to acknowledge the last messages."""
 
@@ -68,7 +75,8 @@ class CameraPlayer(Node):
         frames = read_frames(self._options.source, self._warnings)
         first = next(frames, None)  # a bad source is reported before waiting for anybody
         if first is None:
-            raise SourceError(f"{self._options.source} holds no images.")
+            reasons = "".join(f"\n  {warning}" for warning in dict.fromkeys(self._warnings[:MAX_REASONS]))
+            raise SourceError(f"{self._options.source} holds no images that can be read.{reasons}")
         self._wait_for_subscribers()
         for frame, due in self._schedule(first, frames):
             rgb = _shrink(frame.rgb, self._options.max_width)
@@ -86,7 +94,7 @@ class CameraPlayer(Node):
         """Pair each frame with the time (of the monotonic clock) at which it is due: a camera's frames at once."""
         live = is_camera(self._options.source)
         due = time.monotonic()
-        interval = 0.0
+        interval = UNKNOWN_INTERVAL
         previous = frame
         yield frame, due
         while True:
@@ -174,7 +182,14 @@ def _pinhole(header: Header, width: int, height: int, focal_length: float) -> Ca
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not value > 0:
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def _positive_integer(text: str) -> int:
+    value = int(text)
+    if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
@@ -186,7 +201,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("source", help="camera index, video file, folder of images, or bag")
     parser.add_argument("--rate", type=_positive, help="frames a second (default: as recorded; a camera ignores it)")
     parser.add_argument("--loop", action="store_true", help="start again at the end")
-    parser.add_argument("--max-width", type=int, help="scale wider images down to this many pixels")
+    parser.add_argument("--max-width", type=_positive_integer, help="scale wider images down to this many pixels")
     parser.add_argument("--frame-id", default="camera", help="header.frame_id (default: camera)")
     parser.add_argument("--encoding", choices=("rgb8", "bgr8"), default="rgb8", help="default: rgb8")
     parser.add_argument(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 
 CUT = 1_000_000_000
 """Pause in ns before another video or camera of the same source: longer than the flow node's default max_frame_gap."""
+
+
+_CAMERA = re.compile(r"(?:/dev/video)?(\d{1,3})")
 
 
 class SourceError(ValueError):
@@ -34,22 +38,23 @@ class SourceFrame:
 
 
 def is_camera(source: str) -> bool:
-    """Tell whether the source is the index of a live camera."""
-    return source.isdecimal()
+    """Tell whether the source is a live camera: its index, or its device as ``/dev/video0``."""
+    return _CAMERA.fullmatch(source) is not None
 
 
 def read_frames(source: str, warnings: list[str]) -> Iterator[SourceFrame]:
     """Read the frames of a source in order.
 
     Args:
-        source: a camera index, or a recording as `mdflow_ros.recordings.source` names it: the path of a video,
-            of a folder of images, or of a bag, with ``#/topic`` where it has several cameras.
+        source: a camera's index or device, or a recording as `mdflow_ros.recordings.source` names it: the path of a
+            video, of a folder of images, or of a bag, with ``#/topic`` where it has several cameras.
         warnings: gets a line for everything in a recording that is missing or damaged.
 
     Raises:
         SourceError: there is nothing there, or nothing in it that can be read.
     """
-    return _camera_frames(int(source)) if is_camera(source) else _recorded_frames(source, warnings)
+    camera = _CAMERA.fullmatch(source)
+    return _camera_frames(int(camera[1])) if camera else _recorded_frames(source, warnings)
 
 
 def _camera_frames(index: int) -> Iterator[SourceFrame]:

@@ -219,6 +219,10 @@ class CameraInput:
         topic, publishers = self.image.topic, self.image.publishers()
         no_image = f"no image on {topic} for {seconds:.0f} s"
         if not publishers:
+            other = self._topics[not self._compressed]
+            if other.publishers():
+                transport = "raw" if self._compressed else "compressed"
+                return f"{no_image}, but {other.topic} is published: set image_transport to {transport}"
             return f"{no_image}: nobody publishes it; remap `image` to the topic of your camera"
         if self.image.qos_complaint:
             return f"{no_image}: {self.image.qos_complaint}"

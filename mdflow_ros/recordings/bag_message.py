@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 from contextlib import suppress
@@ -57,6 +58,17 @@ def decompress_message(data: bytes) -> bytes:
 
 
 def decompress_file(source: Path, target: Path) -> None:
-    """Undo rosbag2's compression mode ``file``, as far as a truncated or damaged file goes."""
-    with zstd.open(source, "rb") as compressed, target.open("wb") as plain, suppress(EOFError, zstd.ZstdError):
-        shutil.copyfileobj(compressed, plain)
+    """Undo rosbag2's compression mode ``file``, as far as a truncated or damaged file goes.
+
+    Raises:
+        OSError: the disk is full; the text says where.
+    """
+    try:
+        with zstd.open(source, "rb") as compressed, target.open("wb") as plain, suppress(EOFError, zstd.ZstdError):
+            shutil.copyfileobj(compressed, plain)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(
+            f"no room to unpack {source} in {target.parent}: set TMPDIR to a folder on a larger disk"
+        ) from error

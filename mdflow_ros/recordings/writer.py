@@ -63,17 +63,23 @@ class BagWriter:
 
     Raises:
         FileExistsError: the folder exists; a recording is never overwritten.
+        PermissionError: it cannot be made.
     """
 
     def __init__(self, folder: Path, storage: Storage = "mcap", part_size: int = 2**30) -> None:
         if folder.exists():
             raise FileExistsError(f"{folder} exists already; choose another name, recordings are never overwritten")
+        place = next(above for above in folder.absolute().parents if above.exists())
+        if not place.is_dir() or not os.access(place, os.W_OK):
+            reason = "cannot be written" if place.is_dir() else "is not a folder"
+            raise PermissionError(f"{folder} cannot be made, as {place} {reason}; choose another one")
         self.folder, self._storage, self._part_size = folder, storage, part_size
         self._topics: dict[str, tuple[str, Typestore, str, Sequence[Qos]]] = {}
         self._parts: list[_Part] = []
         self._writer: Writer | None = None
         self._connections: dict[str, Connection] = {}
         self._written = 0
+        self._disk_failed = False
 
     def add_topic(self, topic: str, type_name: str, offered_qos: Sequence[Qos] = (), definition: str = "") -> None:
         """Announce a topic.
@@ -96,7 +102,7 @@ class BagWriter:
         Raises:
             OSError: the disk is full or gone.
         """
-        with _disk_errors():
+        with self._disk_errors():
             if self._writer is None:
                 self._writer = self._open_part()
             if topic not in self._connections:
@@ -120,11 +126,12 @@ class BagWriter:
         storage = self._writer.storage if self._writer else None
         # Left to itself, rosbags keeps up to 1 MiB (MCAP) or the whole part (SQLite) until it is closed.
         if isinstance(storage, McapWriter):
-            if storage.chunk.msgs:
-                storage.close_chunk()
-            storage.bio.flush()
+            with self._disk_errors():
+                if storage.chunk.msgs:
+                    storage.close_chunk()
+                storage.bio.flush()
         elif isinstance(storage, Sqlite3Writer):
-            with _disk_errors():
+            with self._disk_errors():
                 storage.conn.commit()
 
     def size(self) -> int:
@@ -132,13 +139,25 @@ class BagWriter:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     def close(self) -> None:
-        """Finish the last part. A bag without messages leaves no folder.
+        """Finish the last part, or leave it as it is if the disk failed. A bag without messages leaves no folder.
 
         Raises:
             OSError: the disk is full or gone.
         """
-        with _disk_errors():
+        with self._disk_errors():
             self._finish_part()
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Remember that the disk failed, and turn SQLite's errors into OSError."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self._disk_failed = True
+            raise OSError(f"SQLite: {error}") from error
+        except OSError:
+            self._disk_failed = True
+            raise
 
     def _open_part(self) -> Writer:
         plugin = StoragePlugin.MCAP if self._storage == "mcap" else StoragePlugin.SQLITE3
@@ -160,6 +179,8 @@ class BagWriter:
         assert writer.storage is not None
         file = writer.storage.path
         writer.close()
+        if self._disk_failed:  # messages of it are lost, whatever it looks like now
+            return
         with file.open("rb") as written:
             os.fsync(written.fileno())
         file.replace(self.folder / file.name)
@@ -197,15 +218,6 @@ class BagWriter:
             "custom_data": {},
             "ros_distro": os.environ.get("ROS_DISTRO", "rosbags"),
         }
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    """Turn SQLite's disk errors into OSError."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise OSError(f"SQLite: {error}") from error
 
 
 def _time_span(parts: Sequence[_Part]) -> dict[str, Any]:

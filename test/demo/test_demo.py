@@ -216,6 +216,13 @@ def test_player_publishes_what_is_asked_for(processes, clip, monkeypatch):
 def test_player_says_what_is_wrong(processes, clip):
     code, text = finish(processes.player(clip / "nothing"))
     assert code == 1 and "does not exist" in text
+    damaged = clip.parent / "damaged"
+    damaged.mkdir()
+    (damaged / "0.png").write_bytes(b"damaged")
+    code, text = finish(processes.player(damaged))
+    assert code == 1 and "holds no images that can be read" in text and "7 bytes of compressed image" in text
+    code, text = finish(processes.player(clip, "--max-width", 0))
+    assert code == 2 and "0 is not above 0" in text and "Traceback" not in text
     code, text = finish(processes.player(clip, "--wait-for-subscribers", 1, "--wait-timeout", 0.5))
     assert code == 1 and "0 of 1 subscribers" in text
 

@@ -116,6 +116,16 @@ def test_the_camera_info_beside_the_image_is_taken(robot: Robot, remappings: lis
     node.destroy_node()
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_other_transport_is_named_where_it_alone_is_published(robot: Robot, compressed: bool) -> None:
+    published = "image" if compressed else "image/compressed"
+    message_type = Image if compressed else CompressedImage
+    robot.make_node("camera").create_publisher(message_type, published, 5)
+    camera_input = CameraInput(robot.make_node("mdflow"), robot.images.append)
+    camera_input.choose(compressed)
+    robot.wait(lambda: f"set image_transport to {'raw' if compressed else 'compressed'}" in camera_input.silence(5))
+
+
 def test_a_latched_camera_info_from_before_is_heard(robot: Robot) -> None:
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     robot.make_node("camera").create_publisher(CameraInfo, "camera_info", latched).publish(CameraInfo(width=640))

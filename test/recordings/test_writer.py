@@ -80,3 +80,12 @@ def test_a_full_disk_is_an_error_of_the_disk(tmp_path):
     writer._writer.storage.conn.execute("PRAGMA max_page_count=100")
     with pytest.raises(OSError, match="full"):
         write(writer, messages)
+    writer.close()
+    assert not (tmp_path / "drive" / "metadata.yaml").exists(), "the part is not complete"
+    assert (tmp_path / "drive" / "drive_0" / "drive_0.db3").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_recording(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(PermissionError, match="file is not a folder"):
+        BagWriter(tmp_path / "file" / "drive")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.settings.frames import FrameSettings
+from mdflow_training.settings.reading import checked
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,12 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        settings = FrameSettings(
-            held_out_share=options.held_out_share,
-            longest_side=options.longest_side,
-            cache_gigabytes=options.cache_gigabytes,
-            intensity_range=tuple(options.intensity_range) if options.intensity_range else "auto",
-        )
+        names = ("held_out_share", "longest_side", "cache_gigabytes")
+        values = {name: getattr(options, name) for name in names}
+        settings = checked(FrameSettings, {**values, "intensity_range": options.intensity_range or "auto"})
         prepared = prepare_pairs(options.sources, options.out, settings)
     except (ValueError, OSError) as error:  # a FrameSourceError, a setting out of range, a full disk
         print(f"error: {error}", file=sys.stderr)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.image_decoding import decode_compressed_image
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.source import Source, parse_source
@@ -24,6 +24,7 @@ from mdflow_training.frames.decoding import decode_frames, example_folder, image
 from mdflow_training.frames.filters import FrameVerdict, find_blurred
 from mdflow_training.frames.index import NO_CAMERA, FrameIndex
 from mdflow_training.frames.sequences import (
+    ANOTHER_CAMERA,
     RecordedPairs,
     find_recordings,
     find_sequences,
@@ -168,9 +169,15 @@ def _check(summary: FrameSummary, settings: FrameSettings, contact_sheet: Path) 
     frames = summary.verdicts.get(FrameVerdict.KEPT.label, 0)
     raise NotEnoughFrames(
         f"{', '.join(summary.sources)}: {frames} usable frames in {summary.sequences} sequences make no pair to "
-        f"{missing}; record a longer drive, or switch filters off if\n{contact_sheet} shows that they drop too much",
+        f"{missing}; {_advice(frames, summary, contact_sheet)}",
         summary,
     )
+
+
+def _advice(frames: int, summary: FrameSummary, contact_sheet: Path) -> str:
+    if frames > 1 and 2 * summary.cuts.get(ANOTHER_CAMERA, 0) > frames:
+        return "frames of another camera or size come in between: record a topic for each camera"
+    return f"record a longer drive, or switch filters off if\n{contact_sheet} shows that they drop too much"
 
 
 def _draw(
@@ -200,4 +207,4 @@ def _draw(
 
 
 def _write_json(path: Path, content: object) -> None:
-    replace_file(path, json.dumps(content, indent=2).encode())  # each process of a shared training writes it
+    write_json(path, content)  # each process of a shared training writes it

@@ -24,6 +24,9 @@ RECORDING_GAP = 60.0
 MAX_PAIR = 1.0
 
 
+ANOTHER_CAMERA = "another camera or image size"
+
+
 def find_sequences(
     stamps: NDArray[np.int64],
     camera_numbers: NDArray[np.int32],
@@ -57,7 +60,7 @@ def find_sequences(
         if previous >= 0:
             camera, camera_before = cameras[camera_numbers[number]], cameras[camera_numbers[previous]]
             if camera._replace(shot=0) != camera_before._replace(shot=0):
-                cut = "another camera or image size"
+                cut = ANOTHER_CAMERA
             elif camera.shot != camera_before.shot:
                 cut = "the view changes at once"
             elif stamps[number] <= stamps[previous]:

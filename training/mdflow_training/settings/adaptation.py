@@ -318,7 +318,7 @@ class ExecutionSettings(Settings):
 class AdaptationConfig(Settings):
     """All settings of an adaptation."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     image_size: tuple[NetworkSide, NetworkSide] | None = None
     """Height and width of training; null: those at which the node runs the network, within `maximum_pixels`."""
     maximum_pixels: Count = 256 * 384

@@ -58,7 +58,7 @@ class PretrainConfig(Settings):
     """Folder that fetch_textures.py filled; default its own default, or ``procedural`` to need no download."""
     initial_weights: Path | None = None
     """A ``.pth`` or a deployable ``.onnx`` to start from; without it, weights are drawn at random."""
-    seed: int = 1
+    seed: Annotated[int, Field(ge=0)] = 1
     mixture: Annotated[dict[SceneName, Annotated[float, Field(ge=0)]], Field(min_length=1)] = Field(dict(MIXTURE))
     """Relative shares of the scene classes in training."""
     uses: Count = 1
