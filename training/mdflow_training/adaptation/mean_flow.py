@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_training.networks.directions import mirror_flow
 from mdflow_training.networks.flow_network import FlowNetwork, upsample_flow
 from mdflow_training.settings.adaptation import LabelSettings
 
@@ -32,8 +33,7 @@ def mean_flow(network: FlowNetwork, first: Tensor, second: Tensor, settings: Lab
         flow = _scaled_flow(network, first, second, scale)
         flows.append(flow)
         if settings.mirrored:
-            mirrored = _scaled_flow(network, first.flip(-1), second.flip(-1), scale).flip(-1)
-            flows.append(mirrored * mirrored.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1))
+            flows.append(mirror_flow(_scaled_flow(network, first.flip(-1), second.flip(-1), scale)))
     return torch.stack(flows).mean(dim=0)
 
 

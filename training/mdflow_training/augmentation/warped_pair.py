@@ -17,6 +17,7 @@ from torch import Tensor
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.losses.gaussian_blur import blur_images
 from mdflow_training.losses.occlusion import leads_inside
+from mdflow_training.networks.directions import mirror_flow
 from mdflow_training.networks.fastflownet import warp
 from mdflow_training.settings.adaptation import MIN_SIDE, WarpedPairsSettings
 
@@ -75,5 +76,4 @@ def _crop(image: Tensor, crop: float, place: list[float]) -> Tensor:
 
 
 def _mirrored(pair: WarpedPair) -> WarpedPair:
-    first, second, flow, mask = (part.flip(-1) for part in pair)
-    return WarpedPair(first, second, flow * flow.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1), mask)
+    return WarpedPair(pair.first.flip(-1), pair.second.flip(-1), mirror_flow(pair.flow), pair.mask.flip(-1))

@@ -31,7 +31,6 @@ from mdflow_training.judging.label_free_score import DISAGREEMENT_WEIGHT, RANDOM
 from mdflow_training.losses.census import Census, inside_window
 from mdflow_training.losses.occlusion import forward_backward_visibility
 from mdflow_training.networks.directions import swap_directions
-from mdflow_training.networks.fastflownet import warp
 
 EQUAL_CONFIDENCE = 0.5
 """The confidence at which the coverage of all models is compared."""
@@ -237,8 +236,7 @@ def census_where_visible(images: Tensor, flows: Tensor, census: Census) -> float
         flows: ``(2, 2, H, W)`` in pixels, forward and backward.
         census: how to compare.
     """
-    prepared = census.prepare(images)
-    distance = census.distance(prepared, warp(swap_directions(prepared), flows, padding_mode="border"))
+    distance = census.distance_to_match(images, flows)
     visible = forward_backward_visibility(flows, swap_directions(flows)) * inside_window(images)
     return float(distance[visible.bool()].mean())
 

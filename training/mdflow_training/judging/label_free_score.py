@@ -112,8 +112,7 @@ def match_measures(source: Tensor, flow: Tensor, census: Census) -> tuple[Tensor
         flow: ``(2N, 2, H, W)``, stacked, in pixels.
         census: how to compare.
     """
-    reverse, prepared = swap_directions(flow), census.prepare(source)
-    distance = census.distance(prepared, warp(swap_directions(prepared), flow, padding_mode="border"))
+    reverse, distance = swap_directions(flow), census.distance_to_match(source, flow)
     in_view = warp(torch.ones_like(flow[:, :1]), flow) > 0.999
     judged = torch.where(in_view, distance.clamp(max=RANDOM_MATCH), RANDOM_MATCH)
     returned = warp(reverse, flow)

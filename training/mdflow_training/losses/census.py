@@ -16,11 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mdflow_ros.core.confidence import CENSUS_ROBUSTNESS, CENSUS_SOFTNESS
 from mdflow_training.losses.gaussian_blur import blur_images
+from mdflow_training.networks.directions import swap_directions
+from mdflow_training.networks.fastflownet import warp
 
 RADIUS = 3
 TAPS = (2 * RADIUS + 1) ** 2
-SOFTNESS = 0.81
+SOFTNESS = CENSUS_SOFTNESS
 NOISY_SOFTNESS = 25.0
 OUTSIDE = 1.0
 """The distance where the window leaves the image: above every distance that can occur (48/49 * 4/4.1)."""
@@ -60,7 +63,7 @@ def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -
         ]
         ternary = [difference * torch.rsqrt(softness + difference.square()) for difference in tapped]
         squared = (ternary[0] - ternary[1]).square()
-        distance = squared / (0.1 + squared)
+        distance = squared / (CENSUS_ROBUSTNESS + squared)
         top, start = RADIUS, RADIUS - left
         rows, columns = height - 2 * RADIUS, width - 2 * RADIUS
         total = total + distance[..., top : top + rows, start : start + columns]
@@ -99,6 +102,16 @@ class Census:
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
         """Compare prepared images, the second one warped: see `census_distance`."""
         return census_distance(first, second, self.softness)
+
+    def distance_to_match(self, images: Tensor, flow: Tensor) -> Tensor:
+        """Compare each pixel with where the flow says that it is in the other image: see `census_distance`.
+
+        Args:
+            images: RGB ``(2N, 3, H, W)`` in [0, 1], stacked: the frame where each flow starts.
+            flow: ``(2N, 2, H, W)``, stacked, pixels.
+        """
+        prepared = self.prepare(images)
+        return self.distance(prepared, warp(swap_directions(prepared), flow, padding_mode="border"))
 
 
 def estimate_noise(images: Tensor) -> float:

@@ -15,7 +15,6 @@ from torch import Tensor
 from mdflow_training.losses.census import OUTSIDE, Census
 from mdflow_training.losses.occlusion import VISIBILITY
 from mdflow_training.networks.directions import swap_directions
-from mdflow_training.networks.fastflownet import warp
 from mdflow_training.settings.adaptation import SelectionSettings
 
 
@@ -84,8 +83,7 @@ def select_matches(
         occlusion: one of `mdflow_training.losses.occlusion.VISIBILITY`.
         census: how to compare.
     """
-    prepared = census.prepare(source)
-    distance = census.distance(prepared, warp(swap_directions(prepared), flow, padding_mode="border"))
+    distance = census.distance_to_match(source, flow)
     visible = VISIBILITY[occlusion](flow, swap_directions(flow))
     return Matches(distance, visible, SELECTIONS[settings.rule](distance, visible, settings))
 

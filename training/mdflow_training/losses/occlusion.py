@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mdflow_ros.core.confidence import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
 from mdflow_training.networks.directions import swap_directions
 from mdflow_training.networks.fastflownet import warp
 from mdflow_training.settings.adaptation import OcclusionSettings
@@ -31,7 +32,7 @@ def forward_backward_visibility(flow: Tensor, reverse: Tensor) -> Tensor:
     returned = warp(reverse, flow)
     mismatch = (flow + returned).square().sum(dim=1, keepdim=True)
     magnitude = flow.square().sum(dim=1, keepdim=True) + returned.square().sum(dim=1, keepdim=True)
-    return (mismatch < 0.01 * magnitude + 0.5).to(flow.dtype)
+    return (mismatch < RELATIVE_TOLERANCE * magnitude + ABSOLUTE_TOLERANCE).to(flow.dtype)
 
 
 @torch.no_grad()

@@ -21,3 +21,8 @@ def swap_directions(stacked: Tensor) -> Tensor:
     """Exchange the halves of ``(2N, ...)``: what belongs to the other frame of the same pair."""
     forward, backward = stacked.chunk(2)
     return torch.cat((backward, forward))
+
+
+def mirror_flow(flow: Tensor) -> Tensor:
+    """Return flow ``(N, 2, H, W)`` as the mirrored images have it: left and right swapped, u with the other sign."""
+    return flow.flip(-1) * flow.new_tensor([-1.0, 1.0]).view(1, 2, 1, 1)
