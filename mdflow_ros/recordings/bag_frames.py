@@ -22,7 +22,7 @@ from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
 from mdflow_ros.recordings.bag_message import CDR, ROS1, RawMessage, decompress_message, zstd
 from mdflow_ros.recordings.bag_parts import Topic, find_parts, open_parts
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
-from mdflow_ros.recordings.stamps import InOrder, why_not_trusted
+from mdflow_ros.recordings.stamps import ReorderBuffer, why_not_trusted
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -81,11 +81,11 @@ class BagFrames:
                 yield self._stamped(frame, message.time)
             return
         without_stamp = 0
-        ordered = InOrder()
+        ordered = ReorderBuffer()
         for message, frame in read:
             without_stamp += frame.stamp == 0
             yield from ordered.add(frame if frame.stamp else self._stamped(frame, message.time))
-        yield from ordered.rest()
+        yield from ordered.flush()
         if ordered.moved:
             self._warnings.append(
                 f"{self._name}: {ordered.moved} messages of {self.topic} were recorded out of the order of their "

@@ -53,7 +53,7 @@ def why_not_trusted(stamps: NDArray[np.int64], times: NDArray[np.int64]) -> str 
     return None
 
 
-class InOrder:
+class ReorderBuffer:
     """Puts frames that overtook one another on their way into the order of their stamps.
 
     Attributes:
@@ -67,14 +67,14 @@ class InOrder:
     def add(self, frame: RecordedFrame) -> Iterator[RecordedFrame]:
         """Take the next frame; yield those that no later one can precede any more."""
         if self._waiting and abs(frame.stamp - self._waiting[-1].stamp) > LONGEST_DELAY:  # a pause, or the bag looped
-            yield from self.rest()
+            yield from self.flush()
         place = bisect.bisect_right(self._waiting, frame.stamp, key=lambda waiting: waiting.stamp)
         self.moved += place < len(self._waiting)
         self._waiting.insert(place, frame)
         while self._waiting[-1].stamp - self._waiting[0].stamp > LONGEST_DELAY:
             yield self._waiting.pop(0)
 
-    def rest(self) -> Iterator[RecordedFrame]:
+    def flush(self) -> Iterator[RecordedFrame]:
         """Yield the frames that still wait."""
         waiting, self._waiting = self._waiting, []
         yield from waiting
