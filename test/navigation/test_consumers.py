@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 import rclpy
 from navigation_scenes import camera_of
+from node_harness import PATIENCE
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mdflow_ros.navigation.nodes import px4_optical_flow_node
@@ -137,3 +141,15 @@ def test_pairs_that_wait_go_with_the_last_subscriber(consumer: DepthFromMotionNo
     assert consumer._waiting and not consumer._retry_timer.is_canceled()
     consumer._poll()  # nobody subscribes
     assert not consumer._waiting and consumer._retry_timer.is_canceled() and not consumer._synchronizer._waiting
+
+
+@pytest.mark.parametrize("consumer", [(FlowPointsNode,)], indirect=True)
+def test_flow_that_is_published_with_another_qos_is_reported(consumer: FlowPointsNode) -> None:
+    camera = rclpy.create_node("flow_node")
+    camera.create_publisher(Image, "mdflow/flow", QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
+    consumer._subscribe()
+    deadline = time.monotonic() + PATIENCE
+    while consumer._last_problem is None and time.monotonic() < deadline:
+        rclpy.spin_once(consumer, timeout_sec=0.1)
+    camera.destroy_node()
+    assert "qos_overrides./mdflow/flow.subscription.reliability" in str(consumer._last_problem)
