@@ -92,16 +92,7 @@ def find_or_build_engine(
         BackendError: the engine cannot be built or fails its check, or no engine fits and building is not allowed.
     """
     graph = specification.graph()
-    key = EngineKey(
-        model_sha256=sha256_of(specification.model),
-        graph_sha256=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
-        size=f"{specification.size.width}x{specification.size.height}",
-        precision=specification.precision,
-        outputs=f"{specification.part}-{specification.decoding.level}-{specification.decoding.backward_level}",
-        tensorrt=trt.__version__,
-        gpu=gpu.name,
-        compute_capability=gpu.compute_capability,
-    )
+    key = _key(trt, gpu, specification, graph)
     if not may_build:
         try:
             return cache.load(key), cache.path(key)
@@ -111,21 +102,34 @@ def find_or_build_engine(
                 f"`mdflow-build-engine --model {specification.model} --size {key.size} --precision {key.precision}`"
             ) from reason
 
-    def build() -> tuple[bytes, float]:
-        logger.info(
-            "building the %s engine for %s in %s with TensorRT %s on %s; this can take minutes, on a Jetson many",
-            key.outputs,
-            key.size,
-            key.precision,
-            key.tensorrt,
-            key.gpu,
-        )
-        begin = time.monotonic()
-        engine, timings = build_serialized_engine(trt, graph, cache.load_timings(key.tensorrt, key.gpu))
-        seconds = time.monotonic() - begin
-        logger.info("built the engine in %.0f s (%.1f MB)", seconds, len(engine) / 1e6)
-        cache.store_timings(key.tensorrt, key.gpu, timings)
-        check_engine(trt, engine, specification)
-        return engine, seconds
+    return cache.load_or_build(key, lambda: _build(trt, graph, key, cache, specification), force)
 
-    return cache.load_or_build(key, build, force)
+
+def _key(trt: ModuleType, gpu: Gpu, specification: EngineSpecification, graph: onnx.ModelProto) -> EngineKey:
+    return EngineKey(
+        model_sha256=sha256_of(specification.model),
+        graph_sha256=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
+        size=f"{specification.size.width}x{specification.size.height}",
+        precision=specification.precision,
+        outputs=f"{specification.part}-{specification.decoding.level}-{specification.decoding.backward_level}",
+        tensorrt=trt.__version__,
+        gpu=gpu.name,
+        compute_capability=gpu.compute_capability,
+    )
+
+
+def _build(
+    trt: ModuleType, graph: onnx.ModelProto, key: EngineKey, cache: EngineCache, specification: EngineSpecification
+) -> tuple[bytes, float]:
+    """Return a new engine that has passed its check, and the seconds that building it took."""
+    logger.info(
+        "building the %s engine for %s in %s with TensorRT %s on %s; this can take minutes, on a Jetson many",
+        *(key.outputs, key.size, key.precision, key.tensorrt, key.gpu),
+    )
+    begin = time.monotonic()
+    engine, timings = build_serialized_engine(trt, graph, cache.load_timings(key.tensorrt, key.gpu))
+    seconds = time.monotonic() - begin
+    logger.info("built the engine in %.0f s (%.1f MB)", seconds, len(engine) / 1e6)
+    cache.store_timings(key.tensorrt, key.gpu, timings)
+    check_engine(trt, engine, specification)
+    return engine, seconds

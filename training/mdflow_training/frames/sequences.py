@@ -58,15 +58,8 @@ def find_sequences(
     previous = last_usable = -1
     for number in np.flatnonzero(present).tolist():
         if previous >= 0:
-            camera, camera_before = cameras[camera_numbers[number]], cameras[camera_numbers[previous]]
-            if camera._replace(shot=0) != camera_before._replace(shot=0):
-                cut = ANOTHER_CAMERA
-            elif camera.shot != camera_before.shot:
-                cut = "the view changes at once"
-            elif stamps[number] <= stamps[previous]:
-                cut = "time jumps back"
-            elif stamps[number] - stamps[previous] > gap:
-                cut = f"gap of more than {gap / 1e9:.3g} s"
+            both = cameras[camera_numbers[previous]], cameras[camera_numbers[number]]
+            cut = _reason_to_cut(*both, int(stamps[number] - stamps[previous]), gap) or cut
         previous = number
         if not usable[number]:
             continue
@@ -80,6 +73,17 @@ def find_sequences(
             sequences.append([number])
         cut, last_usable = None, number
     return [np.array(sequence, np.int64) for sequence in sequences], cuts
+
+
+def _reason_to_cut(before: CameraIdentity, after: CameraIdentity, step: int, gap: float) -> str | None:
+    """Return why two frames that follow each other, ``step`` ns apart, do not belong together, or ``None``."""
+    if before._replace(shot=0) != after._replace(shot=0):
+        return ANOTHER_CAMERA
+    if before.shot != after.shot:
+        return "the view changes at once"
+    if step <= 0:
+        return "time jumps back"
+    return f"gap of more than {gap / 1e9:.3g} s" if step > gap else None
 
 
 def usual_interval(stamps: NDArray[np.int64]) -> float:

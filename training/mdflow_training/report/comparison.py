@@ -166,15 +166,7 @@ def compare_models(
     noise = measure_noise(pairs, size)
     indices = spread_evenly(len(pairs), maximum_pairs)
     metrics = measure_methods(methods, pairs, indices, Census.for_noise(noise), ground_truth, noise, (BEFORE, AFTER))
-    differences = {
-        f"{AFTER} - {other}": {
-            measure: difference
-            for measure in MEASURES
-            if (difference := compare(metrics[AFTER][measure], metrics[other][measure])) is not None
-        }
-        for other in (BEFORE, CONTROL, *ENLARGEMENTS)
-        if other in metrics
-    }
+    differences = {f"{AFTER} - {other}": _differences(metrics, other) for other in metrics if other not in (AFTER, DIS)}
     verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"], chosen)
     reason += describe_truth(differences[f"{AFTER} - {BEFORE}"])
     if CONTROL in metrics:
@@ -189,6 +181,12 @@ def compare_models(
     apart = _tell_apart([recordings[index] for index in indices] if recordings else [], metrics)
     report = Report(verdict, reason, indices, metrics, differences, apart, about)
     return report, _frames_to_show(report, methods, pairs, ground_truth)
+
+
+def _differences(metrics: Mapping[str, Metrics], other: str) -> dict[str, Difference]:
+    """Return how the new model differs from another method, by the measure's name."""
+    changes = {measure: compare(metrics[AFTER][measure], metrics[other][measure]) for measure in MEASURES}
+    return {measure: change for measure, change in changes.items() if change is not None}
 
 
 def enlarged_sizes(size: Size, usual_size: Size) -> dict[str, Size]:
