@@ -13,9 +13,11 @@ import torch
 from shifted_images import shifted_pair
 from torch import Tensor, nn
 
+from mdflow_ros.core.resizing import Size, resize_image
 from mdflow_training.adaptation.label_cache import Labels
 from mdflow_training.adaptation.mean_flow import mean_flow
 from mdflow_training.adaptation.warped_pairs import WarpedPairs
+from mdflow_training.augmentation.warped_pair import CameraNoise
 from mdflow_training.engine.batches import Batch
 from mdflow_training.judging.known_motion import known_motion
 from mdflow_training.networks.fastflownet import warp
@@ -44,7 +46,7 @@ def warped_pairs(**settings: object) -> tuple[WarpedPairs, Batch]:
     flow = torch.cat((12 * smooth(2, 2) - 6, 12 * smooth(2, 3) - 6))
     labels = Labels(flow, torch.ones_like(flow[:, :1]), torch.ones(2))
     given = WarpedPairsSettings(weight=1.0, blur=0.0, **settings)
-    return WarpedPairs(given, lambda asked: labels, noise=0.0, seed=5), batch
+    return WarpedPairs(given, lambda asked: labels, noise=CameraNoise(0.0), seed=5), batch
 
 
 def test_the_flow_leads_from_the_warped_frame_to_the_frame() -> None:
@@ -97,3 +99,15 @@ def test_mean_flow_is_in_pixels_of_the_pair(scales: tuple[float, ...]) -> None:
     flow = mean_flow(Shift(nn.Identity(), "none"), ramp, ramp, LabelSettings(scales=scales, mirrored=True))
     assert flow.shape == (2, 2, HEIGHT, WIDTH)
     torch.testing.assert_close(flow, torch.tensor([3.0, 2.0]).view(1, 2, 1, 1).expand_as(flow))
+
+
+@pytest.mark.parametrize("enlargement", [0.5, 1.0, 1.25])
+def test_noise_is_that_of_frames_that_were_resized(enlargement: float) -> None:
+    size = Size(320, 256)
+    frame = np.full((round(size.height / enlargement), round(size.width / enlargement), 3), 128, np.uint8)
+    noisy = frame + np.random.default_rng(0).normal(0, 8, frame.shape[:2])[..., None]
+    expected = resize_image(noisy.round().astype(np.uint8), size).std()
+    image = torch.full((1, 3, size.height, size.width), 128 / 255)
+    drawn = CameraNoise(8 / 255, enlargement).added_to(image, torch.Generator().manual_seed(0))
+    assert float(drawn.std()) * 255 == pytest.approx(expected, rel=0.1)
+    assert torch.equal(drawn[:, 0], drawn[:, 1])

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mdflow_ros.core.resizing import size_of
 from mdflow_training.adaptation.label_cache import LabelCache
 from mdflow_training.adaptation.replay import Replay, replay_scenes, sample_frames
 from mdflow_training.adaptation.supervised_terms import SupervisedTerms
 from mdflow_training.adaptation.teacher_to_student import matches_labeler
 from mdflow_training.adaptation.warped_pairs import WarpedPairs
+from mdflow_training.augmentation.warped_pair import CameraNoise
 from mdflow_training.engine.loop import Run, State
 from mdflow_training.engine.seeds import derive_seed
 from mdflow_training.judging.camera_noise import measure_noise
@@ -30,7 +32,7 @@ class StageInputs:
         run: what the stages have in common.
 
     Attributes:
-        noise: of the camera, standard deviation in intensity levels.
+        noise: of the camera, standard deviation in intensity levels at the size of training.
         census: how to compare images with this noise.
     """
 
@@ -39,6 +41,9 @@ class StageInputs:
         measured = run.config.census_noise == "auto"
         self.noise = measure_noise(run.pairs, run.size) if measured else float(run.config.census_noise)
         self.census = Census.for_noise(self.noise)
+        frame_size = size_of(run.pairs[0][0])
+        frame_noise = measure_noise(run.pairs, frame_size) if measured else self.noise
+        self._frame_noise = CameraNoise(frame_noise / 255, run.size.width / frame_size.width)
         self._scenes = None
         if (replay := run.config.replay).weight > 0:
             self._scenes = replay_scenes(replay, run.config.seed, sample_frames(run.pairs, replay.frames))
@@ -58,7 +63,7 @@ class StageInputs:
         """Return the terms of a stage on pairs with exact flow; without labels, the replay alone."""
         warped_pairs = None
         if settings is not None and labels is not None and settings.weight > 0:
-            warped_pairs = WarpedPairs(settings, labels, self.noise / 255, seed)
+            warped_pairs = WarpedPairs(settings, labels, self._frame_noise, seed)
         replay = None
         if self._scenes is not None:
             replay = Replay(self._config.replay, self._scenes, seed, self._run.context.world_size)

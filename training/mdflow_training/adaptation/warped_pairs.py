@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mdflow_training.adaptation.label_cache import Labels
-from mdflow_training.augmentation.warped_pair import WarpedPair, make_warped_pair
+from mdflow_training.augmentation.warped_pair import CameraNoise, WarpedPair, make_warped_pair
 from mdflow_training.engine.batches import Batch
 from mdflow_training.engine.seeds import generator_for
 from mdflow_training.losses.distillation import sequence_loss
@@ -23,12 +23,12 @@ class WarpedPairs:
     Args:
         settings: how to make them, and their weight.
         labels: flow of the recorded pairs.
-        noise: standard deviation of the camera's noise, of images in [0, 1].
+        noise: of the camera.
         seed: decides every draw, together with the position of the sample.
     """
 
     def __init__(
-        self, settings: WarpedPairsSettings, labels: Callable[[Batch], Labels], noise: float, seed: int
+        self, settings: WarpedPairsSettings, labels: Callable[[Batch], Labels], noise: CameraNoise, seed: int
     ) -> None:
         self.settings, self.labels, self.noise, self.seed = settings, labels, noise, seed
 

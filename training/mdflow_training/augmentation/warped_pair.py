@@ -9,9 +9,11 @@ RealFlow makes training pairs from estimated flow in a related way (Han et al., 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
@@ -35,8 +37,29 @@ class WarpedPair(NamedTuple):
     """1 where the flow leads to a pixel that the camera has seen."""
 
 
+@dataclass(frozen=True)
+class CameraNoise:
+    """Noise of a camera whose frames were resized.
+
+    Attributes:
+        deviation: standard deviation of the luma's noise in frames as the camera gives them, for images in [0, 1].
+        enlargement: side of the images divided by that of the frames.
+    """
+
+    deviation: float
+    enlargement: float = 1.0
+
+    def added_to(self, image: Tensor, generator: torch.Generator) -> Tensor:
+        """Add noise to ``(1, C, H, W)``, the same to all channels: that of each alone is a third weaker in the luma."""
+        sides = [max(1, round(side / self.enlargement)) for side in image.shape[-2:]]
+        noise = torch.randn((1, 1, *sides), generator=generator)
+        # As `mdflow_ros.core.resizing.resize_image` does with frames.
+        noise = F.interpolate(noise, image.shape[-2:], mode="area" if self.enlargement < 1 else "bilinear")
+        return (image + self.deviation * noise.to(image)).clamp(0, 1)
+
+
 def make_warped_pair(
-    frame: Tensor, flow: Tensor, settings: WarpedPairsSettings, noise: float, generator: torch.Generator
+    frame: Tensor, flow: Tensor, settings: WarpedPairsSettings, noise: CameraNoise, generator: torch.Generator
 ) -> WarpedPair:
     """Warp a frame.
 
@@ -44,7 +67,7 @@ def make_warped_pair(
         frame: RGB ``(3, H, W)`` in [0, 1].
         flow: ``(2, H, W)`` pixels, of a motion that ends at the frame.
         settings: by how much to scale the flow, and how much to cut away.
-        noise: standard deviation of the luma's noise, for images in [0, 1]; drawn separately for both images.
+        noise: of the camera; drawn separately for both images.
         generator: decides the draw, on the CPU.
     """
     share, flip, *place = torch.rand(4, generator=generator).tolist()
@@ -55,14 +78,8 @@ def make_warped_pair(
     pair = WarpedPair(*(_crop(part, settings.crop, place) for part in pair))
     if flip < 0.5:
         pair = _mirrored(pair)
-    first, second = (_with_noise(image, noise, generator) for image in (pair.first, pair.second))
+    first, second = (noise.added_to(image, generator) for image in (pair.first, pair.second))
     return pair._replace(first=first, second=second)
-
-
-def _with_noise(image: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Add the same noise to all channels: noise of each would be a third weaker in the luma, where it was measured."""
-    noise = torch.randn((*image.shape[:-3], 1, *image.shape[-2:]), generator=generator)
-    return (image + deviation * noise.to(image)).clamp(0, 1)
 
 
 def _crop(image: Tensor, crop: float, place: list[float]) -> Tensor:

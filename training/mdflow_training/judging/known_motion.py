@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 
-from mdflow_training.augmentation.warped_pair import make_warped_pair
+from mdflow_training.augmentation.warped_pair import CameraNoise, make_warped_pair
 from mdflow_training.engine.batches import to_tensor
 from mdflow_training.engine.seeds import generator_for
 from mdflow_training.flow_files import Flow, Image
@@ -48,7 +48,7 @@ def known_motion(second: Image, flows: Sequence[Flow], noise: float, number: int
     motion = cv2.GaussianBlur(np.mean(flows, axis=0), (0, 0), SMOOTHING)
     frame = to_tensor(torch.from_numpy(second)[None], torch.device("cpu"))[0]
     flow = torch.from_numpy(motion).permute(2, 0, 1)
-    pair = make_warped_pair(frame, flow, SETTINGS, noise / 255, generator_for("known motion", number))
+    pair = make_warped_pair(frame, flow, SETTINGS, CameraNoise(noise / 255), generator_for("known motion", number))
     images = [
         np.ascontiguousarray((255 * image[0]).round().to(torch.uint8).permute(1, 2, 0).numpy())
         for image in (pair.first, pair.second)
