@@ -25,7 +25,7 @@ MAX_PIXELS = 64_000_000
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 NOT_PADDING = b"\x5a\xa5\x33\xcc\x0f\x71" * 4
-"""Bytes that would be part of a picture."""
+"""Bytes that a decoder takes for a part of the picture, if a part is missing."""
 
 MAX_NAME_LENGTH = 60
 """Characters of an encoding's name that an error shows."""
@@ -216,11 +216,13 @@ def decode_compressed_image(
 
 def _decode_picture(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
     """Return what OpenCV decodes, or ``None``; a JPEG may lack its end marker, as some USB cameras send them."""
-    data = encoded.tobytes()
-    if not data or data[:2] != JPEG_START or data.rfind(JPEG_END) > len(data) // 2:
-        return cv2.imdecode(encoded, flags) if data else None
+    if not encoded.size:
+        return None
+    if encoded[:2].tobytes() != JPEG_START or JPEG_END in encoded[encoded.size // 2 :].tobytes():
+        return cv2.imdecode(encoded, flags)
     # What stands between a whole picture and its end marker changes nothing; where the picture is cut off, the decoder
     # takes it for the missing part. Cameras pad with 255 or 0; a picture, too, may end with 255, written as 255 and 0.
+    data = encoded.tobytes()
     picture = data.rstrip(b"\xff\0")
     for part in (picture, picture + b"\xff\0") if data.startswith(b"\xff\0", len(picture)) else (picture,):
         image, same = (

@@ -30,16 +30,18 @@ from std_msgs.msg import Header
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.playback import SourceError, SourceFrame, is_camera, read_frames
 from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
+from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL
 
 QUEUE_DEPTH = 10
 POLL_SECONDS = 0.05
 MATCH_SECONDS = 0.5
 """A publisher knows its subscribers a moment before they know it; best-effort images sent in between are lost."""
-MAX_REASONS = 5
-"""Reasons why no image can be read that are printed."""
 
-UNKNOWN_INTERVAL = 1 / 30
-"""Seconds between the images of a recording that has one image only, when it is looped."""
+MAX_REASONS = 5
+"""How many reasons are printed if no image can be read."""
+
+UNKNOWN_INTERVAL = ASSUMED_INTERVAL / 1e9
+"""Seconds from a single image to its repetition, when it is looped."""
 
 DELIVERY_SECONDS = 2.0
 """How long to wait at the end for reliable subscribers to acknowledge the last messages."""

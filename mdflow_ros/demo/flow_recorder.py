@@ -217,6 +217,9 @@ def _floats(message: Image, channels: int) -> NDArray[np.float32]:
     return rows.reshape(message.height, message.width, channels).astype(np.float32, copy=False)
 
 
+RESULTS = ("contact_sheet.png", "flow.mp4", "summary.json")
+
+
 def write_results(recorder: FlowRecorder, summary: dict[str, Any], folder: Path) -> None:
     """Write the video, the contact sheet and the summary."""
     moments = recorder.moments.pick(SHEET_MOMENTS)
@@ -321,7 +324,7 @@ def main(arguments: list[str] | None = None) -> int:
     if fault is not None:
         print(fault, file=sys.stderr)
         return 1
-    print(f"Results: {', '.join(str(path) for path in sorted(options.output.iterdir()))}")
+    print(f"Results: {', '.join(str(path) for name in RESULTS if (path := options.output / name).exists())}")
     return 0
 
 

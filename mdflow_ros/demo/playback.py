@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 CUT = 1_000_000_000
 """Pause in ns before another video or camera of the same source: longer than the flow node's default max_frame_gap."""
 
-
 _CAMERA = re.compile(r"(?:/dev/video)?(\d{1,3})")
 
 

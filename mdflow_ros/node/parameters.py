@@ -37,7 +37,7 @@ class Declaration:
         read_only: can be set at the start only.
         live: takes effect at once; the others take effect when the node is configured.
         dynamic: may be of several types, which ``check`` tells apart.
-        check: returns what is wrong with a value, or ``None``.
+        check: a further check, which returns the error or ``None``.
     """
 
     default: Any
@@ -220,7 +220,7 @@ def declare_parameters(node: Node) -> None:
 def validate_parameters(
     parameters: Iterable[Parameter[Any]], declarations: Mapping[str, Declaration] = DECLARATIONS
 ) -> str | None:
-    """Return what is wrong with the new values, or ``None`` if all are allowed; unknown parameters are."""
+    """Return the error of the first wrong value, or ``None``; a parameter without a declaration may have any value."""
     errors = (
         declarations[parameter.name].error(parameter.name, parameter.value)
         for parameter in parameters

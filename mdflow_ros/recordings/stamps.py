@@ -22,9 +22,8 @@ MAX_RATIO = 30.0
 """The stamps run faster or slower than the recording by more than this factor: they are of another unit. In a
 simulation, or in a bag that was recorded again while it was played, they may well be ten times slower or faster."""
 
-
 LONGEST_DELAY = 500_000_000
-"""A message that is later than another by more, in ns, did not just overtake it."""
+"""Messages whose stamps are further apart than this, in ns, have not merely overtaken each other."""
 
 
 def why_not_trusted(stamps: NDArray[np.int64], times: NDArray[np.int64]) -> str | None:

@@ -62,7 +62,6 @@ class VideoFrames:
             ) from error
 
     def __iter__(self) -> Iterator[RecordedFrame]:
-
         stretch = IntensityStretch(self._intensity_range)
         stamp, following = -1, 0
         with _opened(self._path) as container:

@@ -46,16 +46,16 @@ def prepare_together(
 ) -> PreparedPairs:
     """Decode recordings in the main process, then let the other processes read the cache, or fail alike."""
 
-    def meet() -> None:
+    def wait_for_all() -> None:
         reduce_mean(torch.zeros(1, device=context.device))
 
     if not context.is_main:
-        meet()
+        wait_for_all()
         return prepare_pairs(sources, folder, config.frames, progress=False)
     try:
         return prepare_pairs(sources, folder, config.frames)
     finally:
-        meet()
+        wait_for_all()
 
 
 def adapt_from_recordings(

@@ -22,7 +22,7 @@ TEXTURES, TEXTURE_SIDE = 40, 256
 """Number and side of the made-up textures, which need no download."""
 
 MAX_FIRST_USE = 1_000_000
-"""Stages begin below this use of the scenes, so that each has pairs of its own."""
+"""Each stage begins at another use of the scenes, below this one, so that it replays other pairs."""
 
 FRAME_BLUR = 0.6
 """Standard deviation, in pixels, of the blur against the camera's noise, which would move with the texture."""

@@ -18,7 +18,7 @@ from mdflow_training.networks.fastflownet import warp
 from mdflow_training.settings.adaptation import SpatialSettings
 
 CANDIDATES = 64
-"""Maps drawn per sample; the first that stays within the frame is taken; if none does, the sample is only flipped and
+"""Maps drawn per sample. The first that stays within the frame is taken; if none does, the sample is only flipped and
 cropped."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from mdflow_training.settings.adaptation import GuardSettings
 
 MAX_SKIPPED_STEPS = 20
-"""In a row, as the gradient was not finite; scaling it down in float16 takes fewer."""
+"""How many steps in a row may be skipped because their gradient is not finite. float16 finds its scale in fewer."""
 
 
 class Guards:

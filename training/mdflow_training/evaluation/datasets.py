@@ -173,8 +173,8 @@ def _validation_chairs(split: Path, pairs: list[PairFiles]) -> list[PairFiles]:
     """Keep the pairs that FlyingChairs sets aside for validation; line ``n`` of the file is pair ``n``."""
     lines = split.read_text(encoding="ascii").split()
     validation = {number for number, line in enumerate(lines, start=1) if line == "2"}
-    numbers = {pair.name: Path(pair.name).name.split("_")[0] for pair in pairs}
-    return [pair for pair in pairs if numbers[pair.name].isdecimal() and int(numbers[pair.name]) in validation]
+    numbered = ((pair, Path(pair.name).name.split("_")[0]) for pair in pairs)
+    return [pair for pair, number in numbered if number.isdecimal() and int(number) in validation]
 
 
 def _subfolders(folder: Path) -> list[Path]:

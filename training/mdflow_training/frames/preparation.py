@@ -85,7 +85,7 @@ def prepare_pairs(
     finished = cache / "finished.json"
     if not finished.exists():
         warnings = decode_frames(parsed, cache, settings, progress)
-        _write_json(finished, {"sources": list(sources), "losses": warnings})
+        write_json(finished, {"sources": list(sources), "losses": warnings})
     warnings = json.loads(finished.read_text())["losses"]
     return _form_pairs(list(sources), cache, settings, warnings)
 
@@ -135,7 +135,7 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, warnin
         held_out_pairs=len(held_out_pairs),
         warnings=warnings,
     )
-    _write_json(cache / "summary.json", summary.as_dict())
+    write_json(cache / "summary.json", summary.as_dict())
     contact_sheet = cache / "contact_sheet.png"
     _draw(cache, contact_sheet, training, held_out, verdicts)
     _check(summary, settings, contact_sheet)
@@ -204,7 +204,3 @@ def _draw(
             images = [decode_compressed_image(path.read_bytes()) for path in examples[-COLUMNS:]]
             rows.append((f"dropped, {label}: {count}", images))
     draw_contact_sheet(rows, contact_sheet)
-
-
-def _write_json(path: Path, content: object) -> None:
-    write_json(path, content)  # each process of a shared training writes it

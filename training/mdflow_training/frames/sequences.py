@@ -23,7 +23,6 @@ RECORDING_GAP = 60.0
 # A pair may span frames in which nothing moved, but not longer than this: light and people come and go.
 MAX_PAIR = 1.0
 
-
 ANOTHER_CAMERA = "another camera or image size"
 
 

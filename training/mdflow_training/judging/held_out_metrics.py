@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -52,7 +53,7 @@ class Measure:
 
     def show(self, value: float | None, sign: str = "") -> str:
         """Return a value, or ``-`` without one, as people read it; ``sign`` is ``+`` to have one always."""
-        if value is None:
+        if value is None or math.isnan(value):
             return "-"
         return f"{100 * value:{sign}.1f} %" if self.unit == "%" else f"{value:{sign}.4f} {self.unit}".rstrip()
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from mdflow_ros.core.atomic_files import write_json
+from mdflow_ros.core.atomic_files import without_nan, write_json
 from mdflow_ros.core.resizing import Size, network_size, scaled_size, size_of
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import load_card
@@ -262,9 +262,8 @@ def _versions() -> dict[str, str]:
 def write_report(report: Report, frames: list[ReportFrame], folder: Path, run_folder: Path | None = None) -> None:
     """Write ``report.json`` and ``report.html``; loss curves come from the run's folder, if there was a run."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = report.as_dict()
-    write_json(folder / "report.json", content)
-    about = {name: value for name, value in content.items() if name in report.about}
+    write_json(folder / "report.json", report.as_dict())
+    about = without_nan(report.about)
     page = Page(
         report.verdict.value, report.reason, RULE, report.means(), report.differences, report.recordings, frames, about
     )
