@@ -27,8 +27,12 @@ ARGUMENTS = {
     ),
     "model": ("", "ONNX file of the model, with its card beside it; empty keeps the value from params_file."),
     "backend": ("", "Engine that runs the model, such as auto; empty keeps the value from params_file."),
-    "autostart": ("true", "Whether the node configures and activates itself."),
-    "use_sim_time": ("false", "Whether to use the time on /clock, for a bag that is played with --clock."),
+    "autostart": ("", "Whether the node configures and activates itself; empty keeps the value from params_file."),
+    "use_sim_time": (
+        "",
+        "Whether to use the time on /clock, for a bag that is played with --clock; empty keeps the value from "
+        "params_file.",
+    ),
     "log_level": ("info", "Lowest severity that is logged: debug, info, warn, error or fatal."),
     "consumers": (
         "[]",
@@ -82,14 +86,16 @@ def nodes(context: LaunchContext) -> list[Node]:
 
 def flow_node(values: dict[str, str]) -> Node:
     """Create the flow node; an empty launch argument keeps the value from params_file."""
-    overrides = {name: values[name] for name in ("model", "backend", "image_transport") if values[name]}
-    overrides |= {name: is_true(values, name) for name in ("autostart", "use_sim_time")}
+    overrides: dict[str, str | bool] = {
+        name: values[name] for name in ("model", "backend", "image_transport") if values[name]
+    }
+    overrides |= {name: is_true(values, name) for name in ("autostart", "use_sim_time") if values[name]}
     return Node(
         package="mdflow_ros",
         executable="flow_node",
         name="mdflow",
         namespace=values["namespace"],
-        parameters=[values["params_file"], overrides],
+        parameters=[values["params_file"], *([overrides] if overrides else [])],
         remappings=remappings(values, "image", "camera_info"),
         arguments=["--ros-args", "--log-level", values["log_level"]],
         output="screen",
@@ -108,17 +114,14 @@ def consumer_nodes(values: dict[str, str]) -> list[Node]:
     unknown = [name for name in names if name not in CONSUMERS]
     if unknown:
         raise ValueError(f"unknown consumer '{unknown[0]}'; choose from {', '.join(CONSUMERS)}")
+    overrides = [{"use_sim_time": is_true(values, "use_sim_time")}] if values["use_sim_time"] else []
     return [
         Node(
             package="mdflow_ros",
             executable=name,
             name=name,
             namespace=values["namespace"],
-            parameters=[
-                values["params_file"],
-                values["consumers_params_file"],
-                {"use_sim_time": is_true(values, "use_sim_time")},
-            ],
+            parameters=[values["params_file"], values["consumers_params_file"], *overrides],
             remappings=remappings(values, "odom", "imu", "range"),
             arguments=["--ros-args", "--log-level", values["log_level"]],
             output="screen",

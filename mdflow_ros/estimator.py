@@ -106,7 +106,7 @@ class FlowEstimator:
         self.card: ModelCard = load_card(self.model)
         self.output_scale = output_scale
         self._inference_size = inference_size and network_size(Size(*inference_size), SIZE_MULTIPLE)
-        self.quality = choose_quality(quality, runs_on_gpu(backend))
+        self.quality = choose_quality(quality, runs_on_gpu(backend, inference_size is not None))
         self._quality = QUALITIES[self.quality]
         self._refinement = self._quality.refinement if refine else ()
         self._calibration = calibration or calibration_of(self.card, self.quality)

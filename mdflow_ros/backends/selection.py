@@ -11,7 +11,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from mdflow_ros.backends.backend import Backend, BackendError, BackendFactory, BackendOptions, BackendUnavailable
+from mdflow_ros.backends.backend import (
+    FIXED_SIZE,
+    Backend,
+    BackendError,
+    BackendFactory,
+    BackendOptions,
+    BackendUnavailable,
+)
 from mdflow_ros.backends.onnxruntime_backend import PROVIDERS, OnnxRuntimeBackend, load_onnxruntime
 from mdflow_ros.backends.tensorrt.library import load_tensorrt
 
@@ -63,9 +70,14 @@ REPLACEABLE = ("openvino",)
 is an error."""
 
 
-def runs_on_gpu(name: str) -> bool:
-    """Tell whether a backend, or the one that ``auto`` will take, runs on an NVIDIA GPU."""
-    return _can_run("tensorrt") if name == AUTO else name in ON_GPU
+def runs_on_gpu(name: str, has_fixed_size: bool) -> bool:
+    """Tell whether a backend, or the one that ``auto`` will take, runs on an NVIDIA GPU.
+
+    Args:
+        name: of the backend.
+        has_fixed_size: whether the network's size is given, without which ``auto`` takes no TensorRT.
+    """
+    return has_fixed_size and _can_run("tensorrt") if name == AUTO else name in ON_GPU
 
 
 def working_backends() -> list[str]:
@@ -107,6 +119,8 @@ def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
             backend = BACKENDS[candidate](model, options)
         except BackendUnavailable as error:
             reasons.append(f"{candidate}: {error}")
+            if str(error) == FIXED_SIZE:
+                logger.warning("the GPU is not used: %s", error)
             continue
         except BackendError as error:
             if candidate not in REPLACEABLE:

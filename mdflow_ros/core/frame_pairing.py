@@ -10,6 +10,8 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.resizing import Size
+
 NANOSECONDS = 1_000_000_000
 
 
@@ -25,6 +27,7 @@ class ResetReason(Enum):
     ENCODING_CHANGED = "encoding_changed"
     FRAME_ID_CHANGED = "frame_id_changed"
     INTENSITY_RANGE_CHANGED = "intensity_range_changed"
+    CALIBRATION_CHANGED = "calibration_changed"
 
     @property
     def advice(self) -> str:
@@ -44,6 +47,7 @@ _ADVICE = {
     ResetReason.ENCODING_CHANGED: f"the encoding of the images changes; {_TWO_CAMERAS}",
     ResetReason.FRAME_ID_CHANGED: f"header.frame_id changes; {_TWO_CAMERAS}",
     ResetReason.INTENSITY_RANGE_CHANGED: "the light changes with each image; set intensity_range to [low, high]",
+    ResetReason.CALIBRATION_CHANGED: "R or P of camera_info changes; do two cameras publish on its topic?",
 }
 
 
@@ -57,6 +61,9 @@ class CameraFrame:
         frame_id: the camera's frame.
         encoding: the encoding of the message that held the image.
         range_changes: how often the range was set that converted the image to 8 bits, see `IntensityStretch`.
+        calibration_changes: how often the camera changed that a rectified image is of.
+        full_size: of the camera's image, of which ``image`` may be a part; ``None`` if it is all of it.
+        seen: ``(H, W)`` bool, where a rectified image shows what the camera saw; ``None`` for everywhere.
     """
 
     image: NDArray[np.uint8]
@@ -64,6 +71,9 @@ class CameraFrame:
     frame_id: str
     encoding: str
     range_changes: int = 0
+    calibration_changes: int = 0
+    full_size: Size | None = None
+    seen: NDArray[np.bool_] | None = None
 
 
 class FramePairer:
@@ -114,10 +124,12 @@ class FramePairer:
             return ResetReason.FRAME_ID_CHANGED
         if frame.encoding != previous.encoding:
             return ResetReason.ENCODING_CHANGED
-        if frame.image.shape != previous.image.shape:
+        if frame.image.shape != previous.image.shape or frame.full_size != previous.full_size:
             return ResetReason.SIZE_CHANGED
         if frame.range_changes != previous.range_changes:
             return ResetReason.INTENSITY_RANGE_CHANGED
+        if frame.calibration_changes != previous.calibration_changes:
+            return ResetReason.CALIBRATION_CHANGED
         if frame.stamp == previous.stamp:
             return ResetReason.EQUAL_STAMP
         if frame.stamp < previous.stamp:

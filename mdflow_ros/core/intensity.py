@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.region import Region, part_of
+
 IntensityRange = Literal["auto"] | Sequence[float]
 """``auto``, or the intensities that become 0 and 255."""
 
@@ -46,6 +48,7 @@ class IntensityStretch:
 
     Args:
         intensity_range: ``auto``, or the intensities that become 0 and 255.
+        region: part of the images that ``auto`` looks at; ``None`` for all of it.
 
     Attributes:
         changes: how often the range was set. Images that are converted under different counts make no pair.
@@ -54,8 +57,9 @@ class IntensityStretch:
         ValueError: the range is not ``auto`` and not two increasing numbers.
     """
 
-    def __init__(self, intensity_range: IntensityRange = "auto") -> None:
+    def __init__(self, intensity_range: IntensityRange = "auto", region: Region | None = None) -> None:
         self._fixed = intensity_range != "auto"
+        self._region = region
         self._range: tuple[float, float] | None = None
         self.changes = 0
         if self._fixed:
@@ -88,6 +92,8 @@ class IntensityStretch:
 
     def _follow(self, samples: NDArray[Any]) -> None:
         """Set the range at the first image, and when an image does not fit it."""
+        if self._region is not None:
+            samples = part_of(samples, self._region)
         step = max(1, round((samples.size / MAX_SAMPLES) ** 0.5))
         # A fourth channel is opacity.
         seen = (samples[..., :3] if samples.ndim == 3 else samples)[::step, ::step].ravel()
@@ -109,17 +115,23 @@ class IntensityStretch:
 def has_contrast(image: NDArray[np.uint8]) -> bool:
     """Return whether an 8-bit image ``(H, W, C)`` shows anything whose motion could be seen."""
     step = max(1, round((image.size / MAX_SAMPLES) ** 0.5))
-    # By a histogram, which is four times faster than np.percentile.
-    shares = np.cumsum(np.bincount(image[::step, ::step].ravel(), minlength=256))
+    seen = image[::step, ::step].reshape(-1, image.shape[-1])
+    # Channel by channel: one color everywhere shows nothing.
+    return any(_spread(seen[:, channel]) >= MIN_LEVELS for channel in range(seen.shape[-1]))
+
+
+def _spread(samples: NDArray[np.uint8]) -> int:
+    """Return the levels between the percentiles, by a histogram: four times faster than np.percentile."""
+    shares = np.cumsum(np.bincount(samples, minlength=256))
     low, high = np.searchsorted(shares, shares[-1] * np.array((LOW_PERCENTILE, HIGH_PERCENTILE)) / 100)
-    return bool(high - low >= MIN_LEVELS)
+    return int(high - low)
 
 
 def _range_around(low: float, high: float, dtype: np.dtype[Any]) -> tuple[float, float]:
     """Return the range for an image whose percentiles are given."""
     if dtype.kind in "iu":
         full = float(np.iinfo(dtype).max)
-        if high >= FULL_RANGE_FROM * full and high - low >= FULL_RANGE_FROM * full:
+        if high >= FULL_RANGE_FROM * full and low >= 0 and high - low >= FULL_RANGE_FROM * full:
             return 0.0, full
     span = high - low
     if span < _min_span(dtype, high):  # without contrast: noise must not be stretched to a picture

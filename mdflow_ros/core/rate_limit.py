@@ -11,10 +11,15 @@ TOLERANCE = 0.05
 
 
 class RateLimit:
-    """Accepts images at a limited rate, by their stamps."""
+    """Accepts images at a limited rate, by their stamps.
+
+    Images are due at regular times. One that comes late does not delay those after it, so a camera at about the maximum
+    rate loses none to its jitter, and a faster one is slowed down to the maximum rate on average.
+    """
 
     def __init__(self) -> None:
-        self._last: int | None = None
+        self._last = 0
+        self._due: float | None = None
 
     def accepts(self, stamp: int, max_rate: float) -> bool:
         """Tell whether to process the image with this stamp.
@@ -23,8 +28,16 @@ class RateLimit:
             stamp: of the image, in nanoseconds. One that does not go forward is accepted: another check judges it.
             max_rate: images per second; 0 accepts all.
         """
-        elapsed = None if self._last is None else stamp - self._last
-        if max_rate > 0 and elapsed is not None and 0 < elapsed < (1 - TOLERANCE) / max_rate * NANOSECONDS:
-            return False
+        if max_rate <= 0:
+            self._due = None
+            return True
+        period = NANOSECONDS / max_rate
+        if self._due is None or stamp <= self._last:
+            self._due = stamp + period
+        else:
+            due = min(self._due, self._last + period)  # the maximum rate may have been raised
+            if stamp < due - TOLERANCE * period:
+                return False
+            self._due = max(due + period, stamp)
         self._last = stamp
         return True

@@ -22,6 +22,10 @@ DISTORTION_MODELS = {
 coefficients that OpenCV takes."""
 
 
+SEEN_MARGIN = 4
+"""Pixels at the edge of the camera's view that do not count as seen: the black outside moves with the camera."""
+
+
 class BadCalibration(ValueError):
     """The camera's calibration is missing or cannot be used."""
 
@@ -71,8 +75,12 @@ class Rectifier:
         rotation: ``(3, 3)`` from the camera to the ideal one; zeros for none.
         projection: ``(3, 3)`` intrinsics of the ideal camera, pixels; zeros for those of the images.
 
+    Attributes:
+        seen: ``(H, W)`` bool, where a rectified image shows what the camera saw, without a margin; ``None`` for
+            everywhere.
+
     Raises:
-        BadCalibration: see `check_calibration`.
+        BadCalibration: see `check_calibration`, or the rotation or projection is not finite.
     """
 
     def __init__(
@@ -87,6 +95,8 @@ class Rectifier:
         check_calibration(
             intrinsics, distortion, model, "set rectify to false and subscribe to images that are rectified"
         )
+        if not (np.isfinite(rotation).all() and np.isfinite(projection).all()):
+            raise BadCalibration("R or P of camera_info holds a value that is not finite: calibrate the camera")
         self.projection = projection if projection[0, 0] > 0 else intrinsics
         turned = rotation if rotation.any() else np.eye(3)
         make_maps = cv2.fisheye.initUndistortRectifyMap if model == FISHEYE else cv2.initUndistortRectifyMap
@@ -96,6 +106,7 @@ class Rectifier:
         except cv2.error as error:
             raise BadCalibration(f"OpenCV refuses the calibration of camera_info: {error.err}") from error
         self._size = size
+        self.seen = self._find_seen()
 
     def rectify(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the rectified image ``(H, W, 3)``, black outside the camera's view.
@@ -105,4 +116,17 @@ class Rectifier:
         """
         if size_of(image) != self._size:
             raise ValueError(f"an image of {size_of(image)} for a rectifier of {self._size}")
+        return self._remap(image)
+
+    def _remap(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(cv2.remap(image, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.uint8)
+
+    def _find_seen(self) -> NDArray[np.bool_] | None:
+        white = np.full((self._size.height, self._size.width), 255, np.uint8)
+        seen = self._remap(white) == 255
+        if seen.all():
+            return None
+        side = 2 * SEEN_MARGIN + 1
+        # What lies beyond the image's own border is no edge of the view, so it counts as seen.
+        eroded = cv2.erode(seen.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=1)
+        return np.asarray(eroded > 0)

@@ -31,5 +31,9 @@ def crop(image: NDArray[Any], region: Region) -> NDArray[Any]:
             f"the region of {region.width}x{region.height} pixels at x {region.x}, y {region.y} is not within the "
             f"image of {width}x{height}: change the parameter region"
         )
-    part = image[region.y : region.y + region.height, region.x : region.x + region.width]
-    return np.ascontiguousarray(part)
+    return np.ascontiguousarray(part_of(image, region))
+
+
+def part_of(image: NDArray[Any], region: Region) -> NDArray[Any]:
+    """Return a view of what lies within both the image ``(H, W, ...)`` and the region."""
+    return image[region.y : region.y + region.height, region.x : region.x + region.width]

@@ -16,8 +16,13 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from mdflow_ros.core.rectification import BadCalibration
 from mdflow_ros.core.region import Region
 from mdflow_ros.core.resizing import Size
+
+MAX_STRETCH = 0.03
+"""An image was resized without a new calibration if its aspect ratio differs from the calibrated one by this share at
+most: sides are rounded, and some encoders want multiples of 16."""
 
 
 class _Window(NamedTuple):
@@ -44,6 +49,10 @@ def calibration_of_image(info: CameraInfo, image_size: Size) -> CameraInfo:
     Args:
         info: the calibration as the camera published it.
         image_size: width and height of the image.
+
+    Raises:
+        BadCalibration: the image has another shape than the calibrated one: it was cropped, rotated, or is another
+            camera's.
     """
     window = _window(info, image_size)
     return _adjusted(info, image_size, window.x, window.y, 1 / window.step_x, 1 / window.step_y)
@@ -114,6 +123,12 @@ def _window(info: CameraInfo, image_size: Size) -> _Window:
             if _fits(width, step_x, image_size[0]) and _fits(height, step_y, image_size[1]):
                 return _Window(x, y, step_x, step_y)
     x, y, width, height = part
+    stretch = width * image_size.height / (height * image_size.width)
+    if abs(stretch - 1) > MAX_STRETCH:
+        raise BadCalibration(
+            f"camera_info is of {width}x{height} pixels, which no binning, region or resizing turns into the image's "
+            f"{image_size.width}x{image_size.height}: publish the calibration of these images"
+        )
     return _Window(x, y, width / image_size[0], height / image_size[1])
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from mdflow_ros.core.resizing import Size, size_of
 from mdflow_ros.node.camera_info import calibration_of_image, cropped_camera_info, rectified_camera_info
 from mdflow_ros.node.messages import to_frame
 
+logger = logging.getLogger(__name__)
+
 
 class ImagePreparation:
     """Prepares the images of one camera.
@@ -31,9 +34,12 @@ class ImagePreparation:
     def __init__(
         self, intensity_range: IntensityRange = "auto", rectify: bool = False, region: Region | None = None
     ) -> None:
-        self._stretch = IntensityStretch(intensity_range)
+        self._stretch = IntensityStretch(intensity_range, None if rectify else region)
         self._rectify, self._region = rectify, region
         self._rectifier: tuple[object, Rectifier] | None = None
+        self._target: bytes | None = None
+        self._target_changes = 0
+        self._last_warning = ""
 
     def prepare(
         self, message: Image | CompressedImage, max_pixels: int, camera_info: CameraInfo | None
@@ -52,19 +58,42 @@ class ImagePreparation:
             ValueError: the region does not lie within the image.
         """
         frame = to_frame(message, max_pixels, self._stretch)
-        image = frame.image
-        info = None if camera_info is None else calibration_of_image(camera_info, size_of(image))
+        info = self._calibration(camera_info, size_of(frame.image))
         if self._rectify:
-            if info is None:
-                raise BadCalibration(
-                    "rectify is true, but no camera_info has come: remap camera_info to the camera's topic"
-                )
-            rectifier = self._rectifier_for(info)
-            image, info = rectifier.rectify(image), rectified_camera_info(info, rectifier.projection)
+            frame, info = self._rectified(frame, info)
         if self._region is not None:
-            image = crop(image, self._region)
+            frame = _cropped(frame, self._region)
             info = None if info is None else cropped_camera_info(info, self._region)
-        return replace(frame, image=image), info
+        return frame, info
+
+    def _calibration(self, camera_info: CameraInfo | None, size: Size) -> CameraInfo | None:
+        """Return the calibration of an image of ``size``; ``None``, with a warning, if it cannot be this camera's."""
+        if camera_info is None:
+            return None
+        try:
+            return calibration_of_image(camera_info, size)
+        except BadCalibration as error:
+            if self._rectify:
+                raise
+            if str(error) != self._last_warning:
+                self._last_warning = str(error)
+                logger.warning("camera_info is ignored: %s", error)
+            return None
+
+    def _rectified(self, frame: CameraFrame, info: CameraInfo | None) -> tuple[CameraFrame, CameraInfo]:
+        if info is None:
+            raise BadCalibration(
+                "rectify is true, but no camera_info has come: remap camera_info to the camera's topic"
+            )
+        rectifier = self._rectifier_for(info)
+        image = rectifier.rectify(frame.image)
+        # A new lens model alone still gives images of the same ideal camera; a new R or P moves everything in them.
+        target = bytes(info.r) + rectifier.projection.tobytes()
+        if target != self._target:
+            self._target = target
+            self._target_changes += 1
+        frame = replace(frame, image=image, seen=rectifier.seen, calibration_changes=self._target_changes)
+        return frame, rectified_camera_info(info, rectifier.projection)
 
     def _rectifier_for(self, info: CameraInfo) -> Rectifier:
         key = (
@@ -87,6 +116,11 @@ class ImagePreparation:
             )
             self._rectifier = (key, rectifier)
         return self._rectifier[1]
+
+
+def _cropped(frame: CameraFrame, region: Region) -> CameraFrame:
+    seen = None if frame.seen is None else crop(frame.seen, region)
+    return replace(frame, image=crop(frame.image, region), full_size=size_of(frame.image), seen=seen)
 
 
 def _matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:

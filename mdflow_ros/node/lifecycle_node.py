@@ -44,7 +44,7 @@ MAX_CONSECUTIVE_RESETS = 5
 
 
 class FlowNode(LifecycleNodeMixin, Node):
-    """Estimates the flow between consecutive frames of a camera; the README lists topics and parameters.
+    """Estimates the flow between consecutive frames of a camera: docs/node.md, docs/parameters.md.
 
     The callback groups need a `FlowExecutor` or a `MultiThreadedExecutor`. The default group receives messages and
     answers most services. Lifecycle transitions, and reloading, run beside it because loading a model takes long. A
@@ -119,7 +119,7 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the camera as soon as somebody subscribes to the node."""
-        self._pipeline.pairer.reset()
+        self._pipeline.reset()
         self._active = True
         self.get_logger().info("active; idle until somebody subscribes, for example to ~/flow")
         return super().on_activate(state)
@@ -194,14 +194,14 @@ class FlowNode(LifecycleNodeMixin, Node):
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Pause or resume without unloading the model."""
         self._enabled = request.data
-        self._pipeline.pairer.reset()
+        self._pipeline.reset()
         response.success, response.message = True, "enabled" if request.data else "paused"
         return response
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Forget the last image, so that the next one starts a new pair."""
         self._worker.clear()
-        self._pipeline.pairer.reset()
+        self._pipeline.reset()
         response.success, response.message = True, "the next image starts a new pair"
         return response
 
@@ -216,7 +216,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         settings = self._pipeline.settings
         if self._active and self._enabled and settings is not None and self._outputs.has_subscribers():
             if not self._input.image.is_subscribed:
-                self._pipeline.pairer.reset()
+                self._pipeline.reset()
                 self._counters.last_frame_time = time.monotonic()
             self._input.choose(settings.compressed)
             self._input.refresh()
@@ -233,13 +233,13 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def _process(self, message: Image | CompressedImage) -> None:
         """Take one message from the camera to the published flow, in the worker's thread, which must survive."""
-        if not self._active:
+        if not (self._active and self._enabled):
             return
         try:
             with_confidence = self._outputs.confidence_has_subscribers()
             live, camera_info = LiveSettings.from_node(self), self._input.camera_info
             result = self._pipeline.process(message, live, with_confidence, camera_info)
-            if result is not None and self._active:
+            if result is not None and self._active and self._enabled:
                 self._publish(result)
         except Exception as error:
             if self.context.ok():  # publishing fails while the process shuts down

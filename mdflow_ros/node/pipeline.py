@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -37,7 +38,9 @@ EXPECTED_ERRORS = (ModelError, BackendUnavailable, BackendError, ValueError, OSE
 """Errors whose text says everything that a user needs."""
 
 
-OUT_OF_MEMORY = re.compile(r"(out of|insufficient|allocate) memory", re.IGNORECASE)
+OUT_OF_MEMORY = re.compile(
+    r"(out of|insufficient|allocate) memory|MemoryAllocation|bad_alloc|memory .*could not be allocated", re.IGNORECASE
+)
 """What ONNX Runtime, OpenCV, TensorRT and CUDA say where Python would raise `MemoryError`."""
 
 
@@ -112,13 +115,19 @@ class FlowPipeline:
         """Use another model from the next image on; images are prepared as before, so the last one still has a pair."""
         with self._between_images:
             self.settings, self.estimator = settings, estimator
+            self._forget_encoded()
             self._recovered()
+
+    def reset(self) -> None:
+        """Forget the last image, and the one that is being processed: the next one starts a new pair."""
+        with self._between_images:
+            self.pairer.reset()
 
     def release(self) -> None:
         """Release the model."""
         with self._between_images:
-            self.settings = self.estimator = self._encoded_by = None
-            self._encoded = []
+            self.settings = self.estimator = None
+            self._forget_encoded()
             self._recovered()
 
     def process(
@@ -153,6 +162,7 @@ class FlowPipeline:
         if prepared is None:
             return None
         frame, info = prepared
+        self._counters.last_refusal = None
         self.pairer.max_frame_gap = live.max_frame_gap
         previous = self.pairer.push(frame)
         if previous is None:
@@ -167,6 +177,8 @@ class FlowPipeline:
         self._counters.note_contrast(contrast)
         if not contrast:
             estimate = _without_trust(estimate)
+        elif first.seen is not None:
+            estimate = _without_trust(estimate, first.seen)
         flow = _masked(estimate, live.confidence_threshold) if live.mask_invalid else estimate.flow
         return FlowResult(message.header, previous.stamp, info, flow, estimate.confidence, estimate.inference_seconds)
 
@@ -190,9 +202,11 @@ class FlowPipeline:
         if self.failure is not None and time.monotonic() < self._retry_time:
             return None
         try:
+            # No local name may hold the old model while the new one is loaded.
+            if self.estimator is None or self._failures_in_a_row >= FAILURES_BEFORE_RELOAD:
+                self._reload(settings)
             estimator = self.estimator
-            if estimator is None or self._failures_in_a_row >= FAILURES_BEFORE_RELOAD:
-                estimator = self._reload(settings)
+            assert estimator is not None
             start = time.perf_counter()
             encoded = self._encode(estimator, (first, second))
             estimate = estimator.estimate(encoded[0], encoded[1], with_confidence)
@@ -218,14 +232,17 @@ class FlowPipeline:
         self._encoded, self._encoded_by = encoded, estimator
         return encoded
 
-    def _reload(self, settings: Settings) -> FlowEstimator:
+    def _forget_encoded(self) -> None:
+        self._encoded, self._encoded_by = [], None
+
+    def _reload(self, settings: Settings) -> None:
         self.estimator = None  # its memory may be what the new one needs
+        self._forget_encoded()
         options = replace(settings.options, may_build_engine=False)  # building one takes minutes
         try:
             self.estimator = self._load(replace(settings, options=options))
         except ValueError as error:
             raise BackendError(str(error)) from error
-        return self.estimator
 
     def _failed(self, error: Exception) -> None:
         self._failures_in_a_row += 1
@@ -244,11 +261,15 @@ class FlowPipeline:
         self._report(reason)
 
 
-def _without_trust(estimate: FlowEstimate) -> FlowEstimate:
-    """Return an estimate whose confidence is 0 everywhere: images that show nothing have no flow."""
+def _without_trust(estimate: FlowEstimate, seen: NDArray[np.bool_] | None = None) -> FlowEstimate:
+    """Return an estimate with confidence 0 everywhere, or where its image shows nothing (not ``seen``, ``(H, W)``)."""
     if estimate.confidence is None:
         return estimate
-    return replace(estimate, confidence=np.zeros_like(estimate.confidence))
+    if seen is None:
+        return replace(estimate, confidence=np.zeros_like(estimate.confidence))
+    height, width = estimate.confidence.shape
+    kept = cv2.resize(seen.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return replace(estimate, confidence=estimate.confidence * kept)
 
 
 def _masked(estimate: FlowEstimate, threshold: float) -> NDArray[np.float32]:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from mdflow_ros.backends import selection
-from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
+from mdflow_ros.backends.backend import FIXED_SIZE, BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.check import TOLERANCE, textured_pair
 from mdflow_ros.backends.selection import create_backend, working_backends
 from mdflow_ros.backends.tensorrt import cuda_driver
 from mdflow_ros.core.resizing import Size
+from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_ros.model.graphs import Decoding
 
@@ -92,6 +93,7 @@ from mdflow_ros.backends.backend import BackendOptions
 from mdflow_ros.backends.check import TOLERANCE, textured_pair
 from mdflow_ros.backends.selection import create_backend
 from mdflow_ros.core.resizing import Size
+from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_ros.model.graphs import Decoding
 cuda_driver.DRIVER_LIBRARY = "libno-such-driver.so.1"
@@ -133,3 +135,15 @@ def test_a_device_that_is_missing_is_named():
     pytest.importorskip("openvino")
     with pytest.raises(BackendUnavailable, match="OpenVINO finds no device NPU here; it finds CPU"):
         create_backend("openvino", BUNDLED_MODEL, BackendOptions(device="NPU"))
+
+
+def test_a_gpu_without_a_fixed_size_leaves_the_processor_its_quality_and_warns(monkeypatch, caplog):
+    def needs_a_size(model, options):
+        raise BackendUnavailable(FIXED_SIZE)
+
+    monkeypatch.setitem(selection.CHECKS, "tensorrt", lambda: None)
+    monkeypatch.setitem(selection.BACKENDS, "tensorrt", needs_a_size)
+    estimator = FlowEstimator(options=OPTIONS)
+    assert estimator.quality == "balanced" and estimator.backend != "tensorrt"
+    assert f"the GPU is not used: {FIXED_SIZE}" in [record.getMessage() for record in caplog.records]
+    assert selection.runs_on_gpu("auto", has_fixed_size=True)

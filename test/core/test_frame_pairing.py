@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS, CameraFrame, FramePairer, ResetReason
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.core.rolling_statistics import RollingStatistics
 
 FIRST = CameraFrame(np.zeros((4, 6, 3), np.uint8), 10 * NANOSECONDS, "camera", "rgb8")
@@ -36,7 +37,10 @@ def test_consecutive_frames_pair() -> None:
         (replace(SECOND, stamp=FIRST.stamp + NANOSECONDS // 2 + 1), ResetReason.GAP),
         (replace(SECOND, image=SMALLER), ResetReason.SIZE_CHANGED),
         (replace(SECOND, encoding="bgr8"), ResetReason.ENCODING_CHANGED),
+        (replace(SECOND, full_size=Size(8, 8)), ResetReason.SIZE_CHANGED),
         (replace(SECOND, frame_id="other"), ResetReason.FRAME_ID_CHANGED),
+        (replace(SECOND, range_changes=1), ResetReason.INTENSITY_RANGE_CHANGED),
+        (replace(SECOND, calibration_changes=1), ResetReason.CALIBRATION_CHANGED),
     ],
 )
 def test_a_frame_starts_a_new_pair_for_a_counted_reason(frame: CameraFrame, reason: ResetReason) -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.core.intensity import IntensityStretch, has_contrast
+from mdflow_ros.core.region import Region
 
 
 def texture(low: float, high: float, seed: int = 0) -> np.ndarray:
@@ -72,3 +73,28 @@ def test_a_wrong_range_is_refused(wrong: object) -> None:
 def test_eight_bits_pass_unchanged() -> None:
     samples = texture(0, 255).astype(np.uint8)
     assert IntensityStretch().convert(samples) is samples
+
+
+def test_negative_intensities_keep_their_range() -> None:
+    stretch = IntensityStretch()
+    samples = np.random.default_rng(0).integers(-30_000, 30_000, (40, 60)).astype(np.int16)
+    converted = stretch.convert(samples)
+    stretch.convert(samples[::-1])
+    assert stretch.changes == 1
+    assert 0.3 < np.mean(converted > 127) < 0.7 and np.mean(converted == 0) < 0.01
+
+
+def test_one_color_everywhere_shows_nothing() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[:] = (0, 135, 0)
+    assert not has_contrast(image)
+    image[:, 32:, 2] = 20
+    assert has_contrast(image)
+
+
+def test_the_range_is_that_of_the_region() -> None:
+    samples = texture(7400, 7550).astype(np.uint16)
+    samples[:2] = 65_535  # rows of telemetry
+    stretch = IntensityStretch(region=Region(0, 2, samples.shape[1], samples.shape[0] - 2))
+    assert has_contrast(stretch.convert(samples)[2:, :, None])
+    assert stretch.range is not None and stretch.range[1] < 8000

@@ -131,3 +131,55 @@ def test_a_part_that_the_image_does_not_show_is_not_believed() -> None:
     info = camera_info()
     info.roi.x_offset, info.roi.width, info.roi.height = 40, 200, 160  # but the image is the whole sensor's
     assert published(info, WIDTH, HEIGHT).k[2] == 155.0
+
+
+def test_a_new_calibration_of_the_same_ideal_camera_keeps_the_pair_and_another_camera_does_not() -> None:
+    image, info = np.full((HEIGHT, WIDTH, 3), 99, np.uint8), camera_info()
+    preparation = ImagePreparation(rectify=True)
+    first, _ = preparation.prepare(image_message(image), 10**6, info)
+    info.d = [-0.2, 0.1, 0.001, -0.002, 0.0]
+    second, _ = preparation.prepare(image_message(image), 10**6, info)
+    info.p[2] += 12
+    third, _ = preparation.prepare(image_message(image), 10**6, info)
+    assert first.calibration_changes == second.calibration_changes != third.calibration_changes
+
+
+def test_what_the_camera_did_not_see_is_marked() -> None:
+    image, info = np.full((HEIGHT, WIDTH, 3), 99, np.uint8), camera_info()
+    info.p[0] = info.p[5] = 90.0  # zoomed out
+    frame, _ = ImagePreparation(rectify=True, region=Region(0, 0, 160, HEIGHT)).prepare(
+        image_message(image), 10**6, info
+    )
+    assert frame.seen is not None and frame.seen.shape == (HEIGHT, 160)
+    assert (frame.image[frame.seen] == 99).all() and 0.2 < frame.seen.mean() < 0.6
+    assert frame.image[~frame.seen].mean() < 50
+
+
+@pytest.mark.parametrize("field", ["r", "p"])
+def test_a_rotation_or_projection_that_is_not_finite_is_refused(field: str) -> None:
+    info = camera_info()
+    getattr(info, field)[2] = np.nan
+    with pytest.raises(BadCalibration, match="R or P of camera_info holds a value that is not finite"):
+        ImagePreparation(rectify=True).prepare(image_message(np.zeros((HEIGHT, WIDTH, 3), np.uint8)), 10**6, info)
+
+
+@pytest.mark.parametrize(("height", "width"), [(WIDTH, HEIGHT), (240, 240)])
+def test_a_calibration_of_another_shape_is_ignored_with_a_warning(
+    height: int, width: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = image_message(np.zeros((height, width, 3), np.uint8))
+    preparation = ImagePreparation()
+    for _ in range(2):
+        assert preparation.prepare(message, 10**6, camera_info())[1] is None
+    assert [record.message for record in caplog.records] == [
+        f"camera_info is ignored: camera_info is of {WIDTH}x{HEIGHT} pixels, which no binning, region or resizing "
+        f"turns into the image's {width}x{height}: publish the calibration of these images"
+    ]
+    with pytest.raises(BadCalibration, match=f"camera_info is of {WIDTH}x{HEIGHT} pixels"):
+        ImagePreparation(rectify=True).prepare(message, 10**6, camera_info())
+
+
+def test_the_size_before_the_crop_is_kept() -> None:
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    frame, _ = ImagePreparation(region=Region(0, 0, 64, 64)).prepare(image_message(image), 10**6, None)
+    assert frame.full_size == Size(WIDTH, HEIGHT)

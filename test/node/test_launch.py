@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import yaml
@@ -94,6 +95,12 @@ def test_arguments_reach_the_node() -> None:
     with open(files[1]) as file:
         parameters = yaml.safe_load(file)["/**"]["ros__parameters"]
     assert parameters == {"image_transport": "compressed", "use_sim_time": True, "autostart": False}
+
+
+def test_what_the_launch_is_not_told_stays_as_the_parameter_file_says() -> None:
+    for process in launched(consumers="[flow_points]"):
+        files = [process.arguments[i + 1] for i, word in enumerate(process.arguments) if word == "--params-file"]
+        assert all(Path(file).parent == ROOT / "config" for file in files)
 
 
 def test_topics_are_remapped() -> None:

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,10 +19,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from shifted_images import textured_image
 
-from mdflow_ros.backends.backend import BackendOptions
+from mdflow_ros.backends.backend import BackendError, BackendOptions
 from mdflow_ros.core.frame_pairing import ResetReason
 from mdflow_ros.core.image_decoding import SUPPORTED_ENCODINGS
 from mdflow_ros.estimator import FlowEstimator
@@ -130,6 +133,68 @@ def test_a_model_is_released_after_the_image_in_work() -> None:
     release.join()
     assert pipeline.estimator is None and pipeline._encoded_by is None
     assert pipeline.process(second, LIVE, False) is None and pipeline.estimator is None
+
+
+def test_a_reset_waits_for_the_image_in_work() -> None:
+    slow = _SlowEstimator()
+    pipeline = make_pipeline(slow)  # type: ignore[arg-type]
+    pipeline.process(message(textured_image(128, 192), "rgb8", 100), LIVE, False)
+    work = threading.Thread(target=pipeline.process, args=(message(textured_image(128, 192), "rgb8", 200), LIVE, False))
+    work.start()
+    assert slow.begun.wait(30)
+    reset = threading.Thread(target=pipeline.reset)
+    reset.start()
+    slow.go.set()
+    work.join()
+    reset.join()
+    assert pipeline.process(message(textured_image(128, 192), "rgb8", 300), LIVE, False) is None
+    assert pipeline.pairer.last_reason == ResetReason.FIRST_FRAME
+
+
+class _FailingEstimator:
+    def encode(self, image: np.ndarray) -> None:
+        raise BackendError("cudaMalloc failed with cudaErrorMemoryAllocation (2)")
+
+
+def test_a_failed_model_is_gone_before_it_is_loaded_again() -> None:
+    alive: list[bool] = []
+    models: list[weakref.ref[_FailingEstimator]] = []
+
+    def load(settings: Settings) -> _FailingEstimator:
+        gc.collect()
+        alive.extend(model() is not None for model in models)
+        new = _FailingEstimator()
+        models.append(weakref.ref(new))
+        return new
+
+    pipeline = FlowPipeline(FlowCounters(), print, load)  # type: ignore[arg-type]
+    pipeline.configure(SETTINGS, load(SETTINGS))  # type: ignore[arg-type]
+    for number in range(1, 5):
+        pipeline._retry_time = 0.0
+        pipeline.process(message(textured_image(128, 192), "rgb8", 100 * number), LIVE, False)
+    assert alive and not any(alive)
+    assert pipeline.failure is not None and "out of memory; end other programs" in pipeline.failure
+
+
+def test_a_good_image_ends_the_report_of_a_bad_one(pipeline: FlowPipeline) -> None:
+    pipeline.process(message(textured_image(128, 192), "h264", 100), LIVE, False)
+    assert pipeline._counters.last_refusal is not None
+    pipeline.process(message(textured_image(128, 192), "rgb8", 200), LIVE, False)
+    assert pipeline._counters.last_refusal is None
+
+
+def test_what_the_camera_did_not_see_has_no_confidence(estimator: FlowEstimator) -> None:
+    pipeline = FlowPipeline(FlowCounters(), print, lambda settings: estimator)
+    pipeline.configure(replace(SETTINGS, rectify=True), estimator)
+    info = CameraInfo(width=192, height=128, distortion_model="plumb_bob", d=[0.0] * 5, r=np.eye(3).ravel())
+    info.k = [100.0, 0.0, 96.0, 0.0, 100.0, 64.0, 0.0, 0.0, 1.0]
+    info.p = [50.0, 0.0, 96.0, 0.0, 0.0, 50.0, 64.0, 0.0, 0.0, 0.0, 1.0, 0.0]  # half as large, black around it
+    image = textured_image(128, 192)
+    pipeline.process(message(image, "rgb8", 100), LIVE, True, info)
+    result = pipeline.process(message(np.roll(image, 4, axis=1), "rgb8", 200), LIVE, True, info)
+    assert result is not None and result.confidence is not None
+    assert result.confidence[:25].max() == result.confidence[:, :40].max() == 0
+    assert result.confidence[48:80, 72:120].mean() > 0.5
 
 
 @pytest.mark.parametrize(("encoding", "dtype"), [("rgb8", np.uint8), ("mono16", np.uint16), ("32FC1", np.float32)])
