@@ -14,6 +14,13 @@ from numpy.typing import NDArray
 from mdflow_ros.core.rectification import FISHEYE, check_calibration
 from mdflow_ros.core.resizing import Size
 
+MAX_ANGLE = 70.0
+"""Degrees off the axis of a distorting lens beyond which rays count as unknown: there one pixel spans many times more
+of the plane z = 1 than in the middle, and from 90 degrees on none of it."""
+
+UNDISTORTION = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-9)
+"""OpenCV stops after 5 iterations by itself, 3 pixels off in the corners of KITTI's images."""
+
 
 @dataclass(frozen=True, eq=False)
 class Camera:
@@ -43,16 +50,16 @@ class Camera:
     def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the points ``(H, W, 2)`` of pixels ``(H, W, 2)`` on the plane z = 1.
 
-        With lens distortion, pixels outside the image give NaN.
+        With lens distortion, pixels outside the image, and rays beyond `MAX_ANGLE`, give NaN.
         """
         # Without coefficients, a fisheye image still grows with the angle of the ray, not with its tangent.
         if self.model != FISHEYE and not self.distortion.any():
             focal = np.array([self.intrinsics[0, 0], self.intrinsics[1, 1]], np.float32)
             return np.asarray((pixels - self.intrinsics[:2, 2].astype(np.float32)) / focal, np.float32)
         x, y = (np.ascontiguousarray(pixels[..., axis], np.float32) for axis in (0, 1))
-        nan = (float("nan"),) * 4
-        looked_up = cv2.remap(self._ray_map, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=nan)
-        return np.asarray(looked_up, np.float32)
+        looked_up = cv2.remap(self._ray_map, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        inside = (x >= 0) & (x <= self.size[0] - 1) & (y >= 0) & (y <= self.size[1] - 1)
+        return np.where(inside[..., None], looked_up, np.float32(np.nan))
 
     def pixels(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return where points ``(..., 2)`` on the plane z = 1 are in the undistorted image, pixels."""
@@ -64,6 +71,14 @@ class Camera:
         """Rays of all pixels; undistortion iterates, so it is done once."""
         width, height = self.size
         points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 1, 2).astype(float)
-        undistort = cv2.fisheye.undistortPoints if self.model == FISHEYE else cv2.undistortPoints
-        rays = undistort(points, self.intrinsics, self.distortion if self.distortion.any() else np.zeros(4))
+        coefficients = self.distortion if self.distortion.any() else np.zeros(4)
+        if self.model == FISHEYE:
+            rays = cv2.fisheye.undistortPoints(points, self.intrinsics, coefficients)
+        else:
+            identity = np.eye(3)
+            rays = cv2.undistortPointsIter(points, self.intrinsics, coefficients, identity, identity, UNDISTORTION)
+        # OpenCV mirrors rays from behind the camera to its front.
+        in_front = (rays * (points - self.intrinsics[:2, 2])).sum(axis=-1, keepdims=True) >= 0
+        near_axis = np.linalg.norm(rays, axis=-1, keepdims=True) <= np.tan(np.deg2rad(MAX_ANGLE))
+        rays = np.where(in_front & near_axis, rays, np.nan)
         return np.asarray(rays.reshape(height, width, 2), np.float32)

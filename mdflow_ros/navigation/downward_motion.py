@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ SYSTEMATIC = 0.3
 """Errors that the whole view has in common do not average out: share of the standard deviation of one match."""
 
 MIN_MATCHES = 50
+MIN_EXTENT = 1e-3
+"""Matches that spread less than this on the plane z = 1, in any direction, lie on a line."""
+
 AGREES = 3.0
 """A match agrees with the ground's motion within this many standard deviations."""
 
@@ -35,91 +39,112 @@ UNKNOWN = 1e6
 
 @dataclass(frozen=True, eq=False)
 class GroundMotion:
-    """How flat ground moved through the view, at the optical axis, older to newer image.
+    """How flat ground moved through the view, older to newer image, on the plane z = 1.
 
     Attributes:
-        shift: ``(2,)``, right and down, on the plane z = 1.
+        shift: ``(2,)``, right and down, at the optical axis.
         shift_sigma: standard deviation of both.
-        turn: of the image content, clockwise, radians.
-        turn_sigma: its standard deviation.
-        growth: of the image content; 0.1 is ten percent.
-        growth_sigma: its standard deviation.
+        linear: ``(2, 2)``, how the displacement changes with the place in the image.
+        linear_covariance: ``(4, 4)`` of ``linear``, row by row.
         quality: mean trust over the view, in [0, 1]: 0 at ``min_confidence`` and where the flow does not agree, 1 at a
             confidence of 1.
     """
 
     shift: NDArray[np.float64]
     shift_sigma: float
-    turn: float
-    turn_sigma: float
+    linear: NDArray[np.float64]
+    linear_covariance: NDArray[np.float64]
+    quality: float
+
+    def spin(self, shift: NDArray[np.float64]) -> ImageSpin:
+        """Return growth and turn of the image content, without what the slope of the ground adds to them.
+
+        Ground that is not parallel to the image has another depth on either side of the axis, so that a shift becomes
+        ``shift`` times the slope there (Longuet-Higgins 1984). The part of ``linear`` that is neither growth nor turn
+        shows the slope along and across the shift.
+
+        Args:
+            shift: ``(2,)`` that is due to translation alone.
+        """
+        angle = 2 * np.arctan2(shift[1], shift[0])
+        cosine, sine = np.cos(angle), np.sin(angle)
+        growth = np.array([1 - cosine, -sine, -sine, 1 + cosine]) / 2
+        turn = np.array([-sine, cosine - 1, cosine + 1, sine]) / 2
+        content = np.eye(2) + self.linear
+        scale = float(np.hypot(content[0, 0] + content[1, 1], content[1, 0] - content[0, 1])) / 2
+        turned = float(np.arctan2(content[1, 0] - content[0, 1], content[0, 0] + content[1, 1]))
+        values = self.linear.ravel()
+        average_growth, average_turn = (values[0] + values[3]) / 2, (values[2] - values[1]) / 2
+        return ImageSpin(
+            growth=float(scale - 1 + growth @ values - average_growth),
+            growth_sigma=float(np.sqrt(growth @ self.linear_covariance @ growth)),
+            turn=float(turned + (turn @ values - average_turn) / scale),
+            turn_sigma=float(np.sqrt(turn @ self.linear_covariance @ turn) / scale),
+        )
+
+
+class ImageSpin(NamedTuple):
+    """Growth of the image content (0.1 is ten percent), its turn (clockwise, radians), and their standard errors."""
+
     growth: float
     growth_sigma: float
-    quality: float
+    turn: float
+    turn_sigma: float
 
 
 def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | None:
-    """Fit a similarity to the flow by reweighted least squares (Geman-McClure).
+    """Fit an affine displacement to the flow by reweighted least squares (Geman-McClure).
 
     Args:
         matches: of the flow, on either image's grid.
         min_confidence: matches below it are not used.
 
     Returns:
-        The motion; ``None`` if there are too few matches, or if all start points or all end points coincide.
+        The motion; ``None`` if there are too few matches, or if all start points or all end points lie on a line.
     """
     usable = (matches.confidence >= min_confidence) & np.isfinite(matches.newer).all(-1)
     usable &= np.isfinite(matches.older).all(-1)
     if usable.sum() < MIN_MATCHES:
         return None
     start, end = matches.older[usable].astype(float), matches.newer[usable].astype(float)
-    if not (np.ptp(start) and np.ptp(end)):
+    if min(np.linalg.eigvalsh(np.cov(points.T))[0] for points in (start, end)) < MIN_EXTENT**2:
         return None
     noise = matches.sigma[usable].astype(float) ** 2
-    solution, normal, surprise = _fit_similarity(start, end, noise)
+    solution, covariance, surprise = _fit_affine(start, end - start, noise)
     spread = max(1.0, float(np.median(surprise)) / 1.386)  # the median of two squared standard normal numbers
-    fewer = max(1.0, (CORRELATION / matches.stride) ** 2)
-    common = SYSTEMATIC * float(np.sqrt(np.median(noise)))
-    extent = float(np.sqrt((start**2).mean()))
-    sigmas = np.sqrt(
-        np.diag(np.linalg.inv(normal)) * spread * fewer + (common * np.array([1, 1, 1 / extent, 1 / extent])) ** 2
-    )
-    cosine, sine = solution[2:]
-    scale = float(np.hypot(cosine, sine))
+    covariance = covariance * spread * max(1.0, (CORRELATION / matches.stride) ** 2)
+    common = SYSTEMATIC**2 * float(np.median(noise))
+    extent = float((start**2).mean())
     # Trust begins at 0 where the confidence just suffices.
     trust = (matches.confidence[usable] - min_confidence) / max(1 - min_confidence, 1e-6)
     agree = float(trust[surprise < AGREES**2 * 2 * spread].sum()) / matches.confidence.size
     return GroundMotion(
-        shift=solution[:2],
-        shift_sigma=float(max(sigmas[:2])),
-        turn=float(np.arctan2(sine, cosine)),
-        turn_sigma=float(sigmas[3] / scale),
-        growth=scale - 1,
-        growth_sigma=float(sigmas[2]),
+        shift=solution[0],
+        shift_sigma=float(np.sqrt(covariance[0, 0] + common)),
+        linear=solution[1:].T,
+        linear_covariance=np.kron(np.eye(2), covariance[1:, 1:]) + np.eye(4) * common / extent,
         quality=agree,
     )
 
 
-def _fit_similarity(
-    start: NDArray[np.float64], end: NDArray[np.float64], noise: NDArray[np.float64]
+def _fit_affine(
+    start: NDArray[np.float64], moved: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return shift right, shift down, scaled cosine and scaled sine; their information matrix; squared residuals.
+    """Return shift and slopes ``(3, 2)`` to the right and down; the covariance ``(3, 3)`` of each; squared residuals.
 
     Args:
         start: ``(N, 2)`` points.
-        end: ``(N, 2)``, where they went.
-        noise: ``(N,)``, variance of ``end`` on each axis; the residuals are divided by it.
+        moved: ``(N, 2)``, their displacements.
+        noise: ``(N,)``, variance of ``moved`` on each axis; the residuals are divided by it.
     """
-    zero, one = np.zeros(len(start)), np.ones(len(start))
-    right = np.stack((one, zero, start[:, 0], -start[:, 1]), axis=1)
-    down = np.stack((zero, one, start[:, 1], start[:, 0]), axis=1)
+    design = np.column_stack((np.ones(len(start)), start))
     weights = 1 / noise
     for _ in range(ITERATIONS):
-        normal = (right * weights[:, None]).T @ right + (down * weights[:, None]).T @ down
-        target = (right * weights[:, None]).T @ end[:, 0] + (down * weights[:, None]).T @ end[:, 1]
-        solution = np.linalg.solve(normal, target)
-        surprise = ((end[:, 0] - right @ solution) ** 2 + (end[:, 1] - down @ solution) ** 2) / noise
+        normal = (design * weights[:, None]).T @ design
+        solution = np.linalg.solve(normal, (design * weights[:, None]).T @ moved)
+        surprise = ((moved - design @ solution) ** 2).sum(axis=1) / noise
         weights = 1 / (noise * (1 + surprise / 8) ** 2)
-    return solution, normal, surprise
+    return solution, np.linalg.inv(normal), surprise
 
 
 def turned_shift(rotation_vector: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -176,17 +201,18 @@ def ground_twist(
         position: ``(3,)`` of the camera in the robot, meters.
         turned: ``(3,)`` radians that a gyro measured about the robot's axes; without it the robot is assumed level.
     """
-    about_camera = np.array([0.0, 0.0, -ground.turn]) if turned is None else rotation.T @ turned
-    shift = ground.shift - turned_shift(about_camera)
-    moved = np.array([-shift[0] * height, -shift[1] * height, ground.growth * height])
+    shift = ground.shift if turned is None else ground.shift - turned_shift(rotation.T @ turned)
+    spin = ground.spin(shift)
+    about_camera = np.array([0.0, 0.0, -spin.turn]) if turned is None else rotation.T @ turned
+    moved = np.array([-shift[0] * height, -shift[1] * height, spin.growth * height])
     angular = rotation @ about_camera / interval
     linear = rotation @ moved / interval - np.cross(angular, position)
-    sigmas = np.array([ground.shift_sigma, ground.shift_sigma, ground.growth_sigma]) * height / interval
+    sigmas = np.array([ground.shift_sigma, ground.shift_sigma, spin.growth_sigma]) * height / interval
     scale_error = np.outer(moved, moved) * (height_sigma / height / interval) ** 2
     covariance = np.eye(6) * UNKNOWN
     covariance[:3, :3] = rotation @ (np.diag(sigmas**2) + scale_error) @ rotation.T
-    about_axis = rotation @ np.array([UNKNOWN, UNKNOWN, (ground.turn_sigma / interval) ** 2]) ** 0.5
-    covariance[3:, 3:] = np.diag(about_axis**2)
+    about_camera_variance = np.diag([UNKNOWN, UNKNOWN, (spin.turn_sigma / interval) ** 2])
+    covariance[3:, 3:] = rotation @ about_camera_variance @ rotation.T
     return Twist(linear, angular, covariance)
 
 
@@ -199,9 +225,9 @@ class GyroHistory(TimedValues[NDArray[np.float64]]):
     def between(self, older: int, newer: int) -> NDArray[np.float64] | None:
         """Return the turn ``(3,)``, radians, between two stamps, nanoseconds; ``None`` if part of it is unknown.
 
-        A rate that is not finite counts as unknown.
+        A gap in the rates counts as unknown, and so does a rate that is not finite.
         """
-        if not self.stamps or not self.stamps[0] <= older < newer <= self.stamps[-1]:
+        if older >= newer or not self.covers(older, newer):
             return None
         stamps, rates = np.array(self.stamps), np.array(self.values)
         inside = stamps[(stamps > older) & (stamps < newer)]

@@ -26,10 +26,10 @@ class Matches:
     """A grid of pixels with their rays in both images.
 
     Attributes:
-        older: ``(H, W, 2)`` float32, points on the plane z = 1 of the older camera.
-        newer: ``(H, W, 2)`` float32, the same of the newer camera; NaN where unknown.
+        older: ``(H, W, 2)`` float32, points on the plane z = 1 of the older camera; NaN where unknown.
+        newer: ``(H, W, 2)`` float32, the same of the newer camera.
         pixels: ``(H, W, 2)`` float32, where they are in the newer image, pixels.
-        confidence: ``(H, W)`` float32, probability that the match is right.
+        confidence: ``(H, W)`` float32, probability that the match is right; 0 where a ray is unknown.
         sigma: ``(H, W)`` float32, standard deviation of ``newer - older`` on each axis, on the plane z = 1.
         stride: distance between neighbors of the grid, pixels.
     """
@@ -104,4 +104,6 @@ def match(
     end = start + coarse
     older, newer = (end, start) if backward else (start, end)
     sigma = flow_sigma(sure, np.hypot(coarse[..., 0], coarse[..., 1])) / np.float32(camera.focal_length)
-    return Matches(camera.rays(older), camera.rays(newer), newer, sure, sigma, stride)
+    rays = camera.rays(older), camera.rays(newer)
+    known = np.isfinite(rays[0]).all(axis=-1) & np.isfinite(rays[1]).all(axis=-1)
+    return Matches(*rays, newer, np.where(known, sure, np.float32(0)), sigma, stride)

@@ -103,13 +103,13 @@ class PoseHistory(TimedValues[RigidMotion]):
         return self.stamps[0] if self.stamps else None
 
     def at(self, stamp: int) -> RigidMotion | None:
-        """Return the pose at ``stamp``, or ``None`` outside of what is known."""
+        """Return the pose at ``stamp``, or ``None`` outside of what is known and within a gap."""
         after = bisect.bisect_left(self.stamps, stamp)
         if after == len(self.stamps):
             return None
         if self.stamps[after] == stamp:
             return self.values[after]
-        if after == 0:
+        if after == 0 or not self.covers(stamp, stamp):
             return None
         first, last = self.values[after - 1], self.values[after]
         share = (stamp - self.stamps[after - 1]) / (self.stamps[after] - self.stamps[after - 1])

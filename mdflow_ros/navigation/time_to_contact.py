@@ -159,9 +159,10 @@ def _fit(
     covariance = np.linalg.inv(normal)
     fewer = max(1.0, (CORRELATION / stride) ** 2)
     extent = ((start - center) ** 2).mean(axis=(2, 3))
-    common = SYSTEMATIC**2 * np.median(noise, axis=-1) / extent / 2
-    variance = (covariance[..., 1, 1] + covariance[..., 2, 2]) / 4 * fewer * scale + common
     known = usable.sum(axis=-1) >= MIN_MATCHES
+    typical = np.nanmedian(np.where(usable | ~known[..., None], noise, np.nan), axis=-1)
+    common = SYSTEMATIC**2 * typical / extent / 2
+    variance = (covariance[..., 1, 1] + covariance[..., 2, 2]) / 4 * fewer * scale + common
     return np.where(known, growth, np.nan), np.where(known, np.sqrt(variance), np.nan)
 
 

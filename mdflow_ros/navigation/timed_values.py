@@ -4,13 +4,23 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import Generic, TypeVar
+
+import numpy as np
 
 Value = TypeVar("Value")
 
+MAX_LATE = 1_000_000_000
+"""A value that is older than the last one by at most this, nanoseconds, came late; by more, time jumped back."""
+
+MIN_GAP = 100_000_000
+MAX_PERIODS = 5
+"""Neighbors that are further apart than both `MIN_GAP`, nanoseconds, and this number of usual periods leave a gap."""
+
 
 class TimedValues(Generic[Value]):
-    """Values in the order of time; those from before a jump back in time are forgotten.
+    """Values in the order of time. A late one is ignored; those from before a jump back in time are forgotten.
 
     Args:
         length: values that are kept; the oldest are dropped.
@@ -26,14 +36,14 @@ class TimedValues(Generic[Value]):
         self.values: list[Value] = []
 
     def add(self, stamp: int, value: Value) -> None:
-        """Add a value; one with the last one's stamp is ignored.
+        """Add a value; one that is not newer than the last one is ignored, unless time has jumped back.
 
         Args:
             stamp: nanoseconds.
             value: at that time.
         """
         if self.stamps and stamp <= self.stamps[-1]:
-            if stamp == self.stamps[-1]:
+            if self.stamps[-1] - stamp <= MAX_LATE:
                 return
             self.stamps.clear()
             self.values.clear()
@@ -41,3 +51,13 @@ class TimedValues(Generic[Value]):
         self.values.append(value)
         if len(self.stamps) > self._length:
             del self.stamps[0], self.values[0]
+
+    def covers(self, first: int, last: int) -> bool:
+        """Tell whether the time from ``first`` to ``last``, nanoseconds, is known without a gap."""
+        if not self.stamps or not self.stamps[0] <= first <= last <= self.stamps[-1]:
+            return False
+        around = self.stamps[bisect.bisect_right(self.stamps, first) - 1 : bisect.bisect_left(self.stamps, last) + 1]
+        if len(around) < 2:
+            return True
+        usual = float(np.median(np.diff(self.stamps)))
+        return float(np.diff(around).max()) <= max(MIN_GAP, MAX_PERIODS * usual)

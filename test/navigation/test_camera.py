@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -47,3 +48,25 @@ def test_what_is_wrong_with_a_calibration_is_said(focal_length, distortion, mode
     intrinsics = np.array([[focal_length, 0.0, 31.5], [0.0, focal_length, 23.5], [0.0, 0.0, 1.0]])
     with pytest.raises(BadCalibration, match=message):
         Camera(SIZE, intrinsics, np.array(distortion), model)
+
+
+def test_the_corners_of_a_distorting_lens_are_exact() -> None:
+    # KITTI's left color camera.
+    intrinsics = np.array([[959.8, 0.0, 696.0], [0.0, 956.9, 224.2], [0.0, 0.0, 1.0]])
+    distortion = np.array([-0.3691, 0.1968, 0.00135, 0.00057, -0.0677])
+    camera = Camera(Size(1392, 512), intrinsics, distortion, "plumb_bob")
+    corners = np.array([[[0, 0], [1391, 0]], [[0, 511], [1391, 511]]], np.float32)
+    rays = camera.rays(corners).reshape(-1, 2).astype(float)
+    points = np.column_stack((rays, np.ones(4)))
+    pixels, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), intrinsics, distortion)
+    np.testing.assert_allclose(pixels.reshape(-1, 2), corners.reshape(-1, 2), atol=0.01)
+
+
+def test_rays_far_off_the_axis_are_unknown() -> None:
+    # The angle of a ray in radians is its distance to the center over 50 pixels.
+    size, intrinsics = Size(257, 9), np.array([[FOCAL_LENGTH, 0.0, 128.0], [0.0, FOCAL_LENGTH, 4.0], [0.0, 0.0, 1.0]])
+    camera = Camera(size, intrinsics, np.zeros(4), "equidistant")
+    degrees = np.rad2deg(np.abs(np.arange(257) - 128) / FOCAL_LENGTH)
+    row = np.stack(np.meshgrid(np.arange(257), [4]), axis=-1).astype(np.float32)
+    known = np.isfinite(camera.rays(row)[0]).all(axis=-1)
+    assert known[degrees < 69].all() and not known[degrees > 71].any()

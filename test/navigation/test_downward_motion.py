@@ -18,7 +18,7 @@ from mdflow_ros.navigation.downward_motion import (
     turned_shift,
 )
 from mdflow_ros.navigation.matches import match
-from mdflow_ros.navigation.rigid_motion import rotation_of
+from mdflow_ros.navigation.rigid_motion import rotation_of, turn
 from mdflow_training.synthetic.navigation_world import Step, downward_step
 
 MOUNT = rotation_of(np.array(DOWNWARD[3:]))
@@ -51,7 +51,7 @@ def test_pixel_flow_equals_the_gyro_when_the_robot_only_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "moved", "turn"),
+    ("height", "moved", "yaw"),
     [
         (1.0, (0.03, 0, 0), 0.0),
         (2.0, (0.03, 0.02, 0), 0.0),
@@ -59,15 +59,15 @@ def test_pixel_flow_equals_the_gyro_when_the_robot_only_turns() -> None:
         (1.0, (0, 0, -0.02), -0.05),
     ],
 )
-def test_twist_on_a_rendered_drive(height: float, moved: tuple[float, ...], turn: float) -> None:
-    ground = ground_of(downward_step(height, moved, turn))
+def test_twist_on_a_rendered_drive(height: float, moved: tuple[float, ...], yaw: float) -> None:
+    ground = ground_of(downward_step(height, moved, yaw))
     now = height + moved[2]
     twist = ground_twist(ground, now, 0.0, INTERVAL, MOUNT, np.zeros(3), None)
     # The twist is in the axes of the newer pose.
-    cosine, sine = np.cos(turn), np.sin(turn)
+    cosine, sine = np.cos(yaw), np.sin(yaw)
     forward, left = cosine * moved[0] + sine * moved[1], -sine * moved[0] + cosine * moved[1]
     np.testing.assert_allclose(twist.linear, np.array([forward, left, moved[2]]) / INTERVAL, atol=0.01)
-    np.testing.assert_allclose(twist.angular, [0, 0, turn / INTERVAL], atol=0.01)
+    np.testing.assert_allclose(twist.angular, [0, 0, yaw / INTERVAL], atol=0.01)
     sigmas = np.sqrt(np.diag(twist.covariance))
     assert (sigmas[:3] < 0.05).all() and sigmas[5] < 0.05 and (sigmas[3:5] > 100).all()
 
@@ -119,3 +119,49 @@ def test_quality_falls_over_ground_without_texture() -> None:
         if textured and ground:
             np.testing.assert_allclose(pixel_flow(ground.shift, MOUNT), [0, 0.03], atol=2e-3)
     assert qualities[0] > 0.9 and qualities[1] < 0.3
+
+
+def step_over_slope(pitch: float, velocity: tuple[float, ...]) -> GroundMotion:
+    """Return the exact motion of level ground under a robot whose nose is ``pitch`` radians down, 1 m up."""
+    camera = camera_of(downward_step(1.0, (0, 0, 0)))
+    width, height = camera.size
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    body = turn(np.array([0.0, pitch, 0.0]))
+    to_world = body @ MOUNT
+    newer = np.array([0.0, 0.0, 1.0])
+    older = newer - np.array(velocity) * INTERVAL
+    rays = np.dstack((camera.rays(pixels), np.ones(pixels.shape[:2]))) @ to_world.T
+    points = (older + rays * (-older[2] / rays[..., 2:]) - newer) @ to_world
+    flow = camera.pixels((points[..., :2] / points[..., 2:]).astype(np.float32)) - pixels
+    found = ground_motion(match(flow, np.full(flow.shape[:2], 0.95, np.float32), camera, 2), 0.5)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("velocity", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (-2.0, 1.0, 0.0)])
+def test_sloping_ground_neither_climbs_nor_turns(velocity: tuple[float, ...]) -> None:
+    pitch = np.deg2rad(10)
+    ground, distance = step_over_slope(pitch, velocity), 1 / np.cos(pitch)
+    twist = ground_twist(ground, distance, 0.0, INTERVAL, MOUNT, np.zeros(3), None)
+    true = turn(np.array([0.0, pitch, 0.0])).T @ np.array(velocity)
+    np.testing.assert_allclose(twist.linear, true, atol=0.05 * np.linalg.norm(velocity))
+    assert abs(twist.angular[2]) < 0.01
+
+
+@pytest.mark.parametrize("yaw", [0, 45, 135])
+def test_the_rates_that_are_not_measured_stay_unknown_for_every_mount(yaw: float) -> None:
+    mount = turn(np.array([0.0, 0.0, np.deg2rad(yaw)])) @ MOUNT
+    twist = ground_twist(ground_of(downward_step(1.0, (0.03, 0, 0))), 1.0, 0.0, INTERVAL, mount, np.zeros(3), None)
+    sigmas = np.sqrt(np.diag(twist.covariance))
+    assert (sigmas[3:5] > 900).all() and sigmas[5] < 0.1
+
+
+def test_a_gap_in_the_rates_makes_the_turn_unknown() -> None:
+    gyro, millisecond = GyroHistory(), 1_000_000
+    for stamp in (*range(0, 300, 5), *range(900, 1200, 5)):
+        gyro.add(stamp * millisecond, np.zeros(3))
+    assert gyro.between(500 * millisecond, 600 * millisecond) is None
+    assert gyro.between(290 * millisecond, 910 * millisecond) is None
+    assert gyro.between(100 * millisecond, 200 * millisecond) is not None
+    gyro.add(1100 * millisecond, np.ones(3))
+    assert gyro.between(100 * millisecond, 200 * millisecond) is not None, "a late message clears nothing"

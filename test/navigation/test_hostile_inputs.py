@@ -112,6 +112,8 @@ def test_an_infinite_range_is_no_height(consumer: Px4OpticalFlowNode) -> None:
     for value, height in ((np.inf, None), (np.nan, None), (9.0, 9.0), (np.inf, 9.0)):
         consumer._on_range(Range(range=value, min_range=0.1, max_range=np.inf))
         assert consumer._height(0) == height
+    consumer._on_range(Range(range=1.5, min_range=0.0, max_range=0.0))
+    assert consumer._height(0) == 1.5, "a driver that leaves the limits at 0"
 
 
 def test_a_position_that_is_not_finite_is_refused() -> None:

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion
 
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.epipolar import excess, parallax, refine
 from mdflow_ros.navigation.matches import Matches, match
 from mdflow_ros.navigation.moving_objects import MovingLimits, MovingObject, ground_points, moving_objects
@@ -115,3 +118,23 @@ def test_real_estimator_end_to_end() -> None:
     for masks in found.values():
         precision, recall = precision_and_recall(masks, ground_truths)
         assert precision >= 0.8 and recall >= 0.8
+
+
+def test_a_distorting_lens_does_not_reverse_the_motion() -> None:
+    # The rays of what leaves the image are unknown.
+    camera = Camera(
+        Size(320, 256), np.array([[224.0, 0, 159.5], [0, 224.0, 127.5], [0, 0, 1]]), np.array([-0.28, 0.07, 0, 0])
+    )
+    pixels = np.stack(np.meshgrid(np.arange(320), np.arange(256)), axis=-1).astype(np.float32)
+    rays = np.dstack((camera.rays(pixels), np.ones((256, 320))))
+    depth = 2 + 3 * cv2.resize(np.random.default_rng(0).random((6, 8)), (320, 256), interpolation=cv2.INTER_CUBIC)
+    forward = np.array([0.0, 0.0, -0.15])
+    ahead = (rays * depth[..., None] + forward).reshape(-1, 3)
+    moved, _ = cv2.projectPoints(ahead, np.zeros(3), np.zeros(3), camera.intrinsics, camera.distortion)
+    flow = (moved.reshape(256, 320, 2) - pixels).astype(np.float32)
+    matches = match(flow, np.full((256, 320), 0.95, np.float32), camera, 2)
+    assert not matches.confidence[~np.isfinite(matches.newer).all(axis=-1)].any()
+    found = self_motion(matches, camera.focal_length, 0.5)
+    assert found is not None
+    np.testing.assert_allclose(found.camera.motion.translation, [0, 0, -1], atol=0.05)
+    assert (found.excess(matches) > 3).mean() < 0.02

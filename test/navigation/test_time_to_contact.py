@@ -80,3 +80,11 @@ def test_real_estimator_within_15_percent() -> None:
         step = approach_step(distance, 0.1)
         contact = measure(step, flow.matches(step))
         assert np.median(contact.seconds) == pytest.approx(distance, rel=0.15)
+
+
+def test_a_sector_of_which_less_than_half_is_trusted_still_approaches() -> None:
+    step = approach_step(1, 0.1)
+    confidence = np.where(np.random.default_rng(0).random(step.depth.shape) < 0.3, 0.95, 0.1).astype(np.float32)
+    contact = measure(step, match(step.flow, confidence, camera_of(step), 2))
+    np.testing.assert_allclose(contact.seconds, 1, rtol=0.1)
+    assert (contact.confidence > 0.99).all()

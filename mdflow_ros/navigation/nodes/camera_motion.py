@@ -121,6 +121,8 @@ class OdometryMotion:
         if first is None and self._poses.oldest is not None and older < self._poses.oldest:
             raise MotionUnavailable(f"{self._subscription.topic_name} has no pose from before the older image's stamp")
         if first is None or second is None:
+            if self._poses.newest is not None and newer <= self._poses.newest:
+                raise MotionUnavailable(f"{self._subscription.topic_name} has a gap around the images' stamps")
             return None
         camera = self.camera_pose(camera_frame)
         return (second @ camera).inverse() @ (first @ camera)

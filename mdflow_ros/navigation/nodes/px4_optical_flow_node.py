@@ -92,7 +92,10 @@ class Px4OpticalFlowNode(Consumer):
         self._gyro.add(stamp_of(message.header), np.array([rate.x, rate.y, rate.z]))
 
     def _on_range(self, message: Range) -> None:
-        if math.isfinite(message.range) and message.min_range <= message.range <= message.max_range:
+        # Some drivers leave both limits at 0.
+        limited = message.max_range > message.min_range
+        within = message.range > 0 if not limited else message.min_range <= message.range <= message.max_range
+        if math.isfinite(message.range) and within:
             self._range = (stamp_of(message.header), message.range)
 
     def _height(self, stamp: int) -> float | None:
