@@ -173,7 +173,7 @@ def _shrink(rgb: NDArray[np.uint8], max_width: int | None) -> NDArray[np.uint8]:
 
 
 def _pinhole(header: Header, width: int, height: int, focal_length: float) -> CameraInfo:
-    """Return the calibration of a camera without distortion, with square pixels and a centred axis."""
+    """Return the calibration of a camera without distortion, with square pixels and a centered axis."""
     center_x, center_y = (width - 1) / 2, (height - 1) / 2
     info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
     info.k = [focal_length, 0.0, center_x, 0.0, focal_length, center_y, 0.0, 0.0, 1.0]

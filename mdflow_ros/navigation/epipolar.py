@@ -122,7 +122,7 @@ def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confide
 
     Gauss-Newton on the displacements across the lines, with the measured motion as a prior, and Geman-McClure weights
     whose scale narrows as the motion becomes certain; moving objects lose their weight that way. The distance
-    travelled cannot be seen in the images and stays as it was measured.
+    traveled cannot be seen in the images and stays as it was measured.
 
     Returns:
         The motion and its covariance after the correction.

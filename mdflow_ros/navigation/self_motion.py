@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's motion from the flow alone; the distance travelled stays unknown."""
+"""The camera's motion from the flow alone; the distance traveled stays unknown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdflow_ros.navigation.matches import Matches
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 
 MIN_DEPTH = 2.0
-"""Nearest depth of a static point, in distances travelled between the images."""
+"""Nearest depth of a static point, in distances traveled between the images."""
 
 MIN_MATCHES = 50
 MAX_MATCHES = 500

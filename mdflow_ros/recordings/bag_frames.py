@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -59,32 +59,26 @@ class BagFrames:
         self._warnings = warnings
         self._stretch = IntensityStretch(intensity_range)
         self._name = ", ".join(str(bag) for bag in bags)
-        files = dict.fromkeys(part for bag in bags for part in find_parts(bag, warnings))
+        files = {part: number for number, bag in enumerate(bags) for part in find_parts(bag, warnings)}
         self._parts = open_parts(files, warnings)
+        self._bag_of = files
         self.topic = self._choose(self._topics(), topic)
 
     def __iter__(self) -> Iterator[RecordedFrame]:
-        messages = self._messages()
-        examined = [
-            (message, self._frame(message)) for _, message in zip(range(STAMPS_EXAMINED), messages, strict=False)
-        ]
-        stamps = np.array([frame.stamp for _, frame in examined], np.int64)
-        distrust = why_not_trusted(stamps, np.array([message.time for message, _ in examined], np.int64))
+        distrust = self._why_stamps_are_not_trusted()
         if distrust is not None:
             self._warnings.append(
                 f"{self._name}: the headers of {self.topic} {distrust}, a fault of the camera driver; the time of "
                 "recording is used, which is less exact"
             )
-        read = chain(examined, ((message, self._frame(message)) for message in messages))
-        if distrust is not None:
-            for message, frame in read:
-                yield self._stamped(frame, message.time)
+            yield from (replace(self._frame(message, bag), stamp=message.time) for bag, message in self._messages())
             return
         without_stamp = 0
         ordered = ReorderBuffer()
-        for message, frame in read:
+        for bag, message in self._messages():
+            frame = self._frame(message, bag)
             without_stamp += frame.stamp == 0
-            yield from ordered.add(frame if frame.stamp else self._stamped(frame, message.time))
+            yield from ordered.add(frame if frame.stamp else replace(frame, stamp=message.time))
         yield from ordered.flush()
         if ordered.moved:
             self._warnings.append(
@@ -97,14 +91,21 @@ class BagFrames:
                 "used for them, which is less exact"
             )
 
-    def _stamped(self, frame: RecordedFrame, stamp: int) -> RecordedFrame:
-        return RecordedFrame(stamp, frame.frame_id, frame.decode, self._stretch)
+    def _why_stamps_are_not_trusted(self) -> str | None:
+        """Look at the first messages; they are read again afterwards, as 200 images may not fit into the memory."""
+        times = [
+            (self._frame(message, bag).stamp, message.time)
+            for bag, message in islice(self._messages(warn=False), STAMPS_EXAMINED)
+        ]
+        stamps, recorded = np.array(times, np.int64).reshape(-1, 2).T
+        return why_not_trusted(stamps, recorded)
 
-    def _messages(self) -> Iterator[RawMessage]:
+    def _messages(self, warn: bool = True) -> Iterator[tuple[int, RawMessage]]:
+        """Yield (bag, message)."""
         for part in self._parts:
-            for message in part.messages(self.topic, self._warnings):
+            for message in part.messages(self.topic, self._warnings if warn else []):
                 if message.encoding in (CDR, ROS1):
-                    yield message
+                    yield self._bag_of[part.path], message
 
     def _topics(self) -> dict[str, Topic]:
         topics: dict[str, Topic] = {}
@@ -119,9 +120,11 @@ class BagFrames:
     def _choose(self, topics: dict[str, Topic], wanted: str | None) -> str:
         images = {name: topic for name, topic in topics.items() if _is_image(topic)}
         if wanted is not None:
-            wanted = "/" + wanted.strip("/")
-            if wanted in images:
-                return wanted
+            rooted = "/" + wanted.strip("/")
+            for name in (wanted, rooted, wanted.strip("/")):  # some bags hold names without a slash
+                if name in images:
+                    return name
+            wanted = wanted if wanted in topics else rooted
             reason = f"carries {_describe(topics[wanted])}, not images" if wanted in topics else "does not exist"
             raise FrameSourceError(f"{self._name}: topic {wanted} {reason}. {_list_topics(images, topics)}")
         if not images:
@@ -156,11 +159,11 @@ class BagFrames:
                 return not kind.startswith(NOT_A_CAMERA) and "compressedDepth" not in kind
         return False
 
-    def _frame(self, message: RawMessage) -> RecordedFrame:
+    def _frame(self, message: RawMessage, bag: int) -> RecordedFrame:
         try:
             image = _deserialize(message)
         except ValueError as error:
-            return RecordedFrame(message.time, "", _raising(error), self._stretch)
+            return RecordedFrame(message.time, "", _raising(error), self._stretch, bag)
 
         def decode() -> NDArray[np.uint8]:
             if message.type_name == COMPRESSED_IMAGE:
@@ -169,7 +172,7 @@ class BagFrames:
             return decode_image(image.encoding, image.height, image.width, image.step, big, image.data, self._stretch)
 
         stamp = image.header.stamp
-        return RecordedFrame(stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id, decode, self._stretch)
+        return RecordedFrame(stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id, decode, self._stretch, bag)
 
 
 def _is_image(topic: Topic) -> bool:

@@ -217,8 +217,20 @@ class BagPart:
             if self.path.suffix == ".db3" and (companions := unfinished_companions(self.path)):
                 # rosbags would not look into them
                 raise FrameSourceError(f"recording was killed and left {companions[0].name}")
-            with Ros2Reader(self.path) as reader2:
+            with _plain_path(self.path) as path, Ros2Reader(path) as reader2:
                 yield reader2
+
+
+@contextmanager
+def _plain_path(path: Path) -> Iterator[Path]:
+    """Give a path that rosbags can open: it puts the path into a URI, where some characters mean something else."""
+    if path.suffix != ".db3" or not set("#?%") & set(str(path.absolute())):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, "bag.db3")
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def _encoding(connection: Connection) -> str:

@@ -23,8 +23,12 @@ _UNPACK = {".zstd": "unzstd", ".gz": "gunzip", ".zip": "unzip"}
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file is hidden or the operating system's: ``._name`` of a Mac, ``.DS_Store``, ``__MACOSX``."""
-    return path.name.startswith(".") or "__MACOSX" in path.parts
+    """Whether a file is hidden or the operating system's: ``._name`` of a Mac, ``.Trash-1000``, ``__MACOSX``.
+
+    Args:
+        path: relative to the folder that the user named, which may itself be hidden.
+    """
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def content_kind(path: Path) -> str:

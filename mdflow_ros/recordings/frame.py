@@ -25,9 +25,11 @@ class RecordedFrame:
             encoding that is not supported. Valid until the next frame is taken from the source.
         stretch: converts samples of more than 8 bits; frames that were decoded under different counts of its
             ``changes`` make no pair.
+        bag: which of the bags that continue one another it is of, from 0.
     """
 
     stamp: int
     frame_id: str
     decode: Decoder
     stretch: IntensityStretch
+    bag: int = 0

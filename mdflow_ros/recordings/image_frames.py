@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +18,7 @@ from mdflow_ros.recordings.bag_parts import natural_order
 from mdflow_ros.recordings.file_kinds import check_content, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.image_series import split_series
-from mdflow_ros.recordings.image_stamps import stamp_images
+from mdflow_ros.recordings.image_stamps import stamp_images, time_files
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".jp2")
 
@@ -29,8 +30,11 @@ class ImageFrames:
 
     Args:
         folder: the folder; of a data set such as EuRoC's or TUM's also one above it, if only one below holds images.
-        warnings: gets a line for what is odd about the stamps.
+        warnings: gets a line for what is odd about the stamps, and where a file holds several pages.
         intensity_range: for images of more than 8 bits, see `IntensityStretch`.
+
+    Attributes:
+        files: the images, and the files of times beside them.
 
     Raises:
         FrameSourceError: the folder does not exist, holds no images, or several folders below it do.
@@ -44,7 +48,8 @@ class ImageFrames:
         self._stretch = IntensityStretch(intensity_range)
         series = split_series(images, warnings)
         self._stamps = {pattern: stamp_images(files, warnings) for pattern, files in series.items()}
-        self.files = [file for stamps in self._stamps.values() for file in stamps]
+        self.files = [file for stamps in self._stamps.values() for file in stamps] + time_files(images[0].parent)
+        _warn_of_pages(images[0], warnings)
 
     def __iter__(self) -> Iterator[tuple[str, RecordedFrame]]:
         """Yield (pattern of the camera's names, or empty if there is one camera, frame)."""
@@ -53,9 +58,18 @@ class ImageFrames:
                 yield pattern, RecordedFrame(stamp, "", partial(_read, path, self._stretch), self._stretch)
 
 
+def _warn_of_pages(image: Path, warnings: list[str]) -> None:
+    """Warn if an image is a stack of pictures."""
+    pages = cv2.imcount(str(image)) if image.suffix.lower() in (".tif", ".tiff") else 1
+    if pages > 1:
+        warnings.append(f"{image} holds {pages} pages; only the first of each file is read: make an image of each page")
+
+
 def image_files(folder: Path) -> list[Path]:
     """Return the images directly in a folder, in the natural order of their names."""
-    named = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path))
+    named = (
+        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
     return sorted((path for path in named if not path.is_dir()), key=natural_order)
 
 

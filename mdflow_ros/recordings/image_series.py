@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 NUMBER = re.compile(r"\d+")
@@ -17,8 +18,8 @@ _Series = dict[tuple[str, ...], Path]
 def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path]]:
     """Return the images of each camera by the pattern of their names, ``#`` for a number.
 
-    Cameras share a folder where names differ beside their numbers and the numbers are the same. Otherwise all images
-    are one series. Depth images beside a camera's are left out.
+    Cameras share a folder where names differ beside their numbers and the numbers are the same, or those of one follow
+    those of another in turns. Otherwise all images are one series. Depth images beside a camera's are left out.
 
     Args:
         images: in the natural order of their names, all in one folder; at least one.
@@ -31,6 +32,8 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
     shared = [
         pattern for pattern, series in by_pattern.items() if 2 * len(series.keys() & largest.keys()) > len(largest)
     ]
+    if len(shared) < 2:
+        shared = _taken_in_turns(by_pattern)
     if len(shared) < 2 or len(largest) < 2:
         return {"": images}
     cameras = [pattern for pattern in shared if "depth" not in pattern.lower()] or shared
@@ -44,3 +47,13 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
     if left_out:
         warnings.append(f"{images[0].parent}: {left_out} images with other names are left out")
     return {pattern: list(by_pattern[pattern].values()) for pattern in cameras}
+
+
+def _taken_in_turns(by_pattern: dict[str, _Series]) -> list[str]:
+    """Return the patterns of cameras that are not synchronized: about as many images, in turns by their numbers."""
+    most = max(len(series) for series in by_pattern.values())
+    patterns = [pattern for pattern, series in by_pattern.items() if 2 * len(series) > most]
+    numbered = [(tuple(map(int, numbers)), pattern) for pattern in patterns for numbers in by_pattern[pattern]]
+    order = [pattern for _, pattern in sorted(numbered)]
+    turns = sum(before != after for before, after in pairwise(order))
+    return patterns if 2 * turns > len(order) else []

@@ -24,6 +24,15 @@ STAMP_UNITS = {19: 1, 16: 1_000, 13: 1_000_000}
 PLAUSIBLE_INTERVALS = (1_500_000, 60_000_000_000)
 """Typical interval in ns between two images. A counter, padded with zeros to the length of a time, is outside."""
 
+FRACTION_UNITS = (1, 1_000_000, 1_000)
+"""Units of the second number in names such as ``1581624663_149``, ns, in the order in which they are tried."""
+
+TIME_UNITS = (10**9, 10**6, 10**3, 1)
+"""Units of the numbers in a file of times, ns, in the order in which they are tried: s, ms, us, ns."""
+
+LONGEST_USUAL_INTERVAL = 2_000_000_000
+"""A file of times with longer intervals, in ns, is taken to be in a smaller unit."""
+
 CLIP_GAP = 1_000_000_000
 """Gap in ns between the clips of a folder whose numbers start again, as in ``clip01_0001.png``, ``clip02_0001.png``."""
 
@@ -53,8 +62,7 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
             assumed.
     """
     folder = images[0].parent
-    whole = _nanoseconds_are_whole(path.stem for path in images)
-    named = {path: stamp for path in images if (stamp := stamp_in_name(path.stem, whole)) is not None}
+    named = _named_stamps(images)
     if len(named) > len(images) / 2 and _plausible(named.values()):
         left_out = [path.name for path in images if path not in named]
         if left_out:
@@ -80,13 +88,31 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
     }
 
 
+def time_files(folder: Path) -> list[Path]:
+    """Return the files of `TIME_FILES` in a folder of images and above it."""
+    return [path for above in (folder, folder.parent) for name in TIME_FILES if (path := above / name).is_file()]
+
+
+def _named_stamps(images: list[Path]) -> dict[Path, int]:
+    """Return the times in the names of the images that have one, in ns."""
+    whole = _nanoseconds_are_whole(path.stem for path in images)
+    named: dict[Path, int] = {}
+    for unit in FRACTION_UNITS:
+        stamps = {path: stamp_in_name(path.stem, whole, unit) for path in images}
+        found = {path: stamp for path, stamp in stamps.items() if stamp is not None}
+        named = named or found
+        if 2 * len(found) > len(images) and _plausible(found.values()):
+            return found
+    return named
+
+
 def _nanoseconds_are_whole(texts: Iterable[str]) -> bool:
     """Tell ``f"{sec}.{nanosec}"`` from seconds with decimals: its digits are of different lengths, the longest nine."""
     lengths = {len(match[1]) for text in texts if (match := _FRACTION.search(text))}
     return len(lengths) > 1 and max(lengths) == 9
 
 
-def stamp_in_name(name: str, nanoseconds_are_whole: bool = False) -> int | None:
+def stamp_in_name(name: str, nanoseconds_are_whole: bool = False, unit: int = 1) -> int | None:
     """Return the time that a file's name (without ending) holds, in ns, or ``None``.
 
     Known are 19 digits (ns), 16 (us), 13 (ms), ``sec.nsec``, ``sec_nsec``, seconds with a decimal point, and dates such
@@ -95,6 +121,7 @@ def stamp_in_name(name: str, nanoseconds_are_whole: bool = False) -> int | None:
     Args:
         name: of the file.
         nanoseconds_are_whole: whether digits after the point are nanoseconds without leading zeros, not decimals.
+        unit: of the second number of ``sec_nsec``, ns; what reaches a second is no time.
     """
     decimal = _DECIMAL.fullmatch(name)
     if decimal:
@@ -108,8 +135,11 @@ def stamp_in_name(name: str, nanoseconds_are_whole: bool = False) -> int | None:
     seconds, fraction, digits = match.groups()
     if digits:
         return int(digits) * STAMP_UNITS[len(digits)]
-    # After a point digits are decimals, behind another character they are nanoseconds.
-    return int(seconds) * 10**9 + _to_nanoseconds(fraction, nanoseconds_are_whole or name[match.end(1)] != ".")
+    # After a point digits are decimals, behind another character they are whole nanoseconds, or of the given unit.
+    if name[match.end(1)] == ".":
+        return int(seconds) * 10**9 + _to_nanoseconds(fraction, nanoseconds_are_whole)
+    nanoseconds = int(fraction) * unit
+    return int(seconds) * 10**9 + nanoseconds if nanoseconds < 10**9 else None
 
 
 def _to_nanoseconds(digits: str, whole: bool) -> int:
@@ -128,13 +158,12 @@ def _date_to_ns(text: str) -> int | None:
     return int(second.timestamp()) * 10**9 + int((match[7] or match[8]).ljust(9, "0"))
 
 
-def _plausible(stamps: Iterable[int]) -> bool:
+def _plausible(stamps: Iterable[int], longest: int = PLAUSIBLE_INTERVALS[1]) -> bool:
     """Tell whether a camera may have taken images at these times, in ns. A single image always passes."""
     # As differences of Python's integers: names may hold numbers beyond 64 bits.
     ordered = sorted(stamps)
     steps = sorted(after - before for before, after in pairwise(ordered))
-    shortest, longest = PLAUSIBLE_INTERVALS
-    return not steps or shortest <= steps[len(steps) // 2] <= longest
+    return not steps or PLAUSIBLE_INTERVALS[0] <= steps[len(steps) // 2] <= longest
 
 
 def _numbers(images: list[Path]) -> list[int]:
@@ -159,22 +188,28 @@ def _clip_stamps(images: list[Path]) -> list[int]:
 
 def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[int]:
     """Return the times in ns of a file beside or above the images, or nothing."""
-    for path in (above / name for above in (folder, folder.parent) for name in TIME_FILES):
-        if not path.is_file():
-            continue
-        lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+    for path in time_files(folder):
+        lines = [line.strip() for line in path.read_text("utf-8-sig", errors="replace").splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
+        if len(lines) == len(images) + 1 and _time_of_line(lines[0]) is None:
+            lines = lines[1:]  # the names of the columns
         whole = _nanoseconds_are_whole(lines)
-        times = [_time_of_line(line, whole) for line in lines]
-        known = [time for time in times if time is not None]
-        if len(known) == len(images) == len(times) and _plausible(known):
-            return known
-        warnings.append(f"{path} is not used: {len(known)} times in {len(times)} lines, but {len(images)} images")
+        read = ([_time_of_line(line, whole, unit) for line in lines] for unit in TIME_UNITS)
+        choices = [[time for time in times if time is not None] for times in read]
+        if len(choices[0]) != len(images) or len(lines) != len(images):
+            warnings.append(
+                f"{path} is not used: {len(choices[0])} times in {len(lines)} lines, but {len(images)} images"
+            )
+            continue
+        usual = [times for times in choices if _plausible(times, LONGEST_USUAL_INTERVAL)]
+        if usual or _plausible(choices[0]):
+            return (usual or choices)[0]
+        warnings.append(f"{path} is not used: its times are too close together or too far apart, in whatever unit")
     return []
 
 
-def _time_of_line(line: str, nanoseconds_are_whole: bool) -> int | None:
-    """Return the time in ns of ``TIME``, ``NAME TIME`` or ``NAME TIME EXPOSURE``; seconds or a date."""
+def _time_of_line(line: str, nanoseconds_are_whole: bool = False, unit: int = 10**9) -> int | None:
+    """Return the time in ns of ``TIME``, ``NAME TIME`` or ``NAME TIME EXPOSURE``: a date, or a number of ``unit``."""
     date = _date_to_ns(line)
     if date is not None:
         return date
@@ -185,6 +220,6 @@ def _time_of_line(line: str, nanoseconds_are_whole: bool) -> int | None:
     if nanoseconds_are_whole and (parts := _DECIMAL.fullmatch(text)):
         return int(parts[1]) * 10**9 + _to_nanoseconds(parts[2], whole=True)
     try:
-        return int(Decimal(text) * 10**9)
+        return int(Decimal(text) * unit)
     except (InvalidOperation, ValueError, OverflowError):
         return None

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def parse_source(name: str) -> Source:
         raise FrameSourceError(
             f"{name}: streams are not read; record it first, as by `ffmpeg -i URL -c copy drive.mkv`"
         )
-    pattern, topic = _split_topic(rest)
+    pattern, topic = _split_topic(os.path.expanduser(rest))  # behind a colon, the shell leaves ~ as it is
     paths = [Path(pattern)] if Path(pattern).exists() else _matches(pattern)
     if not paths:
         raise FrameSourceError(
@@ -110,7 +111,8 @@ def _matches(pattern: str) -> list[Path]:
     known = (
         path
         for path in paths
-        if not is_hidden(path) and (path.is_dir() or is_bag_file(path) or path.suffix.lower() in VIDEO_SUFFIXES)
+        if not is_hidden(Path(path.name))
+        and (path.is_dir() or is_bag_file(path) or path.suffix.lower() in VIDEO_SUFFIXES)
     )
     return sorted(known, key=natural_order)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ class VideoFrames:
     def __init__(self, path: Path, warnings: list[str], intensity_range: IntensityRange = "auto") -> None:
         try:
             import av  # here, as bags and images need no PyAV
+            from av.stream import Disposition
         except ModuleNotFoundError as error:
             raise FrameSourceError(f"{path} is a video, which PyAV reads; run: pip install 'av>=15'") from error
         if not path.is_file():
@@ -53,19 +54,25 @@ class VideoFrames:
         self._path, self._warnings, self._intensity_range = path, warnings, intensity_range
         try:
             with _opened(path) as container:
-                next(container.decode(video=0))
+                next(container.decode(_track(container)))
+                covers = [track.disposition & Disposition.attached_pic for track in container.streams.video]
         except (av.FFmpegError, IndexError, StopIteration) as error:
             reason = error.strerror if isinstance(error, av.FFmpegError) else "it holds no pictures"
             raise FrameSourceError(
                 f"{path} holds no video that FFmpeg can decode: {reason}. Was the recording cut off, or the file not "
                 "copied to its end? `ffprobe` says what it holds"
             ) from error
+        if (tracks := sum(not cover for cover in covers)) > 1:
+            warnings.append(
+                f"{path} holds {tracks} tracks of video, of which one is read; for the others, make a file of each: "
+                "`ffmpeg -i FILE -map 0:v:1 -c copy OTHER.mkv`"
+            )
 
     def __iter__(self) -> Iterator[RecordedFrame]:
         stretch = IntensityStretch(self._intensity_range)
         stamp, following = -1, 0
         with _opened(self._path) as container:
-            stream = container.streams.video[0]
+            stream = _track(container)
             stream.thread_type = "AUTO"
             rate = stream.average_rate or stream.guessed_rate
             interval = round(1e9 / rate) if rate and rate <= 1000 else ASSUMED_INTERVAL
@@ -94,7 +101,16 @@ def _opened(path: Path) -> InputContainer:
     """Open a video, whatever the encoding of its title and other tags."""
     import av
 
-    return av.open(str(path), metadata_errors="replace")
+    # An absolute path, as FFmpeg takes what precedes a colon for a protocol.
+    return av.open(str(path.absolute()), metadata_errors="replace")
+
+
+def _track(container: InputContainer) -> VideoStream:
+    """Return the track that FFmpeg would play: not a cover picture, which may come first."""
+    track = container.streams.best("video")
+    if track is None:
+        raise IndexError("no track of video")
+    return cast("VideoStream", track)
 
 
 def _deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bag_files import INTERVAL, START, image_message, panning_images, regular_st
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap_file import McapFile
+from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
@@ -545,3 +547,105 @@ def test_a_bag_that_loops_is_not_put_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("factor", [0.1, 0.2, 5, 20])
 def test_a_slow_simulation_or_a_fast_replay_keeps_its_stamps(factor: float) -> None:
     assert why_not_trusted(*stamps_and_times([50_000_000] * 20, round(50_000_000 * factor))) is None
+
+
+def test_cameras_that_are_not_synchronized_are_told_apart(tmp_path: Path) -> None:
+    for number, image in enumerate(panning_images(8)):
+        stamp = START + number * INTERVAL
+        cv2.imwrite(str(tmp_path / f"left_{stamp}.png"), image)
+        cv2.imwrite(str(tmp_path / f"right_{stamp + 11_000_000}.png"), image)
+    warnings: list[str] = []
+    streams = [camera for camera, _ in parse_source(str(tmp_path)).frames(warnings)]
+    assert streams == [str(tmp_path / "left_#.png")] * 8 + [str(tmp_path / "right_#.png")] * 8
+    assert "2 cameras" in warnings[0]
+
+
+def test_clips_that_follow_one_another_are_one_camera(tmp_path: Path) -> None:
+    write_images(tmp_path, [f"a_{n:03d}.png" for n in range(4)] + [f"b_{n:03d}.png" for n in range(4, 8)])
+    assert {camera for camera, _ in parse_source(str(tmp_path)).frames([])} == {str(tmp_path)}
+
+
+@pytest.mark.parametrize(("digits", "unit"), [(3, 10**6), (6, 10**3)])
+@pytest.mark.parametrize("padded", [True, False])
+def test_the_second_number_of_a_name_may_be_milliseconds(tmp_path: Path, digits: int, unit: int, padded: bool) -> None:
+    times = [(1581624663 + n // 10, n % 10 * 10 ** (digits - 1)) for n in range(5, 25)]
+    names = [f"frame{n:06d}-{s}_{part:0{digits if padded else 1}d}.jpg" for n, (s, part) in enumerate(times, 104)]
+    stamps, _, warnings = read(write_images(tmp_path, names))
+    assert stamps == [s * 10**9 + part * unit for s, part in times] and not warnings
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["0", "33.333", "66.667", "100"],
+        ["0", "33333", "66667", "100000"],
+        ["0", "33333333", "66666667", "100000000"],
+        ["\ufefftime", "0", "0.033333", "0.066667", "0.1"],
+    ],
+    ids=["ms", "us", "ns", "header"],
+)
+def test_times_in_a_file_may_have_another_unit_or_a_header(tmp_path: Path, lines: list[str]) -> None:
+    images = write_images(tmp_path / "data", [f"{n}.png" for n in range(4)])
+    (tmp_path / "times.txt").write_text("\n".join(lines))
+    stamps, _, warnings = read(images)
+    assert np.diff(stamps) == pytest.approx([1e9 / 30] * 3, abs=1e6) and not warnings
+
+
+def test_implausible_times_in_a_file_are_named(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "data", [f"{n}.png" for n in range(3)])
+    (tmp_path / "times.txt").write_text("1\n1\n1\n")
+    assert "too close together or too far apart" in read(images)[2][0]
+
+
+def test_hidden_folders_are_passed_over(tmp_path: Path) -> None:
+    write_ros2(tmp_path / "usb" / "drive", panning_images(5))
+    write_ros2(tmp_path / "usb" / ".Trash-1000" / "old", panning_images(7))
+    assert len(read(tmp_path / "usb")[0]) == 5
+    write_images(tmp_path / ".hidden" / "rgb", ["1.png", "2.png"])
+    write_images(tmp_path / ".hidden" / ".thumbnails" / "normal", ["1.png", "2.png"])
+    assert len(read(tmp_path / ".hidden")[0]) == 2, "a folder that is named may be hidden"
+
+
+@pytest.mark.parametrize("folder", ["a#b", "a?b", "a%23b", "50%"])
+def test_sqlite_is_read_below_every_folder(tmp_path: Path, folder: str) -> None:
+    plain = write_ros2(tmp_path / "bag", panning_images(4), storage=StoragePlugin.SQLITE3)
+    (tmp_path / folder).mkdir()
+    stamps, _, warnings = read(f"bag:{plain.rename(tmp_path / folder / 'bag')}")
+    assert len(stamps) == 4 and not warnings
+
+
+def test_a_topic_without_a_slash_can_be_chosen(tmp_path: Path) -> None:
+    first, second = write_ros1_topics(tmp_path / "two.bag", ["cam0/image_raw", "cam1/image_raw"])
+    for name in (first, f"/{first}", second):
+        assert len(read(f"{tmp_path / 'two.bag'}#{name}")[0]) == 3
+
+
+def write_ros1_topics(path: Path, topics: list[str]) -> list[str]:
+    with Ros1Writer(path) as writer:
+        for topic in topics:
+            connection = writer.add_connection(topic, IMAGE, typestore=ROS1)
+            for stamp, image in zip(regular_stamps(3), panning_images(3), strict=True):
+                writer.write(connection, stamp, ROS1.serialize_ros1(image_message(ROS1, stamp, image), IMAGE))
+    return topics
+
+
+def test_the_home_folder_is_found_behind_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_ros2(tmp_path / "drive", panning_images(3))
+    assert len(read("bag:~/drive")[0]) == 3
+
+
+def test_stacks_of_pictures_are_told(tmp_path: Path) -> None:
+    cv2.imwritemulti(str(tmp_path / "1.tif"), panning_images(3))
+    _, images, warnings = read(tmp_path)
+    assert len(images) == 1 and "1.tif holds 3 pages; only the first of each file is read" in warnings[-1]
+
+
+def test_few_images_of_a_bag_are_in_memory_at_once(tmp_path: Path) -> None:
+    image = np.zeros((1200, 1600, 3), np.uint8)
+    bag = write_ros2(tmp_path / "bag", [image] * 60)
+    tracemalloc.start()
+    next(iter(parse_source(str(bag)).frames([])))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 45 * image.nbytes  # those of half a second, which are put in order, and their messages

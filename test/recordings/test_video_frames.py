@@ -101,3 +101,26 @@ def test_without_pyav_the_package_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(FrameSourceError, match="pip install 'av>=15'"):
         read(path)
+
+
+def test_a_name_with_colons_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(read(write(Path("plain.mkv"), "ffv1", "bgra").rename("2024-01-31T12:30:05.mkv"))[1]) == 12
+
+
+def test_the_film_is_read_and_not_its_cover_and_other_tracks_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        tracks = (("mjpeg", "yuvj420p", IMAGES[:1]), ("ffv1", "bgra", IMAGES))
+        streams = [container.add_stream(codec, rate=20) for codec, _, _ in tracks]
+        for stream, (_, pixels, _) in zip(streams, tracks, strict=True):
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        for stream, (_, pixels, images) in zip(streams, tracks, strict=True):
+            for number, image in enumerate(images):
+                frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format=pixels)
+                frame.pts, frame.time_base = number, Fraction(1, 20)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    _, images, warnings = read(path)
+    np.testing.assert_array_equal(images, IMAGES)
+    assert "holds 2 tracks of video, of which one is read" in warnings[0]

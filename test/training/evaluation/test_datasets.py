@@ -265,3 +265,11 @@ def test_images_of_more_than_8_bits_are_no_flow_and_are_stretched(disk):
     pair = disk.find().sets["deep"][0].load()
     assert np.ptp(pair.first) > 150, "8 bits of the whole range would leave 14"
     np.testing.assert_array_equal(pair.first, pair.second)
+
+
+@pytest.mark.parametrize("name", ["flow_bwd_0001.flo", "0000000-flow_10.flo", "backward.flo"])
+def test_a_flow_back_is_not_taken_for_the_flow(disk, name):
+    disk.images("a.png", "b.png")
+    disk.flows(name)
+    with pytest.raises(BadFile, match="it is the flow back, from the second image to the first"):
+        disk.find()

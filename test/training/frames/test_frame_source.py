@@ -29,6 +29,7 @@ from mdflow_training.commands.frame_source import main
 from mdflow_training.frames import preparation
 from mdflow_training.frames.filters import FrameFilter, FrameVerdict
 from mdflow_training.frames.preparation import NotEnoughFrames, prepare_pairs
+from mdflow_training.report.adapted_model import hash_recordings
 from mdflow_training.settings.frames import FrameSettings
 
 
@@ -593,3 +594,35 @@ def test_a_glob_of_images_is_told_to_name_their_folder(tmp_path):
     folder = write_images(tmp_path / "frames", panning_images(2), ["0.png", "1.png"])
     with pytest.raises(FrameSourceError, match="name the folder"):
         prepare(tmp_path, f"{folder}/*.png")
+
+
+def test_two_runs_of_a_simulation_are_two_recordings(tmp_path):
+    stamps = regular_stamps(40, SECOND)
+    runs = [str(write_ros2(tmp_path / f"run{seed}", panning_images(40, seed=seed), stamps)) for seed in range(2)]
+    for sources in (runs, [str(tmp_path / "run*")]):
+        prepared = prepare_pairs(sources, tmp_path / "frames", FrameSettings(held_out_share=0.4), progress=False)
+        assert prepared.summary.verdicts == {"kept": 80}
+        assert list(dict.fromkeys(prepared.held_out.recordings)) == ["1: /camera/image_raw", "2: /camera/image_raw"]
+
+
+def test_a_bag_that_is_named_twice_counts_once(tmp_path):
+    bag = write_ros2(tmp_path / "bag", panning_images(10))
+    sources = [str(bag), str(bag / "bag.mcap"), f"bag:{tmp_path}/../{tmp_path.name}/bag"]
+    prepared = prepare_pairs(sources, tmp_path / "frames", FrameSettings(), progress=False)
+    assert prepared.summary.verdicts == {"kept": 10}
+
+
+def test_a_corrected_file_of_times_is_read_again(tmp_path):
+    images = write_images(tmp_path / "stills", panning_images(10), [f"{number}.png" for number in range(10)])
+    times = images / "times.txt"
+    times.write_text("wrong\n" * 3)
+    assert prepare(tmp_path, images).summary.rate_hz == pytest.approx(30)
+    times.write_text("".join(f"{number / 10}\n" for number in range(10)))
+    assert prepare(tmp_path, images).summary.rate_hz == pytest.approx(10)
+
+
+def test_a_link_to_nothing_costs_itself_alone(tmp_path):
+    images = write_images(tmp_path / "stills", panning_images(12), [f"{number:02d}.png" for number in range(12)])
+    (images / "12.png").symlink_to(tmp_path / "gone.png")
+    assert prepare(tmp_path, images).summary.verdicts == {"kept": 12, "undecodable": 1}
+    assert len(hash_recordings([str(images)])) == 12

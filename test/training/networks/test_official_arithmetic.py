@@ -128,7 +128,7 @@ class OfficialArithmetic:
         )
 
     def flow(self, first, second):
-        """Return the flow (2, H, W) in pixels between two centred images (3, H, W)."""
+        """Return the flow (2, H, W) in pixels between two centered images (3, H, W)."""
         first_levels, second_levels = self.pyramid(first), self.pyramid(second)
         flow = upsampled = np.zeros((2, *first_levels[6].shape[1:]))
         for level in (6, 5, 4, 3, 2):
@@ -166,24 +166,24 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def centred(images):
+def centered(images):
     """What MDFlow feeds to the network, (2, 3, H, W): one mean for both images and all channels."""
     unit = images.transpose(0, 3, 1, 2) / 255
     return unit - unit.mean()
 
 
 @pytest.fixture(scope="module")
-def expected(weights, centred):
-    flow = OfficialArithmetic(weights).flow(*centred)
+def expected(weights, centered):
+    flow = OfficialArithmetic(weights).flow(*centered)
     assert 1 < abs(flow).mean() < 1000, "the flow is neither trivial nor out of all proportion"
     return flow
 
 
-def test_the_torch_network_computes_the_official_flow(weights, centred, expected):
+def test_the_torch_network_computes_the_official_flow(weights, centered, expected):
     network = FastFlowNet(cost_volume_normalization=False).eval()
     network.load_state_dict(weights)
     for precision in (torch.float64, torch.float32):
-        first, second = torch.from_numpy(centred)[:, None].to(precision)
+        first, second = torch.from_numpy(centered)[:, None].to(precision)
         with torch.no_grad():
             flow = to_full_resolution_pixels(network.to(precision)(first, second)[0])[0]
         assert abs(flow.double().numpy() - expected).max() < TOLERANCE

@@ -30,6 +30,7 @@ FLOW_WORDS = {"flow", "flo", "gt", "truth"}
 VISIBLE_WORDS = {"noc"}
 OCCLUSION_WORDS = {"occ", "occlusion", "occlusions"}
 INVALID_WORDS = {"invalid"}
+BACKWARD = re.compile(r"(?<![a-z])(bwd|bw|backward|past|reverse)(?![a-z])|flow_10$")
 ROLE_WORDS = IMAGE_WORDS | FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS | INVALID_WORDS
 
 Identity = tuple[int | str, ...]
@@ -105,6 +106,8 @@ def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -
     if shots:
         names = ", ".join(path.name for path in shots.values())
         raise BadFile(ground_truth, f"exactly two images must be beside it, not: {names}.")
+    if BACKWARD.search(ground_truth.stem.lower()):
+        raise BadFile(ground_truth, "by its name it is the flow back, from the second image to the first.")
     if len(content.ground_truth) == 1 and len(content.images) == 2:
         return content.images[0], content.images[1]
     raise BadFile(ground_truth, "no two images beside it go with its name.")

@@ -59,7 +59,7 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
     images = FrameCache(image_folder(cache), _cache_limit(cache, settings))
     frame_filter = FrameFilter(*(name in settings.filters for name in ("exposure", "duplicate", "static")))
     examples = _Examples(example_folder(cache))
-    seen: set[tuple[str, int]] = set()
+    seen: set[tuple[int, int, str, int]] = set()
     undecodable: set[str] = set()
     done, shot = len(index), index.cameras[-1].shot if index.cameras else 0
     # After a kill the range of intensities is measured again; earlier frames are not paired with later ones.
@@ -71,9 +71,11 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
         unit=" frames",
         disable=None if progress else True,
     )
-    for number, (stream, frame) in enumerate(frames):
-        new = (stream, frame.stamp) not in seen
-        seen.add((stream, frame.stamp))
+    for number, (source, stream, frame) in enumerate(frames):
+        # Two runs of a simulation may have the same stamps.
+        identity = (source, frame.bag, stream, frame.stamp)
+        new = identity not in seen
+        seen.add(identity)
         if number < done - 1:
             continue
         if not new:
@@ -105,13 +107,14 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
 
 def _in_order_of_time(
     sources: Sequence[Source], warnings: list[str], settings: FrameSettings
-) -> Iterator[tuple[str, RecordedFrame]]:
-    """Yield (stream, frame) of all sources: bags by the stamp of their first frame, then the others as given."""
+) -> Iterator[tuple[int, str, RecordedFrame]]:
+    """Yield (source, stream, frame) of all sources: bags by the stamp of their first frame, then others as given."""
     bags = [_with_paths_in_order_of_time(source) for source in sources if source.kind == "bag"]
     if len(bags) > 1:
         bags.sort(key=_first_stamp)
-    for source in [*bags, *(source for source in sources if source.kind != "bag")]:
-        yield from source.frames(warnings, settings.intensity_range)
+    for number, source in enumerate([*bags, *(source for source in sources if source.kind != "bag")]):
+        for stream, frame in source.frames(warnings, settings.intensity_range):
+            yield number, stream, frame
 
 
 def _with_paths_in_order_of_time(source: Source) -> Source:

@@ -78,7 +78,7 @@ def prepare_pairs(
         NotEnoughFrames: training part or held-out part hold no pair.
     """
     settings = settings or FrameSettings()
-    parsed = [parse_source(source) for source in sources]
+    parsed = _without_repeats([parse_source(source) for source in sources])
     if not parsed:
         raise FrameSourceError("no source given: name a bag, a video or a folder of images")
     cache = folder / _fingerprint(parsed, settings)
@@ -90,12 +90,24 @@ def prepare_pairs(
     return _form_pairs(list(sources), cache, settings, warnings)
 
 
+def _without_repeats(sources: Sequence[Source]) -> list[Source]:
+    """Leave out what was named before, maybe by another path."""
+    read: set[tuple[str | None, Path]] = set()
+    kept = []
+    for source in sources:
+        files = {(source.topic, file.resolve()) for file in source.files()}
+        if not files <= read or not files:
+            kept.append(source)
+        read |= files
+    return kept
+
+
 def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
     """Name a cache by everything that its content depends on."""
     files = []
     for source in sources:
         for path in source.files():
-            status = path.stat()
+            status = path.stat() if path.exists() else path.lstat()  # a link to nothing
             files.append([source.kind, source.topic, str(path.resolve()), status.st_size, status.st_mtime_ns])
     decisive = settings.model_dump(include={"filters", "longest_side", "cache_gigabytes"})
     if settings.intensity_range != "auto":  # so that caches of versions before this setting keep their names

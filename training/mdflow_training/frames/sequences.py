@@ -18,8 +18,8 @@ from mdflow_training.frames.index import NO_CAMERA, CameraIdentity
 
 # Without a given limit, a gap is where more than two frames in a row are missing.
 GAP_IN_INTERVALS = 3.0
-# A jump of time by more seconds than this begins another recording, such as the next drive of the same robot.
-RECORDING_GAP = 60.0
+# A jump of time by more seconds than this, ahead or back, begins another recording, such as the robot's next drive.
+RECORDING_GAP, RECORDING_JUMP_BACK = 60.0, 1.0
 # A pair may span frames in which nothing moved, but not longer than this: light and people come and go.
 MAX_PAIR = 1.0
 
@@ -152,15 +152,15 @@ def find_recordings(
 ) -> dict[str, list[NDArray[np.int64]]]:
     """Sort sequences into recordings, by name.
 
-    Another recording begins with another topic, video or folder, and where time jumps by more than a minute.
+    Another recording begins with another topic, video or folder, and where time jumps by more than a minute, or back.
     """
     groups: list[tuple[str, list[NDArray[np.int64]]]] = []
     for sequence in sequences:
         stream = cameras[camera_numbers[sequence[0]]].stream
         if groups:
             before = groups[-1]
-            gap = abs(stamps[sequence[0]] - stamps[before[1][-1][-1]])
-            if before[0] == stream and gap <= RECORDING_GAP * 1e9:
+            step = (stamps[sequence[0]] - stamps[before[1][-1][-1]]) / 1e9
+            if before[0] == stream and -RECORDING_JUMP_BACK <= step <= RECORDING_GAP:
                 before[1].append(sequence)
                 continue
         groups.append((stream, [sequence]))

@@ -22,13 +22,13 @@ CHUNK_BYTES = 1 << 22
 
 
 def hash_recordings(sources: Sequence[str]) -> list[dict[str, Any]]:
-    """Return path, size in bytes and SHA-256 of every file of the recordings.
+    """Return path, size in bytes and SHA-256 of every file of the recordings; links to nothing are left out.
 
     Raises:
         OSError: a file cannot be read.
         FrameSourceError: a source names nothing.
     """
-    files = [file for source in sources for file in parse_source(source).files()]
+    files = [file for source in sources for file in parse_source(source).files() if file.exists()]
     total = sum(file.stat().st_size for file in files)
     hashes = []
     with tqdm(total=total, desc="hashing recordings", unit="B", unit_scale=True, disable=None, leave=False) as progress:

@@ -37,7 +37,7 @@ SIZE = (256, 320)
 
 FOCAL_LENGTH = 224.0
 CAMERA_NOISE = 2.0
-"""Standard deviation in grey levels."""
+"""Standard deviation in gray levels."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,7 +130,7 @@ def render_flow(rectangles: list[Rectangle], view: View, next_view: View, size: 
 def render_depth(
     rectangles: list[Rectangle], view: View, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return depth ``(H, W)`` in metres, infinite where nothing is seen, and each pixel's rectangle number or -1."""
+    """Return depth ``(H, W)`` in meters, infinite where nothing is seen, and each pixel's rectangle number or -1."""
     surface = _find_surface(rectangles, view, size)
     return surface.depth, surface.number
 
