@@ -34,11 +34,11 @@ fail() {
 case "${1-}" in
     -h | --help) sed -n '5,14s/^# \{0,1\}//p' "$0" && exit ;;
 esac
-(($# == 0)) || fail "no argument is wanted, found '$1'. Usage: $0"
+(($# == 0)) || fail "this script takes no arguments, not '$1'. Usage: $0"
 [[ $steps =~ ^[1-9][0-9]*$ ]] || fail "ADAPT_DEMO_STEPS must be a whole number from 1 on, not '$steps'."
 # What is in the folder is deleted: only ever what an earlier run has left.
 if [[ -e $output && ! -e $output/times.txt ]] && ! rmdir "$output" 2>/dev/null; then
-    fail "$output holds something else than the results of this demo. Name another folder: ADAPT_DEMO_OUTPUT=FOLDER $0"
+    fail "$output holds files that this demo did not make. Name another folder: ADAPT_DEMO_OUTPUT=FOLDER $0"
 fi
 
 # --- processes ---------------------------------------------------------------------------------------------------

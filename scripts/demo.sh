@@ -35,7 +35,7 @@ source=${1-}
 if [[ $source =~ ^[0-9]+$ ]]; then
     [[ -e /dev/video$source ]] || fail "there is no camera /dev/video$source. Cameras here: $(compgen -G '/dev/video*' || echo none)"
 elif [[ -n $source ]]; then
-    [[ -r $source ]] || fail "cannot read '$source': no such file. Give a video file, or the index of a camera."
+    [[ -r $source ]] || fail "cannot read '$source': no such file. Give a video file, a bag, a folder of images, or the index of a camera."
     source=$(realpath "$source")
 fi
 

@@ -20,7 +20,7 @@ from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scaled_siz
 
 Field = NDArray[np.float32]
 
-MEASURES = (
+CONFIDENCE_INPUTS = (
     "visibility",
     "census",
     "gradient",
@@ -72,7 +72,7 @@ class Calibration:
     """A logistic regression over the measures and their squares.
 
     Attributes:
-        mean: of each measure, in the order of `MEASURES`, for the first `MIN_MEASURES` or more.
+        mean: of each measure, in the order of `CONFIDENCE_INPUTS`, for the first `MIN_MEASURES` or more.
         deviation: of each.
         low: smallest value of each measure in the fit; smaller ones are taken as this one.
         high: largest value.
@@ -126,7 +126,7 @@ class FlowEvidence:
 
 
 def measure_evidence(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: FlowEvidence) -> list[Field]:
-    """Return the measures of `MEASURES` at half the images' size, each ``(h, w)``.
+    """Return the measures of `CONFIDENCE_INPUTS` at half the images' size, each ``(h, w)``.
 
     Args:
         first: gray image ``(H, W)`` uint8.
@@ -170,7 +170,7 @@ def camera_noise(gray: Field) -> float:
 
 
 def _visibility(evidence: FlowEvidence, to_image: Field) -> Field:
-    """Return how far the flow back misses the start, relative to what MDFlow's test allows, as a logarithm."""
+    """Return the logarithm of the forward-backward error, relative to what MDFlow's test allows."""
     size = size_of(evidence.network_flow)
     flow = evidence.network_flow * to_image
     backward = resize_field(evidence.backward * to_image, size)

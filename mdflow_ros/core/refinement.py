@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mdflow_ros.core.resizing import Size, resize_flow, scaled_size, size_of
 
 ITERATIONS = 2
-"""Of a round; a new round, which linearizes the images again, gains more than a third iteration."""
+"""Fixed-point iterations of a round. Another round, which linearizes the images again, helps more than a third one."""
 
 ALPHA, DELTA, GAMMA = 20.0, 0.0, 20.0
 """Weights of smoothness, brightness constancy and gradient constancy. Gradients alone: with OpenCV's weight of

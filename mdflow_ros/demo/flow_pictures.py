@@ -33,7 +33,7 @@ FONT = cv2.FONT_HERSHEY_DUPLEX
 COLUMNS = ("image", "optical flow", "confidence")
 
 FASTEST_PERCENT = 99
-"""Full color is this percentile of the lengths, as single wild vectors would pale all others."""
+"""Full color is this percentile of the lengths, so that outliers do not make all other colors pale."""
 SLOWEST_FULL_COLOR = 3.0
 """Full color in pixels where nothing moves faster, so that noise stays pale."""
 

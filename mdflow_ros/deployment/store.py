@@ -156,7 +156,7 @@ class ModelStore:
         """
         current = self.current()
         if current is None:
-            raise ModelError(f"nothing of {self.folder} is deployed, so there is nothing to roll back")
+            raise ModelError(f"no model of {self.folder} is deployed, so there is none to roll back to")
         return None if current.replaced is None else self.version(current.replaced)
 
     def add(self, model: Path) -> Version:
@@ -190,7 +190,7 @@ class ModelStore:
         return self.version(name)
 
     def make_current(self, version: Version | None) -> None:
-        """Switch the pointer; ``None`` takes it away, which makes the bundled model current."""
+        """Point to a version; ``None`` removes the pointer, and the bundled model is current again."""
         if version is None:
             self.pointer.unlink(missing_ok=True)
             return

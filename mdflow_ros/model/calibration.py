@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mdflow_ros.core.confidence import MEASURES, MIN_MEASURES, Calibration
+from mdflow_ros.core.confidence import CONFIDENCE_INPUTS, MIN_MEASURES, Calibration
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, load_card
 
 
@@ -37,6 +37,6 @@ def _calibration(values: Any) -> Calibration:
         if field.name != "bias"
     }
     counts = {len(vector) for vector in vectors.values()}
-    if len(counts) != 1 or not MIN_MEASURES <= max(counts) <= len(MEASURES):
-        raise ValueError(f"each list needs {len(MEASURES)} numbers; run calibrate_confidence.py on the model")
+    if len(counts) != 1 or not MIN_MEASURES <= max(counts) <= len(CONFIDENCE_INPUTS):
+        raise ValueError(f"each list needs {len(CONFIDENCE_INPUTS)} numbers; run calibrate_confidence.py on the model")
     return Calibration(**vectors, bias=float(values["bias"]))

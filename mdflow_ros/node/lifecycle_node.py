@@ -26,7 +26,7 @@ from mdflow_ros.node.camera_input import CameraInput
 from mdflow_ros.node.diagnostics import FlowCounters, diagnostic_array
 from mdflow_ros.node.log_bridge import LogBridge
 from mdflow_ros.node.messages import stamp_of
-from mdflow_ros.node.parameters import LiveSettings, Settings, declare_parameters, validate_parameters
+from mdflow_ros.node.parameters import LiveSettings, NodeSettings, declare_parameters, validate_parameters
 from mdflow_ros.node.pipeline import FlowPipeline, FlowResult, describe
 from mdflow_ros.node.publishers import FlowPublishers
 from mdflow_ros.node.worker import NewestOnlyWorker
@@ -109,7 +109,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         """Load the model."""
         self._load_error = None
         try:
-            settings = Settings.from_node(self)
+            settings = NodeSettings.from_node(self)
             self._pipeline.configure(settings, self._load(settings))
         except Exception as error:  # rclpy would swallow it without a word
             self._load_error = f"cannot load the model: {describe(error)}"
@@ -146,7 +146,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._pipeline.release()
         return TransitionCallbackReturn.SUCCESS
 
-    def _load(self, settings: Settings) -> FlowEstimator:
+    def _load(self, settings: NodeSettings) -> FlowEstimator:
         self.is_loading = True
         cv2.setNumThreads(settings.options.threads or -1)  # -1 is OpenCV's default: all cores
         try:
@@ -174,7 +174,7 @@ class FlowNode(LifecycleNodeMixin, Node):
             response.message = "the node is not configured; configure it, which loads the model"
             return response
         try:
-            new = Settings.from_node(self)
+            new = NodeSettings.from_node(self)
             # Only the model changes: other parameters take effect when the node is configured. Building an engine takes
             # minutes, during which the robot would have no flow.
             options = replace(old.options, may_build_engine=False)

@@ -230,7 +230,7 @@ def validate_parameters(
 
 
 @dataclass(frozen=True)
-class Settings:
+class NodeSettings:
     """The parameters that take effect when the node is configured."""
 
     model: Path
@@ -246,7 +246,7 @@ class Settings:
     options: BackendOptions
 
     @classmethod
-    def from_node(cls, node: Node) -> Settings:
+    def from_node(cls, node: Node) -> NodeSettings:
         """Read the parameters of ``node``."""
         value = _values(node)
         width, height = value["inference_size"]

@@ -26,7 +26,7 @@ from mdflow_ros.estimator import EncodedFrame, FlowEstimate, FlowEstimator
 from mdflow_ros.model.card import ModelError
 from mdflow_ros.node.diagnostics import FlowCounters
 from mdflow_ros.node.image_preparation import ImagePreparation
-from mdflow_ros.node.parameters import LiveSettings, Settings
+from mdflow_ros.node.parameters import LiveSettings, NodeSettings
 
 MAX_RETRY_SECONDS = 30.0
 """Longest wait after a failed inference; the first one is 1 s, and each is twice as long as the one before."""
@@ -90,10 +90,10 @@ class FlowPipeline:
     """
 
     def __init__(
-        self, counters: FlowCounters, report: Callable[[str], None], load: Callable[[Settings], FlowEstimator]
+        self, counters: FlowCounters, report: Callable[[str], None], load: Callable[[NodeSettings], FlowEstimator]
     ) -> None:
         self.pairer = FramePairer(max_frame_gap=0.5)
-        self.settings: Settings | None = None
+        self.settings: NodeSettings | None = None
         self.estimator: FlowEstimator | None = None
         self.failure: str | None = None
         """Why the last inference failed, until one succeeds."""
@@ -105,13 +105,13 @@ class FlowPipeline:
         self._failures_in_a_row = 0
         self._retry_time = 0.0
 
-    def configure(self, settings: Settings, estimator: FlowEstimator) -> None:
+    def configure(self, settings: NodeSettings, estimator: FlowEstimator) -> None:
         """Use other settings and their model from the next image on."""
         with self._between_images:
             self._preparation = ImagePreparation(settings.intensity_range, settings.rectify, settings.region)
         self.swap_model(settings, estimator)
 
-    def swap_model(self, settings: Settings, estimator: FlowEstimator) -> None:
+    def swap_model(self, settings: NodeSettings, estimator: FlowEstimator) -> None:
         """Use another model from the next image on; images are prepared as before, so the last one still has a pair."""
         with self._between_images:
             self.settings, self.estimator = settings, estimator
@@ -152,7 +152,7 @@ class FlowPipeline:
 
     def _process(
         self,
-        settings: Settings,
+        settings: NodeSettings,
         message: Image | CompressedImage,
         live: LiveSettings,
         with_confidence: bool,
@@ -196,7 +196,7 @@ class FlowPipeline:
         return None
 
     def _estimate(
-        self, settings: Settings, first: CameraFrame, second: CameraFrame, with_confidence: bool
+        self, settings: NodeSettings, first: CameraFrame, second: CameraFrame, with_confidence: bool
     ) -> FlowEstimate | None:
         """Return the estimate, or ``None`` if it failed or if it is too early to try again after a failure."""
         if self.failure is not None and time.monotonic() < self._retry_time:
@@ -235,7 +235,7 @@ class FlowPipeline:
     def _forget_encoded(self) -> None:
         self._encoded, self._encoded_by = [], None
 
-    def _reload(self, settings: Settings) -> None:
+    def _reload(self, settings: NodeSettings) -> None:
         self.estimator = None  # its memory may be what the new one needs
         self._forget_encoded()
         options = replace(settings.options, may_build_engine=False)  # building one takes minutes

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a rosbag2 bag in parts, such that neither a kill nor a full disk costs more than the last second.
+"""Write a rosbag2 bag in parts, so that a kill or a full disk loses at most the last second.
 
 rosbags writes the parts, also where rosbag2_py is installed: one way that works everywhere, and recording serialized
 messages takes no more than appending them to a file.

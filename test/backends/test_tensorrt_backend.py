@@ -125,7 +125,7 @@ def test_half_precision_is_within_what_is_tolerated(cuda, monkeypatch, caplog):
 
 def test_nothing_is_built_where_there_is_no_time(cuda, builds):
     options = BackendOptions(**{**vars(OPTIONS), "may_build_engine": False})
-    with pytest.raises(BackendError, match=r"Build it first: `mdflow-build-engine --model .* --size 128x64 --prec"):
+    with pytest.raises(BackendError, match=r"Build it first: `ros2 run mdflow_ros build_engine .* --quality"):
         TensorRtBackend(BUNDLED_MODEL, options)
     assert not builds
     TensorRtBackend(BUNDLED_MODEL, OPTIONS).close()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mdflow_ros.core.confidence import MEASURES, FlowEvidence, camera_noise, measure_evidence
+from mdflow_ros.core.confidence import CONFIDENCE_INPUTS, FlowEvidence, camera_noise, measure_evidence
 from mdflow_ros.core.resizing import Size
 
 SIZE = Size(128, 96)
@@ -35,7 +35,7 @@ def evidence_of(flow: float, backward: float) -> FlowEvidence:
 
 def measured(first: NDArray[np.uint8], second: NDArray[np.uint8], flow: float, backward: float) -> dict[str, float]:
     measures = measure_evidence(first, second, evidence_of(flow, backward))
-    return {name: float(np.median(measure[MIDDLE])) for name, measure in zip(MEASURES, measures, strict=True)}
+    return {name: float(np.median(measure[MIDDLE])) for name, measure in zip(CONFIDENCE_INPUTS, measures, strict=True)}
 
 
 @pytest.mark.parametrize("noise", [0.0, 2.0, 6.0])
@@ -74,7 +74,7 @@ def test_an_outline_far_away_is_seen_by_the_far_texture_alone() -> None:
     pixel = (slice(22, 26), slice(24, 26))  # 12 pixels of half the size from the outline
     measures = [measure_evidence(image, image, evidence_of(0, 0)) for image in (blank, with_outline)]
     near, far = (
-        [float(measure[MEASURES.index(name)][pixel].mean()) for measure in measures]
+        [float(measure[CONFIDENCE_INPUTS.index(name)][pixel].mean()) for measure in measures]
         for name in ("texture", "far_texture")
     )
     assert near[1] == pytest.approx(near[0], abs=0.1) and far[1] > far[0] + 1

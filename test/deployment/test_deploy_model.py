@@ -91,7 +91,7 @@ def test_a_live_node_takes_a_model_over_and_goes_back(
     assert store.current() is None and model_of(camera) == ""
     np.testing.assert_array_equal(flow_at(camera, 3000), before)
     assert main(["--roll-back", "--store", str(store.folder)]) == 1
-    assert "nothing to roll back" in capsys.readouterr().err
+    assert "none to roll back to" in capsys.readouterr().err
 
 
 def test_a_wrong_name_is_answered_with_the_right_one(

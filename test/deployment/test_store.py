@@ -32,7 +32,7 @@ def deploy(store: ModelStore, model: Path) -> str:
 
 def test_an_empty_store_has_the_bundled_model(store: ModelStore):
     assert store.versions() == [] and store.current() is None and not store.folder.exists()
-    with pytest.raises(ModelError, match="nothing to roll back"):
+    with pytest.raises(ModelError, match="none to roll back to"):
         store.previous()
 
 

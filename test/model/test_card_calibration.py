@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdflow_ros.core.confidence import MEASURES
+from mdflow_ros.core.confidence import CONFIDENCE_INPUTS
 from mdflow_ros.model.calibration import as_card_entry, calibration_of
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, load_card
 from mdflow_ros.quality import QUALITIES
@@ -28,13 +28,13 @@ def with_counts(count: int, linear: int | None = None) -> ModelCard:
 
 def test_the_bundled_card_has_numbers_for_every_measure_and_quality() -> None:
     for quality in QUALITIES:
-        assert len(calibration_of(BUNDLED, quality).linear) == len(MEASURES)
+        assert len(calibration_of(BUNDLED, quality).linear) == len(CONFIDENCE_INPUTS)
 
 
 @pytest.mark.parametrize("count", [5, 6])
 def test_a_card_from_before_a_measure_was_added_is_read_and_ignores_it(count: int) -> None:
     calibration = calibration_of(with_counts(count), "fast")
-    measures = [np.zeros((2, 3), np.float32) for _ in MEASURES]
+    measures = [np.zeros((2, 3), np.float32) for _ in CONFIDENCE_INPUTS]
     before = calibration.probability(measures)
     for measure in measures[count:]:
         measure += 3
@@ -43,5 +43,7 @@ def test_a_card_from_before_a_measure_was_added_is_read_and_ignores_it(count: in
 
 @pytest.mark.parametrize(("count", "linear"), [(4, 4), (0, 0), (6, 5), (5, 6)])
 def test_a_wrong_count_is_refused(count: int, linear: int) -> None:
-    with pytest.raises(ModelError, match=rf"each list needs {len(MEASURES)} numbers; run calibrate_confidence\.py"):
+    with pytest.raises(
+        ModelError, match=rf"each list needs {len(CONFIDENCE_INPUTS)} numbers; run calibrate_confidence\.py"
+    ):
         calibration_of(with_counts(count, linear), "fast")

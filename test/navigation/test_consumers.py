@@ -22,7 +22,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mdflow_ros.navigation.nodes import px4_optical_flow_node
-from mdflow_ros.navigation.nodes.consumer import Consumer, FlowPair
+from mdflow_ros.navigation.nodes.consumer import Consumer, PublishedFlow
 from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNode
 from mdflow_ros.navigation.nodes.flow_points_node import FlowPointsNode
 from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
@@ -57,11 +57,11 @@ class Listener:
         self.messages.append(message)
 
 
-def pair_of(step: Step, newer: float = 10.0, confidence: float = 0.95, backward: bool = False) -> FlowPair:
+def pair_of(step: Step, newer: float = 10.0, confidence: float = 0.95, backward: bool = False) -> PublishedFlow:
     flow = -step.flow if backward else step.flow
     trust = np.full(step.depth.shape, confidence, np.float32)
     stamp = round(newer * SECOND)
-    return FlowPair(Header(), stamp - SECOND // 10, stamp, flow, trust, camera_of(step))
+    return PublishedFlow(Header(), stamp - SECOND // 10, stamp, flow, trust, camera_of(step))
 
 
 @pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "height:=1.0")], indirect=True)

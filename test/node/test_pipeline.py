@@ -28,11 +28,11 @@ from mdflow_ros.core.image_decoding import SUPPORTED_ENCODINGS
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_ros.node.diagnostics import FlowCounters
-from mdflow_ros.node.parameters import LiveSettings, Settings
+from mdflow_ros.node.parameters import LiveSettings, NodeSettings
 from mdflow_ros.node.pipeline import FlowPipeline
 
 LIVE = LiveSettings(max_frame_gap=0.5, max_pixels=1_000_000, mask_invalid=False, confidence_threshold=0.1)
-SETTINGS = Settings(
+SETTINGS = NodeSettings(
     BUNDLED_MODEL,
     "onnxruntime",
     "balanced",
@@ -160,7 +160,7 @@ def test_a_failed_model_is_gone_before_it_is_loaded_again() -> None:
     alive: list[bool] = []
     models: list[weakref.ref[_FailingEstimator]] = []
 
-    def load(settings: Settings) -> _FailingEstimator:
+    def load(settings: NodeSettings) -> _FailingEstimator:
         gc.collect()
         alive.extend(model() is not None for model in models)
         new = _FailingEstimator()

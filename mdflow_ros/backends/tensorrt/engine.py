@@ -23,6 +23,7 @@ from mdflow_ros.backends.tensorrt.runner import TensorRtRunner
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import sha256_of
 from mdflow_ros.model.graphs import Decoding, ModelGraphs, Part
+from mdflow_ros.quality import QUALITIES
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +100,16 @@ def find_or_build_engine(
         except EngineMissing as reason:
             raise BackendError(
                 f"no cached engine fits, and building one takes minutes: {reason}. Build it first: "
-                f"`mdflow-build-engine --model {specification.model} --size {key.size} --precision {key.precision}`"
+                f"`ros2 run mdflow_ros build_engine --model {specification.model} --size {key.size} "
+                f"--precision {key.precision} --quality {_quality_of(specification.decoding)}`"
             ) from reason
 
     return cache.load_or_build(key, lambda: _build(trt, graph, key, cache, specification), force)
+
+
+def _quality_of(decoding: Decoding) -> str:
+    """Return a level of quality that decodes like this."""
+    return next((name for name, quality in QUALITIES.items() if quality.decoding == decoding), "best")
 
 
 def _key(trt: ModuleType, gpu: Gpu, specification: EngineSpecification, graph: onnx.ModelProto) -> EngineKey:

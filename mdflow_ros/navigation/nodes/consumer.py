@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,7 +73,7 @@ CALIBRATED = {
 
 
 @dataclass(frozen=True, eq=False)
-class FlowPair:
+class PublishedFlow:
     """What the flow node published for a pair of images.
 
     Attributes:
@@ -119,7 +119,8 @@ class Consumer(Node):
         super().__init__(name)
         self.add_on_set_parameters_callback(self._check_parameters)
         for key, declaration in self.PARAMETERS.items():
-            self.declare_parameter(key, declaration.default, declaration.descriptor())
+            live = replace(declaration, live=True)  # a consumer has no lifecycle
+            self.declare_parameter(key, declaration.default, live.descriptor())
         self._synchronizer = ExactSynchronizer(inputs, self._on_set)
         self._inputs: list[Subscription[Any]] = []
         self._outputs: list[Publisher[Any]] = []
@@ -131,7 +132,7 @@ class Consumer(Node):
         self.create_timer(POLL_PERIOD, self._poll, clock=self.steady_clock)
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=self.steady_clock)
 
-    def process(self, pair: FlowPair) -> None:
+    def process(self, pair: PublishedFlow) -> None:
         """Work on a pair and publish.
 
         Raises:
@@ -155,7 +156,7 @@ class Consumer(Node):
         self._outputs.append(publisher)
         return publisher
 
-    def matches(self, pair: FlowPair) -> Matches:
+    def matches(self, pair: PublishedFlow) -> Matches:
         """Return the matches of a pair on the grid that the parameters describe."""
         assert pair.camera is not None
         return match(pair.flow, pair.confidence, pair.camera, self.value("stride"), self.backward)
@@ -231,19 +232,19 @@ class Consumer(Node):
         except Exception as error:  # a pair that cannot be used must not end the node
             self.reject(error)
 
-    def on_pair(self, pair: FlowPair) -> None:
+    def on_pair(self, pair: PublishedFlow) -> None:
         """Take the next pair; by default it is processed at once."""
         self.process(pair)
         self.published()
 
-    def _pair(self, messages: dict[str, Any]) -> FlowPair:
+    def _pair(self, messages: dict[str, Any]) -> PublishedFlow:
         flow = messages["flow"]
         previous = messages.get("previous_stamp")
         newer = stamp_of(flow.header)
         older = previous.time_ref.sec * NANOSECONDS + previous.time_ref.nanosec if previous else 0
         if previous and not older < newer:
             raise ValueError(f"the older image's stamp, {older}, is not before the newer's, {newer}")
-        pair = FlowPair(
+        pair = PublishedFlow(
             header=flow.header,
             older=older,
             newer=newer,

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.depth_from_motion import DepthLimits, depth_from_motion, depth_image
-from mdflow_ros.navigation.nodes.consumer import FlowPair, run
+from mdflow_ros.navigation.nodes.consumer import PublishedFlow, run
 from mdflow_ros.navigation.nodes.fields import coarse_camera_info, point_cloud
 from mdflow_ros.navigation.nodes.motion_consumer import MotionConsumer
 from mdflow_ros.navigation.rigid_motion import CameraMotion
@@ -54,7 +54,7 @@ class DepthFromMotionNode(MotionConsumer):
         self._info = self.output(CameraInfo, "~/camera_info")
         self._coverage = 0.0
 
-    def process_motion(self, pair: FlowPair, motion: CameraMotion | None) -> None:
+    def process_motion(self, pair: PublishedFlow, motion: CameraMotion | None) -> None:
         """Triangulate and publish."""
         assert motion is not None and pair.camera is not None
         limits = DepthLimits(**{name: self.value(name) for name in DepthLimits.__dataclass_fields__})

@@ -16,7 +16,7 @@ from typing import ClassVar
 from sensor_msgs.msg import PointCloud2
 
 from mdflow_ros.navigation.flow_points import flow_points
-from mdflow_ros.navigation.nodes.consumer import COMMON, Consumer, FlowPair, run
+from mdflow_ros.navigation.nodes.consumer import COMMON, Consumer, PublishedFlow, run
 from mdflow_ros.navigation.nodes.fields import point_cloud
 from mdflow_ros.node.parameters import Declaration
 
@@ -41,7 +41,7 @@ class FlowPointsNode(Consumer):
         super().__init__("flow_points", ("flow", "confidence"))
         self._points = self.output(PointCloud2, "~/points")
 
-    def process(self, pair: FlowPair) -> None:
+    def process(self, pair: PublishedFlow) -> None:
         """Select and publish."""
         chosen = flow_points(
             pair.flow, pair.confidence, self.value("count"), self.value("cell"), self.value("min_confidence")

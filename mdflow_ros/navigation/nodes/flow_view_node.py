@@ -20,7 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, flow_to_color
-from mdflow_ros.navigation.nodes.consumer import Consumer, FlowPair, run
+from mdflow_ros.navigation.nodes.consumer import Consumer, PublishedFlow, run
 from mdflow_ros.node.messages import image_message
 from mdflow_ros.node.parameters import Declaration
 
@@ -47,7 +47,7 @@ class FlowViewNode(Consumer):
         self._confidence = self.output(Image, "mdflow/confidence/image_color")
         self._scale = ColorScale()
 
-    def process(self, pair: FlowPair) -> None:
+    def process(self, pair: PublishedFlow) -> None:
         """Draw what is watched."""
         if self._color.get_subscription_count() or self._jpeg.get_subscription_count():
             picture = self._draw(pair)
@@ -58,7 +58,7 @@ class FlowViewNode(Consumer):
         if self._confidence.get_subscription_count():
             self._confidence.publish(image_message(pair.header, confidence_to_color(pair.confidence)))
 
-    def _draw(self, pair: FlowPair) -> NDArray[np.uint8]:
+    def _draw(self, pair: PublishedFlow) -> NDArray[np.uint8]:
         max_flow = float(self.value("max_flow")) or self._scale.follow(pair.flow)
         shown = np.where((pair.confidence < self.value("min_confidence"))[..., None], np.float32(np.nan), pair.flow)
         picture = flow_to_color(shown, max_flow)

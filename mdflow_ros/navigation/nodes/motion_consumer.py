@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source
-from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, FlowPair
+from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow
 from mdflow_ros.navigation.rigid_motion import CameraMotion
 from mdflow_ros.node.parameters import Declaration
 
@@ -30,7 +30,7 @@ class MotionConsumer(Consumer):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._source = self.make_source()
-        self._waiting: deque[FlowPair] = deque()
+        self._waiting: deque[PublishedFlow] = deque()
         self._retry_timer = self.create_timer(RETRY_PERIOD, self._retry, clock=self.steady_clock)
         self._retry_timer.cancel()
 
@@ -38,7 +38,7 @@ class MotionConsumer(Consumer):
         """Return where the motion comes from, or ``None`` if pairs need no motion."""
         return motion_source(self)
 
-    def process_motion(self, pair: FlowPair, motion: CameraMotion | None) -> None:
+    def process_motion(self, pair: PublishedFlow, motion: CameraMotion | None) -> None:
         """Work on a pair and publish.
 
         Raises:
@@ -46,7 +46,7 @@ class MotionConsumer(Consumer):
         """
         raise NotImplementedError
 
-    def on_pair(self, pair: FlowPair) -> None:
+    def on_pair(self, pair: PublishedFlow) -> None:
         """Add the pair to the queue."""
         if self._source is None:
             self.process_motion(pair, None)

@@ -24,7 +24,7 @@ from mdflow_ros.navigation.epipolar import excess, parallax, refine
 from mdflow_ros.navigation.matches import Matches
 from mdflow_ros.navigation.moving_objects import MovingLimits, MovingObject, ground_points, moving_objects
 from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source
-from mdflow_ros.navigation.nodes.consumer import FlowPair, run
+from mdflow_ros.navigation.nodes.consumer import PublishedFlow, run
 from mdflow_ros.navigation.nodes.fields import point_cloud
 from mdflow_ros.navigation.nodes.motion_consumer import MotionConsumer
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
@@ -73,7 +73,7 @@ class MovingObjectsNode(MotionConsumer):
         """Return no source where the flow suffices."""
         return None if self.value("motion_from") == FLOW_ALONE else motion_source(self)
 
-    def process_motion(self, pair: FlowPair, motion: CameraMotion | None) -> None:
+    def process_motion(self, pair: PublishedFlow, motion: CameraMotion | None) -> None:
         """Find the objects and publish them."""
         assert pair.camera is not None
         matches = self.matches(pair)
@@ -89,7 +89,7 @@ class MovingObjectsNode(MotionConsumer):
             rays = pair.camera.rays(bottom_corners(objects, pair.camera.size))
             self._points.publish(point_cloud(pair.header, ("x", "y", "z"), ground_points(objects, rays, pose)))
 
-    def _excess(self, pair: FlowPair, matches: Matches, motion: CameraMotion | None) -> NDArray[np.float32]:
+    def _excess(self, pair: PublishedFlow, matches: Matches, motion: CameraMotion | None) -> NDArray[np.float32]:
         assert pair.camera is not None
         confidence = self.value("min_confidence")
         if motion is not None:
@@ -97,7 +97,9 @@ class MovingObjectsNode(MotionConsumer):
             return excess(parallax(matches, refine(matches, motion, depth, confidence), depth), depth)
         found = self_motion(matches, pair.camera.focal_length, confidence)
         if found is None:
-            raise ValueError("no camera motion explains half of the trusted flow: objects fill the view, or it is dark")
+            raise ValueError(
+                "no camera motion explains half of the trusted flow: objects may fill the view, or it is too dark"
+            )
         return found.excess(matches)
 
     def _camera_pose(self, frame: str) -> RigidMotion:
@@ -106,9 +108,8 @@ class MovingObjectsNode(MotionConsumer):
         else:
             pose = RigidMotion.of_pose(self.value("camera_pose"))
         if not pose.translation[2] > 0:
-            raise ValueError(
-                f"the camera's height is {pose.translation[2]:g} m; ~/points needs it: set z of camera_pose"
-            )
+            remedy = "check base_frame" if self.value("motion_from") == "tf" else "set z of camera_pose"
+            raise ValueError(f"the camera's height is {pose.translation[2]:g} m; ~/points needs it: {remedy}")
         return pose
 
     def diagnostic_values(self) -> dict[str, str]:

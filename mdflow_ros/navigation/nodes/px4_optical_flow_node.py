@@ -33,7 +33,7 @@ from mdflow_ros.navigation.downward_motion import (
     pixel_flow,
 )
 from mdflow_ros.navigation.nodes.camera_motion import pose_error
-from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, FlowPair, run
+from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow, run
 from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_ros.node.messages import stamp_of
 from mdflow_ros.node.parameters import Declaration
@@ -103,7 +103,7 @@ class Px4OpticalFlowNode(Consumer):
             return self._range[1]
         return self.value("height") or None
 
-    def process(self, pair: FlowPair) -> None:
+    def process(self, pair: PublishedFlow) -> None:
         """Measure and publish."""
         camera = RigidMotion.of_pose(self.value("camera_pose"))
         ground = ground_motion(self.matches(pair), self.value("min_confidence"))
@@ -125,7 +125,7 @@ class Px4OpticalFlowNode(Consumer):
             twist = ground_twist(ground, height, sigma, pair.interval, camera.rotation, camera.translation, turned)
             self._twist.publish(self._twist_message(pair, twist))
 
-    def _twist_message(self, pair: FlowPair, twist: Twist) -> TwistWithCovarianceStamped:
+    def _twist_message(self, pair: PublishedFlow, twist: Twist) -> TwistWithCovarianceStamped:
         message = TwistWithCovarianceStamped()
         message.header.stamp, message.header.frame_id = pair.header.stamp, self.value("base_frame")
         for vector, values in (
@@ -142,7 +142,7 @@ class Px4OpticalFlowNode(Consumer):
 
 
 def sensor_message(
-    pair: FlowPair,
+    pair: PublishedFlow,
     now: int,
     flow: NDArray[np.float64],
     turned: NDArray[np.float64] | None,

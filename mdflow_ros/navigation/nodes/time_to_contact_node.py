@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Float32
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
-from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, FlowPair, run
+from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow, run
 from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, TimeToContact, nearest_contact, time_to_contact
 from mdflow_ros.node.messages import image_message
@@ -60,7 +60,7 @@ class TimeToContactNode(Consumer):
         self._near = np.zeros((0, 0), bool)
         self._last = math.nan
 
-    def process(self, pair: FlowPair) -> None:
+    def process(self, pair: PublishedFlow) -> None:
         """Measure and publish."""
         assert pair.camera is not None
         names = ("columns", "rows", "top", "bottom", "min_confidence")

@@ -6,7 +6,7 @@ from textured_pairs import AffinePair
 
 from mdflow_training.losses.census import Census
 from mdflow_training.losses.distillation import masked_error, sequence_loss
-from mdflow_training.losses.match_selection import SELECTIONS, confidence, select_matches
+from mdflow_training.losses.match_selection import SELECTIONS, match_reliability, select_matches
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.settings.adaptation import SelectionSettings
 
@@ -114,7 +114,7 @@ def test_confidence_is_zero_where_hidden_and_falls_with_distance():
         "forward_backward",
         Census(),
     )
-    values = confidence(matches, 0.3)
+    values = match_reliability(matches, 0.3)
     assert values.min() == 0 and values.max() <= 1
     assert not values[~matches.visible.bool()].any()
     assert values[0, 0, 8:-8, 8:40].mean() > values[0, 0, 8:-8, 50:].mean()

@@ -30,7 +30,7 @@ ADAPTED_NAME, REJECTED_NAME, CONTROL_NAME = "teacher.onnx", "rejected.onnx", "co
 def split_held_out(held_out: RecordedPairs) -> tuple[RecordedPairs, RecordedPairs]:
     """Return (for the choice of the teacher, for the report): the earlier and the later half of each recording's pairs.
 
-    What a choice was made by flatters the chosen, so the report judges by pairs that no decision has seen.
+    On the pairs that chose it, a model looks better than it is, so the report uses pairs that no decision has seen.
     """
     to_choose_by: list[int] = []
     to_report_on: list[int] = []

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mdflow_ros.core.flow_color import flow_to_color
-from mdflow_training.losses.match_selection import Matches, confidence
+from mdflow_training.losses.match_selection import SelectedMatches, match_reliability
 
 
 def draw_panel(
-    image: Tensor, flow: Tensor | None, student_flow: Tensor | None, matches: Matches, threshold: float
+    image: Tensor, flow: Tensor | None, student_flow: Tensor | None, matches: SelectedMatches, threshold: float
 ) -> NDArray[np.uint8]:
     """Draw the first sample of each argument side by side.
 
@@ -35,7 +35,7 @@ def draw_panel(
     for field in flows:
         black = np.zeros((height, width, 3), np.uint8)
         columns.append(black if field is None else flow_to_color(field, longest or None))
-    for mask in (matches.visible, matches.reliable, confidence(matches, threshold)):
+    for mask in (matches.visible, matches.reliable, match_reliability(matches, threshold)):
         columns.append(_picture(_array(mask).repeat(3, axis=-1)))
     return np.concatenate(columns, axis=1)
 

@@ -50,7 +50,7 @@ class CameraNoise:
     enlargement: float = 1.0
 
     def added_to(self, image: Tensor, generator: torch.Generator) -> Tensor:
-        """Add noise to ``(1, C, H, W)``, the same to all channels: that of each alone is a third weaker in the luma."""
+        """Add the same noise to all channels of ``(1, C, H, W)``: independent noise is a third weaker in the luma."""
         sides = [max(1, round(side / self.enlargement)) for side in image.shape[-2:]]
         noise = torch.randn((1, 1, *sides), generator=generator)
         # As `mdflow_ros.core.resizing.resize_image` does with frames.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Adapt the teacher to a robot's world from its own recordings, without labels.
+r"""Adapt the teacher to a robot's world from its own recordings, without labels.
 
     python training/adapt_from_bag.py robot.mcap
     python training/adapt_from_bag.py 'bag:drive_*/#/camera/image_raw' video:walk.mp4 --out adaptations/garage \

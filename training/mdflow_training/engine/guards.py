@@ -33,7 +33,7 @@ class Guards:
     def check(self, loss: float, visible: float, ramped_weight: float = 0.0) -> str | None:
         """Check a step before its gradients are computed; return why the stage must stop, or None.
 
-        Before, as torch's ``grid_sample`` crashes the process on the way back through flow that is not a number.
+        This must come first: the backward pass of torch's ``grid_sample`` crashes the process where flow is NaN.
 
         Args:
             loss: of the step, over all processes.

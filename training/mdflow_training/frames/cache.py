@@ -82,7 +82,7 @@ def read_thinning(folder: Path) -> int:
 
 
 def thinned_out(numbers: NDArray[np.int64], thinning: int) -> NDArray[np.bool_]:
-    """Tell which frames' bursts are none of the 1 in 2**thinning that are kept."""
+    """Return which frames are of bursts that are dropped; 1 burst in 2**thinning is kept."""
     return np.asarray(numbers // BURST % 2**thinning != 0)
 
 

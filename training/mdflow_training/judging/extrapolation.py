@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Label-free error of the flow of pixels that leave the image.
 
-What leaves the image has no match to compare with. But of a part of the image, what leaves the part is still to be seen
-in the whole: the flow of the part alone is compared there with the flow of the whole. Training on such parts is known
+A pixel that leaves the image has no match to compare with. But a pixel that leaves a crop is still visible in the full
+image: there the flow of the crop alone is compared with that of the full image. Training on such parts is known
 as hallucinated occlusion (DDFlow, Liu et al., AAAI 2019, section 3); here it measures.
 """
 

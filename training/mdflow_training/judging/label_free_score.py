@@ -31,8 +31,8 @@ class LabelFreeScore(NamedTuple):
     """Means over pairs, both directions.
 
     The error is made such that no trivial flow wins. Census distance counts on all pixels: on visible ones alone, a
-    network could choose where it is judged, and no motion at all is visible everywhere. Disagreement counts little:
-    small flow agrees by being small. Extrapolation stands for the pixels that no census can judge.
+    network could hide pixels from the check, and zero flow is visible everywhere. Disagreement counts little: small
+    flow disagrees little, right or wrong. Extrapolation stands for the pixels that no census can judge.
     `benchmarks/label_free_ranking.py` shows how often the error ranks methods as the ground truth does.
     """
 
@@ -99,7 +99,7 @@ def _size_of(part: tuple[slice, slice]) -> tuple[int, int]:
 def match_error(census: float, disagreement: float, extrapolation: float) -> float:
     """Return the label-free error, in census distance; see `LabelFreeScore`.
 
-    What leaves the view and is extrapolated all wrong counts like a random match once more.
+    A pixel that leaves the view and whose flow is wrong costs as much again as a random match.
     """
     return census + DISAGREEMENT_WEIGHT * disagreement + RANDOM_MATCH * extrapolation
 

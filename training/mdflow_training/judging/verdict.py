@@ -49,7 +49,7 @@ class Verdict(Enum):
 
     IMPROVED = "improved"
     NO_CHANGE = "no change"
-    WORSE = "worse: keep the old model"
+    WORSE = "worse"
 
     @property
     def exit_status(self) -> int:
@@ -133,7 +133,7 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
     shown = "; ".join(f"{JUDGES[name]} changes by {_describe(judge)}" for name, judge in judges.items())
     lead = _majority(judges)
     if max(judge.pairs for judge in judges.values()) < MIN_PAIRS:
-        return Verdict.NO_CHANGE, f"{shown}, but so few pairs prove nothing: {MIN_PAIRS} are needed"
+        return Verdict.NO_CHANGE, f"{shown}, but {MIN_PAIRS} held-out pairs are needed at least: record a longer drive"
     if not any(judge.vote for judge in judges.values()):
         return Verdict.NO_CHANGE, f"{shown}, which may be chance"
     if abs(lead) < MIN_MAJORITY:

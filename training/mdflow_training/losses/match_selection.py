@@ -18,7 +18,7 @@ from mdflow_training.networks.directions import swap_directions
 from mdflow_training.settings.adaptation import SelectionSettings
 
 
-class Matches(NamedTuple):
+class SelectedMatches(NamedTuple):
     """What the images say about a flow; each ``(2N, 1, H, W)``, stacked directions."""
 
     distance: Tensor
@@ -73,7 +73,7 @@ SELECTIONS = {
 @torch.no_grad()
 def select_matches(
     source: Tensor, flow: Tensor, settings: SelectionSettings, occlusion: str, census: Census
-) -> Matches:
+) -> SelectedMatches:
     """Judge the flow of both directions by the clean images.
 
     Args:
@@ -85,9 +85,9 @@ def select_matches(
     """
     distance = census.distance_to_match(source, flow)
     visible = VISIBILITY[occlusion](flow, swap_directions(flow))
-    return Matches(distance, visible, SELECTIONS[settings.rule](distance, visible, settings))
+    return SelectedMatches(distance, visible, SELECTIONS[settings.rule](distance, visible, settings))
 
 
-def confidence(matches: Matches, threshold: float) -> Tensor:
+def match_reliability(matches: SelectedMatches, threshold: float) -> Tensor:
     """Return exp(-distance / tau) where visible, else 0: ``(2N, 1, H, W)`` in [0, 1]."""
     return torch.exp(-matches.distance / threshold) * matches.visible

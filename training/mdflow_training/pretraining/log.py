@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_training.engine.log import progress_interval
-from mdflow_training.pretraining.schedule import Step
+from mdflow_training.pretraining.schedule import TrainingStep
 from mdflow_training.pretraining.training import Training
 
 
@@ -32,7 +32,7 @@ class PretrainingLog:
         self.errors: list[Tensor] = []
         self.started, self.samples_before = time.monotonic(), training.samples
 
-    def step(self, step: Step, loss: Tensor, error: Tensor) -> None:
+    def step(self, step: TrainingStep, loss: Tensor, error: Tensor) -> None:
         """Record one step; every 20 steps, show and log the mean."""
         self.errors.append(error)
         self.bar.update()

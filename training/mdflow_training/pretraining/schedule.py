@@ -12,7 +12,7 @@ from mdflow_training.synthetic.batches import BatchPlan
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """What happens in one step.
 
     Attributes:
@@ -28,9 +28,9 @@ class Step:
     ends_phase: int | None
 
 
-def schedule(config: PretrainConfig, world_size: int) -> list[Step]:
+def schedule(config: PretrainConfig, world_size: int) -> list[TrainingStep]:
     """Return every step of a run; in each phase the learning rate rises linearly and falls as a cosine (one cycle)."""
-    steps: list[Step] = []
+    steps: list[TrainingStep] = []
     first = 0
     for phase_number, phase in enumerate(config.phases, 1):
         pairs = phase.batch * world_size
@@ -45,6 +45,6 @@ def schedule(config: PretrainConfig, world_size: int) -> list[Step]:
                 factor = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall))
             plan = BatchPlan(first, phase.batch, phase.size)
             ends_phase = phase_number if number + 1 == count else None
-            steps.append(Step(phase, plan, phase.learning_rate * factor, ends_phase))
+            steps.append(TrainingStep(phase, plan, phase.learning_rate * factor, ends_phase))
             first += pairs
     return steps

@@ -26,7 +26,7 @@ from mdflow_training.losses.supervised import differentiable_endpoint_error, mul
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.networks.flow_network import FastFlowNetwork, initialize_for_scratch, upsample_flow
-from mdflow_training.pretraining.schedule import Step
+from mdflow_training.pretraining.schedule import TrainingStep
 from mdflow_training.settings.pretraining import PretrainConfig
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
 from mdflow_training.synthetic.pairs import SCENE_CLASSES
@@ -58,7 +58,7 @@ class Training:
         self.best = math.inf
         self.skipped_steps = 0
 
-    def step(self, step: Step, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def step(self, step: TrainingStep, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Learn from one batch; return the loss and the endpoint error in pixels, detached."""
         first, second, forward, backward = (tensor.to(self.context.device, non_blocking=True) for tensor in batch)
         ground_truth = stack_directions(forward, backward)
