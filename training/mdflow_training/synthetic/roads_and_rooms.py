@@ -236,7 +236,8 @@ def banded(
     color = int(random.integers(2**32))
     layers: list[Layer] = []
     for number, (near, far) in reversed(list(enumerate(BANDS))):
-        level = min(number, len(levels) - 1)
+        # One level coarser than the distance alone asks for: along the view, the plane is foreshortened as well.
+        level = min(number + 1, len(levels) - 1)
         whole = levels[level]
         texture = recolor(np.random.default_rng(color), whole[-BAND_SIDE:, -BAND_SIDE:])
         pixel = meters * 2**level

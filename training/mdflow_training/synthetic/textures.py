@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-PYRAMID_LEVELS = 4
-MIN_SIDE = 96
+PYRAMID_LEVELS = 6
+MIN_SIDE = 16
 PROCEDURAL_SIDE = 512
 
 
