@@ -23,6 +23,7 @@ from mdflow_training.judging.verdict import Verdict
 EXIT_TIMEOUT = 60.0
 """Seconds that a process gets to end after it was interrupted."""
 
+LOWEST_PRIORITY = ("nice", "-n", "19")
 CONDITION_TIMEOUT = 30.0
 """Seconds after which a condition that does not answer counts as not met."""
 
@@ -132,6 +133,7 @@ class Daemon:
         name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         command = [*self._programs.record, "--topics", *self._topics, "--out", str(self._workspace.bags / name)]
         command += ["--duration", str(self._limits.bag_seconds)]
+        # Not with the lowest priority: a busy robot would lose frames.
         status = self._run(command, while_true=lambda: not self._rests())
         if status:
             self._wait(self._limits.poll_seconds)  # a camera that is missing now may come
@@ -146,7 +148,7 @@ class Daemon:
         command += ["--deploy", "--store", str(workspace.store.folder), *(["--node", self._node] if self._node else [])]
         left = self._limits.run_seconds - current.seconds
         start = time.monotonic()
-        status = self._run(command, while_true=lambda: self._rests() and time.monotonic() - start < left)
+        status = self._run([*LOWEST_PRIORITY, *command], lambda: self._rests() and time.monotonic() - start < left)
         current.seconds += time.monotonic() - start
         version = workspace.store.current()
         if version is not None and version != deployed:
@@ -172,7 +174,7 @@ class Daemon:
             command = [*self._programs.compare, *self._sources([recording])]
             command += ["--before", str(BUNDLED_MODEL if before is None else before.model), "--after", str(after.model)]
             command += ["--out", str(workspace.runs / f"check_{after.name}")]
-            status = self._run(command, while_true=self._rests)
+            status = self._run([*LOWEST_PRIORITY, *command], self._rests)
             if status == Verdict.WORSE.exit_status:
                 done = roll_back(workspace.store, self._node)
             elif status in (Verdict.IMPROVED.exit_status, Verdict.NO_CHANGE.exit_status):
@@ -193,11 +195,12 @@ class Daemon:
 
     def _run(self, command: Sequence[str], while_true: Callable[[], bool]) -> int:
         """Run a command to its end, or interrupt it when the condition no longer holds; returns its exit status."""
-        environment = dict(os.environ)
+        # Threads that spin while they wait for one another slow everything down once other nodes need the cores.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         if self._limits.threads:
             environment["OMP_NUM_THREADS"] = str(self._limits.threads)
         # In its own session: Ctrl-C reaches the daemon alone, which then interrupts the process.
-        process = subprocess.Popen(["nice", "-n", "19", *command], env=environment, start_new_session=True)
+        process = subprocess.Popen(command, env=environment, start_new_session=True)
         looked = time.monotonic()
         while process.poll() is None:
             self._wait(min(0.2, self._limits.poll_seconds))
