@@ -18,7 +18,7 @@ from mdflow_training.adaptation.teacher_to_student import TeacherToStudentObject
 from mdflow_training.adaptation.unsupervised import UnsupervisedObjective, ramp
 from mdflow_training.augmentation.augmentor import augmentation_of
 from mdflow_training.engine.batches import Batch
-from mdflow_training.losses.census import Census
+from mdflow_training.losses.census import Census, luma
 from mdflow_training.losses.match_selection import select_matches
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, freeze
@@ -199,8 +199,8 @@ def test_photometric_loss_sees_the_clean_pair(batch: Batch, teacher: FastFlowNet
     settings = Stage1Settings(distillation=DistillationSettings(weight=1.0))
     UnsupervisedObjective(settings, SelectionSettings(), 0, CENSUS)(teacher, batch, 1.0)
     [(source, target)] = seen
-    assert torch.equal(source, stack_directions(batch.first, batch.second))
-    assert torch.equal(target, stack_directions(batch.second, batch.first))
+    assert torch.equal(source, luma(stack_directions(batch.first, batch.second)))
+    assert torch.equal(target, luma(stack_directions(batch.second, batch.first)))
 
 
 def test_a_mask_that_is_not_on_yet_hides_nothing_from_the_losses(

@@ -27,7 +27,7 @@ def slow_census_distance(first: torch.Tensor, second: torch.Tensor, y: int, x: i
     total = 0.0
     for dy in range(-RADIUS, RADIUS + 1):
         for dx in range(-RADIUS, RADIUS + 1):
-            t = [(image[0, 0, y + dy, x + dx] - image[0, 0, y, x]) for image in (luma(first), luma(second))]
+            t = [(image[0, 0, y + dy, x + dx] - image[0, 0, y, x]) for image in (first, second)]
             squashed = [value / (0.81 + value**2) ** 0.5 for value in t]
             squared = (squashed[0] - squashed[1]) ** 2
             total += float(squared / (0.1 + squared))
@@ -36,23 +36,30 @@ def slow_census_distance(first: torch.Tensor, second: torch.Tensor, y: int, x: i
 
 def test_census_distance_is_its_definition():
     torch.manual_seed(0)
-    first, second = torch.rand(2, 1, 3, 12, 14)
+    first, second = 255 * torch.rand(2, 2, 1, 12, 14)
     distance = census_distance(first, second)
     for y, x in ((3, 3), (5, 9), (8, 10)):
         assert float(distance[0, 0, y, x]) == pytest.approx(slow_census_distance(first, second, y, x), abs=1e-5)
 
 
+def test_the_gradient_is_that_of_the_distance():
+    torch.manual_seed(0)
+    first = 255 * torch.rand(2, 1, 10, 11, dtype=torch.float64)
+    second = (first + 2 * torch.randn_like(first)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda image: interior(census_distance(first, image)), (second,), atol=1e-5)
+
+
 def test_census_ignores_brightness_and_marks_its_border():
-    image = torch.rand(1, 3, 16, 18) * 0.8
+    image = torch.rand(1, 1, 16, 18) * 200
     assert interior(census_distance(image, image)).abs().max() == 0
-    assert interior(census_distance(image, image + 0.1)).max() < 1e-4
+    assert interior(census_distance(image, image + 25)).max() < 1e-4
     distance = census_distance(image, image)
     assert (distance * (1 - inside_window(image)) == OUTSIDE * (1 - inside_window(image))).all()
 
 
 def test_random_images_are_about_as_far_apart_as_stated():
     torch.manual_seed(0)
-    first, second = torch.rand(2, 1, 3, 64, 64)
+    first, second = luma(torch.rand(2, 3, 64, 64)).split(1)
     assert 0.4 < float(interior(census_distance(first, second)).median()) < 0.7
 
 
@@ -122,7 +129,7 @@ def test_without_noise_the_census_is_the_original():
     assert Census.for_noise(0.0) == Census() == Census(0.0, 0.81)
     first, second = torch.rand(2, 1, 3, 32, 32)
     census = Census()
-    assert torch.equal(census.prepare(first), first)
+    first, second = census.prepare(first), census.prepare(second)
     assert torch.equal(census.distance(first, second), census_distance(first, second))
 
 

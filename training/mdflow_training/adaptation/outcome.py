@@ -30,15 +30,17 @@ ADAPTED_NAME, REJECTED_NAME, CONTROL_NAME = "teacher.onnx", "rejected.onnx", "co
 def split_held_out(held_out: RecordedPairs) -> tuple[RecordedPairs, RecordedPairs]:
     """Return (for the choice of the teacher, for the report): the earlier and the later half of each recording's pairs.
 
-    On the pairs that chose it, a model looks better than it is, so the report uses pairs that no decision has seen.
+    On the pairs that chose it, a model looks better than it is, so the report uses frames that no decision has seen.
     """
     to_choose_by: list[int] = []
     to_report_on: list[int] = []
     for name in dict.fromkeys(held_out.recordings):
         positions = np.flatnonzero(held_out.recordings == name).tolist()
         half = (len(positions) + 1) // 2
+        seen = set(held_out.numbers[positions[:half]].ravel().tolist())
         to_choose_by += positions[:half]
-        to_report_on += positions[half:]
+        apart = [position for position in positions[half:] if seen.isdisjoint(held_out.numbers[position])]
+        to_report_on += apart or positions[half:]  # one pair is too few for a verdict either way
     return held_out.select(to_choose_by), held_out.select(to_report_on)
 
 

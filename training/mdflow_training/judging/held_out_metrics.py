@@ -131,8 +131,9 @@ def model_method(model: Path, scale: float | None = None) -> TwoWayMethod:
 
     def estimate(first: Image, second: Image) -> TwoWayFlow:
         estimator = estimator_at(None if scale is None else scaled_size(size_of(first), scale))
-        forward = estimator.estimate(first, second)
-        backward = estimator.estimate(second, first, with_confidence=False)
+        older, newer = estimator.encode(first), estimator.encode(second)
+        forward = estimator.estimate(older, newer)
+        backward = estimator.estimate(newer, older, with_confidence=False)
         return TwoWayFlow(forward.flow, backward.flow, forward.confidence)
 
     return estimate

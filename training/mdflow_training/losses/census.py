@@ -11,6 +11,8 @@ Source: UnFlow (Meister, Hur, Roth, AAAI 2018, section 3.3), as in UFlow and DDF
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +27,11 @@ RADIUS = 3
 TAPS = (2 * RADIUS + 1) ** 2
 SOFTNESS = CENSUS_SOFTNESS
 NOISY_SOFTNESS = 25.0
+OFFSETS = [(dy, dx) for dy in range(RADIUS + 1) for dx in range(-RADIUS, RADIUS + 1) if (dy, dx) > (0, 0)]
 OUTSIDE = 1.0
 """The distance where the window leaves the image: above every distance that can occur (48/49 * 4/4.1)."""
+
+_Region = tuple[EllipsisType, slice, slice]
 
 
 def luma(images: Tensor) -> Tensor:
@@ -43,33 +48,103 @@ def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -
     have a median of about 0.56. Multiply by 49 for UFlow's sum.
 
     Args:
-        first: RGB ``(N, 3, H, W)`` in [0, 1].
+        first: luma ``(N, 1, H, W)`` in [0, 255]; it gets no gradient.
         second: same shape; in a loss, the image warped by the flow that is learned.
         softness: square of the gray levels below which a difference counts less; 0.81 in all papers.
 
     Returns:
         ``(N, 1, H, W)`` in [0, 1]; `OUTSIDE` on the border of 3 pixels, where the window leaves the image.
     """
-    luma_pair = luma(first), luma(second)
-    height, width = first.shape[-2:]
-    # The tap at -d seen from p is the tap at d seen from p - d with its sign turned: half the window is enough.
-    offsets = [(dy, dx) for dy in range(RADIUS + 1) for dx in range(-RADIUS, RADIUS + 1) if (dy, dx) > (0, 0)]
-    total: Tensor | float = 0.0
-    for dy, dx in offsets:
-        left, right = max(-dx, 0), max(dx, 0)
-        tapped = [
-            image[..., dy:, right : width - left] - image[..., : height - dy, left : width - right]
-            for image in luma_pair
-        ]
-        ternary = [difference * torch.rsqrt(softness + difference.square()) for difference in tapped]
-        squared = (ternary[0] - ternary[1]).square()
-        distance = squared / (CENSUS_ROBUSTNESS + squared)
-        top, start = RADIUS, RADIUS - left
-        rows, columns = height - 2 * RADIUS, width - 2 * RADIUS
-        total = total + distance[..., top : top + rows, start : start + columns]
-        total = total + distance[..., top - dy : top - dy + rows, start - dx : start - dx + columns]
-    assert isinstance(total, Tensor)
-    return F.pad(total / TAPS, [RADIUS] * 4, value=OUTSIDE)
+    distance: Tensor = _CensusSum.apply(first, second, softness)
+    return F.pad(distance / TAPS, [RADIUS] * 4, value=OUTSIDE)
+
+
+class _CensusSum(torch.autograd.Function):
+    """The sum over the taps, ``(N, 1, H - 6, W - 6)``.
+
+    Backward computes everything again instead of keeping some 15 images for each tap, and on a CPU each sample has its
+    turn, as one fits into the cache: together a third less time.
+    """
+
+    @staticmethod
+    def forward(context: Any, first: Tensor, second: Tensor, softness: float) -> Tensor:
+        context.save_for_backward(first, second)
+        context.softness = softness
+        height, width = first.shape[-2:]
+        total = first.new_zeros(*first.shape[:-2], height - 2 * RADIUS, width - 2 * RADIUS)
+        for part_of_first, part_of_second, part in zip(*(_parts(t) for t in (first, second, total)), strict=True):
+            for tap in _taps(height, width):
+                changes = (tap.difference(image) for image in (part_of_first, part_of_second))
+                ternary = [change * torch.rsqrt(softness + change.square()) for change in changes]
+                squared = (ternary[0] - ternary[1]).square_()
+                distance = squared / (squared + CENSUS_ROBUSTNESS)
+                part += distance[tap.seen_from_start]
+                part += distance[tap.seen_from_end]
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
+        first, second = context.saved_tensors
+        softness, (height, width) = context.softness, first.shape[-2:]
+        to_second = torch.zeros_like(second)
+        parts = (_parts(tensor) for tensor in (first, second, gradients[0], to_second))
+        for part_of_first, part_of_second, gradient, result in zip(*parts, strict=True):
+            for tap in _taps(height, width):
+                expected, change = tap.difference(part_of_first), tap.difference(part_of_second)
+                scale = torch.rsqrt(softness + change.square())
+                difference = change * scale - expected * torch.rsqrt(softness + expected.square())
+                # For t = c / sqrt(s + c^2), dt/dc = s / sqrt(s + c^2)^3; for D^2 / (r + D^2), 2 r D / (r + D^2)^2.
+                slope = torch.zeros_like(difference)
+                slope[tap.seen_from_start] += gradient
+                slope[tap.seen_from_end] += gradient
+                slope *= difference
+                slope /= difference.square_().add_(CENSUS_ROBUSTNESS).square_()
+                slope *= scale.pow_(3)
+                slope *= 2 * CENSUS_ROBUSTNESS * softness
+                result[tap.ends] += slope
+                result[tap.starts] -= slope
+        return None, to_second, None
+
+
+class _Tap(NamedTuple):
+    """Two places of the window that are compared, as regions of an image ``(N, 1, H, W)``.
+
+    The tap at -d seen from p is the tap at d seen from p - d with its sign turned, so half of the window is enough.
+    """
+
+    starts: _Region
+    ends: _Region
+    seen_from_start: _Region
+    """Where the differences of the pixels whose whole window is inside are, from their own place."""
+    seen_from_end: _Region
+    """The same, of their tap on the opposite side."""
+
+    def difference(self, image: Tensor) -> Tensor:
+        """Return the ends minus the starts."""
+        return image[self.ends] - image[self.starts]
+
+
+def _taps(height: int, width: int) -> list[_Tap]:
+    rows, columns = height - 2 * RADIUS, width - 2 * RADIUS
+    taps = []
+    for dy, dx in OFFSETS:
+        left, right, column = max(-dx, 0), max(dx, 0), RADIUS - max(-dx, 0)
+        taps.append(
+            _Tap(
+                starts=(..., slice(height - dy), slice(left, width - right)),
+                ends=(..., slice(dy, height), slice(right, width - left)),
+                seen_from_start=(..., slice(RADIUS, RADIUS + rows), slice(column, column + columns)),
+                seen_from_end=(
+                    *(..., slice(RADIUS - dy, RADIUS - dy + rows)),
+                    slice(column - dx, column - dx + columns),
+                ),
+            )
+        )
+    return taps
+
+
+def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    return tensor.split(1 if tensor.device.type == "cpu" else len(tensor))
 
 
 @dataclass(frozen=True)
@@ -96,8 +171,9 @@ class Census:
         return Census(1.0 if noise < 3 else 2.0, NOISY_SOFTNESS)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Blur images ``(N, 3, H, W)``, before any is warped."""
-        return images if self.blur == 0 else blur_images(images, images.new_full((len(images),), self.blur))
+        """Return the luma ``(N, 1, H, W)`` of RGB images ``(N, 3, H, W)`` in [0, 1], blurred, to warp and compare."""
+        prepared = luma(images)
+        return prepared if self.blur == 0 else blur_images(prepared, images.new_full((len(images),), self.blur))
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
         """Compare prepared images, the second one warped: see `census_distance`."""

@@ -55,6 +55,8 @@ def sequence_loss(
 ) -> Tensor:
     """Sum the errors of successively refined predictions, the last with weight 1 (RAFT, section 3.4).
 
+    While some predictions learn, those of frozen decoders are left out: they have no gradient.
+
     Args:
         predictions: K flows ``(N, 2, h, w)`` in full-resolution pixels at any stride, the best last.
         label: ``(N, 2, H, W)`` in pixels.
@@ -65,7 +67,10 @@ def sequence_loss(
     Returns:
         A scalar.
     """
-    size = label.shape[-2:]
-    losses = [masked_error(upsample_flow(flow, size), label, mask, error) for flow in predictions]
-    weights = [decay ** (len(losses) - position) for position in range(1, len(losses) + 1)]
-    return sum((weight * loss for weight, loss in zip(weights, losses, strict=True)), start=label.new_zeros(()))
+    loss = label.new_zeros(())
+    some_learn = any(flow.requires_grad for flow in predictions)
+    for steps_before_last, flow in enumerate(reversed(predictions)):
+        weight = decay**steps_before_last
+        if weight > 0 and (flow.requires_grad or not some_learn):
+            loss = loss + weight * masked_error(upsample_flow(flow, label.shape[-2:]), label, mask, error)
+    return loss

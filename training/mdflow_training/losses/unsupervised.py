@@ -37,7 +37,7 @@ def photometric_loss(
     """Compare each visible pixel with the one that the flow leads to: robust census loss (UFlow, section 3.3).
 
     Args:
-        source: RGB ``(N, 3, H, W)`` in [0, 1], where the flow starts, prepared for the census.
+        source: ``(N, 1, H, W)``, where the flow starts, prepared for the census.
         target: the image that the flow leads to, same shape.
         flow: ``(N, 2, H, W)`` in full-resolution pixels; the only argument that gets a gradient.
         visible: ``(N, 1, H, W)``, 1 where the pixel is visible in ``target``.

@@ -51,23 +51,27 @@ class _RowCorrelation(torch.autograd.Function):
         rows = first.permute(0, 2, 3, 1).contiguous()
         padded = F.pad(second, [SEARCH_RADIUS] * 4).permute(0, 2, 3, 1).contiguous()
         context.save_for_backward(rows, padded)
-        products = rows.new_empty(samples, height, width, SPAN * (width + 2 * SEARCH_RADIUS))
-        for product, row, windows in zip(products, rows, _row_windows(padded, height), strict=True):
-            torch.bmm(row, windows.transpose(1, 2), out=product)
-        return _band(products).reshape(samples, SPAN * SPAN, height, width)[:, KEPT] / channels
+        kept = torch.tensor(KEPT, device=rows.device)
+        product = rows.new_empty(height, width, SPAN * (width + 2 * SEARCH_RADIUS))
+        costs = rows.new_empty(samples, len(KEPT), height, width)
+        for sample, windows in enumerate(_row_windows(padded, height)):
+            torch.bmm(rows[sample], windows.transpose(1, 2), out=product)
+            torch.index_select(_band(product).reshape(SPAN * SPAN, height, width), 0, kept, out=costs[sample])
+        return costs.div_(channels)
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         rows, padded = context.saved_tensors
-        samples, height, width, channels = rows.shape
-        costs = rows.new_zeros(samples, SPAN * SPAN, height, width)
-        costs[:, KEPT] = (gradients[0] / channels).to(rows.dtype)
-        products = rows.new_zeros(samples, height, width, SPAN * (width + 2 * SEARCH_RADIUS))
-        _band(products).copy_(costs.view(samples, SPAN, SPAN, height, width))
+        _, height, width, channels = rows.shape
+        kept = torch.tensor(KEPT, device=rows.device)
+        # What lies outside the band, or is not kept, stays zero for every sample.
+        product = rows.new_zeros(height, width, SPAN * (width + 2 * SEARCH_RADIUS))
+        costs = rows.new_zeros(SPAN * SPAN, height, width)
         to_rows, to_padded = torch.empty_like(rows), torch.zeros_like(padded)
-        windows = _row_windows(padded, height)
-        for sample, product in enumerate(products):
-            torch.bmm(product, windows[sample], out=to_rows[sample])
+        for sample, windows in enumerate(_row_windows(padded, height)):
+            costs.index_copy_(0, kept, (gradients[0][sample] / channels).to(rows.dtype))
+            _band(product).copy_(costs.view(SPAN, SPAN, height, width))
+            torch.bmm(product, windows, out=to_rows[sample])
             to_windows = torch.bmm(product.transpose(1, 2), rows[sample]).unflatten(1, (SPAN, -1))
             for row in range(SPAN):
                 to_padded[sample, row : row + height] += to_windows[:, row]
@@ -81,11 +85,10 @@ def _row_windows(padded: Tensor, height: int) -> Tensor:
     return padded.as_strided((samples, height, SPAN * width, channels), padded.stride())
 
 
-def _band(products: Tensor) -> Tensor:
-    """View products of rows ``(N, H, W, 9 (W + 8))`` as costs ``(N, 9, 9, H, W)``, rows of equal dy first."""
-    samples, height, width, others = products.shape
-    by_sample, by_row, by_pixel, by_other = products.stride()
-    return products.as_strided(
-        (samples, SPAN, SPAN, height, width),
-        (by_sample, others // SPAN * by_other, by_other, by_row, by_pixel + by_other),
+def _band(product: Tensor) -> Tensor:
+    """View a product of rows ``(H, W, 9 (W + 8))`` as costs ``(9, 9, H, W)``, rows of equal dy first."""
+    height, width, others = product.shape
+    by_row, by_pixel, by_other = product.stride()
+    return product.as_strided(
+        (SPAN, SPAN, height, width), (others // SPAN * by_other, by_other, by_row, by_pixel + by_other)
     )
