@@ -530,6 +530,19 @@ def test_resumes_where_it_was_killed(tmp_path):
         time = untouched.stat().st_mtime_ns
 
 
+def test_resumes_after_a_frame_that_is_of_no_use(tmp_path):
+    stamps = regular_stamps(20)
+    stamps[7] = stamps[6]
+    bag = write_ros2(tmp_path / "bag", panning_images(20), stamps)
+    cache = prepare(tmp_path, bag).contact_sheet.parent
+    log = (cache / "index.jsonl").read_text().splitlines(keepends=True)
+    for line in range(7, 10):
+        (cache / "finished.json").unlink()
+        (cache / "index.jsonl").write_text("".join(log[:line]))
+        prepare(tmp_path, bag)
+        assert (cache / "index.jsonl").read_text().splitlines(keepends=True) == log
+
+
 def test_a_full_cache_keeps_bursts_of_all_of_the_recording(tmp_path):
     bag = write_ros2(tmp_path / "bag", panning_images(160, step=1))
     size = sum(path.stat().st_size for path in prepare(tmp_path, bag).contact_sheet.parent.glob("images/*.bmp"))

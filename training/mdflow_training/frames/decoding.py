@@ -55,16 +55,7 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
     """
     cache.mkdir(parents=True, exist_ok=True)
     warnings: list[str] = []
-    index = FrameIndex(index_path(cache), resume=True)
-    images = FrameCache(image_folder(cache), _cache_limit(cache, settings))
-    frame_filter = FrameFilter(*(name in settings.filters for name in ("exposure", "duplicate", "static")))
-    examples = _Examples(example_folder(cache))
-    seen: set[tuple[int, int, str, int]] = set()
-    undecodable: set[str] = set()
-    done, shot = len(index), index.cameras[-1].shot if index.cameras else 0
-    # After a kill the range of intensities is measured again; earlier frames are not paired with later ones.
-    range_changes: int | None = 0 if done else None
-
+    decoding = _Decoding(cache, settings)
     frames = tqdm(
         _in_order_of_time(sources, warnings, settings),
         desc="decode",
@@ -72,37 +63,70 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
         disable=None if progress else True,
     )
     for number, (source, stream, frame) in enumerate(frames):
+        decoding.take(number, source, stream, frame)
+    return list(dict.fromkeys([*warnings, *sorted(decoding.problems)]))
+
+
+class _Decoding:
+    """Judges the frames of recordings one after the other and stores the usable ones.
+
+    Args:
+        cache: to fill; it may hold what an earlier run left.
+        settings: which frames are dropped.
+
+    Attributes:
+        problems: some reasons why frames could not be decoded.
+    """
+
+    def __init__(self, cache: Path, settings: FrameSettings) -> None:
+        self.problems: set[str] = set()
+        self._longest_side = settings.longest_side
+        self._index = FrameIndex(index_path(cache), resume=True)
+        self._images = FrameCache(image_folder(cache), _cache_limit(cache, settings))
+        self._filter = FrameFilter(*(name in settings.filters for name in ("exposure", "duplicate", "static")))
+        self._examples = _Examples(example_folder(cache))
+        self._seen: set[tuple[int, int, str, int]] = set()
+        self._done = len(self._index)
+        self._shot = self._index.cameras[-1].shot if self._index.cameras else 0
+        # After a kill the range of intensities is measured again; earlier frames are not paired with later ones.
+        self._range_changes: int | None = 0 if self._done else None
+
+    def take(self, number: int, source: int, stream: str, frame: RecordedFrame) -> None:
+        """Take the next frame; those that the earlier run has logged are passed over."""
         # Two runs of a simulation may have the same stamps.
         identity = (source, frame.bag, stream, frame.stamp)
-        new = identity not in seen
-        seen.add(identity)
-        if number < done - 1:
-            continue
-        if not new:
-            index.append(frame.stamp, FrameVerdict.STAMP_SEEN_BEFORE)
-            continue
-        try:
-            image = _limit_size(frame.decode(), settings.longest_side)
-        except ValueError as error:
-            index.append(frame.stamp, FrameVerdict.UNDECODABLE)
-            if len(undecodable) < MAX_REASONS:
-                undecodable.add(f"undecodable: {error}")
-            continue
-        verdict = frame_filter.judge(image)
-        if number == done - 1:
-            continue  # the last frame kept before the kill: judged only for the filter to know it again
+        new = identity not in self._seen
+        self._seen.add(identity)
+        # The last frame before the kill is judged again, only for the filter to know it.
+        if number < self._done - 1:
+            return
+        verdict, image = self._judge(frame) if new else (FrameVerdict.STAMP_SEEN_BEFORE, None)
+        if number < self._done:
+            return
+        if image is None:
+            self._index.append(frame.stamp, verdict)
+            return
         sharpness = 0.0
         if verdict is FrameVerdict.KEPT:
-            new_range = frame.stretch.changes != range_changes and range_changes is not None
-            range_changes = frame.stretch.changes
-            shot += frame_filter.view_changed or new_range
+            new_range = frame.stretch.changes != self._range_changes and self._range_changes is not None
+            self._range_changes = frame.stretch.changes
+            self._shot += self._filter.view_changed or new_range
             sharpness = measure_sharpness(image)
-            images.add(number, image)
+            self._images.add(number, image)
         else:
-            examples.add(verdict, image)
+            self._examples.add(verdict, image)
         height, width = image.shape[:2]
-        index.append(frame.stamp, verdict, CameraIdentity(stream, frame.frame_id, height, width, shot), sharpness)
-    return list(dict.fromkeys([*warnings, *sorted(undecodable)]))
+        camera = CameraIdentity(stream, frame.frame_id, height, width, self._shot)
+        self._index.append(frame.stamp, verdict, camera, sharpness)
+
+    def _judge(self, frame: RecordedFrame) -> tuple[FrameVerdict, NDArray[np.uint8] | None]:
+        try:
+            image = _limit_size(frame.decode(), self._longest_side)
+        except ValueError as error:
+            if len(self.problems) < MAX_REASONS:
+                self.problems.add(f"undecodable: {error}")
+            return FrameVerdict.UNDECODABLE, None
+        return self._filter.judge(image), image
 
 
 def _in_order_of_time(
