@@ -128,7 +128,7 @@ DECLARATIONS = {
     "inference_size": Declaration(
         [0, 0],
         "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] lets the quality choose. "
-        "Lower it on a slow computer.",
+        "A larger one sees smaller motion, a smaller one is faster; TensorRT needs one.",
         check=_inference_size_error,
     ),
     "region": Declaration(
