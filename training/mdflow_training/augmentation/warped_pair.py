@@ -9,7 +9,6 @@ RealFlow makes training pairs from estimated flow in a related way (Han et al., 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -76,34 +75,11 @@ def make_warped_pair(
     flow = (low + (high - low) * share) * flow[None]
     frame = blur_images(frame[None], frame.new_tensor([settings.blur]))
     pair = WarpedPair(warp(frame, flow, padding_mode="border"), frame, flow, leads_inside(flow).to(flow))
-    if settings.objects > 0 and float(torch.rand((), generator=generator)) < settings.objects:
-        pair = _with_object(pair, settings.object_motion, generator)
     pair = WarpedPair(*(_crop(part, settings.crop, place) for part in pair))
     if flip < 0.5:
         pair = _mirrored(pair)
     first, second = (noise.added_to(image, generator) for image in (pair.first, pair.second))
     return pair._replace(first=first, second=second)
-
-
-def _with_object(pair: WarpedPair, longest: float, generator: torch.Generator) -> WarpedPair:
-    """Let an ellipse, covered with another part of the frame, move over both images with a motion of its own."""
-    height, width = pair.second.shape[-2:]
-    random = torch.rand(9, generator=generator).tolist()
-    length, angle = longest * width * random[0], 2 * math.pi * random[1]
-    motion = pair.flow.new_tensor([length * math.cos(angle), length * math.sin(angle)]).view(1, 2, 1, 1)
-    shifts = int((0.25 + 0.5 * random[2]) * height), int((0.25 + 0.5 * random[3]) * width)
-    texture = (pair.second.roll(shifts, (-2, -1)).flip(-1) * (0.7 + 0.6 * random[4])).clamp(0, 1)
-    x = torch.arange(width, dtype=texture.dtype, device=texture.device) - width * random[5]
-    y = torch.arange(height, dtype=texture.dtype, device=texture.device)[:, None] - height * random[6]
-    radii = [height * (0.06 + 0.2 * share) for share in random[7:]]
-    covers = ((x / radii[0]).square() + (y / radii[1]).square() <= 1).to(texture)[None, None]
-    layer = torch.cat((texture, covers), dim=1)
-    before = warp(layer, motion.expand_as(pair.flow), padding_mode="border")
-    moved = before[:, 3:] > 0.5
-    first = torch.lerp(pair.first, before[:, :3], before[:, 3:])
-    second = torch.lerp(pair.second, texture, covers)
-    flow = torch.where(moved, motion, pair.flow)
-    return WarpedPair(first, second, flow, torch.where(moved, leads_inside(flow).to(flow), pair.mask))
 
 
 def _crop(image: Tensor, crop: float, place: list[float]) -> Tensor:

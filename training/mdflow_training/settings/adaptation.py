@@ -169,10 +169,6 @@ class WarpedPairsSettings(Settings):
     """Standard deviation in pixels of the blur that hides what warping does to noise."""
     crop: Annotated[float, Field(ge=0, le=0.5)] = 0.25
     """Share of each side that is cut away, so that known motion leaves the view."""
-    objects: Share = 0.0
-    """Share of the pairs in which a piece of the frame moves on its own, as fast objects do."""
-    object_motion: Share = 0.15
-    """Longest motion of such a piece, as a share of the frame's width."""
     sequence_decay: Share = 0.3
     """Weight ratio between successive outputs (RAFT's gamma)."""
 
