@@ -56,7 +56,7 @@ class GroundMotion:
     linear_covariance: NDArray[np.float64]
     quality: float
 
-    def spin(self, shift: NDArray[np.float64]) -> ImageSpin:
+    def growth_and_turn(self, shift: NDArray[np.float64]) -> GrowthAndTurn:
         """Return growth and turn of the image content, without what the slope of the ground adds to them.
 
         Ground that is not parallel to the image has another depth on either side of the axis, so that a shift becomes
@@ -75,7 +75,7 @@ class GroundMotion:
         turned = float(np.arctan2(content[1, 0] - content[0, 1], content[0, 0] + content[1, 1]))
         values = self.linear.ravel()
         average_growth, average_turn = (values[0] + values[3]) / 2, (values[2] - values[1]) / 2
-        return ImageSpin(
+        return GrowthAndTurn(
             growth=float(scale - 1 + growth @ values - average_growth),
             growth_sigma=float(np.sqrt(growth @ self.linear_covariance @ growth)),
             turn=float(turned + (turn @ values - average_turn) / scale),
@@ -83,7 +83,7 @@ class GroundMotion:
         )
 
 
-class ImageSpin(NamedTuple):
+class GrowthAndTurn(NamedTuple):
     """Growth of the image content (0.1 is ten percent), its turn (clockwise, radians), and their standard errors."""
 
     growth: float
@@ -202,16 +202,16 @@ def ground_twist(
         turned: ``(3,)`` radians that a gyro measured about the robot's axes; without it the robot is assumed level.
     """
     shift = ground.shift if turned is None else ground.shift - turned_shift(rotation.T @ turned)
-    spin = ground.spin(shift)
-    about_camera = np.array([0.0, 0.0, -spin.turn]) if turned is None else rotation.T @ turned
-    moved = np.array([-shift[0] * height, -shift[1] * height, spin.growth * height])
+    content = ground.growth_and_turn(shift)
+    about_camera = np.array([0.0, 0.0, -content.turn]) if turned is None else rotation.T @ turned
+    moved = np.array([-shift[0] * height, -shift[1] * height, content.growth * height])
     angular = rotation @ about_camera / interval
     linear = rotation @ moved / interval - np.cross(angular, position)
-    sigmas = np.array([ground.shift_sigma, ground.shift_sigma, spin.growth_sigma]) * height / interval
+    sigmas = np.array([ground.shift_sigma, ground.shift_sigma, content.growth_sigma]) * height / interval
     scale_error = np.outer(moved, moved) * (height_sigma / height / interval) ** 2
     covariance = np.eye(6) * UNKNOWN
     covariance[:3, :3] = rotation @ (np.diag(sigmas**2) + scale_error) @ rotation.T
-    about_camera_variance = np.diag([UNKNOWN, UNKNOWN, (spin.turn_sigma / interval) ** 2])
+    about_camera_variance = np.diag([UNKNOWN, UNKNOWN, (content.turn_sigma / interval) ** 2])
     covariance[3:, 3:] = rotation @ about_camera_variance @ rotation.T
     return Twist(linear, angular, covariance)
 
