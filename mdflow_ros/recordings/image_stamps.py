@@ -21,7 +21,7 @@ ASSUMED_INTERVAL = 33_333_333
 STAMP_UNITS = {19: 1, 16: 1_000, 13: 1_000_000}
 """Integers of this many digits are times since 1970; the factor makes them ns."""
 
-PLAUSIBLE_INTERVALS = (1_500_000, 60_000_000_000)
+PLAUSIBLE_INTERVALS = (200_000, 60_000_000_000)
 """Typical interval in ns between two images. A counter, padded with zeros to the length of a time, is outside."""
 
 FRACTION_UNITS = (1, 1_000_000, 1_000)

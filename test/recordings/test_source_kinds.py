@@ -649,3 +649,9 @@ def test_few_images_of_a_bag_are_in_memory_at_once(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 45 * image.nbytes  # those of half a second, which are put in order, and their messages
+
+
+@pytest.mark.parametrize(("rate", "unit"), [(1000, 1), (800, 1000)])
+def test_cameras_may_be_fast(tmp_path: Path, rate: int, unit: int) -> None:
+    names = [f"{(START + number * 10**9 // rate) // unit}.png" for number in range(8)]
+    assert np.diff(read(write_images(tmp_path, names))[0]) == pytest.approx([1e9 / rate] * 7, abs=1000)
