@@ -123,7 +123,7 @@ def test_an_interrupted_demo_leaves_no_process(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
-        (["robot.mcap"], {}, "no argument is wanted, found 'robot.mcap'"),
+        (["robot.mcap"], {}, "this script takes no arguments, not 'robot.mcap'"),
         ([], {"ADAPT_DEMO_STEPS": "many"}, "ADAPT_DEMO_STEPS must be a whole number from 1 on, not 'many'"),
         ([], {"ADAPT_DEMO_STEPS": "0"}, "ADAPT_DEMO_STEPS must be"),
     ],
