@@ -127,6 +127,6 @@ class Rectifier:
         if seen.all():
             return None
         side = 2 * SEEN_MARGIN + 1
-        # What lies beyond the image's own border is no edge of the view, so it counts as seen.
+        # The border of the image is not the edge of the camera's view, so everything beyond it counts as seen.
         eroded = cv2.erode(seen.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=1)
         return np.asarray(eroded > 0)

@@ -73,7 +73,7 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
         relative = np.sqrt(
             (matches.sigma / seen.along) ** 2 + variance(seen.depth_change, motion.covariance.astype(np.float32))
         )
-        good = (seen.along > 0) & (matches.confidence >= limits.min_confidence)
+        good = (seen.along > 0) & matches.usable(limits.min_confidence)
         good &= (depth >= limits.min_depth) & (depth <= limits.max_depth)
         off = excess(seen, limits.min_depth)
         good &= (relative <= limits.max_relative_sigma) & (off <= limits.max_excess)

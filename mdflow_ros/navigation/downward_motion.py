@@ -68,18 +68,19 @@ class GroundMotion:
         """
         angle = 2 * np.arctan2(shift[1], shift[0])
         cosine, sine = np.cos(angle), np.sin(angle)
-        growth = np.array([1 - cosine, -sine, -sine, 1 + cosine]) / 2
-        turn = np.array([-sine, cosine - 1, cosine + 1, sine]) / 2
+        # Rows for growth and turn: what they are for small motion, and what the slope makes of the rest.
+        average = np.array([[1, 0, 0, 1], [0, -1, 1, 0]]) / 2
+        slope = np.array([[-cosine, -sine, -sine, cosine], [-sine, cosine, cosine, sine]]) / 2
+        growth_slope, turn_slope = slope @ self.linear.ravel()
+        sigmas = np.sqrt(np.diag((average + slope) @ self.linear_covariance @ (average + slope).T))
         content = np.eye(2) + self.linear
-        scale = float(np.hypot(content[0, 0] + content[1, 1], content[1, 0] - content[0, 1])) / 2
-        turned = float(np.arctan2(content[1, 0] - content[0, 1], content[0, 0] + content[1, 1]))
-        values = self.linear.ravel()
-        average_growth, average_turn = (values[0] + values[3]) / 2, (values[2] - values[1]) / 2
+        along, across = content[0, 0] + content[1, 1], content[1, 0] - content[0, 1]
+        scale = float(np.hypot(along, across)) / 2
         return GrowthAndTurn(
-            growth=float(scale - 1 + growth @ values - average_growth),
-            growth_sigma=float(np.sqrt(growth @ self.linear_covariance @ growth)),
-            turn=float(turned + (turn @ values - average_turn) / scale),
-            turn_sigma=float(np.sqrt(turn @ self.linear_covariance @ turn) / scale),
+            growth=float(scale - 1 + growth_slope),
+            growth_sigma=float(sigmas[0]),
+            turn=float(np.arctan2(across, along) + turn_slope / scale),
+            turn_sigma=float(sigmas[1]) / scale,
         )
 
 
@@ -102,8 +103,7 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     Returns:
         The motion; ``None`` if there are too few matches, or if all start points or all end points lie on a line.
     """
-    usable = (matches.confidence >= min_confidence) & np.isfinite(matches.newer).all(-1)
-    usable &= np.isfinite(matches.older).all(-1)
+    usable = matches.usable(min_confidence)
     if usable.sum() < MIN_MATCHES:
         return None
     start, end = matches.older[usable].astype(float), matches.newer[usable].astype(float)

@@ -131,7 +131,7 @@ def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confide
     weight = min(1.0, (subset.stride / CORRELATION) ** 2)
     prior = np.linalg.inv(camera.covariance)
     total, current = np.zeros(6), camera
-    usable = (subset.confidence >= min_confidence) & np.isfinite(subset.newer).all(axis=-1)
+    usable = subset.usable(min_confidence)
     for _ in range(ITERATIONS):
         seen = parallax(subset, current, min_depth)
         change, across = seen.across_change[usable].astype(float), seen.across[usable].astype(float)

@@ -41,6 +41,11 @@ class Matches:
     sigma: NDArray[np.float32]
     stride: int
 
+    def usable(self, min_confidence: float) -> NDArray[np.bool_]:
+        """Return where both rays are known and the match is right with at least this probability, ``(H, W)``."""
+        known = np.isfinite(self.older).all(axis=-1) & np.isfinite(self.newer).all(axis=-1)
+        return known & (self.confidence >= min_confidence)
+
     def every(self, step: int) -> Matches:
         """Return every ``step``-th match on both axes."""
         fields = ("older", "newer", "pixels", "confidence", "sigma")

@@ -45,7 +45,7 @@ def moving_regions(
 
 
 def _majority(moves: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return 1 where most of the known pixels around move: isolated outliers are no object."""
+    """Return 1 where most of the known pixels around move: isolated outliers are not an object."""
     votes = np.where(moves, np.float32(1), np.float32(-1)) * known
     region = (cv2.blur(votes.astype(np.float32), (NEIGHBORS, NEIGHBORS)) > 0).astype(np.uint8)
     return np.asarray(cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)

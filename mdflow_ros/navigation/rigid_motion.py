@@ -104,13 +104,11 @@ class PoseHistory(TimedValues[RigidMotion]):
 
     def at(self, stamp: int) -> RigidMotion | None:
         """Return the pose at ``stamp``, or ``None`` outside of what is known and within a gap."""
-        after = bisect.bisect_left(self.stamps, stamp)
-        if after == len(self.stamps):
+        if not self.covers(stamp, stamp):
             return None
+        after = bisect.bisect_left(self.stamps, stamp)
         if self.stamps[after] == stamp:
             return self.values[after]
-        if after == 0 or not self.covers(stamp, stamp):
-            return None
         first, last = self.values[after - 1], self.values[after]
         share = (stamp - self.stamps[after - 1]) / (self.stamps[after] - self.stamps[after - 1])
         between = cv2.Rodrigues(last.rotation @ first.rotation.T)[0].ravel()

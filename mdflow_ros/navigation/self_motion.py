@@ -80,7 +80,7 @@ def self_motion(matches: Matches, focal_length: float, min_confidence: float) ->
         The motion, or ``None`` where too few matches are confident or no motion explains half of them.
     """
     subset = matches.at_most(2 * MAX_MATCHES)
-    usable = (subset.confidence >= min_confidence) & np.isfinite(subset.newer).all(axis=-1)
+    usable = subset.usable(min_confidence)
     older, newer = subset.older[usable].astype(float), subset.newer[usable].astype(float)
     if len(older) < MIN_MATCHES:
         return None
@@ -113,10 +113,11 @@ def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidenc
         for sign in (1, -1)
     ]
 
+    usable = subset.usable(min_confidence)
+
     def points_in_front(camera: CameraMotion) -> float:
         seen = parallax(subset, camera, MIN_DEPTH)
-        sure = subset.confidence >= min_confidence
-        return float(np.clip(seen.along[sure] / subset.sigma[sure], -5, 5).sum())
+        return float(np.clip(seen.along[usable] / subset.sigma[usable], -5, 5).sum())
 
     return max(motions, key=points_in_front)
 
@@ -124,7 +125,7 @@ def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidenc
 def _refined_plane(homography: NDArray[np.float64], matches: Matches, min_confidence: float) -> NDArray[np.float64]:
     """Fit a homography to everything that nearly follows it: four matches are noisy."""
     subset = matches.at_most(MAX_PLANE_MATCHES)
-    follows = (subset.confidence >= min_confidence) & (plane_excess(subset, homography) < 3)
+    follows = subset.usable(min_confidence) & (plane_excess(subset, homography) < 3)
     if follows.sum() < MIN_MATCHES:
         return homography
     refined, _ = cv2.findHomography(subset.older[follows].astype(float), subset.newer[follows].astype(float), 0)

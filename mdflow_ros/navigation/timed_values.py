@@ -59,5 +59,5 @@ class TimedValues(Generic[Value]):
         around = self.stamps[bisect.bisect_right(self.stamps, first) - 1 : bisect.bisect_left(self.stamps, last) + 1]
         if len(around) < 2:
             return True
-        usual = float(np.median(np.diff(self.stamps)))
-        return float(np.diff(around).max()) <= max(MIN_GAP, MAX_PERIODS * usual)
+        longest = float(np.diff(around).max())
+        return longest <= MIN_GAP or longest <= MAX_PERIODS * float(np.median(np.diff(self.stamps)))

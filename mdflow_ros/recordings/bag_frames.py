@@ -59,9 +59,8 @@ class BagFrames:
         self._warnings = warnings
         self._stretch = IntensityStretch(intensity_range)
         self._name = ", ".join(str(bag) for bag in bags)
-        files = {part: number for number, bag in enumerate(bags) for part in find_parts(bag, warnings)}
-        self._parts = open_parts(files, warnings)
-        self._bag_of = files
+        self._bag_of = {part: number for number, bag in enumerate(bags) for part in find_parts(bag, warnings)}
+        self._parts = open_parts(self._bag_of, warnings)
         self.topic = self._choose(self._topics(), topic)
 
     def __iter__(self) -> Iterator[RecordedFrame]:

@@ -30,7 +30,7 @@ class ImageFrames:
 
     Args:
         folder: the folder; of a data set such as EuRoC's or TUM's also one above it, if only one below holds images.
-        warnings: gets a line for what is odd about the stamps, and where a file holds several pages.
+        warnings: gets a line for unusual stamps and for files of several pages.
         intensity_range: for images of more than 8 bits, see `IntensityStretch`.
 
     Attributes:
@@ -67,10 +67,10 @@ def _warn_of_pages(image: Path, warnings: list[str]) -> None:
 
 def image_files(folder: Path) -> list[Path]:
     """Return the images directly in a folder, in the natural order of their names."""
-    named = (
-        path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    shown = (path for path in folder.iterdir() if not is_hidden(path.relative_to(folder)))
+    return sorted(
+        (path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()), key=natural_order
     )
-    return sorted((path for path in named if not path.is_dir()), key=natural_order)
 
 
 def folders_with_images(folder: Path) -> list[Path]:

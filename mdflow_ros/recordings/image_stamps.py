@@ -63,7 +63,7 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
     """
     folder = images[0].parent
     named = _named_stamps(images)
-    if len(named) > len(images) / 2 and _plausible(named.values()):
+    if named:
         left_out = [path.name for path in images if path not in named]
         if left_out:
             warnings.append(
@@ -94,16 +94,14 @@ def time_files(folder: Path) -> list[Path]:
 
 
 def _named_stamps(images: list[Path]) -> dict[Path, int]:
-    """Return the times in the names of the images that have one, in ns."""
+    """Return the times in names, in ns, or nothing if most names hold none or the times are implausible."""
     whole = _nanoseconds_are_whole(path.stem for path in images)
-    named: dict[Path, int] = {}
     for unit in FRACTION_UNITS:
         stamps = {path: stamp_in_name(path.stem, whole, unit) for path in images}
         found = {path: stamp for path, stamp in stamps.items() if stamp is not None}
-        named = named or found
         if 2 * len(found) > len(images) and _plausible(found.values()):
             return found
-    return named
+    return {}
 
 
 def _nanoseconds_are_whole(texts: Iterable[str]) -> bool:
@@ -121,7 +119,7 @@ def stamp_in_name(name: str, nanoseconds_are_whole: bool = False, unit: int = 1)
     Args:
         name: of the file.
         nanoseconds_are_whole: whether digits after the point are nanoseconds without leading zeros, not decimals.
-        unit: of the second number of ``sec_nsec``, ns; what reaches a second is no time.
+        unit: of the second number of ``sec_nsec``, in ns; a name whose second number makes a second or more is no time.
     """
     decimal = _DECIMAL.fullmatch(name)
     if decimal:
@@ -209,7 +207,7 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
 
 
 def _time_of_line(line: str, nanoseconds_are_whole: bool = False, unit: int = 10**9) -> int | None:
-    """Return the time in ns of ``TIME``, ``NAME TIME`` or ``NAME TIME EXPOSURE``: a date, or a number of ``unit``."""
+    """Return the time in ns of ``TIME``, ``NAME TIME`` or ``NAME TIME EXPOSURE``: a date, or a multiple of ``unit``."""
     date = _date_to_ns(line)
     if date is not None:
         return date

@@ -138,3 +138,6 @@ def test_a_distorting_lens_does_not_reverse_the_motion() -> None:
     assert found is not None
     np.testing.assert_allclose(found.camera.motion.translation, [0, 0, -1], atol=0.05)
     assert (found.excess(matches) > 3).mean() < 0.02
+    with_all = self_motion(matches, camera.focal_length, 0.0)
+    assert with_all is not None
+    np.testing.assert_allclose(with_all.camera.motion.translation, [0, 0, -1], atol=0.05)

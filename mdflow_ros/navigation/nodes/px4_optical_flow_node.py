@@ -93,8 +93,8 @@ class Px4OpticalFlowNode(Consumer):
 
     def _on_range(self, message: Range) -> None:
         # Some drivers leave both limits at 0.
-        limited = message.max_range > message.min_range
-        within = message.range > 0 if not limited else message.min_range <= message.range <= message.max_range
+        has_limits = message.max_range > message.min_range
+        within = message.min_range <= message.range <= message.max_range if has_limits else message.range > 0
         if math.isfinite(message.range) and within:
             self._range = (stamp_of(message.header), message.range)
 

@@ -273,3 +273,10 @@ def test_a_flow_back_is_not_taken_for_the_flow(disk, name):
     disk.flows(name)
     with pytest.raises(BadFile, match="it is the flow back, from the second image to the first"):
         disk.find()
+
+
+def test_data_below_a_hidden_folder_are_found(tmp_path):
+    disk = Disk(tmp_path / ".cache" / "data")
+    disk.images("Grove/frame10.png", "Grove/frame11.png")
+    disk.flows("Grove/flow10.flo")
+    assert len(disk.pairs("Grove")) == 1

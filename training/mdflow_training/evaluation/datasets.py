@@ -178,4 +178,4 @@ def _validation_chairs(split: Path, pairs: list[PairFiles]) -> list[PairFiles]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.relative_to(folder)))

@@ -107,7 +107,7 @@ def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -
         names = ", ".join(path.name for path in shots.values())
         raise BadFile(ground_truth, f"exactly two images must be beside it, not: {names}.")
     if BACKWARD.search(ground_truth.stem.lower()):
-        raise BadFile(ground_truth, "by its name it is the flow back, from the second image to the first.")
+        raise BadFile(ground_truth, "its name says that it is the flow back, from the second image to the first.")
     if len(content.ground_truth) == 1 and len(content.images) == 2:
         return content.images[0], content.images[1]
     raise BadFile(ground_truth, "no two images beside it go with its name.")

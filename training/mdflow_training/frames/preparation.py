@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,35 +78,36 @@ def prepare_pairs(
         NotEnoughFrames: training part or held-out part hold no pair.
     """
     settings = settings or FrameSettings()
-    parsed = _without_repeats([parse_source(source) for source in sources])
-    if not parsed:
+    files = _files_by_source([parse_source(source) for source in sources])
+    if not files:
         raise FrameSourceError("no source given: name a bag, a video or a folder of images")
-    cache = folder / _fingerprint(parsed, settings)
+    cache = folder / _fingerprint(files, settings)
     finished = cache / "finished.json"
     if not finished.exists():
-        warnings = decode_frames(parsed, cache, settings, progress)
+        warnings = decode_frames(list(files), cache, settings, progress)
         write_json(finished, {"sources": list(sources), "losses": warnings})
     warnings = json.loads(finished.read_text())["losses"]
     return _form_pairs(list(sources), cache, settings, warnings)
 
 
-def _without_repeats(sources: Sequence[Source]) -> list[Source]:
-    """Leave out what was named before, maybe by another path."""
+def _files_by_source(sources: Sequence[Source]) -> dict[Source, list[Path]]:
+    """List the files of each source, leaving out sources that were named before, maybe by another path."""
     read: set[tuple[str | None, Path]] = set()
-    kept = []
+    kept: dict[Source, list[Path]] = {}
     for source in sources:
-        files = {(source.topic, file.resolve()) for file in source.files()}
-        if not files <= read or not files:
-            kept.append(source)
-        read |= files
+        files = source.files()
+        own = {(source.topic, file.resolve()) for file in files}
+        if not own <= read or not own:
+            kept[source] = files
+        read |= own
     return kept
 
 
-def _fingerprint(sources: Sequence[Source], settings: FrameSettings) -> str:
+def _fingerprint(files_by_source: Mapping[Source, Sequence[Path]], settings: FrameSettings) -> str:
     """Name a cache by everything that its content depends on."""
     files = []
-    for source in sources:
-        for path in source.files():
+    for source, paths in files_by_source.items():
+        for path in paths:
             status = path.stat() if path.exists() else path.lstat()  # a link to nothing
             files.append([source.kind, source.topic, str(path.resolve()), status.st_size, status.st_mtime_ns])
     decisive = settings.model_dump(include={"filters", "longest_side", "cache_gigabytes"})

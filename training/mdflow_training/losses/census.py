@@ -72,8 +72,9 @@ class _CensusSum(torch.autograd.Function):
         context.softness = softness
         height, width = first.shape[-2:]
         total = first.new_zeros(*first.shape[:-2], height - 2 * RADIUS, width - 2 * RADIUS)
+        taps = _taps(height, width)
         for part_of_first, part_of_second, part in zip(*(_parts(t) for t in (first, second, total)), strict=True):
-            for tap in _taps(height, width):
+            for tap in taps:
                 changes = (tap.difference(image) for image in (part_of_first, part_of_second))
                 ternary = [change * torch.rsqrt(softness + change.square()) for change in changes]
                 squared = (ternary[0] - ternary[1]).square_()
@@ -87,9 +88,10 @@ class _CensusSum(torch.autograd.Function):
         first, second = context.saved_tensors
         softness, (height, width) = context.softness, first.shape[-2:]
         to_second = torch.zeros_like(second)
+        taps = _taps(height, width)
         parts = (_parts(tensor) for tensor in (first, second, gradients[0], to_second))
         for part_of_first, part_of_second, gradient, result in zip(*parts, strict=True):
-            for tap in _taps(height, width):
+            for tap in taps:
                 expected, change = tap.difference(part_of_first), tap.difference(part_of_second)
                 scale = torch.rsqrt(softness + change.square())
                 difference = change * scale - expected * torch.rsqrt(softness + expected.square())
@@ -115,9 +117,9 @@ class _Tap(NamedTuple):
     starts: _Region
     ends: _Region
     seen_from_start: _Region
-    """Where the differences of the pixels whose whole window is inside are, from their own place."""
+    """Where the differences lie that start at a pixel whose whole window is inside the image."""
     seen_from_end: _Region
-    """The same, of their tap on the opposite side."""
+    """Where those lie that end at such a pixel: its tap on the opposite side."""
 
     def difference(self, image: Tensor) -> Tensor:
         """Return the ends minus the starts."""
