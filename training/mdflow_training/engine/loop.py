@@ -148,7 +148,7 @@ class _Loop:
         self.checkpoint = self.folder / "checkpoint.pt"
         network.train()
         float16 = network.autocast is torch.float16
-        self.update = WeightUpdate(network, settings.weight_decay, settings.gradient_clip, float16)
+        self.update = WeightUpdate(network, settings.optimizer, settings.weight_decay, settings.gradient_clip, float16)
         self.guards = Guards(run.config.guards)
         self.step = 0
         log_state = self._resume() if self.checkpoint.exists() else None

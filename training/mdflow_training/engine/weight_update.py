@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a loss to new weights: gradient, clipping, and one step of AdamW. Pretraining and adaptation share it."""
+"""From a loss to new weights: gradient, clipping, one step of the optimizer. Pretraining and adaptation share it."""
 
 from __future__ import annotations
 
@@ -9,44 +9,73 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mdflow_training.engine.muon import Muon
+from mdflow_training.settings.base import OptimizerName
+
 
 class WeightUpdate:
     """Updates the trainable weights of a network.
 
     Args:
         network: to be trained; wrapped copies of it may compute the loss.
-        weight_decay: of AdamW.
+        optimizer: ``adamw`` for all weights, or ``muon`` for the kernels of convolutions and AdamW for the rest.
+        weight_decay: decoupled, relative to the learning rate.
         gradient_clip: longest gradient; a longer one is scaled down to it.
         float16: whether the loss is computed in float16, whose gradients need scaling. Steps whose gradient overflows
             are then skipped, and the scale is lowered.
     """
 
-    def __init__(self, network: nn.Module, weight_decay: float, gradient_clip: float, float16: bool = False) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: OptimizerName,
+        weight_decay: float,
+        gradient_clip: float,
+        float16: bool = False,
+    ) -> None:
         self._parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=weight_decay)
+        self._optimizers = _create_optimizers(network, optimizer, weight_decay)
         self._scaler = torch.amp.GradScaler(self._parameters[0].device.type, enabled=float16)
         self._gradient_clip = gradient_clip
         self.float16 = float16
 
     def compute_gradient(self, loss: Tensor) -> float:
         """Compute the gradient, the mean over all processes, and clip it; return its norm before."""
-        self._optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         self._scaler.scale(loss).backward()
-        self._scaler.unscale_(self._optimizer)
+        for optimizer in self._optimizers:
+            self._scaler.unscale_(optimizer)
         return float(nn.utils.clip_grad_norm_(self._parameters, self._gradient_clip))
 
     def step(self, learning_rate: float) -> None:
         """Change the weights by the gradient that `compute_gradient` left."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        self._scaler.step(self._optimizer)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            self._scaler.step(optimizer)
         self._scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what an exact resume needs."""
-        return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+        optimizers = [optimizer.state_dict() for optimizer in self._optimizers]
+        return {"optimizers": optimizers, "scaler": self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; other keys of ``state`` are ignored."""
-        self._optimizer.load_state_dict(state["optimizer"])
+        for optimizer, content in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(content)
         self._scaler.load_state_dict(state.get("scaler", {}))
+
+
+def _create_optimizers(network: nn.Module, name: OptimizerName, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Return the optimizers that together change every trainable weight."""
+    kernels: dict[int, list[Tensor]] = {}
+    if name == "muon":
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d) and module.weight.requires_grad:
+                kernels.setdefault(module.groups, []).append(module.weight)
+    by_muon = {id(kernel) for some in kernels.values() for kernel in some}
+    others = [weight for weight in network.parameters() if weight.requires_grad and id(weight) not in by_muon]
+    optimizers: list[torch.optim.Optimizer] = [Muon(kernels, weight_decay)] if kernels else []
+    return [*optimizers, torch.optim.AdamW(others, weight_decay=weight_decay)] if others else optimizers

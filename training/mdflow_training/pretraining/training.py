@@ -52,7 +52,7 @@ class Training:
         partly = any(phase.finest_level != FINEST_LEVEL for phase in config.phases)
         self.parallel = distributed.wrap(self.network, find_unused_parameters=partly)
         self.average: nn.Module = copy.deepcopy(self.core).requires_grad_(False)
-        self.update = WeightUpdate(self.network, config.weight_decay, config.gradient_clip)
+        self.update = WeightUpdate(self.network, config.optimizer, config.weight_decay, config.gradient_clip)
         self.steps = 0
         self.samples = 0
         self.best = math.inf

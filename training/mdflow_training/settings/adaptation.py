@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_training.settings.base import Settings
+from mdflow_training.settings.base import OptimizerName, Settings
 from mdflow_training.settings.frames import FrameSettings
 from mdflow_training.settings.reading import checked, merge, parse_override, read_yaml
 
@@ -191,11 +191,13 @@ class ReplaySettings(Settings):
 
 
 class OptimizationSettings(Settings):
-    """Steps of Adam with decoupled weight decay; linear warm-up, then linear decay."""
+    """Steps of the optimizer; linear warm-up, then linear decay."""
 
     steps: Annotated[int, Field(ge=0)] = 400
     batch_size: Count = 4
     """Pairs per step, over all processes."""
+    optimizer: OptimizerName = "adamw"
+    """``muon`` orthogonalizes the updates of convolution kernels; everything else is by AdamW."""
     learning_rate: Annotated[float, Field(gt=0)] = 4e-4
     warm_up: Share = 0.05
     """Share of the steps over which the learning rate rises from 0."""

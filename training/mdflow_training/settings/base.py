@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
 LINE_WIDTH = 110
+
+OptimizerName = Literal["adamw", "muon"]
+"""AdamW for all weights, or Muon for the kernels of convolutions and AdamW for the rest."""
 
 
 class Settings(BaseModel):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from mdflow_ros.model.architecture import COARSEST_LEVEL, FINEST_LEVEL, SIZE_MULTIPLE
-from mdflow_training.settings.base import Settings
+from mdflow_training.settings.base import OptimizerName, Settings
 from mdflow_training.settings.reading import checked, read_yaml
 from mdflow_training.synthetic.pairs import MIXTURE, SCENE_CLASSES
 
@@ -70,6 +70,8 @@ class PretrainConfig(Settings):
     """Loss weights at strides 64, 32, 16, 8, and of the finest decoded flow at full resolution."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Share of a phase in which the learning rate rises."""
+    optimizer: OptimizerName = "adamw"
+    """``muon`` learns more from each sample."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999

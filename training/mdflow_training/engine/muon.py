@@ -1,0 +1,66 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Muon for the kernels of convolutions: momentum whose update is orthogonal, so that all directions learn alike.
+
+Sources: Jordan et al., Muon, https://kellerjordan.github.io/posts/muon, 2024; the scale of the update, with which the
+learning rates of AdamW fit, Liu et al., Muon is Scalable for LLM Training, arXiv 2502.16982, 2025. torch.optim.Muon
+takes matrices alone; a kernel is one matrix for each group of its convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the Newton-Schulz iteration, chosen by Jordan et al. so that few steps suffice."""
+
+ITERATIONS = 5
+UPDATE_SIZE = 0.2
+"""Root mean square of the update over the learning rate, as AdamW's usually is."""
+
+
+class Muon(torch.optim.Optimizer):
+    """Updates convolution kernels by their orthogonalized momentum.
+
+    Args:
+        kernels: ``(C_out, C_in / groups, h, w)`` each, by the number of groups of their convolutions.
+        weight_decay: decoupled, relative to the learning rate.
+        momentum: share of the momentum that a step keeps.
+    """
+
+    def __init__(self, kernels: dict[int, list[Tensor]], weight_decay: float, momentum: float = 0.95) -> None:
+        parameters: list[dict[str, Any]] = [{"params": some, "groups": groups} for groups, some in kernels.items()]
+        super().__init__(parameters, {"lr": 0.0, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Change the kernels that have a gradient; ``closure`` is not supported."""
+        assert closure is None
+        for settings in self.param_groups:
+            learning_rate, momentum = settings["lr"], settings["momentum"]
+            for kernel in settings["params"]:
+                if kernel.grad is None:
+                    continue
+                state = self.state[kernel]
+                average = state.setdefault("momentum", torch.zeros_like(kernel))
+                average.lerp_(kernel.grad, 1 - momentum)
+                matrices = kernel.grad.lerp(average, momentum).view(settings["groups"], -1, kernel[0].numel())
+                kernel.mul_(1 - learning_rate * settings["weight_decay"])
+                size = UPDATE_SIZE * max(matrices.shape[1:]) ** 0.5
+                kernel.add_(orthogonalized(matrices).view_as(kernel), alpha=-learning_rate * size)
+
+
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """Return matrices ``(N, rows, columns)`` of the same singular vectors whose singular values are 0.7 to 1.2."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    matrices = matrices.mT if tall else matrices
+    matrices = matrices / torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=1e-7)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = matrices @ matrices.mT
+        matrices = torch.baddbmm(matrices, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), matrices, beta=a)
+    return matrices.mT if tall else matrices
