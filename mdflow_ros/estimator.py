@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, DecodedFlow, Features
+from mdflow_ros.backends.check import textured_pair
 from mdflow_ros.backends.passed_checks import check_once
 from mdflow_ros.backends.selection import AUTO, create_backend, runs_on_gpu
 from mdflow_ros.core.confidence import Calibration, FlowEvidence, measure_evidence
@@ -117,7 +119,7 @@ class FlowEstimator:
         subject = {
             "check": "plausible flow",
             "engine": self._backend.engine,
-            "model": self.card.sha256,
+            "card": hashlib.sha256(self.card.to_json().encode()).hexdigest(),
             "quality": self.quality,
             "size": str(self._inference_size),
         }
@@ -226,8 +228,7 @@ class FlowEstimator:
             BackendError: the flow has the wrong shape, is not finite, or is absurdly long.
         """
         size = self._inference_size or Size(128, 128)
-        image = textured_image(size)
-        estimate = self.estimate(image, np.roll(image, (2, 4), (0, 1)))
+        estimate = self.estimate(*textured_pair(size))
         flow, confidence = estimate.flow, estimate.confidence
         assert confidence is not None
         longest = MAX_PLAUSIBLE * float(np.hypot(*size))
@@ -237,12 +238,6 @@ class FlowEstimator:
             raise BackendError(
                 f"{self.model} gives flow of {np.abs(flow).max():.3g} pixels on a test pair; use another model"
             )
-
-
-def textured_image(size: Size) -> Image:
-    """Return smooth colored noise ``(H, W, 3)``."""
-    noise = np.random.default_rng(0).integers(0, 256, (size.height // 8 + 1, size.width // 8 + 1, 3), np.uint8)
-    return np.asarray(cv2.resize(noise, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _check_image(image: Image) -> None:

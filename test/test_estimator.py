@@ -122,6 +122,16 @@ def test_a_model_that_gives_nonsense_is_refused_before_it_is_used(tmp_path: Path
         FlowEstimator(changed_teacher(tmp_path / "spoiled.onnx", spoil), "onnxruntime")
 
 
+def test_a_changed_card_is_checked_again(tmp_path: Path) -> None:
+    model = changed_teacher(tmp_path / "model.onnx", lambda weights: None)
+    FlowEstimator(model, "onnxruntime")
+    constants = json.loads(card_path(model).read_text())
+    constants["confidence"]["balanced"]["bias"] = float("nan")
+    card_path(model).write_text(json.dumps(constants))
+    with pytest.raises(BackendError, match="not finite"):
+        FlowEstimator(model, "onnxruntime")
+
+
 def test_models_of_the_former_format_get_quality_levels(tmp_path: Path) -> None:
     """Before, the file held the confidence, and its card spelled `licence` and knew no calibration."""
     card = json.loads(card_path(BUNDLED_MODEL).read_text())

@@ -148,10 +148,12 @@ class NetworkBackend:
 
     def __init__(self, name: str, engine: str, encoder: Engine, decoders: Mapping[bool, Engine]) -> None:
         self.name, self.engine = name, engine
-        self._encoder, self._decoders = encoder, decoders
+        self._encoder: Engine | None = encoder
+        self._decoders = decoders
 
     def encode(self, image: NDArray[np.uint8], mean: NDArray[np.float32]) -> Features:
         """Return the features of one frame; see `Backend.encode`."""
+        assert self._encoder is not None, "the backend is closed"
         return self._encoder.run({"image": image[None], "mean": mean})
 
     def decode(self, first: Features, second: Features, with_backward: bool) -> DecodedFlow:
@@ -161,4 +163,4 @@ class NetworkBackend:
 
     def close(self) -> None:
         """Give back what the engines hold: with their last reference."""
-        self._decoders = {}
+        self._encoder, self._decoders = None, {}

@@ -61,7 +61,7 @@ class OnnxRuntimeBackend(NetworkBackend):
             return _Session(onnxruntime, graph, PROVIDERS[name], options.threads)
 
         decoders = {False: load("decoder"), True: load("decoder-both")}
-        super().__init__(name, f"onnxruntime {onnxruntime.__version__}", load("encoder"), decoders)
+        super().__init__(name, f"{name} {onnxruntime.__version__}", load("encoder"), decoders)
 
 
 def load_session(graph: onnx.ModelProto, threads: int = 0) -> Engine:

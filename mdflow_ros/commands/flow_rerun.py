@@ -15,12 +15,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer
 from mdflow_ros.core.image_decoding import MAX_PIXELS
-from mdflow_ros.demo.playback import SourceError, read_frames
+from mdflow_ros.demo.playback import read_frames
 from mdflow_ros.demo.rerun_log import RerunLog
 from mdflow_ros.estimator import FlowEstimator
-from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
+from mdflow_ros.model.card import BUNDLED_MODEL
 
 MAX_FRAME_GAP = 0.5
 """Longest time between the images of a pair of a recording, seconds."""
@@ -47,8 +48,10 @@ def show_recording(log: RerunLog, options: argparse.Namespace) -> int:
     """Estimate the flow of a recording and log it; returns how many pairs there were.
 
     Raises:
-        SourceError: the recording cannot be read.
+        FrameSourceError: the recording cannot be read.
         ModelError: the model cannot be read.
+        BackendUnavailable: no backend can run here.
+        BackendError: inference failed.
     """
     estimator = FlowEstimator(options.model or BUNDLED_MODEL, quality=options.quality)
     pairer = FramePairer(max_frame_gap=MAX_FRAME_GAP)
@@ -81,9 +84,8 @@ def show_topics(log: RerunLog, arguments: list[str]) -> int:
 
     from mdflow_ros.core.intensity import IntensityStretch
     from mdflow_ros.core.stop_signal import StopSignal
-    from mdflow_ros.navigation.nodes.fields import read_field
     from mdflow_ros.node.executor import spin_until
-    from mdflow_ros.node.messages import stamp_of, to_frame
+    from mdflow_ros.node.messages import read_field, stamp_of, to_frame
     from mdflow_ros.node.start import USAGE_ERROR, StartError, start
 
     stop, stretch = StopSignal(), IntensityStretch()
@@ -125,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         pairs = show_recording(log, options)
         print(f"{pairs} pairs")
         return 0 if pairs else 1
-    except (SourceError, ModelError, ValueError) as error:
+    except (ValueError, BackendError, BackendUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:

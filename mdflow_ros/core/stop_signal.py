@@ -13,7 +13,8 @@ class StopSignal:
 
     It replaces rclpy's signal handlers, which invalidate every publisher at once: pass
     ``signal_handler_options=SignalHandlerOptions.NO`` to ``rclpy.init``. It also works where a shell started the
-    process in the background with SIGINT ignored. Create it in the main thread.
+    process in the background with SIGINT ignored. SIGHUP stays ignored where nohup ignores it. Create it in the main
+    thread.
 
     Attributes:
         requested: True after the first signal.
@@ -22,7 +23,8 @@ class StopSignal:
     def __init__(self) -> None:
         self.requested = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._request)
+            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._request)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True

@@ -10,7 +10,6 @@ with the number of frames published, once a second and at the end.
 from __future__ import annotations
 
 import argparse
-import array
 import math
 import sys
 import time
@@ -27,9 +26,13 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from mdflow_ros.core.resizing import size_of
 from mdflow_ros.core.stop_signal import StopSignal
-from mdflow_ros.demo.playback import SourceError, SourceFrame, is_camera, read_frames
+from mdflow_ros.demo.playback import SourceFrame, is_camera, read_frames
+from mdflow_ros.node.camera_info import pinhole_camera_info
+from mdflow_ros.node.messages import image_message
 from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
+from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL
 
 QUEUE_DEPTH = 10
@@ -71,14 +74,14 @@ class CameraPlayer(Node):
         """Publish frame after frame until the source or the process ends.
 
         Raises:
-            SourceError: the source cannot be read.
+            FrameSourceError: the source cannot be read.
             PlayerError: nobody subscribes in time.
         """
         frames = read_frames(self._options.source, self._warnings)
         first = next(frames, None)  # a bad source is reported before waiting for anybody
         if first is None:
             reasons = "".join(f"\n  {warning}" for warning in dict.fromkeys(self._warnings[:MAX_REASONS]))
-            raise SourceError(f"{self._options.source} holds no images that can be read.{reasons}")
+            raise FrameSourceError(f"{self._options.source} holds no images that can be read.{reasons}")
         self._wait_for_subscribers()
         for frame, due in self._schedule(first, frames):
             rgb = _shrink(frame.rgb, self._options.max_width)
@@ -95,15 +98,13 @@ class CameraPlayer(Node):
     def _schedule(self, frame: SourceFrame, frames: Iterator[SourceFrame]) -> Iterator[tuple[SourceFrame, float]]:
         """Pair each frame with the time (of the monotonic clock) at which it is due: a camera's frames at once."""
         live = is_camera(self._options.source)
-        due = time.monotonic()
-        interval = UNKNOWN_INTERVAL
+        due, interval = time.monotonic(), UNKNOWN_INTERVAL
         previous = frame
         yield frame, due
         while True:
             for frame in frames:
-                if not live:
-                    interval = self._interval(previous, frame, interval)
-                due += interval
+                interval = self._interval(previous, frame, interval)
+                due = time.monotonic() if live else due + interval
                 previous = frame
                 yield frame, due
             if not self._options.loop:
@@ -133,13 +134,12 @@ class CameraPlayer(Node):
     def _publish(self, rgb: NDArray[np.uint8]) -> None:
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._options.frame_id)
         pixels = rgb if self._options.encoding == "rgb8" else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-        height, width = rgb.shape[:2]
-        image = Image(header=header, height=height, width=width, encoding=self._options.encoding, step=3 * width)
-        # array.array is taken over as it is; any other sequence is checked and copied element by element.
-        image.data = array.array("B", pixels.tobytes())
-        self._images.publish(image)
-        if self._options.focal_length is not None:
-            self._camera_infos.publish(_pinhole(header, width, height, self._options.focal_length))
+        self._images.publish(image_message(header, np.asarray(pixels, np.uint8), self._options.encoding))
+        if (focal_length := self._options.focal_length) is not None:
+            size = size_of(rgb)
+            center = (size.width - 1) / 2, (size.height - 1) / 2
+            matrix = np.array([[focal_length, 0, center[0]], [0, focal_length, center[1]], [0, 0, 1.0]])
+            self._camera_infos.publish(pinhole_camera_info(header, size, matrix))
         self.frames_published += 1
 
     def _report(self, final: bool = False) -> None:
@@ -170,16 +170,6 @@ def _shrink(rgb: NDArray[np.uint8], max_width: int | None) -> NDArray[np.uint8]:
         return rgb
     size = (max_width, max(1, round(height * max_width / width)))
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _pinhole(header: Header, width: int, height: int, focal_length: float) -> CameraInfo:
-    """Return the calibration of a camera without distortion, with square pixels and a centered axis."""
-    center_x, center_y = (width - 1) / 2, (height - 1) / 2
-    info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
-    info.k = [focal_length, 0.0, center_x, 0.0, focal_length, center_y, 0.0, 0.0, 1.0]
-    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    info.p = [focal_length, 0.0, center_x, 0.0, 0.0, focal_length, center_y, 0.0, 0.0, 0.0, 1.0, 0.0]
-    return info
 
 
 def _positive(text: str) -> float:
@@ -235,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
         return USAGE_ERROR
     try:
         player.play()
-    except (SourceError, PlayerError) as error:
+    except (FrameSourceError, PlayerError) as error:
         player.get_logger().error(str(error))
         return 1
     finally:

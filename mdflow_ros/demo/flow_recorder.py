@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
@@ -42,6 +41,7 @@ from mdflow_ros.demo.flow_pictures import (
 )
 from mdflow_ros.demo.flow_video import FlowVideo
 from mdflow_ros.demo.measurements import Measurements
+from mdflow_ros.node.messages import nanoseconds, read_field, stamp_of
 from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
 from mdflow_ros.node.transport import large_data_advice
 
@@ -127,7 +127,9 @@ class FlowRecorder(Node):
             self.get_logger().warning(f"Not drawn: {error}", throttle_duration_sec=5.0)
             return
         number = self.measurements.images_received
-        _remember(self._images, _stamp(message.header), RememberedImage(number, shrink_to_tile(rgb)), REMEMBERED_IMAGES)
+        _remember(
+            self._images, stamp_of(message.header), RememberedImage(number, shrink_to_tile(rgb)), REMEMBERED_IMAGES
+        )
 
     def _on_flow(self, message: Image) -> None:
         self._part_of("flow", message.header).flow = message
@@ -141,7 +143,7 @@ class FlowRecorder(Node):
         self.measurements.messages["camera_info"] += 1
 
     def _on_previous_stamp(self, message: TimeReference) -> None:
-        self._part_of("previous_stamp", message.header).older_stamp = _nanoseconds(message.time_ref)
+        self._part_of("previous_stamp", message.header).older_stamp = nanoseconds(message.time_ref)
         self._complete(message.header)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -158,21 +160,21 @@ class FlowRecorder(Node):
 
     def _part_of(self, topic: str, header: Header) -> Parts:
         self.measurements.messages[topic] += 1
-        stamp = _stamp(header)
+        stamp = stamp_of(header)
         if stamp not in self._parts:
             _remember(self._parts, stamp, Parts(), REMEMBERED_PAIRS)
         return self._parts[stamp]
 
     def _complete(self, header: Header) -> None:
         """Count the pair once its flow and its confidence are there, draw it once its older image is known too."""
-        stamp = _stamp(header)
+        stamp = stamp_of(header)
         parts = self._parts[stamp]
         if parts.flow is None or parts.confidence is None:
             return
         if parts.seconds is None:
             now = self.get_clock().now().nanoseconds
             newer = self._images.get(stamp)
-            confidence = _floats(parts.confidence, 1)[..., 0]
+            confidence = read_field(parts.confidence, 1)
             parts.seconds = self.measurements.add_pair(
                 received=time.monotonic(),
                 latency=(now - stamp) / 1e9,
@@ -185,8 +187,8 @@ class FlowRecorder(Node):
             moment = Moment(
                 parts.seconds,
                 self._images[parts.older_stamp].rgb,
-                shrink_to_tile(_floats(parts.flow, 2)),
-                shrink_to_tile(_floats(parts.confidence, 1)[..., 0]),
+                shrink_to_tile(read_field(parts.flow, 2)),
+                shrink_to_tile(read_field(parts.confidence, 1)),
             )
             del self._parts[stamp]
             self.moments.add(moment)
@@ -198,23 +200,6 @@ def _remember(memory: dict[Stamp, Any], stamp: Stamp, value: Any, limit: int) ->
     memory[stamp] = value
     while len(memory) > limit:
         del memory[next(iter(memory))]
-
-
-def _stamp(header: Header) -> Stamp:
-    return _nanoseconds(header.stamp)
-
-
-def _nanoseconds(stamp: Time) -> Stamp:
-    return int(stamp.sec * 1_000_000_000 + stamp.nanosec)
-
-
-def _floats(message: Image, channels: int) -> NDArray[np.float32]:
-    """Return the pixels of a 32FC1 or 32FC2 image as ``(H, W, channels)``, without padding."""
-    if message.encoding != f"32FC{channels}":
-        raise ValueError(f"expected an image of 32FC{channels}, not {message.encoding}")
-    rows = np.frombuffer(message.data, np.dtype(">f4" if message.is_bigendian else "<f4"))
-    rows = rows.reshape(message.height, message.step // 4)[:, : message.width * channels]
-    return rows.reshape(message.height, message.width, channels).astype(np.float32, copy=False)
 
 
 RESULTS = ("contact_sheet.png", "flow.mp4", "summary.json")

@@ -12,14 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.recordings.frame import FrameSourceError
+
 CUT = 1_000_000_000
 """Pause in ns before another video or camera of the same source: longer than the flow node's default max_frame_gap."""
 
 _CAMERA = re.compile(r"(?:/dev/video)?(\d{1,3})")
-
-
-class SourceError(ValueError):
-    """The source cannot be read; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def read_frames(source: str, warnings: list[str]) -> Iterator[SourceFrame]:
         warnings: gets a line for everything in a recording that is missing or damaged.
 
     Raises:
-        SourceError: there is nothing there, or nothing in it that can be read.
+        FrameSourceError: there is nothing there, or nothing in it that can be read.
     """
     camera = _CAMERA.fullmatch(source)
     return _camera_frames(int(camera[1])) if camera else _recorded_frames(source, warnings)
@@ -60,11 +58,13 @@ def _camera_frames(index: int) -> Iterator[SourceFrame]:
     camera = cv2.VideoCapture(index)
     try:
         if not camera.isOpened():
-            raise SourceError(f"Camera {index} cannot be opened. 'ls /dev/video*' lists the cameras; is it in use?")
+            raise FrameSourceError(
+                f"Camera {index} cannot be opened. 'ls /dev/video*' lists the cameras; is it in use?"
+            )
         while True:
             found, bgr = camera.read()
             if not found:
-                raise SourceError(f"Camera {index} stopped delivering images. Is it still plugged in?")
+                raise FrameSourceError(f"Camera {index} stopped delivering images. Is it still plugged in?")
             yield SourceFrame(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), 0)
     finally:
         camera.release()
@@ -72,21 +72,19 @@ def _camera_frames(index: int) -> Iterator[SourceFrame]:
 
 def _recorded_frames(source: str, warnings: list[str]) -> Iterator[SourceFrame]:
     try:
-        from mdflow_ros.recordings.frame import FrameSourceError
         from mdflow_ros.recordings.source import parse_source
     except ModuleNotFoundError as error:
-        raise SourceError(f"Playing recordings needs the package {error.name}: pip install {error.name}") from error
-    try:
-        offset, last, playing = 0, 0, ""
-        for stream, frame in parse_source(source).frames(warnings):
-            if playing and stream != playing:
-                offset = last + CUT - frame.stamp
-            playing, last = stream, frame.stamp + offset
-            try:
-                rgb = frame.decode()
-            except ValueError as error:
-                warnings.append(f"{source}: a frame was left out: {error}")
-                continue
-            yield SourceFrame(rgb, last)
-    except FrameSourceError as error:
-        raise SourceError(str(error)) from error
+        raise FrameSourceError(
+            f"Playing recordings needs the package {error.name}: pip install {error.name}"
+        ) from error
+    offset, last, playing = 0, 0, ""
+    for stream, frame in parse_source(source).frames(warnings):
+        if playing and stream != playing:
+            offset = last + CUT - frame.stamp
+        playing, last = stream, frame.stamp + offset
+        try:
+            rgb = frame.decode()
+        except ValueError as error:
+            warnings.append(f"{source}: a frame was left out: {error}")
+            continue
+        yield SourceFrame(rgb, last)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.rigid_motion import turn
 from mdflow_ros.navigation.timed_values import TimedValues
 
 ITERATIONS = 4
@@ -56,17 +57,14 @@ class GroundMotion:
     linear_covariance: NDArray[np.float64]
     quality: float
 
-    def growth_and_turn(self, shift: NDArray[np.float64]) -> GrowthAndTurn:
+    def growth_and_turn(self) -> GrowthAndTurn:
         """Return growth and turn of the image content, without what the slope of the ground adds to them.
 
         Ground that is not parallel to the image has another depth on either side of the axis, so that a shift becomes
         ``shift`` times the slope there (Longuet-Higgins 1984). The part of ``linear`` that is neither growth nor turn
         shows the slope along and across the shift.
-
-        Args:
-            shift: ``(2,)`` that is due to translation alone.
         """
-        angle = 2 * np.arctan2(shift[1], shift[0])
+        angle = 2 * np.arctan2(self.shift[1], self.shift[0])
         cosine, sine = np.cos(angle), np.sin(angle)
         # Rows for growth and turn: what they are for small motion, and what the slope makes of the rest.
         average = np.array([[1, 0, 0, 1], [0, -1, 1, 0]]) / 2
@@ -147,23 +145,31 @@ def _fit_affine(
     return solution, np.linalg.inv(normal), surprise
 
 
-def turned_shift(rotation_vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the shift ``(2,)`` that a small turn of the camera causes; ``(3,)`` radians about its own axes."""
-    return np.array([-rotation_vector[1], rotation_vector[0]])
+def camera_rotation(turned: NDArray[np.float64], mount: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rotation ``(3, 3)`` from the axes of the older camera to those of the newer one.
+
+    Args:
+        turned: ``(3,)`` radians that a gyro measured about the robot's axes between the images.
+        mount: ``(3, 3)``, camera to robot.
+    """
+    return turn(-mount.T @ turned)
 
 
-def pixel_flow(shift: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return PX4's ``pixel_flow`` ``(2,)``, radians: the turn about the body's x and y axes that looks like the shift.
+def pixel_flow(
+    shift: NDArray[np.float64], mount: NDArray[np.float64], turned: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return PX4's ``pixel_flow`` ``(2,)``, radians: the turn about the body's x and y axes that looks like the motion.
 
     Forward motion over the ground gives a positive second component.
 
     Args:
         shift: ``(2,)`` of `GroundMotion`.
-        rotation: ``(3, 3)``, camera to the body's axes forward, left and up.
+        mount: ``(3, 3)``, camera to the body's axes forward, left and up.
+        turned: ``(3,)``, the gyro's turn about these axes, radians, that the matches were derotated by, if they were.
     """
     angles = np.arctan(shift)
-    about_camera = np.array([angles[1], -angles[0], 0.0])
-    return (FLU_TO_FRD @ rotation @ about_camera)[:2]
+    about_body = mount @ np.array([angles[1], -angles[0], 0.0])
+    return (FLU_TO_FRD @ (about_body if turned is None else about_body + turned))[:2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,33 +192,33 @@ def ground_twist(
     height: float,
     height_sigma: float,
     interval: float,
-    rotation: NDArray[np.float64],
+    mount: NDArray[np.float64],
     position: NDArray[np.float64],
     turned: NDArray[np.float64] | None,
 ) -> Twist:
     """Return the robot's velocity from how the ground moved.
 
     Args:
-        ground: the motion of the ground.
+        ground: the motion of the ground, of matches that were derotated by ``turned``.
         height: of the camera over the ground at the newer image, meters.
         height_sigma: its standard deviation, meters.
         interval: between the images, seconds.
-        rotation: ``(3, 3)``, camera to robot.
+        mount: ``(3, 3)``, camera to robot.
         position: ``(3,)`` of the camera in the robot, meters.
         turned: ``(3,)`` radians that a gyro measured about the robot's axes; without it the robot is assumed level.
     """
-    shift = ground.shift if turned is None else ground.shift - turned_shift(rotation.T @ turned)
-    content = ground.growth_and_turn(shift)
-    about_camera = np.array([0.0, 0.0, -content.turn]) if turned is None else rotation.T @ turned
-    moved = np.array([-shift[0] * height, -shift[1] * height, content.growth * height])
-    angular = rotation @ about_camera / interval
-    linear = rotation @ moved / interval - np.cross(angular, position)
+    content = ground.growth_and_turn()
+    # The flow corrects the gyro around the camera's axis, where it measures better.
+    about_robot = mount @ np.array([0.0, 0.0, -content.turn]) + (0 if turned is None else turned)
+    moved = np.array([-ground.shift[0] * height, -ground.shift[1] * height, content.growth * height])
+    angular = about_robot / interval
+    linear = mount @ moved / interval - np.cross(angular, position)
     sigmas = np.array([ground.shift_sigma, ground.shift_sigma, content.growth_sigma]) * height / interval
     scale_error = np.outer(moved, moved) * (height_sigma / height / interval) ** 2
     covariance = np.eye(6) * UNKNOWN
-    covariance[:3, :3] = rotation @ (np.diag(sigmas**2) + scale_error) @ rotation.T
+    covariance[:3, :3] = mount @ (np.diag(sigmas**2) + scale_error) @ mount.T
     about_camera_variance = np.diag([UNKNOWN, UNKNOWN, (content.turn_sigma / interval) ** 2])
-    covariance[3:, 3:] = rotation @ about_camera_variance @ rotation.T
+    covariance[3:, 3:] = mount @ about_camera_variance @ mount.T
     return Twist(linear, angular, covariance)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.matches import Matches, transformed
 from mdflow_ros.navigation.rigid_motion import CameraMotion
 
 CORRELATION = 16.0
@@ -60,10 +60,9 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
         camera: the camera's motion.
         min_depth: nothing static is nearer than this, meters.
     """
-    rotation, translation = camera.motion.rotation.astype(np.float32), camera.motion.translation.astype(np.float32)
+    translation = camera.motion.translation.astype(np.float32)
     covariance = camera.covariance.astype(np.float32)
-    rotated = matches.older @ rotation[:, :2].T + rotation[:, 2]
-    infinity = rotated[..., :2] / rotated[..., 2:]
+    infinity = transformed(matches.older, camera.motion.rotation)
     x, y = infinity[..., 0], infinity[..., 1]
     toward_x, toward_y = translation[0] - x * translation[2], translation[1] - y * translation[2]
     reach = np.maximum(np.hypot(toward_x, toward_y), np.float32(1e-9))

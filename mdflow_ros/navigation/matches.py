@@ -57,6 +57,23 @@ class Matches:
         return self.every(max(1, math.ceil(math.sqrt(self.confidence.size / count))))
 
 
+def transformed(points: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Map points ``(..., 2)`` of the plane z = 1 by a rotation or homography ``(3, 3)``."""
+    matrix = matrix.astype(points.dtype)
+    moved = points @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(moved[..., :2] / moved[..., 2:])
+
+
+def derotated(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
+    """Return the matches as they would be if the older camera had been turned as the newer one is.
+
+    Args:
+        matches: of the flow.
+        rotation: ``(3, 3)``, axes of the older camera to those of the newer one.
+    """
+    return replace(matches, older=transformed(matches.older, rotation))
+
+
 def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the standard deviation of flow on each axis, in pixels.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.epipolar import excess, parallax, refine
-from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.matches import Matches, transformed
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 
 MIN_DEPTH = 2.0
@@ -39,7 +39,7 @@ LOOSE_ROTATION, LOOSE_DIRECTION = 0.02, 0.2
 
 @dataclass(frozen=True, eq=False)
 class SelfMotion:
-    """What one camera motion explains most of the flow.
+    """The camera motion that explains most of the flow.
 
     Attributes:
         camera: rotation, and translation of length one; 0 where the camera only turns or the view is one plane.
@@ -60,8 +60,7 @@ class SelfMotion:
 
 def plane_excess(matches: Matches, homography: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return the distance of each match from ``homography``, in standard deviations ``(H, W)``."""
-    moved = matches.older @ homography[:, :2].T.astype(np.float32) + homography[:, 2].astype(np.float32)
-    distance = matches.newer - moved[..., :2] / moved[..., 2:]
+    distance = matches.newer - transformed(matches.older, homography)
     return np.asarray(np.hypot(distance[..., 0], distance[..., 1]) / matches.sigma, np.float32)
 
 
@@ -102,17 +101,14 @@ def self_motion(matches: Matches, focal_length: float, min_confidence: float) ->
 
 
 def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidence: float) -> CameraMotion:
-    """Return the one of the four motions of an essential matrix that puts most points before the camera."""
+    """Return the motion of an essential matrix that turns less and puts most points in front of the camera."""
     first, second, direction = cv2.decomposeEssentialMat(essential)
+    # The other rotation turns the camera around; no robot does that between two images.
+    rotation = np.asarray(max(first, second, key=np.trace), float)
     covariance = np.diag(np.repeat([LOOSE_ROTATION, LOOSE_DIRECTION], 3) ** 2)
     motions = [
-        CameraMotion(RigidMotion(np.asarray(rotation, float), sign * np.asarray(direction, float).ravel()), covariance)
-        for rotation in (first, second)
-        # The other rotation turns the camera around; no robot does that between two images.
-        if np.trace(rotation) > 1
-        for sign in (1, -1)
+        CameraMotion(RigidMotion(rotation, sign * np.asarray(direction, float).ravel()), covariance) for sign in (1, -1)
     ]
-
     usable = subset.usable(min_confidence)
 
     def points_in_front(camera: CameraMotion) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.matches import Matches, transformed
 
 ITERATIONS = 3
 CORRELATION = 8.0
@@ -112,11 +112,8 @@ def _growth(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the growth of each sector on the grid's image, and its standard deviation ``(rows, columns)``."""
     start, end = (matches.newer, matches.older) if backward else (matches.older, matches.newer)
-    turned = rotation.T if backward else rotation
     # Turn the end back instead of the start on: the fit then stays on the grid of the start.
-    back = end @ turned[:2].astype(np.float32)[:, :2] + turned[2, :2].astype(np.float32)
-    depth = end @ turned[:2, 2].astype(np.float32) + np.float32(turned[2, 2])
-    moved = back / depth[..., None] - start
+    moved = transformed(end, rotation if backward else rotation.T) - start
     height = start.shape[0]
     band = slice(round(sectors.top * height), round(sectors.bottom * height))
     parts = [_split(field[band], sectors) for field in (start, moved, matches.confidence, matches.sigma)]

@@ -35,7 +35,7 @@ class _Window(NamedTuple):
 
 
 def camera_info_topic(image_topic: str) -> str:
-    """Return where the camera_info of an image topic is by convention: beside it, or beside what it is a copy of."""
+    """Return the camera_info topic of an image topic by convention: beside it, or beside its raw twin."""
     base = image_topic.removesuffix("/compressed")
     return base.rpartition("/")[0] + "/camera_info"
 
@@ -63,6 +63,14 @@ def cropped_camera_info(info: CameraInfo, region: Region) -> CameraInfo:
     return _adjusted(info, Size(region.width, region.height), region.x, region.y)
 
 
+def pinhole_camera_info(header: Header, size: Size, matrix: NDArray[np.float64]) -> CameraInfo:
+    """Return the calibration of a camera without distortion, whose intrinsics are ``(3, 3)``."""
+    info = CameraInfo(header=header, width=size.width, height=size.height, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.k[:], info.r[:] = matrix.ravel(), np.eye(3).ravel()
+    info.p[:] = np.hstack((matrix, np.zeros((3, 1)))).ravel()
+    return info
+
+
 def rectified_camera_info(info: CameraInfo, projection: NDArray[np.float64]) -> CameraInfo:
     """Return the calibration of a rectified image: without distortion or rotation.
 
@@ -70,11 +78,8 @@ def rectified_camera_info(info: CameraInfo, projection: NDArray[np.float64]) -> 
         info: the calibration of the image before.
         projection: ``(3, 3)`` intrinsics of the rectified image.
     """
-    rectified = CameraInfo(header=info.header, distortion_model="plumb_bob", d=[0.0] * 5)
-    rectified.width, rectified.height = info.width, info.height
-    rectified.k, rectified.r = projection.ravel(), np.eye(3).ravel()
-    baseline = np.array(info.p, np.float64).reshape(3, 4)[:, 3:]
-    rectified.p = np.hstack([projection, baseline]).ravel()
+    rectified = pinhole_camera_info(info.header, Size(info.width, info.height), projection)
+    rectified.p[3::4] = info.p[3::4]  # the baseline of a stereo camera
     return rectified
 
 

@@ -159,7 +159,7 @@ class WatchedTopic:
         self._node.get_logger().warning(self.qos_complaint)
 
     def _on_message_lost(self, event: Any) -> None:
-        self.messages_lost = event.total_count
+        self.messages_lost += event.total_count_change  # total_count begins again with each subscription
 
 
 class CameraInput:

@@ -69,7 +69,8 @@ class FlowNode(LifecycleNodeMixin, Node):
         LifecycleNodeMixin.__init__(self, callback_group=transitions)
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
-        logging.getLogger("mdflow_ros").addHandler(LogBridge(self.get_logger()))
+        self._log_bridge = LogBridge(self.get_logger())
+        logging.getLogger("mdflow_ros").addHandler(self._log_bridge)
         logging.getLogger("mdflow_ros").setLevel(logging.DEBUG)
 
         self.exit_code: int | None = None
@@ -184,10 +185,9 @@ class FlowNode(LifecycleNodeMixin, Node):
             response.message = f"kept the old model: {describe(error)}"
             self.get_logger().error(response.message)
             return response
-        if self._pipeline.settings is not old:
+        if not self._pipeline.swap_model(old, settings, estimator):
             response.message = "the node was cleaned up or configured again while the model was being loaded"
             return response
-        self._pipeline.swap_model(settings, estimator)
         response.success, response.message = True, _model_line(estimator)
         return response
 
@@ -247,13 +247,7 @@ class FlowNode(LifecycleNodeMixin, Node):
                 self._report_drop(self._counters.last_refusal)
 
     def _publish(self, result: FlowResult) -> None:
-        self._outputs.publish_pair(
-            result.header,
-            result.previous_stamp,
-            result.flow,
-            result.confidence,
-            result.camera_info,
-        )
+        self._outputs.publish_pair(result)
         now = self.get_clock().now().nanoseconds
         latency_ms = (now - stamp_of(result.header)) / 1e6 if now else None
         inference_ms = result.inference_seconds * 1e3
@@ -349,6 +343,12 @@ class FlowNode(LifecycleNodeMixin, Node):
         """Stop working, for the end of the process; returns whether nothing runs any more after ``timeout`` seconds."""
         self._active = False
         return self._worker.stop(timeout) and not self.is_loading
+
+    def destroy_node(self) -> None:
+        """Also end the worker's thread and stop forwarding Python's log."""
+        self._worker.stop(0)
+        logging.getLogger("mdflow_ros").removeHandler(self._log_bridge)
+        super().destroy_node()
 
 
 def _model_line(estimator: FlowEstimator) -> str:

@@ -1,12 +1,13 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs images to arrays and back."""
+"""sensor_msgs images to arrays and back, and stamps to nanoseconds."""
 
 from __future__ import annotations
 
 from array import array
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -15,10 +16,18 @@ from mdflow_ros.core.frame_pairing import NANOSECONDS, CameraFrame
 from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_compressed_image, decode_image
 from mdflow_ros.core.intensity import IntensityStretch
 
+FORWARD, BACKWARD = "forward", "backward"
+"""Direction of the published flow, in ``source`` of previous_stamp: from the older or from the newer image."""
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Return a time in nanoseconds."""
+    return int(stamp.sec * NANOSECONDS + stamp.nanosec)
+
 
 def stamp_of(header: Header) -> int:
     """Return the stamp of a header in nanoseconds."""
-    return int(header.stamp.sec * NANOSECONDS + header.stamp.nanosec)
+    return nanoseconds(header.stamp)
 
 
 def to_frame(message: Image | CompressedImage, max_pixels: int, stretch: IntensityStretch) -> CameraFrame:
@@ -59,11 +68,35 @@ def _decode(message: Image, max_pixels: int, stretch: IntensityStretch) -> NDArr
             raise UnsupportedEncoding(f"{unsupported}; cv_bridge could not convert it either: {error}") from error
 
 
-def image_message(header: Header, field: NDArray[np.float32] | NDArray[np.uint8]) -> Image:
-    """Return an image message: 32FC1 or 32FC2 of a float32 field ``(H, W)`` or ``(H, W, 2)``, rgb8 of a picture."""
+def read_field(message: Image, channels: int) -> NDArray[np.float32]:
+    """Return the field ``(H, W)`` or ``(H, W, channels)`` of a 32FC1 or 32FC2 message.
+
+    Raises:
+        ValueError: the message holds something else.
+    """
+    encoding, bytes_per_row = f"32FC{channels}", message.width * channels * 4
+    wrong = message.encoding != encoding or message.is_bigendian or message.step != bytes_per_row
+    if wrong or len(message.data) != message.step * message.height or not len(message.data):
+        raise ValueError(
+            f"expected a little-endian {encoding} image without padding, not {message.encoding} of {message.width}x"
+            f"{message.height} pixels with {len(message.data)} bytes: remap the topic to the flow node's"
+        )
+    shape = (message.height, message.width) if channels == 1 else (message.height, message.width, channels)
+    return np.frombuffer(message.data, np.float32).reshape(shape)
+
+
+def image_message(header: Header, field: NDArray[np.float32] | NDArray[np.uint8], encoding: str | None = None) -> Image:
+    """Return an image message.
+
+    Args:
+        header: of the message.
+        field: ``(H, W)`` or ``(H, W, channels)``.
+        encoding: by default 32FC1 or 32FC2 of float32, mono8 or rgb8 of uint8.
+    """
     height, width = field.shape[:2]
     channels = 1 if field.ndim == 2 else field.shape[2]
-    encoding = "rgb8" if field.dtype == np.uint8 else f"32FC{channels}"
+    if encoding is None:
+        encoding = {1: "mono8", 3: "rgb8"}[channels] if field.dtype == np.uint8 else f"32FC{channels}"
     step = width * channels * field.itemsize
     message = Image(header=header, height=height, width=width, encoding=encoding, step=step)
     # The setter takes an array.array as it is; it checks anything else value by value.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,10 @@ class Declaration:
             return "Can be set at the start only."
         return "Takes effect at once." if self.live else "Takes effect when the node is configured."
 
+    @property
+    def _is_list_of_floats(self) -> bool:
+        return isinstance(self.default, list) and bool(self.default) and isinstance(self.default[0], float)
+
     def descriptor(self) -> ParameterDescriptor:
         """Return the ROS descriptor."""
         descriptor = ParameterDescriptor(description=f"{self.description} {self.effect}", read_only=self.read_only)
@@ -66,7 +71,7 @@ class Declaration:
             descriptor.floating_point_range = [FloatingPointRange(from_value=self.minimum, to_value=self.maximum)]
             # rclpy would refuse `max_frame_gap: 1` in a parameter file because 1 is an integer; `error` checks instead.
             descriptor.dynamic_typing = True
-        elif self.dynamic:
+        elif self.dynamic or self._is_list_of_floats:
             descriptor.dynamic_typing = True
         elif isinstance(self.default, int) and not isinstance(self.default, bool):
             descriptor.integer_range = [
@@ -83,9 +88,17 @@ class Declaration:
                 return f"{name} must be a number, not {value!r}"
             if not (self.minimum or 0.0) <= value <= (self.maximum or 0.0):
                 return f"{name} must be between {self.minimum:g} and {self.maximum:g}, not {value}"
+        if self._is_list_of_floats and not _is_list_of_numbers(value):
+            return f"{name} must be a list of numbers, not {value!r}"
         if self.choices is not None and value not in self.choices:
             return f"{name} must be one of {', '.join(self.choices)}, not '{value}'"
         return None if self.check is None else self.check(value)
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    return isinstance(value, (array, list, tuple)) and all(
+        isinstance(item, (int, float)) and not isinstance(item, bool) for item in value
+    )
 
 
 def _inference_size_error(size: Sequence[int]) -> str | None:

@@ -67,6 +67,7 @@ class FlowResult:
         flow: ``(H, W, 2)`` in pixels, NaN where it is masked.
         confidence: ``(H, W)`` in [0, 1], if it was computed.
         inference_seconds: time of the estimate.
+        backward: whether the flow leads from the newer to the older image.
     """
 
     header: Header
@@ -75,6 +76,7 @@ class FlowResult:
     flow: NDArray[np.float32]
     confidence: NDArray[np.float32] | None
     inference_seconds: float
+    backward: bool
 
 
 class FlowPipeline:
@@ -109,14 +111,24 @@ class FlowPipeline:
         """Use other settings and their model from the next image on."""
         with self._between_images:
             self._preparation = ImagePreparation(settings.intensity_range, settings.rectify, settings.region)
-        self.swap_model(settings, estimator)
+            self._use(settings, estimator)
 
-    def swap_model(self, settings: NodeSettings, estimator: FlowEstimator) -> None:
-        """Use another model from the next image on; images are prepared as before, so the last one still has a pair."""
+    def swap_model(self, old: NodeSettings, settings: NodeSettings, estimator: FlowEstimator) -> bool:
+        """Use another model from the next image on; images are prepared as before, so the last one still has a pair.
+
+        Returns:
+            False if the settings are not ``old`` anymore: then nothing changes.
+        """
         with self._between_images:
-            self.settings, self.estimator = settings, estimator
-            self._forget_encoded()
-            self._recovered()
+            if self.settings is not old:
+                return False
+            self._use(settings, estimator)
+            return True
+
+    def _use(self, settings: NodeSettings, estimator: FlowEstimator) -> None:
+        self.settings, self.estimator = settings, estimator
+        self._forget_encoded()
+        self._recovered()
 
     def reset(self) -> None:
         """Forget the last image, and the one that is being processed: the next one starts a new pair."""
@@ -180,7 +192,15 @@ class FlowPipeline:
         elif first.seen is not None:
             estimate = _without_trust(estimate, first.seen)
         flow = _masked(estimate, live.confidence_threshold) if live.mask_invalid else estimate.flow
-        return FlowResult(message.header, previous.stamp, info, flow, estimate.confidence, estimate.inference_seconds)
+        return FlowResult(
+            message.header,
+            previous.stamp,
+            info,
+            flow,
+            estimate.confidence,
+            estimate.inference_seconds,
+            settings.backward,
+        )
 
     def _prepare(
         self, message: Image | CompressedImage, live: LiveSettings, camera_info: CameraInfo | None

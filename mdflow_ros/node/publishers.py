@@ -6,18 +6,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNodeMixin, LifecyclePublisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
-from std_msgs.msg import Float64, Header
+from std_msgs.msg import Float64
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS
 from mdflow_ros.core.resizing import size_of
 from mdflow_ros.node.camera_info import resized_camera_info
-from mdflow_ros.node.messages import image_message
+from mdflow_ros.node.messages import BACKWARD, FORWARD, image_message
+from mdflow_ros.node.pipeline import FlowResult
 
 QUEUE_DEPTH = 5
 """With a depth of 1, the next message replaces a large one before its lost fragments can be sent again."""
@@ -60,33 +59,19 @@ class FlowPublishers:
         """Whether anybody subscribes to the confidence."""
         return bool(self._confidence.get_subscription_count())
 
-    def publish_pair(
-        self,
-        header: Header,
-        previous_stamp: int,
-        flow: NDArray[np.float32],
-        confidence: NDArray[np.float32] | None,
-        camera_info: CameraInfo | None,
-    ) -> None:
-        """Publish a pair.
-
-        Args:
-            header: header of the newer image.
-            previous_stamp: stamp of the older image, in nanoseconds.
-            flow: ``(H, W, 2)`` in pixels.
-            confidence: ``(H, W)`` in [0, 1], if it was computed.
-            camera_info: calibration of the image that the flow was estimated on, if it is known.
-        """
-        if camera_info is not None and self._camera_info.get_subscription_count():
-            self._camera_info.publish(resized_camera_info(camera_info, header, size_of(flow)))
+    def publish_pair(self, pair: FlowResult) -> None:
+        """Publish what has subscribers."""
+        header = pair.header
+        if pair.camera_info is not None and self._camera_info.get_subscription_count():
+            self._camera_info.publish(resized_camera_info(pair.camera_info, header, size_of(pair.flow)))
         if self._previous_stamp.get_subscription_count():
-            reference = TimeReference(header=header, source="previous image")
-            reference.time_ref.sec, reference.time_ref.nanosec = divmod(previous_stamp, NANOSECONDS)
+            reference = TimeReference(header=header, source=BACKWARD if pair.backward else FORWARD)
+            reference.time_ref.sec, reference.time_ref.nanosec = divmod(pair.previous_stamp, NANOSECONDS)
             self._previous_stamp.publish(reference)
-        if confidence is not None and self.confidence_has_subscribers():
-            self._confidence.publish(image_message(header, confidence))
+        if pair.confidence is not None and self.confidence_has_subscribers():
+            self._confidence.publish(image_message(header, pair.confidence))
         if self._flow.get_subscription_count():
-            self._flow.publish(image_message(header, flow))
+            self._flow.publish(image_message(header, pair.flow))
 
     def publish_times(self, latency_ms: float | None, inference_ms: float) -> None:
         """Publish the time that a pair took; an unknown latency is left out."""

@@ -86,7 +86,7 @@ def _warn_of_unknown_parameters(node: Node) -> None:
     """Name the given parameters that the node does not have: rclpy ignores them.
 
     Parameters of the flow node are not reported: the launch file passes the flow node's parameter file to all nodes,
-    since consumers read ``direction`` from it.
+    whose ``use_sim_time`` holds for consumers too.
     """
     known = list(node.get_parameters_by_prefix(""))
     given = getattr(node, "_parameter_overrides", {})  # rclpy lists them nowhere else

@@ -181,10 +181,15 @@ class BagPart:
         ``warnings`` gets a line where the file is damaged.
         """
         count, last_time = 0, -1
+        delivered: Counter[str] = Counter()
+        """How many messages of each topic were yielded whose time is the last one."""
         try:
             with self._reader() as reader:
                 connections = [connection for connection in reader.connections if topic in (None, connection.topic)]
                 for connection, time, data in reader.messages(connections) if connections else ():
+                    if time != last_time:
+                        delivered.clear()
+                    delivered[connection.topic] += 1
                     count, last_time = count + 1, time
                     yield _raw_message(connection, time, data)
             return
@@ -192,9 +197,13 @@ class BagPart:
             reason = str(error)
         details: list[str] = []
         for message in salvage_messages(self.path, details):
-            if topic in (None, message.topic) and message.time > last_time:
-                count += 1
-                yield message
+            if topic not in (None, message.topic) or message.time < last_time:
+                continue
+            if message.time == last_time and delivered[message.topic] > 0:
+                delivered[message.topic] -= 1
+                continue
+            count += 1
+            yield message
         if not details and self._may_be_sound:
             return  # sound, but not only of what rosbags reads
         self.damage = reason

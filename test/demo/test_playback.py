@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from places import SHARED
 
-from mdflow_ros.demo.playback import CUT, SourceError, read_frames
+from mdflow_ros.demo.playback import CUT, read_frames
+from mdflow_ros.recordings.frame import FrameSourceError
 
 pytest.importorskip("rosbags")
 
@@ -70,5 +71,5 @@ def test_what_cannot_be_read_says_why(tmp_path):
         ("99999999999999999999", "does not exist"),
         ("rtsp://camera", "streams are not read"),
     ):
-        with pytest.raises(SourceError, match=reason):
+        with pytest.raises(FrameSourceError, match=reason):
             next(read_frames(str(source), []))

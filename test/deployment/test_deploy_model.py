@@ -130,3 +130,18 @@ def test_a_missing_model_is_named_before_any_node_is_looked_for(
 ) -> None:
     assert main([str(tmp_path / "absent.onnx"), "--store", str(tmp_path / "store")]) == 1
     assert "there is no file" in capsys.readouterr().err and not (tmp_path / "store").exists()
+
+
+def test_an_interrupted_switch_restores_the_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = running_node_module.RunningNode(None, None, "/mdflow")
+    models = ["/old.onnx"]
+
+    def interrupt() -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "model", lambda: models[-1])
+    monkeypatch.setattr(running, "_set_model", models.append)
+    monkeypatch.setattr(running, "_reload", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        running.load("/new.onnx")
+    assert models == ["/old.onnx", "/new.onnx", "/old.onnx"]

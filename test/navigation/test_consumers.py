@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
 from navigation_scenes import camera_of
 from node_harness import PATIENCE
 from rclpy.parameter import Parameter
@@ -61,7 +62,7 @@ def pair_of(step: Step, newer: float = 10.0, confidence: float = 0.95, backward:
     flow = -step.flow if backward else step.flow
     trust = np.full(step.depth.shape, confidence, np.float32)
     stamp = round(newer * SECOND)
-    return PublishedFlow(Header(), stamp - SECOND // 10, stamp, flow, trust, camera_of(step))
+    return PublishedFlow(Header(), stamp - SECOND // 10, stamp, flow, trust, camera_of(step), backward)
 
 
 @pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "height:=1.0")], indirect=True)
@@ -70,7 +71,6 @@ def test_the_twist_does_not_depend_on_the_direction_of_the_flow(
     consumer: Px4OpticalFlowNode, direction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(px4_optical_flow_node, "SensorOpticalFlow", lambda: type("Message", (), {})())
-    consumer.set_parameters([Parameter("direction", value=direction)])
     consumer._twist, consumer._sensor = Listener(), Listener()  # type: ignore[assignment]
     consumer.process(pair_of(downward_step(1.0, (0.04, 0.02, 0)), backward=direction == "backward"))
     linear = consumer._twist.messages[0].twist.twist.linear
@@ -90,6 +90,34 @@ def test_a_twist_that_is_withheld_is_reported(consumer: Px4OpticalFlowNode) -> N
     consumer._twist = Listener()  # type: ignore[assignment]
     with pytest.raises(ValueError, match=r"quality of the flow, 0\.00, is below min_quality"):
         consumer.process(pair_of(downward_step(1.0, (0.04, 0, 0)), confidence=0.1))
+
+
+@pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "height:=1.0")], indirect=True)
+def test_a_robot_whose_gyro_is_late_is_not_taken_to_be_level(consumer: Px4OpticalFlowNode) -> None:
+    consumer._twist = Listener()  # type: ignore[assignment]
+    consumer._gyro.add(9 * SECOND, np.zeros(3))
+    with pytest.raises(ValueError, match="the messages on imu do not cover the time between the images"):
+        consumer.process(pair_of(downward_step(1.0, (0.04, 0, 0))))
+    assert not consumer._twist.messages
+
+
+@pytest.mark.parametrize("consumer", [(FlowPointsNode,)], indirect=True)
+def test_diagnostics_tell_when_no_pair_comes_any_more(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer._inputs = [None]  # type: ignore[list-item]
+    consumer.published()
+    assert consumer._status() == (DiagnosticStatus.OK, "running")
+    later = time.monotonic() + 9
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    level, summary = consumer._status()
+    assert level == DiagnosticStatus.WARN and "no pair for 9 s" in summary
+    consumer._inputs = []
+
+
+@pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "camera_pose:=[0, 0, 1, 1, 0, 0, 0]")], indirect=True)
+def test_a_pose_of_whole_numbers_is_a_pose(consumer: Consumer) -> None:
+    assert list(consumer.value("camera_pose")) == [0, 0, 1, 1, 0, 0, 0]
+    (result,) = consumer.set_parameters([Parameter("camera_pose", value="level")])
+    assert not result.successful and "must be a list of numbers, not 'level'" in result.reason
 
 
 @pytest.mark.parametrize("consumer", [(TimeToContactNode,)], indirect=True)
@@ -121,7 +149,6 @@ def test_sectors_need_some_height(consumer: TimeToContactNode) -> None:
         ((FlowPointsNode,), "min_confidence", "abc", "must be a number, not 'abc'"),
         ((TimeToContactNode,), "threshold", 100, "must be between 0 and 60"),
         ((TimeToContactNode,), "hold", None, "hold needs a value"),
-        ((TimeToContactNode,), "direction", "sideways", "must be one of forward, backward"),
         ((Px4OpticalFlowNode,), "camera_pose", [0.0] * 7, "is not a rotation"),
     ],
     indirect=["consumer"],

@@ -7,17 +7,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from navigation_scenes import RealFlow, camera_of, matches_of
+from numpy.typing import NDArray
 
 from mdflow_ros.navigation.downward_motion import (
     DOWNWARD,
     GroundMotion,
     GyroHistory,
+    Twist,
+    camera_rotation,
     ground_motion,
     ground_twist,
     pixel_flow,
-    turned_shift,
 )
-from mdflow_ros.navigation.matches import match
+from mdflow_ros.navigation.matches import derotated, match, transformed
 from mdflow_ros.navigation.rigid_motion import rotation_of, turn
 from mdflow_training.synthetic.navigation_world import Step, downward_step
 
@@ -39,15 +41,17 @@ def ground_of(step: Step) -> GroundMotion:
 def test_pixel_flow_has_px4s_signs_and_units(moved: tuple[float, ...], expected: tuple[float, float]) -> None:
     # PX4: positive is what a right-handed turn about the body's forward, right, down axes looks like, so that
     # v_forward = height * flow[1] / dt and v_right = -height * flow[0] / dt.
-    flow = pixel_flow(ground_of(downward_step(1.0, moved)).shift, MOUNT)
+    flow = pixel_flow(ground_of(downward_step(1.0, moved)).shift, MOUNT, None)
     np.testing.assert_allclose(flow, expected, atol=5e-4)
 
 
 def test_pixel_flow_equals_the_gyro_when_the_robot_only_turns() -> None:
-    roll, pitch = 0.01, -0.02
-    about_camera = MOUNT.T @ np.array([roll, pitch, 0])
+    turned = np.array([0.01, -0.02, 0])
     # In forward, right, down axes a turn about left is one about right, negated.
-    np.testing.assert_allclose(pixel_flow(turned_shift(about_camera), MOUNT), [roll, -pitch], atol=1e-5)
+    flow = pixel_flow(derotated_ground(turned, turned).shift, MOUNT, turned)
+    np.testing.assert_allclose(flow, [0.01, 0.02], atol=1e-5)
+    # Without a gyro the turn is in the flow of the ground.
+    np.testing.assert_allclose(pixel_flow(derotated_ground(turned, None).shift, MOUNT, None), flow, atol=3e-3)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +84,36 @@ def test_twist_of_the_base_takes_the_cameras_place_into_account() -> None:
     np.testing.assert_allclose(twist.angular[2], 0.5, atol=0.01)
 
 
-def test_gyro_takes_roll_and_pitch_out() -> None:
-    ground = ground_of(downward_step(1.0, (0.03, 0, 0)))
-    turned = np.array([0.0, 0.01, 0.0])
-    level = ground_twist(ground, 1.0, 0.0, INTERVAL, MOUNT, np.zeros(3), np.zeros(3))
-    pitched = ground_twist(ground, 1.0, 0.0, INTERVAL, MOUNT, np.zeros(3), turned)
-    # A turn about left lowers the nose: the ground seems to move forward, so the true motion was faster.
-    assert pitched.linear[0] == pytest.approx(level.linear[0] + 0.1, abs=1e-3)
+def derotated_ground(true_turn: NDArray[np.float64], gyro: NDArray[np.float64] | None) -> GroundMotion:
+    """Return the ground's motion as a robot that hovers and turns sees it: the exact flow, with a gyro or without."""
+    camera = camera_of(downward_step(1.0, (0, 0, 0)))
+    width, height = camera.size
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    flow = camera.pixels(transformed(camera.rays(pixels), camera_rotation(true_turn, MOUNT))) - pixels
+    matches = match(flow, np.full(flow.shape[:2], 0.95, np.float32), camera, 2)
+    if gyro is not None:
+        matches = derotated(matches, camera_rotation(gyro, MOUNT))
+    found = ground_motion(matches, 0.5)
+    assert found is not None
+    return found
+
+
+def hovering(true_turn: NDArray[np.float64], gyro: NDArray[np.float64]) -> Twist:
+    return ground_twist(derotated_ground(true_turn, gyro), 2.0, 0.0, INTERVAL, MOUNT, np.zeros(3), gyro)
+
+
+@pytest.mark.parametrize("turned", [(0, 0.1, 0), (0.1, 0, 0), (-0.05, 0.08, 0.1)])
+def test_a_robot_that_only_turns_has_no_velocity(turned: tuple[float, ...]) -> None:
+    """The flow of a rotation is quadratic in the place, so it must go before the affine fit."""
+    twist = hovering(np.array(turned), np.array(turned))
+    np.testing.assert_allclose(twist.linear, 0, atol=1e-3)
+    np.testing.assert_allclose(twist.angular, np.array(turned) / INTERVAL, atol=1e-3)
+
+
+def test_the_flow_corrects_the_gyro_around_the_vertical() -> None:
+    twist = hovering(np.array([0, 0, 0.1]), np.array([0, 0, 0.08]))
+    assert twist.angular[2] == pytest.approx(1.0, abs=1e-3)
+    assert np.sqrt(twist.covariance[5, 5]) < 0.1
 
 
 def test_height_error_adds_to_the_covariance() -> None:
@@ -117,7 +144,7 @@ def test_quality_falls_over_ground_without_texture() -> None:
         ground = ground_motion(flow.matches(step), 0.5)
         qualities.append(ground.quality if ground else 0.0)
         if textured and ground:
-            np.testing.assert_allclose(pixel_flow(ground.shift, MOUNT), [0, 0.03], atol=2e-3)
+            np.testing.assert_allclose(pixel_flow(ground.shift, MOUNT, None), [0, 0.03], atol=2e-3)
     assert qualities[0] > 0.9 and qualities[1] < 0.3
 
 

@@ -37,6 +37,7 @@ NODES = (
     TimeToContactNode,
 )
 SIZES = [(1, 1), (1, 64), (64, 1), (5, 7), (48, 64)]
+SOURCES = ("forward", "backward", "gps")
 MOTIONS = [
     RigidMotion(np.eye(3), np.zeros(3)),
     RigidMotion(np.eye(3), np.array([0.0, 0.0, 0.3])),
@@ -87,7 +88,7 @@ def test_no_message_has_an_unexpected_effect(consumer: Consumer, monkeypatch: py
             "flow": image_message(header, a_flow(height, width, random)),
             "confidence": image_message(header, a_confidence(height, width, random)),
             "camera_info": a_calibration(height, width, random),
-            "previous_stamp": TimeReference(header=header, time_ref=Time(sec=number - 1)),
+            "previous_stamp": TimeReference(header=header, source=SOURCES[number % 3], time_ref=Time(sec=number - 1)),
         }
         if hasattr(consumer, "_source") and consumer._source is not None:
             motion = MOTIONS[random.integers(len(MOTIONS))]

@@ -117,7 +117,7 @@ class FlowNodeStandIn:
         height, width = step.depth.shape
         info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=distortion)
         info.k[:] = step.intrinsics.ravel()
-        previous = TimeReference(header=header)
+        previous = TimeReference(header=header, source="forward")
         previous.time_ref.sec, previous.time_ref.nanosec = divmod(round((newer - interval) * 1e9), 10**9)
         self.outputs["camera_info"].publish(info)
         self.outputs["previous_stamp"].publish(previous)

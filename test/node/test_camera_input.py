@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -138,3 +139,10 @@ def test_a_wrong_override_is_named_at_the_start(robot: Robot) -> None:
     node = robot.make_node("mdflow", **{"qos_overrides./image.subscription.reliability": "certain"})
     with pytest.raises(ValueError, match="reliability must be one of auto, reliable, best_effort, not 'certain'"):
         CameraInput(node, robot.images.append)
+
+
+def test_lost_messages_are_added_up_over_subscriptions(robot: Robot) -> None:
+    camera_input = CameraInput(robot.make_node("mdflow"), robot.images.append)
+    for total, change in ((40, 40), (2, 2), (5, 3)):  # a new subscription counts from 0
+        camera_input.image._on_message_lost(SimpleNamespace(total_count=total, total_count_change=change))
+    assert camera_input.image.messages_lost == 45

@@ -98,7 +98,9 @@ def test_a_swapped_model_keeps_the_last_image_and_the_intensity_range(
     first = cv2.cvtColor(textured_image(128, 192), cv2.COLOR_RGB2GRAY).astype(np.uint16) * 4
     pipeline.process(message(first, "mono16", 100), LIVE, False)
     pipeline.process(message(first + 9000, "mono16", 200), LIVE, False)
-    pipeline.swap_model(SETTINGS, estimator)
+    old = pipeline.settings
+    assert old is not None and not pipeline.swap_model(replace(old), old, estimator), "other settings hold by now"
+    assert pipeline.swap_model(old, old, estimator)
     result = pipeline.process(message(np.roll(first, 4, axis=1) + 9100, "mono16", 300), LIVE, False)
     assert result is not None
     assert np.median(result.flow[16:-16, 16:-16], axis=(0, 1)) == pytest.approx([4, 0], abs=0.3)

@@ -1,11 +1,14 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import itertools
+
 import pytest
 from bag_files import INTERVAL, START, image_message, panning_images, write_ros1, write_ros2
-from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin
+from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from mdflow_ros.commands.repair_bag import main
+from mdflow_ros.recordings.bag_parts import BagPart, find_parts
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 IMAGE = "sensor_msgs/msg/Image"
@@ -34,6 +37,26 @@ def test_a_truncated_bag_becomes_whole(tmp_path, storage, compression, capsys):
     for number, (_, time, data) in enumerate(frames):
         assert time == START + number * INTERVAL
         assert data == bytes(STORE.serialize_cdr(image_message(STORE, time, images[number]), IMAGE))
+
+
+def test_messages_of_one_time_are_read_once_each(tmp_path, monkeypatch):
+    """The reader fails between two messages that were recorded at the same time."""
+    bag = write_ros2(tmp_path / "drive", panning_images(3))
+    with Writer(tmp_path / "equal", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        topics = [writer.add_connection(name, IMAGE, typestore=STORE) for name in ("/left", "/right")]
+        for _, time, data in read(bag):
+            for topic in topics:
+                writer.write(topic, time, data)
+    part = BagPart(find_parts(tmp_path / "equal", [])[0])
+    read_messages = Reader.messages
+
+    def fail_after_three(self, connections):
+        yield from itertools.islice(read_messages(self, connections), 3)
+        raise ValueError("damaged")
+
+    monkeypatch.setattr(Reader, "messages", fail_after_three)
+    messages = [(message.topic, message.time) for message in part.messages(None, [])]
+    assert len(messages) == len(set(messages)) == 6
 
 
 def test_what_cannot_be_repaired(tmp_path, capsys):

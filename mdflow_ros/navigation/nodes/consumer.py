@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -31,11 +32,11 @@ from mdflow_ros.core.resizing import size_of
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
-from mdflow_ros.navigation.nodes.fields import camera_of, read_field
+from mdflow_ros.navigation.nodes.fields import camera_of
 from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
 from mdflow_ros.node.diagnostics import diagnostic_array
 from mdflow_ros.node.executor import spin_until
-from mdflow_ros.node.messages import stamp_of
+from mdflow_ros.node.messages import BACKWARD, FORWARD, nanoseconds, read_field, stamp_of
 from mdflow_ros.node.parameters import Declaration, validate_parameters
 from mdflow_ros.node.start import USAGE_ERROR, StartError, node_parser, own_arguments, start
 
@@ -45,6 +46,9 @@ POLL_PERIOD = 0.2
 DIAGNOSTICS_PERIOD = 1.0
 LOG_PERIOD = 5.0
 """Seconds between two log lines of the same warning."""
+
+SILENCE_WARNING_SECONDS = 5.0
+"""Diagnostics warn when no pair came for this long."""
 
 QUEUE_DEPTH = 5
 INPUTS: dict[str, type[Any]] = {
@@ -56,9 +60,6 @@ INPUTS: dict[str, type[Any]] = {
 """Outputs of the flow node, below ``mdflow/``; all of a pair carry the same header."""
 
 COMMON = {
-    "direction": Declaration(
-        "forward", "Direction of the flow, as the flow node has it.", choices=("forward", "backward")
-    ),
     "min_confidence": Declaration(
         0.5, "Least probability that a pixel's flow is right for it to be used.", minimum=0.0, maximum=1.0
     ),
@@ -83,6 +84,7 @@ class PublishedFlow:
         flow: ``(H, W, 2)`` pixels.
         confidence: ``(H, W)``, probability that the flow is right.
         camera: of images of this size, where the consumer asks for it.
+        backward: whether the flow leads from the newer to the older image; False where it is not known.
     """
 
     header: Header
@@ -91,6 +93,7 @@ class PublishedFlow:
     flow: NDArray[np.float32]
     confidence: NDArray[np.float32]
     camera: Camera | None
+    backward: bool = False
 
     @property
     def interval(self) -> float:
@@ -125,7 +128,7 @@ class Consumer(Node):
         self._inputs: list[Subscription[Any]] = []
         self._outputs: list[Publisher[Any]] = []
         self._camera: tuple[Any, Camera] | None = None
-        self._published = 0
+        self._published, self._last_published = 0, 0.0
         self._last_problem: str | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -159,16 +162,11 @@ class Consumer(Node):
     def matches(self, pair: PublishedFlow) -> Matches:
         """Return the matches of a pair on the grid that the parameters describe."""
         assert pair.camera is not None
-        return match(pair.flow, pair.confidence, pair.camera, self.value("stride"), self.backward)
-
-    @property
-    def backward(self) -> bool:
-        """Whether the flow leads from the newer to the older image."""
-        return bool(self.value("direction") == "backward")
+        return match(pair.flow, pair.confidence, pair.camera, self.value("stride"), pair.backward)
 
     def published(self) -> None:
         """Count a published pair."""
-        self._published += 1
+        self._published, self._last_published = self._published + 1, time.monotonic()
         self._last_problem = None
 
     def report_problem(self, problem: str) -> None:
@@ -239,11 +237,17 @@ class Consumer(Node):
 
     def _pair(self, messages: dict[str, Any]) -> PublishedFlow:
         flow = messages["flow"]
-        previous = messages.get("previous_stamp")
         newer = stamp_of(flow.header)
-        older = previous.time_ref.sec * NANOSECONDS + previous.time_ref.nanosec if previous else 0
-        if previous and not older < newer:
-            raise ValueError(f"the older image's stamp, {older}, is not before the newer's, {newer}")
+        older, backward = 0, False
+        if previous := messages.get("previous_stamp"):
+            older, backward = nanoseconds(previous.time_ref), previous.source == BACKWARD
+            if previous.source not in (FORWARD, BACKWARD):
+                raise ValueError(
+                    f"previous_stamp must name the direction of the flow in source, '{FORWARD}' or '{BACKWARD}', not "
+                    f"'{previous.source}'"
+                )
+            if not older < newer:
+                raise ValueError(f"the older image's stamp, {older}, is not before the newer's, {newer}")
         pair = PublishedFlow(
             header=flow.header,
             older=older,
@@ -251,6 +255,7 @@ class Consumer(Node):
             flow=read_field(flow, 2),
             confidence=read_field(messages["confidence"], 1),
             camera=self._camera_of(messages["camera_info"]) if "camera_info" in messages else None,
+            backward=backward,
         )
         size = size_of(pair.flow)
         if size_of(pair.confidence) != size or (pair.camera is not None and pair.camera.size != size):
@@ -268,7 +273,7 @@ class Consumer(Node):
         return self._camera[1]
 
     def _publish_diagnostics(self) -> None:
-        level, summary = self._condition()
+        level, summary = self._status()
         values = {
             "pairs_received": str(self._synchronizer.sets),
             "pairs_incomplete": str(self._synchronizer.incomplete),
@@ -284,12 +289,15 @@ class Consumer(Node):
         """Return further values for diagnostics."""
         return {}
 
-    def _condition(self) -> tuple[bytes, str]:
+    def _status(self) -> tuple[bytes, str]:
         if not self._inputs:
             return DiagnosticStatus.OK, "nobody subscribes"
         if self._last_problem is not None:
             return DiagnosticStatus.WARN, self._last_problem
         if self._published:
+            age = time.monotonic() - self._last_published
+            if age > SILENCE_WARNING_SECONDS:
+                return DiagnosticStatus.WARN, f"no pair for {age:.0f} s: do the flow node and the camera run?"
             return DiagnosticStatus.OK, "running"
         missing = [self.resolve_topic_name(f"mdflow/{name}") for name in self._synchronizer.missing()]
         if missing and any(self._synchronizer.received.values()):

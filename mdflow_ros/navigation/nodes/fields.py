@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Flow messages to arrays, and arrays to point clouds."""
+"""Calibrations to cameras and back, and arrays to point clouds."""
 
 from __future__ import annotations
 
@@ -8,29 +8,13 @@ from array import array
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from mdflow_ros.core.rectification import BadCalibration
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
-
-
-def read_field(message: Image, channels: int) -> NDArray[np.float32]:
-    """Return the field ``(H, W)`` or ``(H, W, channels)`` of a 32FC1 or 32FC2 message.
-
-    Raises:
-        ValueError: the message holds something else.
-    """
-    encoding, bytes_per_row = f"32FC{channels}", message.width * channels * 4
-    wrong = message.encoding != encoding or message.is_bigendian or message.step != bytes_per_row
-    if wrong or len(message.data) != message.step * message.height or not len(message.data):
-        raise ValueError(
-            f"expected a little-endian {encoding} image without padding, not {message.encoding} of {message.width}x"
-            f"{message.height} pixels with {len(message.data)} bytes: remap the topic to the flow node's"
-        )
-    shape = (message.height, message.width) if channels == 1 else (message.height, message.width, channels)
-    return np.frombuffer(message.data, np.float32).reshape(shape)
+from mdflow_ros.node.camera_info import pinhole_camera_info
 
 
 def camera_of(info: CameraInfo, rectified: bool) -> Camera:
@@ -55,13 +39,9 @@ def camera_of(info: CameraInfo, rectified: bool) -> Camera:
 def coarse_camera_info(camera: Camera, header: Header, stride: int) -> CameraInfo:
     """Return the calibration of an undistorted image that has every ``stride``-th pixel of the camera's."""
     width, height = -(-camera.size[0] // stride), -(-camera.size[1] // stride)
-    info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
     matrix = camera.intrinsics.copy()
     matrix[:2] /= stride
-    info.k[:] = matrix.ravel()
-    info.r[:] = np.eye(3).ravel()
-    info.p[:] = np.hstack((matrix, np.zeros((3, 1)))).ravel()
-    return info
+    return pinhole_camera_info(header, Size(width, height), matrix)
 
 
 def point_cloud(header: Header, names: tuple[str, ...], values: NDArray[np.float32]) -> PointCloud2:

@@ -11,7 +11,6 @@ flat ground, in the camera's frame; needs the camera's pose, by tf or camera_pos
 from __future__ import annotations
 
 import sys
-from array import array
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -29,6 +28,7 @@ from mdflow_ros.navigation.nodes.fields import point_cloud
 from mdflow_ros.navigation.nodes.motion_consumer import MotionConsumer
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 from mdflow_ros.navigation.self_motion import self_motion
+from mdflow_ros.node.messages import image_message
 from mdflow_ros.node.parameters import Declaration
 
 try:
@@ -81,7 +81,7 @@ class MovingObjectsNode(MotionConsumer):
         mask, objects = moving_objects(matches, self._excess(pair, matches, motion), pair.camera.size, limits)
         self._count = len(objects)
         if self._mask.get_subscription_count():
-            self._mask.publish(mask_message(pair.header, mask))
+            self._mask.publish(image_message(pair.header, mask))
         if self._detections is not None and self._detections.get_subscription_count():
             self._detections.publish(detections_message(pair.header, objects))
         if self._points.get_subscription_count():
@@ -125,14 +125,6 @@ def bottom_corners(objects: list[MovingObject], size: tuple[int, int]) -> NDArra
         for bottom in [min(found.top + found.height, size[1] - 1)]
     ]
     return np.array(corners, np.float32).reshape(-1, 2, 2)
-
-
-def mask_message(header: Header, mask: NDArray[np.uint8]) -> Image:
-    """Return a mono8 image."""
-    height, width = mask.shape
-    message = Image(header=header, height=height, width=width, encoding="mono8", step=width)
-    message.data = array("B", mask.tobytes())
-    return message
 
 
 def detections_message(header: Header, objects: list[MovingObject]) -> Any:

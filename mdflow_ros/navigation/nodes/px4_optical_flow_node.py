@@ -28,10 +28,12 @@ from mdflow_ros.navigation.downward_motion import (
     FLU_TO_FRD,
     GyroHistory,
     Twist,
+    camera_rotation,
     ground_motion,
     ground_twist,
     pixel_flow,
 )
+from mdflow_ros.navigation.matches import derotated
 from mdflow_ros.navigation.nodes.camera_motion import pose_error
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow, run
 from mdflow_ros.navigation.rigid_motion import RigidMotion
@@ -66,12 +68,16 @@ class Px4OpticalFlowNode(Consumer):
             maximum=1000.0,
         ),
         "height_sigma": Declaration(0.03, "Standard deviation of the height, share of it.", minimum=0.0, maximum=1.0),
-        "min_quality": Declaration(0.2, "~/twist is published above this quality, 0 to 1.", minimum=0.0, maximum=1.0),
+        "min_quality": Declaration(
+            0.2, "Least quality of the flow, 0 to 1, at which ~/twist is published.", minimum=0.0, maximum=1.0
+        ),
         "max_flow_rate": Declaration(7.0, "Fastest flow that PX4 may use, rad/s.", minimum=0.1, maximum=100.0),
         "min_ground_distance": Declaration(
             0.1, "Least height at which PX4 may use the flow, meters.", minimum=0.0, maximum=100.0
         ),
-        "max_ground_distance": Declaration(30.0, "Greatest such height, meters.", minimum=0.1, maximum=1000.0),
+        "max_ground_distance": Declaration(
+            30.0, "Greatest height at which PX4 may use the flow, meters.", minimum=0.1, maximum=1000.0
+        ),
     }
 
     def __init__(self) -> None:
@@ -106,13 +112,17 @@ class Px4OpticalFlowNode(Consumer):
     def process(self, pair: PublishedFlow) -> None:
         """Measure and publish."""
         camera = RigidMotion.of_pose(self.value("camera_pose"))
-        ground = ground_motion(self.matches(pair), self.value("min_confidence"))
-        self._quality = ground.quality if ground else 0.0
         turned, height = self._gyro.between(pair.older, pair.newer), self._height(pair.newer)
+        matches = self.matches(pair)
+        if turned is not None:
+            matches = derotated(matches, camera_rotation(turned, camera.rotation))
+        ground = ground_motion(matches, self.value("min_confidence"))
+        self._quality = ground.quality if ground else 0.0
         if self._sensor is not None and self._sensor.get_subscription_count():
             shift = ground.shift if ground else np.zeros(2)
             now = self.get_clock().now().nanoseconds
-            message = sensor_message(pair, now, pixel_flow(shift, camera.rotation), turned, height, self._quality)
+            flow = pixel_flow(shift, camera.rotation, turned)
+            message = sensor_message(pair, now, flow, turned, height, self._quality)
             for name in ("max_flow_rate", "min_ground_distance", "max_ground_distance"):
                 setattr(message, name, self.value(name))
             self._sensor.publish(message)
@@ -121,6 +131,8 @@ class Px4OpticalFlowNode(Consumer):
                 raise ValueError(f"no ~/twist: the quality of the flow, {self._quality:.2f}, is below min_quality")
             if height is None:
                 raise ValueError("no ~/twist without the height over the ground: publish a range, or set height")
+            if turned is None and self._gyro.stamps:
+                raise ValueError("no ~/twist: the messages on imu do not cover the time between the images")
             sigma = self.value("height_sigma") * height
             twist = ground_twist(ground, height, sigma, pair.interval, camera.rotation, camera.translation, turned)
             self._twist.publish(self._twist_message(pair, twist))

@@ -70,7 +70,7 @@ class TimeToContactNode(Consumer):
         if self.value("derotate"):
             found = self_motion(matches, pair.camera.focal_length, sectors.min_confidence)
             rotation = found.camera.motion.rotation if found else rotation
-        contact = time_to_contact(matches, rotation, pair.interval, sectors, self.backward)
+        contact = time_to_contact(matches, rotation, pair.interval, sectors, pair.backward)
         self._last = nearest_contact(contact, self.value("min_certainty"))
         stop = self._must_stop(contact, pair.newer / NANOSECONDS)
         self._seconds.publish(image_message(pair.header, contact.seconds.astype(np.float32)))
