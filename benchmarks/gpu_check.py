@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import platform
 import sys
 import time
@@ -16,15 +17,18 @@ from typing import Any
 import numpy as np
 from gpu_agreement import Agreement, Pair, measure_agreement, real_pairs
 from gpu_latency import Latency, measure_latency
+from machine import processor_name
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.selection import BACKENDS, create_backend
 from mdflow_ros.backends.tensorrt.cache import EngineCache
+from mdflow_ros.backends.tensorrt.engine import outputs_of
 from mdflow_ros.backends.tensorrt.library import load_tensorrt
 from mdflow_ros.core.atomic_files import replace_file, write_json
 from mdflow_ros.core.resizing import Size, resize_image
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
+from mdflow_ros.model.graphs import PARTS
 from mdflow_ros.quality import QUALITIES
 
 TENSORRT = "tensorrt"
@@ -48,7 +52,7 @@ class Measurement:
     Attributes:
         size: ``WIDTHxHEIGHT``.
         precision: ``fp16`` or ``fp32``.
-        build_seconds: that both engines took when they were built; ``None`` for other backends.
+        build_seconds: that the three engines took when they were built; ``None`` for other backends.
         memory_megabytes: that loading took on the GPU, with all buffers; ``None`` for other backends.
         latency: with the backward flow and confidence.
         flow_latency: of the flow alone.
@@ -121,20 +125,22 @@ def _build_seconds(options: argparse.Namespace, size: Size, precision: str) -> f
         return None
     trt, gpu = load_tensorrt()
     here = (load_card(options.model).sha256, f"{size[0]}x{size[1]}", precision, trt.__version__, gpu.name)
+    outputs = {outputs_of(part, QUALITIES["best"].decoding) for part in PARTS}  # other qualities may be cached too
     records = EngineCache().records()
     seconds = {}
     for record in (records[path] for path in sorted(records, key=lambda path: path.stat().st_mtime)):
         if record is None:
             continue
         key = record.key
-        if (key.model_sha256, key.size, key.precision, key.tensorrt, key.gpu) == here:
+        if (key.model_sha256, key.size, key.precision, key.tensorrt, key.gpu) == here and key.outputs in outputs:
             seconds[key.outputs] = record.build_seconds
     return round(sum(seconds.values()), 1)
 
 
 def describe_machine(backend: str) -> dict[str, str]:
     """Name the hardware and software of the measurement."""
-    machine = {"processor": _processor(), "python": platform.python_version(), "system": platform.platform()}
+    processor = f"{os.cpu_count()} x {processor_name()}"
+    machine = {"processor": processor, "python": platform.python_version(), "system": platform.platform()}
     board = Path("/proc/device-tree/model")
     if board.is_file():
         machine["board"] = board.read_text().rstrip("\0")
@@ -142,12 +148,6 @@ def describe_machine(backend: str) -> dict[str, str]:
         trt, gpu = load_tensorrt()
         machine |= {"gpu": gpu.name, "compute_capability": gpu.compute_capability, "tensorrt": trt.__version__}
     return machine
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.machine()
 
 
 def format_table(measurements: list[Measurement]) -> str:

@@ -89,8 +89,11 @@ def _layers() -> Iterator[tuple[str, int, int, int]]:
             yield f"decoder{layer[-1]}", int(layer[-1]), weights, 1
 
 
-def estimate_macs(size: Size, directions: int, finest_level: int = FINEST_LEVEL) -> float:
-    """Return the multiply-adds of an estimate that decodes ``directions`` down to ``finest_level``."""
+def estimate_macs(size: Size, directions: int, finest_level: int = FINEST_LEVEL, encoded_images: int = 2) -> float:
+    """Return the multiply-adds of an estimate that decodes ``directions`` down to ``finest_level``.
+
+    In a stream, only one of the two images is encoded: the other one was in the pair before.
+    """
     macs = convolution_macs(size)
     decoders = sum(macs[f"decoder{level}"] for level in range(finest_level, COARSEST_LEVEL + 1))
-    return macs["pyramid"] + directions * decoders
+    return encoded_images / 2 * macs["pyramid"] + directions * decoders

@@ -39,6 +39,7 @@ from mdflow_ros.core.atomic_files import replace_file, write_json
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_ros.quality import QUALITIES
+from mdflow_training.evaluation.baselines import farneback_of_gray
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_LEVEL, REFERENCE_ENGINE = "balanced", "onnxruntime"
@@ -95,14 +96,13 @@ class Worker:
 
 def opencv_methods(size: Size) -> dict[str, Callable[[], object]]:
     """Return OpenCV's methods on a pair of this size."""
-    first, second = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames_of(*size)[:2])
+    first, second = (np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in frames_of(*size)[:2])
     methods: dict[str, Callable[[], object]] = {}
     for name, preset in PRESETS.items():
         dis = cv2.DISOpticalFlow.create(preset)
         methods[f"DIS {name}"] = partial(dis.calc, first, second, None)
         methods[f"DIS {name}, both directions"] = partial(_both_directions, dis, first, second)
-    farneback: Callable[..., object] = cv2.calcOpticalFlowFarneback
-    methods["Farneback"] = partial(farneback, first, second, None, 0.5, 5, 15, 3, 5, 1.2, 0)
+    methods["Farneback"] = partial(farneback_of_gray, first, second)
     return methods
 
 
@@ -314,7 +314,7 @@ def main() -> int:
         key = f"{size.width}x{size.height}"
         results[f"speedup_{key}"] = speed[key].get(f"ratio of {TORCH} to {default}")
     large = Size(640, 384)
-    flops = 2 * estimate_macs(large, 1, QUALITIES[DEFAULT_LEVEL].decoding.level)
+    flops = 2 * estimate_macs(large, 1, QUALITIES[DEFAULT_LEVEL].decoding.level, encoded_images=1)
     seconds = speed["640x384"][ours_name(DEFAULT_LEVEL, REFERENCE_ENGINE, False)] / 1e3
     results["confidence_surcharge"] = speed["640x384"][f"surcharge of the confidence, {REFERENCE_ENGINE}"]
     results["peak_share"] = round(flops / seconds / 1e9 / peak["fp32"], 3)

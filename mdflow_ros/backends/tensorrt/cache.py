@@ -29,7 +29,7 @@ class EngineKey:
         graph_sha256: of the ONNX graph that this package made of the model and handed to TensorRT.
         size: ``WIDTHxHEIGHT`` in pixels.
         precision: ``fp16`` or ``fp32``.
-        outputs: ``flow`` or ``flow+confidence``.
+        outputs: the part of the network and where decoding ends, such as ``decoder-3-3``.
         tensorrt: its version.
         gpu: its name.
         compute_capability: of the GPU.

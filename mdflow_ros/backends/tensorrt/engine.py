@@ -112,13 +112,18 @@ def _quality_of(decoding: Decoding) -> str:
     return next((name for name, quality in QUALITIES.items() if quality.decoding == decoding), "best")
 
 
+def outputs_of(part: Part, decoding: Decoding) -> str:
+    """Return how an engine's key names a graph: its part, and where forward and backward decoding end."""
+    return f"{part}-{decoding.level}-{decoding.backward_level}"
+
+
 def _key(trt: ModuleType, gpu: Gpu, specification: EngineSpecification, graph: onnx.ModelProto) -> EngineKey:
     return EngineKey(
         model_sha256=sha256_of(specification.model),
         graph_sha256=hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest(),
         size=f"{specification.size.width}x{specification.size.height}",
         precision=specification.precision,
-        outputs=f"{specification.part}-{specification.decoding.level}-{specification.decoding.backward_level}",
+        outputs=outputs_of(specification.part, specification.decoding),
         tensorrt=trt.__version__,
         gpu=gpu.name,
         compute_capability=gpu.compute_capability,

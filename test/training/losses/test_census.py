@@ -4,13 +4,13 @@ import pytest
 import torch
 from textured_pairs import AffinePair
 
+from mdflow_ros.core.confidence import camera_noise
 from mdflow_training.losses.census import (
     OUTSIDE,
     RADIUS,
     TAPS,
     Census,
     census_distance,
-    estimate_noise,
     inside_window,
     luma,
 )
@@ -122,7 +122,8 @@ def test_noise_is_measured_whatever_the_picture():
         for deviation in (0.0, 1.0, 4.0):
             noise = torch.randn(3, 3, 96, 128) * deviation / 255
             noise = noise / (0.2989**2 + 0.5870**2 + 0.1140**2) ** 0.5
-            assert estimate_noise(pair.first * 0.5 + 0.2 + noise) == pytest.approx(deviation, abs=0.35)
+            gray = luma(pair.first * 0.5 + 0.2 + noise)[0, 0].numpy()
+            assert camera_noise(gray) == pytest.approx(deviation, abs=0.35)
 
 
 def test_without_noise_the_census_is_the_original():
@@ -145,4 +146,4 @@ def test_in_dark_noisy_images_the_adapted_census_still_tells_right_from_wrong():
         )
         return float((right.mean() - wrong.mean()).abs() / wrong.std())
 
-    assert contrast(Census.for_noise(estimate_noise(first))) > 3 * contrast(Census())
+    assert contrast(Census.for_noise(3.3)) > 3 * contrast(Census())

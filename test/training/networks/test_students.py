@@ -171,6 +171,7 @@ def test_scratch_initialization_upsamples_bilinearly_and_starts_small():
     [
         ({"name": "raft_medium"}, "unknown student raft_medium: choose raft_small"),
         ({"name": "raft_small", "weights": "teacher"}, "only a fastflownet student"),
+        ({"name": "raft_small", "weights": "torchvision:NOPE"}, "torchvision:NOPE: choose one of C_T_V1"),
         ({"name": "raft_small", "weights": "missing.pth"}, "cannot read the weights missing.pth"),
         ({"name": "fastflownet", "normalization": "symmetric"}, "set student.normalization to null"),
     ],

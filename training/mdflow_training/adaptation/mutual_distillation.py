@@ -176,7 +176,10 @@ class _Adaptation:
         return self._score_and_select(name, stage)
 
     def _control(self, base: State, rounds: int) -> None:
-        """Continue stage 1 as stage 3 went: same updates, samples and augmentations, but the teacher's own labels."""
+        """Continue stage 1 for as many updates, with stage 3's settings, samples and replay, but without warped pairs.
+
+        The labels are the teacher's own.
+        """
         settings, state = self.config.stage3, base
         optimization = settings.optimization.model_copy(update={"steps": self.config.teacher_updates})
         for number in range(1, rounds + 1):

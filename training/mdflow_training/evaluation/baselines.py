@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from mdflow_training.flow_files import Flow, Image
 
+GrayImage = NDArray[np.uint8]
 Baseline = Callable[[Image, Image], Flow]
 """Estimates the flow ``(H, W, 2)``, in pixels, between two ``(H, W, 3)`` uint8 RGB images."""
 
@@ -32,8 +34,14 @@ def dis_flow(preset: int) -> Baseline:
 
 def farneback_flow(first: Image, second: Image) -> Flow:
     """Estimate polynomial expansion flow (Farnebäck, SCIA 2003), with the parameters of OpenCV's samples."""
+    return farneback_of_gray(*_gray(first, second))
+
+
+def farneback_of_gray(first: GrayImage, second: GrayImage) -> Flow:
+    """Do the same on gray images ``(H, W)`` uint8."""
     flow = cv2.calcOpticalFlowFarneback(
-        *_gray(first, second),
+        first,
+        second,
         None,  # type: ignore[call-overload]
         pyr_scale=0.5,
         levels=3,
@@ -56,6 +64,6 @@ def create_baselines() -> dict[str, Baseline]:
     }
 
 
-def _gray(first: Image, second: Image) -> tuple[Image, Image]:
+def _gray(first: Image, second: Image) -> tuple[GrayImage, GrayImage]:
     gray = (np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8) for image in (first, second))
     return next(gray), next(gray)

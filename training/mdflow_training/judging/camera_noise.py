@@ -4,15 +4,21 @@
 
 from __future__ import annotations
 
-import torch
+import cv2
+import numpy as np
 
+from mdflow_ros.core.confidence import camera_noise
 from mdflow_ros.core.resizing import Size, resize_image
-from mdflow_training.engine.batches import FramePairs, spread_evenly, to_tensor
-from mdflow_training.losses.census import estimate_noise
+from mdflow_training.engine.batches import FramePairs, spread_evenly
 
 
 def measure_noise(pairs: FramePairs, size: Size, samples: int = 16) -> float:
-    """Estimate the camera's noise from frames all over a recording, at the size of training (see `estimate_noise`)."""
-    frames = [pairs[index][0] for index in spread_evenly(len(pairs), samples)]
-    images = torch.stack([torch.from_numpy(resize_image(frame, size)) for frame in frames])
-    return estimate_noise(to_tensor(images, torch.device("cpu")))
+    """Return the standard deviation of a camera's noise, in intensity levels: the median over a recording's frames.
+
+    Args:
+        pairs: of the recording.
+        size: to which the frames are resized before.
+        samples: how many frames.
+    """
+    frames = (resize_image(pairs[index][0], size) for index in spread_evenly(len(pairs), samples))
+    return float(np.median([camera_noise(np.float32(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))) for frame in frames]))

@@ -155,7 +155,7 @@ def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
         pairs: that the flows are of.
 
     Raises:
-        ValueError: no pair has a file, or one is damaged, of another size than the frames, or knows no pixel's flow.
+        ValueError: no pair has a file, or one is damaged, of another size than the frames, or contains no valid flow.
     """
     stamps = pairs.stamps
 
@@ -177,7 +177,7 @@ def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
         if (true_height, true_width) != (height, width):
             raise ValueError(f"{file} is of {true_width}x{true_height} pixels, its frames are of {width}x{height}")
         if not known_pixels(flow).any():
-            raise ValueError(f"{file} does not know the flow of any pixel; delete it")
+            raise ValueError(f"{file} contains no valid flow; delete it")
         return flow
 
     for index in range(len(stamps)):
@@ -197,12 +197,12 @@ def measure_pair(
     images = to_tensor(torch.from_numpy(np.stack((first, second))), torch.device("cpu"))
     flows = _stacked(flow)
     distance, disagreement, visible = (float(value) for value in match_measures(images, flows, census))
-    extrapolation = 0.0
+    extrapolation = math.nan  # of images that are too small for a part
     if (part := center_crop(*first.shape[:2])) is not None:
         alone = method(*(np.ascontiguousarray(image[part]) for image in (first, second)))
         extrapolation = float(extrapolation_error(flows, _stacked(alone), part))
     metrics = dict.fromkeys(MEASURES, np.nan) | {
-        MATCH_ERROR: match_error(distance, disagreement, extrapolation),
+        MATCH_ERROR: match_error(distance, disagreement, 0.0 if math.isnan(extrapolation) else extrapolation),
         CENSUS: census_where_visible(images, flows, census),
         "disagreement": disagreement,
         EXTRAPOLATION: extrapolation,

@@ -23,7 +23,7 @@ T_QUANTILE = 2.365
 """Student's t with ``BATCHES - 1`` degrees of freedom exceeds it with the probability ``(1 - LEVEL) / 2``."""
 
 MIN_GAIN = 0.01
-"""Share of the old error by which the new one has to differ: what is less is not worth a change."""
+"""Smallest relative change that counts: a smaller gain does not justify another model."""
 
 MIN_PAIRS = BATCHES
 """Fewer pairs prove nothing."""
@@ -150,14 +150,14 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
 
 
 def describe_control(differences: Mapping[str, Difference]) -> str:
-    """Describe what the student added, by the same measures: differences after - control."""
+    """Describe what stages 2 and 3 added, by the same measures: differences after - control."""
     judges = _judges(differences)
     lead = _majority(judges)
     relation = "better than" if lead >= MIN_MAJORITY else "worse than" if lead <= -MIN_MAJORITY else "no different from"
     changes = ", ".join(f"{JUDGES[name]} {judge.relative:+.1%}" for name, judge in judges.items())
     return (
-        f"the teacher is {relation} the control, its plain unsupervised training for as many updates without a student "
-        f"({changes})"
+        f"the teacher is {relation} the control, its unsupervised training for as many updates without a student or "
+        f"warped pairs ({changes})"
     )
 
 

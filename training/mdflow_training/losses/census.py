@@ -192,20 +192,6 @@ class Census:
         return self.distance(prepared, warp(swap_directions(prepared), flow, padding_mode="border"))
 
 
-def estimate_noise(images: Tensor) -> float:
-    """Return the standard deviation of the luma's noise, in gray levels of 255: the median over images.
-
-    Source: the Laplacian difference mask of Immerkaer (Fast Noise Variance Estimation, CVIU 1996), with the median in
-    place of the mean, so that edges and texture count little.
-
-    Args:
-        images: RGB ``(N, 3, H, W)`` in [0, 1].
-    """
-    mask = images.new_tensor([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])[None, None]
-    response = F.conv2d(luma(images), mask).abs().flatten(1)
-    return float((response.median(dim=1).values / (0.6745 * 6)).median())
-
-
 def inside_window(images: Tensor) -> Tensor:
     """Return ``(1, 1, H, W)``: 1 where the census window lies within the image, 0 on the border of 3 pixels."""
     height, width = images.shape[-2:]

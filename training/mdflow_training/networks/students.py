@@ -109,7 +109,10 @@ def _initial_weights(settings: StudentSettings, teacher_state: Mapping[str, Tens
         return teacher_state
     if settings.weights.startswith(TORCHVISION_PREFIX):
         published: Any = get_model_weights(settings.name)
-        return published[settings.weights.removeprefix(TORCHVISION_PREFIX)].get_state_dict(progress=False)
+        name = settings.weights.removeprefix(TORCHVISION_PREFIX)
+        if name not in published.__members__:
+            raise ValueError(f"unknown weights {settings.weights}: choose one of {', '.join(published.__members__)}")
+        return published[name].get_state_dict(progress=False)
     return read_weights(Path(settings.weights))
 
 

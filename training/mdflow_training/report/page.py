@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.flow_color import flow_to_color
-from mdflow_training.evaluation.flow_evaluation import Confidence
+from mdflow_training.evaluation.pictures import confidence_to_gray
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.judging.held_out_metrics import MEASURES, TwoWayFlow
 from mdflow_training.judging.verdict import LEVEL, Difference
@@ -137,16 +137,12 @@ def _frame_row(frame: ReportFrame) -> str:
     pictures = {"image": frame.image} | {name: flow_to_color(flow, scale) for name, flow in flows.items()}
     for name, estimate in (("before", frame.before), ("after", frame.after)):
         if estimate.confidence is not None:
-            pictures[f"confidence {name}"] = _gray(estimate.confidence)
+            pictures[f"confidence {name}"] = confidence_to_gray(estimate.confidence)
     figures = "".join(
         f"<figure>{_embed(_encode(picture), name)}<figcaption>{escape(name)}</figcaption></figure>"
         for name, picture in pictures.items()
     )
     return f"<h3>{escape(frame.caption)}; full color: {scale:.1f} px</h3>{figures}"
-
-
-def _gray(confidence: Confidence) -> Image:
-    return np.repeat(np.rint(255 * confidence).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _encode(picture: Image) -> bytes:

@@ -23,6 +23,8 @@ from mdflow_training.synthetic.robot_world_scene import (
     REST,
     Warehouse,
     block,
+    camera_axes,
+    camera_intrinsics,
     carton_picture,
     drive,
     floor_texture,
@@ -35,7 +37,6 @@ from mdflow_training.synthetic.robot_world_scene import (
 SIZE = (256, 320)
 """Height and width, pixels."""
 
-FOCAL_LENGTH = 224.0
 CAMERA_NOISE = 2.0
 """Standard deviation in gray levels."""
 
@@ -169,22 +170,13 @@ def downward_step(
     axes = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
     position = np.array([0.1, 0.0, 0.2])
     there = position + np.array([-moved[1], -moved[2], moved[0]])
-    views = View(intrinsics(SIZE), look_down, position), View(intrinsics(SIZE), look_down @ axes, there)
+    views = View(camera_intrinsics(SIZE), look_down, position), View(camera_intrinsics(SIZE), look_down @ axes, there)
     return render_step([floor], [floor], views, SIZE, seed)
-
-
-def intrinsics(size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the camera matrix of images of ``size``, height and width."""
-    height, width = size
-    focal = FOCAL_LENGTH * width / SIZE[1]
-    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
 
 
 def forward_view(size: tuple[int, int], position: tuple[float, float, float] = (0, 0, 0), yaw: float = 0.0) -> View:
     """Return a camera that looks along z, turned to the right by ``yaw``, radians."""
-    cosine, sine = np.cos(yaw), np.sin(yaw)
-    axes = np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
-    return View(intrinsics(size), axes, np.array(position, float))
+    return View(camera_intrinsics(size), camera_axes(yaw, 0.0), np.array(position, float))
 
 
 def carton_texture(random: np.random.Generator) -> Texture:
