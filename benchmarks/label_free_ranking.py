@@ -33,7 +33,7 @@ from mdflow_training.judging.held_out_metrics import (
     baseline_method,
     mean_metrics,
     measure_methods,
-    model_method,
+    two_way_model_method,
 )
 from mdflow_training.losses.census import Census
 from mdflow_training.synthetic.layers import FlowPair
@@ -76,7 +76,7 @@ def smoothed(sigma: float) -> Callable[[Flow], Flow]:
 
 def contestants() -> dict[str, TwoWayMethod]:
     """Return the methods to rank, by name."""
-    teacher = model_method(BUNDLED_MODEL)
+    teacher = two_way_model_method(BUNDLED_MODEL)
     changes: dict[str, Callable[[Flow], Flow]] = {
         "teacher, disturbed by 0.5 px": disturbed(0.5),
         "teacher, disturbed by 2 px": disturbed(2),

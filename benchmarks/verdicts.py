@@ -25,14 +25,14 @@ from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.camera_noise import measure_noise
 from mdflow_training.judging.held_out_metrics import (
-    JUDGES,
+    DECIDING_MEASURES,
     KNOWN_MOTION,
     GroundTruth,
     Metrics,
     known_motion_error,
     load_ground_truth,
     measure_pair,
-    model_method,
+    two_way_model_method,
 )
 from mdflow_training.judging.known_motion import known_motion
 from mdflow_training.judging.verdict import Difference, Verdict, compare, decide
@@ -53,7 +53,7 @@ def measure_pairs_of_models(
     models: list[Path], pairs: RecordedPairs, ground_truth: GroundTruth, maximum_pairs: int
 ) -> dict[tuple[int, int], Comparison]:
     """Measure every two models, by their positions in the list, on pairs that are spread evenly."""
-    methods, noise = [model_method(model) for model in models], measure_noise(pairs, size_of(pairs[0][0]))
+    methods, noise = [two_way_model_method(model) for model in models], measure_noise(pairs, size_of(pairs[0][0]))
     census = Census.for_noise(noise)
     rows_of_both: dict[tuple[int, int], list[list[Row]]] = {
         both: [] for both in itertools.combinations(range(len(models)), 2)
@@ -72,7 +72,7 @@ def measure_pairs_of_models(
 
 
 def _columns(rows: list[list[Row]], model: int) -> Metrics:
-    return {measure: np.array([row[model][measure] for row in rows]) for measure in (*JUDGES, TRUE_ERROR)}
+    return {measure: np.array([row[model][measure] for row in rows]) for measure in (*DECIDING_MEASURES, TRUE_ERROR)}
 
 
 def true_verdict(change: Difference) -> Verdict:
@@ -95,7 +95,7 @@ def main() -> None:
         ground_truth = load_ground_truth(options.ground_truth, pairs)
         comparisons = measure_pairs_of_models(options.models, pairs, ground_truth, options.maximum_pairs)
     verdicts: Counter[tuple[str, str]] = Counter()
-    agreements: dict[str, list[bool]] = {name: [] for name in JUDGES}
+    agreements: dict[str, list[bool]] = {name: [] for name in DECIDING_MEASURES}
     for comparison in comparisons.values():
         for after, before in ((0, 1), (1, 0)):
             changes = {name: compare(comparison[after][name], comparison[before][name]) for name in comparison[after]}
@@ -107,7 +107,7 @@ def main() -> None:
                     agreements[name].append(difference.mean * true_change.mean > 0)
     print(f"{len(options.models)} models")
     for name, agreed in agreements.items():
-        print(f"{JUDGES[name]} has the sign of the true change in {sum(agreed)} of {len(agreed)}")
+        print(f"{DECIDING_MEASURES[name]} has the sign of the true change in {sum(agreed)} of {len(agreed)}")
     for (true, said), count in sorted(verdicts.items()):
         print(f"{true} by ground truth, called {said}: {count}")
 

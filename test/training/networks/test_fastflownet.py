@@ -13,6 +13,8 @@ from shifted_images import shifted_pair
 
 torch = pytest.importorskip("torch", reason="needs torch: scripts/setup.sh --training")
 
+from full_resolution import to_full_resolution_pixels
+
 from mdflow_ros.backends.backend import BackendOptions
 from mdflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from mdflow_ros.core.resizing import Size
@@ -21,7 +23,7 @@ from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing, load_card
 from mdflow_ros.model.graphs import Decoding, subtracted_mean
 from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, normalize_features, to_full_resolution_pixels
+from mdflow_training.networks.fastflownet import FastFlowNet, cost_volume, normalize_features
 
 SIZES = [(64, 64), (128, 192), (192, 64), (256, 320)]
 

@@ -10,10 +10,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from full_resolution import to_full_resolution_pixels
 
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_training.networks.checkpoints import import_checkpoint
-from mdflow_training.networks.fastflownet import FastFlowNet, to_full_resolution_pixels
+from mdflow_training.networks.fastflownet import FastFlowNet
 
 OFFICIAL_DISPLACEMENTS = (
     "0,2,4,6,8,10,12,14,16,18,20,21,22,23,24,26,28,29,30,31,32,33,34,36,38,39,40,41,42,44,46,47,48,49,50,51,52,54,56,"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_resolution import to_full_resolution_pixels
 from torch import Tensor, nn
 from torchvision.models.optical_flow import raft_large, raft_small
 
-from mdflow_training.networks.fastflownet import FastFlowNet, to_full_resolution_pixels
+from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.networks.flow_network import FastFlowNetwork, initialize_for_scratch, subtract_pair_mean
 from mdflow_training.networks.raft_weights import to_torchvision
 from mdflow_training.networks.students import build_student

@@ -243,7 +243,7 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
     assert "by the ground truth: endpoint error -" in better.reason and ", AUSE " in better.reason
     change = better.differences["after - before"]
     assert change["epe"].mean < 0 and change["coverage"].mean > 0, better.means()
-    assert set(change) == set(MEASURES)
+    assert set(change) == set(MEASURES) - {EXTRAPOLATION}, "the images are too small for a part of them"
     assert {name: of["epe"].pairs for name, of in better.recordings.items()} == {"1: garage": 5, "2: street": 3}
     assert all(of["epe"].mean < 0 for of in better.recordings.values()) and not same.recordings
     write_report(better, [], tmp_path / "report")
@@ -343,7 +343,7 @@ def test_truth_is_found_by_stamps(scenes: list[AffinePair], tmp_path: Path):
     with pytest.raises(ValueError, match=r"100_200\.flo is of 128x127 pixels, its frames are of 128x128"):
         load_ground_truth(tmp_path, pairs)
     write_flow(tmp_path / "100_200.flo", np.full_like(flow, np.nan))
-    with pytest.raises(ValueError, match=r"100_200\.flo does not know the flow of any pixel"):
+    with pytest.raises(ValueError, match=r"100_200\.flo contains no valid flow"):
         load_ground_truth(tmp_path, pairs)
 
 

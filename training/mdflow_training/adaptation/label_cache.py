@@ -17,7 +17,7 @@ from torch import Tensor
 from mdflow_ros.core.atomic_files import written_aside
 from mdflow_training.engine.batches import Batch
 
-LONGEST = 1000.0
+MAX_COMPONENT = 1000.0
 """Components are cut to this many pixels: float16 ends at 65504, and the losses ignore labels this long."""
 
 
@@ -70,7 +70,9 @@ class LabelCache:
         if path.exists():
             return _load(path, first.device)
         label = self.labeler(first[None], second[None])
-        label = label._replace(flow=label.flow.clamp(-LONGEST, LONGEST).half().float(), mask=label.mask.round())
+        label = label._replace(
+            flow=label.flow.clamp(-MAX_COMPONENT, MAX_COMPONENT).half().float(), mask=label.mask.round()
+        )
         if index < self.capacity:
             _save(path, label)
         return label

@@ -54,7 +54,7 @@ def mdflow_inference_size(image_size: Size) -> Size | None:
     """Return the size at which MDFlow's own evaluation runs the network; sizes are ``(width, height)``.
 
     That is 1024x448 on MPI Sintel and 1024x512 on KITTI, told by the sizes of their images. For other images there is
-    none, they run at their native size. Source: the evaluation scripts of ltkong218/MDFlow.
+    none, they run at the size that the quality chooses. Source: the evaluation scripts of ltkong218/MDFlow.
     """
     width, height = image_size
     if (width, height) == (1024, 436):
@@ -230,8 +230,8 @@ def _parser() -> argparse.ArgumentParser:
         "--protocol",
         choices=(NATIVE, MDFLOW),
         default=NATIVE,
-        help="size at which the network runs: the images' own, rounded up to multiples of 64, or that of MDFlow's "
-        "evaluation, 1024x448 on MPI Sintel and 1024x512 on KITTI (default: %(default)s)",
+        help="size at which the network runs: native is what the quality chooses, which enlarges small images; mdflow "
+        "is that of MDFlow's evaluation, 1024x448 on MPI Sintel and 1024x512 on KITTI (default: %(default)s)",
     )
     parser.add_argument(
         "--quality", default=AUTO_QUALITY, choices=(AUTO_QUALITY, *QUALITIES), help="level; default: %(default)s"

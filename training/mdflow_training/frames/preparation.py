@@ -85,8 +85,8 @@ def prepare_pairs(
     finished = cache / "finished.json"
     if not finished.exists():
         warnings = decode_frames(list(files), cache, settings, progress)
-        write_json(finished, {"sources": list(sources), "losses": warnings})
-    warnings = json.loads(finished.read_text())["losses"]
+        write_json(finished, {"sources": list(sources), "warnings": warnings})
+    warnings = json.loads(finished.read_text()).get("warnings", [])
     return _form_pairs(list(sources), cache, settings, warnings)
 
 
@@ -126,13 +126,13 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, warnin
     parts = {name: split_by_time(own, settings.held_out_share) for name, own in recordings.items()}
     training, held_out = ([sequence for part in parts.values() for sequence in part[which]] for which in (0, 1))
     training_pairs = RecordedPairs(image_folder(cache), index.stamps, pair_up(training, settings.strides))
-    # Judged is what the robot's camera will show: one kind of motion, in the order of time.
-    judged = {name: pair_up(part[1], [min(settings.strides)]) for name, part in parts.items()}
+    # Only the smallest stride is held out: that is the motion that the deployed node will see.
+    held_out_of = {name: pair_up(part[1], [min(settings.strides)]) for name, part in parts.items()}
     held_out_pairs = RecordedPairs(
         image_folder(cache),
         index.stamps,
-        np.concatenate([*judged.values(), np.zeros((0, 2), np.int64)]),
-        [name for name, pairs in judged.items() for _ in pairs],
+        np.concatenate([*held_out_of.values(), np.zeros((0, 2), np.int64)]),
+        [name for name, pairs in held_out_of.items() for _ in pairs],
     )
     with_camera = index.camera_numbers != NO_CAMERA
     interval = usual_interval(index.stamps[with_camera])

@@ -36,10 +36,8 @@ class FrameSummary:
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain types for ``summary.json``, whose key for the warnings is ``losses``."""
-        content = asdict(self)
-        content["losses"] = content.pop("warnings")
-        return content
+        """Return plain types for ``summary.json``."""
+        return asdict(self)
 
     def __str__(self) -> str:
         total = sum(self.verdicts.values())

@@ -78,7 +78,7 @@ MEASURES = {
 }
 """Every measure by name. The first chooses the teacher: `mdflow_training.judging.label_free_score.LabelFreeScore`."""
 
-JUDGES = {
+DECIDING_MEASURES = {
     MATCH_ERROR: "the match error",
     CENSUS: "the census distance of the visible pixels",
     KNOWN_MOTION: "the error under known motion",
@@ -110,7 +110,7 @@ GroundTruth = Callable[[int], Flow | None]
 """Gives the true flow of a pair by its index, ``(H, W, 2)`` in pixels, NaN where unknown; None without truth."""
 
 
-def model_method(model: Path, scale: float | None = None) -> TwoWayMethod:
+def two_way_model_method(model: Path, scale: float | None = None) -> TwoWayMethod:
     """Return a deployable model, as the node runs it on a CPU.
 
     Args:

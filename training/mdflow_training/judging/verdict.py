@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.resizing import Size
-from mdflow_training.judging.held_out_metrics import CENSUS, JUDGES
+from mdflow_training.judging.held_out_metrics import CENSUS, DECIDING_MEASURES
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 BATCHES = 8
 """Batches of neighboring pairs whose means are taken as independent."""
 
 T_QUANTILE = 2.365
-"""Student's t with ``BATCHES - 1`` degrees of freedom exceeds it with the probability ``(1 - LEVEL) / 2``."""
+"""Student's t with ``BATCHES - 1`` degrees of freedom exceeds it with probability ``(1 - CONFIDENCE_LEVEL) / 2``."""
 
 MIN_GAIN = 0.01
 """Smallest relative change that counts: a smaller gain does not justify another model."""
@@ -35,8 +35,8 @@ them errs in some world: docs/experiments.md."""
 RULE = (
     "Four measures vote, on pairs that neither the training nor the choice of the teacher has seen: the match error, "
     "the census distance of the visible pixels, the endpoint error on frames that were moved by a known motion, and "
-    f"the extrapolation. A measure has fallen or risen if the {LEVEL:.0%} interval of the difference after - before "
-    "lies below or above 0. 'improved': those that have fallen outnumber those that have risen by "
+    f"the extrapolation. A measure has fallen or risen if the {CONFIDENCE_LEVEL:.0%} interval of the difference "
+    "after - before lies below or above 0. 'improved': those that have fallen outnumber those that have risen by "
     f"{MIN_MAJORITY} or more, one has fallen by {MIN_GAIN:.0%} of the old error or more, the census distance has not "
     "risen, and the label-free check of the training chose the teacher. 'worse': those that have risen outnumber those "
     f"that have fallen by {MIN_MAJORITY} or more, and one has risen by {MIN_GAIN:.0%} or more. Everything else is "
@@ -127,22 +127,24 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
     Returns:
         The verdict and its reason.
     """
-    judges = _judges(differences)
-    if not judges:
-        return Verdict.NO_CHANGE, "there are no held-out pairs to judge by"
-    shown = "; ".join(f"{JUDGES[name]} changes by {_describe(judge)}" for name, judge in judges.items())
-    lead = _majority(judges)
-    if max(judge.pairs for judge in judges.values()) < MIN_PAIRS:
+    deciding = _deciding(differences)
+    if not deciding:
+        return Verdict.NO_CHANGE, "there are no held-out pairs to decide by"
+    shown = "; ".join(
+        f"{DECIDING_MEASURES[name]} changes by {_describe(difference)}" for name, difference in deciding.items()
+    )
+    lead = _majority(deciding)
+    if max(difference.pairs for difference in deciding.values()) < MIN_PAIRS:
         return Verdict.NO_CHANGE, f"{shown}, but {MIN_PAIRS} held-out pairs are needed at least: record a longer drive"
-    if not any(judge.vote for judge in judges.values()):
+    if not any(difference.vote for difference in deciding.values()):
         return Verdict.NO_CHANGE, f"{shown}, which may be chance"
     if abs(lead) < MIN_MAJORITY:
         return Verdict.NO_CHANGE, f"{shown}: too few of these measures agree"
-    if not any(judge.vote * lead > 0 and abs(judge.relative) >= MIN_GAIN for judge in judges.values()):
+    if not any(difference.vote * lead > 0 and abs(difference.relative) >= MIN_GAIN for difference in deciding.values()):
         return Verdict.NO_CHANGE, f"{shown}, which is too little"
     if lead < 0:
         return Verdict.WORSE, shown
-    if CENSUS in judges and judges[CENSUS].has_risen:
+    if CENSUS in deciding and deciding[CENSUS].has_risen:
         return Verdict.NO_CHANGE, f"{shown}: what is in view matches less well"
     if not chosen:
         return Verdict.NO_CHANGE, f"{shown}, but the label-free check of the training chose no new teacher"
@@ -151,10 +153,12 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
 
 def describe_control(differences: Mapping[str, Difference]) -> str:
     """Describe what stages 2 and 3 added, by the same measures: differences after - control."""
-    judges = _judges(differences)
-    lead = _majority(judges)
+    deciding = _deciding(differences)
+    lead = _majority(deciding)
     relation = "better than" if lead >= MIN_MAJORITY else "worse than" if lead <= -MIN_MAJORITY else "no different from"
-    changes = ", ".join(f"{JUDGES[name]} {judge.relative:+.1%}" for name, judge in judges.items())
+    changes = ", ".join(
+        f"{DECIDING_MEASURES[name]} {difference.relative:+.1%}" for name, difference in deciding.items()
+    )
     return (
         f"the teacher is {relation} the control, its unsupervised training for as many updates without a student or "
         f"warped pairs ({changes})"
@@ -176,7 +180,7 @@ def describe_enlarged(differences: Mapping[str, Difference], inference_size: Siz
         inference_size: that size, as the network runs it.
         usual_size: at which the network runs otherwise.
     """
-    if _majority(_judges(differences)) > -MIN_MAJORITY:
+    if _majority(_deciding(differences)) > -MIN_MAJORITY:
         return ""
     return (
         f"; the old model with inference_size [{inference_size.width}, {inference_size.height}] is better still, for "
@@ -184,16 +188,16 @@ def describe_enlarged(differences: Mapping[str, Difference], inference_size: Siz
     )
 
 
-def _judges(differences: Mapping[str, Difference]) -> dict[str, Difference]:
-    return {name: differences[name] for name in JUDGES if name in differences}
+def _deciding(differences: Mapping[str, Difference]) -> dict[str, Difference]:
+    return {name: differences[name] for name in DECIDING_MEASURES if name in differences}
 
 
-def _majority(judges: Mapping[str, Difference]) -> int:
+def _majority(deciding: Mapping[str, Difference]) -> int:
     """Return how many measures have fallen, less how many have risen."""
-    return sum(judge.vote for judge in judges.values())
+    return sum(difference.vote for difference in deciding.values())
 
 
 def _describe(difference: Difference) -> str:
     low, high = difference.interval
-    interval = "" if math.isnan(low) else f", {LEVEL:.0%} interval {low:+.4f} to {high:+.4f}"
+    interval = "" if math.isnan(low) else f", {CONFIDENCE_LEVEL:.0%} interval {low:+.4f} to {high:+.4f}"
     return f"{difference.relative:+.1%} ({difference.mean:+.4f}{interval}, {difference.pairs} pairs)"

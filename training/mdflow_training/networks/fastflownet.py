@@ -16,7 +16,6 @@ from mdflow_ros.model.architecture import (
     COARSEST_LEVEL,
     DECODER_CHANNELS,
     FINEST_LEVEL,
-    FLOW_SCALE,
     GROUPED,
     GROUPS,
     LEAKY_SLOPE,
@@ -169,8 +168,3 @@ class FastFlowNet(nn.Module):
             flow = getattr(self, f"decoder{level}")(features) + upsampled
             flows.insert(0, flow)
         return flows
-
-
-def to_full_resolution_pixels(flow: Tensor) -> Tensor:
-    """Upsample the finest output four times and convert it to full-resolution pixels."""
-    return F.interpolate(flow, scale_factor=4, mode="bilinear", align_corners=False) * FLOW_SCALE

@@ -34,10 +34,10 @@ from mdflow_training.judging.held_out_metrics import (
     baseline_method,
     mean_metrics,
     measure_methods,
-    model_method,
+    two_way_model_method,
 )
 from mdflow_training.judging.verdict import (
-    LEVEL,
+    CONFIDENCE_LEVEL,
     RULE,
     Difference,
     Verdict,
@@ -118,7 +118,7 @@ class Report:
                 name: {measure: dataclasses.asdict(difference) for measure, difference in of_recording.items()}
                 for name, of_recording in self.recordings.items()
             },
-            "interval": LEVEL,
+            "interval": CONFIDENCE_LEVEL,
             **self.about,
             "pairs": pairs,
         }
@@ -157,11 +157,11 @@ def compare_models(
     """
     if len(pairs) == 0:
         return Report(*decide({}, chosen)), []
-    methods: dict[str, TwoWayMethod] = {name: model_method(model) for name, model in models.items()}
+    methods: dict[str, TwoWayMethod] = {name: two_way_model_method(model) for name, model in models.items()}
     size = size_of(pairs[0][0])
     usual_size = QUALITIES[choose_quality(AUTO, on_gpu=False)].inference_size(size)
     enlarged = enlarged_sizes(size, usual_size)
-    methods |= {name: model_method(models[BEFORE], ENLARGEMENTS[name]) for name in enlarged}
+    methods |= {name: two_way_model_method(models[BEFORE], ENLARGEMENTS[name]) for name in enlarged}
     methods[DIS] = baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
     noise = measure_noise(pairs, size)
     indices = spread_evenly(len(pairs), maximum_pairs)

@@ -23,7 +23,7 @@ from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_training.evaluation.pictures import confidence_to_gray
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.judging.held_out_metrics import MEASURES, TwoWayFlow
-from mdflow_training.judging.verdict import LEVEL, Difference
+from mdflow_training.judging.verdict import CONFIDENCE_LEVEL, Difference
 
 PICTURE_WIDTH = 320
 COLORS = {"improved": "#1a7f37", "no change": "#6e7781"}
@@ -104,7 +104,7 @@ def write_page(page: Page, path: Path, run_folder: Path | None = None) -> None:
 def _means_table(means: Mapping[str, Mapping[str, float]]) -> str:
     lines = ["<table><tr><th>mean", *(f"<th>{escape(name)}" for name in means), "</tr>"]
     for name, measure in MEASURES.items():
-        values = {method: figures[name] for method, figures in means.items() if name in figures}
+        values = {method: metrics[name] for method, metrics in means.items() if name in metrics}
         if not values:
             continue
         best = (min if measure.lower_is_better else max)(values.values())
@@ -117,7 +117,7 @@ def _means_table(means: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _difference_table(differences: Mapping[str, Difference]) -> str:
-    lines = [f"<table><tr><th>difference<th>mean<th>relative<th>{LEVEL:.0%} interval<th>pairs</tr>"]
+    lines = [f"<table><tr><th>difference<th>mean<th>relative<th>{CONFIDENCE_LEVEL:.0%} interval<th>pairs</tr>"]
     for name, difference in differences.items():
         measure = MEASURES[name]
         low, high = (measure.show(end, "+") for end in difference.interval)

@@ -53,6 +53,7 @@ class OcclusionSettings(Settings):
     """How a stage decides which pixels are visible in the other frame."""
 
     method: VisibilityMethod = "forward_backward"
+    """forward_backward: UnFlow's check; range_map: visible is where the other frame's flow ends (UFlow); none: all."""
     start: Share = 0.0
     """Share of the stage before which the mask stays off; 0 is on at once, 0.33 suits training from scratch."""
     minimum_visible: Share = 0.5
@@ -67,15 +68,18 @@ class UnsupervisedSettings(Settings):
     level_weights: tuple[Weight, ...] = (1.0,)
     """Photometric weight of each output, finest first; training from scratch wants [1.0, 0.5, 0.25, 0.12]."""
     smoothness: Weight = 0.5
+    """lambda_sm, relative to the photometric term."""
     smoothness_order: Literal[1, 2] = 1
     """1 favors constant flow, 2 flow that changes linearly (driving)."""
     edge_sensitivity: Weight = 10.0
+    """alpha in exp(-alpha |dI|), images in [0, 1]: how much an edge excuses a change of the flow."""
 
 
 class DistillationSettings(Settings):
     """The term that compares the prediction on the augmented pair with the augmented label."""
 
     weight: Weight = 0.3
+    """Weight of the term in the loss; 0 leaves it out."""
     start: Share = 0.0
     """Share of the stage before which the term is off."""
     ramp: Share = 0.0
@@ -83,6 +87,7 @@ class DistillationSettings(Settings):
     sequence_decay: Share = 0.0
     """Weight ratio between successive outputs (RAFT's gamma); 0 uses only the finest."""
     error: LabelError = "l1"
+    """Of a pixel: l1 is |du| + |dv|, robust_l1 the same without a corner at 0 (UFlow), endpoint the length."""
 
 
 class SelectionSettings(Settings):
@@ -100,16 +105,21 @@ class SpatialSettings(Settings):
     """Affine maps, the same for both frames, then a small one of the second frame alone."""
 
     zoom: MagnificationRange = (1.0, 1.5)
+    """Range of the factor by which both frames are enlarged."""
     squeeze: MagnificationRange = (0.86, 1.16)
+    """Range of the factor by which one axis is enlarged more than the other."""
     rotation: Weight = 0.2
     """Largest angle in radians."""
     translation: Weight = 0.2
     """Width of the range of shifts, as a share of each side."""
     relative_zoom: MagnificationRange = (0.985, 1.015)
+    """As `zoom`, of the second frame alone; so are the next two."""
     relative_rotation: Weight = 0.015
     relative_translation: Weight = 0.015
     horizontal_flip: Probability = 0.5
+    """How often both frames are mirrored left to right."""
     vertical_flip: Probability = 0.5
+    """How often both frames are mirrored top to bottom."""
     crop: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Largest share of each side that is cut away, the rest filling the frame again: matches that leave the view."""
 
@@ -118,12 +128,17 @@ class AppearanceSettings(Settings):
     """Changes of color, sharpness and noise."""
 
     brightness: Share = 0.5
+    """The images are multiplied by a factor of 1 plus or minus this at most."""
     contrast: Share = 0.5
+    """The same of the distance from the image's mean."""
     saturation: Share = 0.5
+    """The same of the distance from gray."""
     gamma: MagnificationRange = (0.7, 1.5)
+    """Range of the exponent of the images in [0, 1]."""
     blur: Weight = 1.5
     """Largest standard deviation in pixels."""
     blur_probability: Probability = 0.5
+    """How often a pair is blurred."""
     noise: Share = 0.04
     """Largest standard deviation, of images in [0, 1]."""
     asymmetric: Probability = 0.0
@@ -134,7 +149,9 @@ class EraserSettings(Settings):
     """Boxes painted over one frame."""
 
     probability: Probability = 0.5
+    """How often boxes are painted."""
     boxes: Count = 2
+    """Most boxes of a pair."""
     side: ShareRange = (0.13, 0.27)
     """Range of the boxes' sides, as a share of the image height."""
 
@@ -194,16 +211,19 @@ class OptimizationSettings(Settings):
     """Steps of the optimizer; linear warm-up, then linear decay."""
 
     steps: Annotated[int, Field(ge=0)] = 400
+    """Updates of the weights."""
     batch_size: Count = 4
     """Pairs per step, over all processes."""
     optimizer: OptimizerName = "adamw"
     """``muon`` orthogonalizes the updates of convolution kernels; everything else is by AdamW."""
     learning_rate: Annotated[float, Field(gt=0)] = 4e-4
+    """Highest learning rate."""
     warm_up: Share = 0.05
     """Share of the steps over which the learning rate rises from 0."""
     final_learning_rate: Share = 0.1
     """The learning rate at the end, as a share of the highest."""
     weight_decay: Weight = 1e-6
+    """Decoupled, relative to the learning rate."""
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient."""
 
@@ -248,6 +268,7 @@ class Stage2Settings(Settings):
     sequence_decay: Share = 0.8
     """Weight ratio between successive outputs of the student (RAFT's gamma)."""
     error: LabelError = "l1"
+    """Of a pixel: l1 is |du| + |dv|, robust_l1 the same without a corner at 0 (UFlow), endpoint the length."""
     warped_pairs: WarpedPairsSettings = WarpedPairsSettings()
     augmentation: AugmentationSettings | None = FULL_AUGMENTATION
 
@@ -312,7 +333,9 @@ class ExecutionSettings(Settings):
     checkpoint_every: Count = 50
     """Steps that a killed run loses at most."""
     log_every: Count = 10
+    """Steps between lines of `metrics.jsonl` and of TensorBoard."""
     panel_every: Count = 100
+    """Steps between pictures of the training."""
     label_cache_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """Disk space for labels; those beyond it are computed again whenever they are needed."""
 
@@ -321,6 +344,7 @@ class AdaptationConfig(Settings):
     """All settings of an adaptation."""
 
     seed: Annotated[int, Field(ge=0)] = 0
+    """Determines all that is random."""
     image_size: tuple[NetworkSide, NetworkSide] | None = None
     """Height and width of training; null: those at which the node runs the network, within `maximum_pixels`."""
     maximum_pixels: Count = 256 * 384

@@ -40,7 +40,7 @@ class Phase(Settings):
     size: tuple[Side, Side]
     """Height and width of the images, pixels."""
     batch: Count
-    """Pairs a step and process."""
+    """Pairs per step and process."""
     learning_rate: Annotated[float, Field(gt=0)]
     """Highest learning rate."""
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.02

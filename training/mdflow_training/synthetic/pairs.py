@@ -16,7 +16,7 @@ from mdflow_training.synthetic.planar import planar_scene
 from mdflow_training.synthetic.roads_and_rooms import driving_scene, world_scene
 from mdflow_training.synthetic.textures import TextureLibrary
 
-MAX_TRIES = 5
+MAX_DRAWS = 5
 
 Draw = Callable[[np.random.Generator, TextureLibrary, tuple[int, int]], list[Layer]]
 
@@ -90,7 +90,7 @@ def render_pair(
     """
     kind = SCENE_CLASSES[scene_class]
     random = np.random.default_rng([seed, number])
-    for _ in range(MAX_TRIES):
+    for _ in range(MAX_DRAWS):
         pair = render(kind.draw(random, library, size), size)
         if np.percentile(np.abs(pair.forward[::4, ::4]), 95) < kind.max_shift * size[1]:
             break

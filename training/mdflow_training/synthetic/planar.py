@@ -19,7 +19,7 @@ MAX_MOTION = 0.2
 MIN_MOTION = 0.3
 """Smallest displacement, pixels, except for scenes that do not move."""
 
-MAX_TRIES = 4
+MAX_PATCHES = 4
 """Maximum number of cuts from a photograph; the most detailed one is taken, because much of a photograph is sky."""
 
 
@@ -79,7 +79,7 @@ def photograph_patch(random: np.random.Generator, library: TextureLibrary, heigh
     fitting = [level for level in levels if level.shape[0] >= height and level.shape[1] >= width] or levels[:1]
     level = fitting[random.integers(len(fitting))]
     patches = []
-    for _ in range(int(random.integers(1, MAX_TRIES + 1))):
+    for _ in range(int(random.integers(1, MAX_PATCHES + 1))):
         top = int(random.integers(max(level.shape[0] - height, 0) + 1))
         left = int(random.integers(max(level.shape[1] - width, 0) + 1))
         patches.append(level[top : top + height, left : left + width])

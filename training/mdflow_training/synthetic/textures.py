@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 PYRAMID_LEVELS = 6
-MIN_SIDE = 16
+MIN_LEVEL_SIDE = 16
 PROCEDURAL_SIDE = 512
 
 
@@ -29,9 +29,9 @@ class TextureLibrary:
 
 
 def pyramid(image: np.ndarray) -> list[np.ndarray]:
-    """Return ``image`` and its halvings, as long as the shorter side keeps `MIN_SIDE` pixels."""
+    """Return ``image`` and its halvings, as long as the shorter side keeps `MIN_LEVEL_SIDE` pixels."""
     levels = [image]
-    while len(levels) < PYRAMID_LEVELS and min(levels[-1].shape[:2]) >= 2 * MIN_SIDE:
+    while len(levels) < PYRAMID_LEVELS and min(levels[-1].shape[:2]) >= 2 * MIN_LEVEL_SIDE:
         levels.append(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
     return levels
 
