@@ -10,16 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.navigation.affine_fit import SYSTEMATIC, correlation_factor, fit_affine
 from mdflow_ros.navigation.matches import Matches
 from mdflow_ros.navigation.rigid_motion import turn
 from mdflow_ros.navigation.timed_values import TimedValues
-
-ITERATIONS = 4
-CORRELATION = 8.0
-"""Distance in pixels over which the errors of the flow are correlated."""
-
-SYSTEMATIC = 0.3
-"""Errors that the whole view has in common do not average out: share of the standard deviation of one match."""
 
 MIN_MATCHES = 50
 MIN_EXTENT = 1e-3
@@ -92,7 +86,7 @@ class GrowthAndTurn(NamedTuple):
 
 
 def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | None:
-    """Fit an affine displacement to the flow by reweighted least squares (Geman-McClure).
+    """Fit an affine displacement to the flow.
 
     Args:
         matches: of the flow, on either image's grid.
@@ -108,41 +102,21 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     if min(np.linalg.eigvalsh(np.cov(points.T))[0] for points in (start, end)) < MIN_EXTENT**2:
         return None
     noise = matches.sigma[usable].astype(float) ** 2
-    solution, covariance, surprise = _fit_affine(start, end - start, noise)
-    spread = max(1.0, float(np.median(surprise)) / 1.386)  # the median of two squared standard normal numbers
-    covariance = covariance * spread * max(1.0, (CORRELATION / matches.stride) ** 2)
+    fit = fit_affine(start, end - start, noise, np.ones(len(start), bool))
+    spread = max(1.0, float(np.median(fit.chi_squared)) / 1.386)  # the median of two squared standard normal numbers
+    covariance = fit.covariance * spread * correlation_factor(matches.stride)
     common = SYSTEMATIC**2 * float(np.median(noise))
     extent = float((start**2).mean())
     # Trust begins at 0 where the confidence just suffices.
     trust = (matches.confidence[usable] - min_confidence) / max(1 - min_confidence, 1e-6)
-    agree = float(trust[surprise < AGREES**2 * 2 * spread].sum()) / matches.confidence.size
+    agree = float(trust[fit.chi_squared < AGREES**2 * 2 * spread].sum()) / matches.confidence.size
     return GroundMotion(
-        shift=solution[0],
+        shift=fit.solution[0],
         shift_sigma=float(np.sqrt(covariance[0, 0] + common)),
-        linear=solution[1:].T,
+        linear=fit.solution[1:].T,
         linear_covariance=np.kron(np.eye(2), covariance[1:, 1:]) + np.eye(4) * common / extent,
         quality=agree,
     )
-
-
-def _fit_affine(
-    start: NDArray[np.float64], moved: NDArray[np.float64], noise: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return shift and slopes ``(3, 2)`` to the right and down; the covariance ``(3, 3)`` of each; squared residuals.
-
-    Args:
-        start: ``(N, 2)`` points.
-        moved: ``(N, 2)``, their displacements.
-        noise: ``(N,)``, variance of ``moved`` on each axis; the residuals are divided by it.
-    """
-    design = np.column_stack((np.ones(len(start)), start))
-    weights = 1 / noise
-    for _ in range(ITERATIONS):
-        normal = (design * weights[:, None]).T @ design
-        solution = np.linalg.solve(normal, (design * weights[:, None]).T @ moved)
-        surprise = ((moved - design @ solution) ** 2).sum(axis=1) / noise
-        weights = 1 / (noise * (1 + surprise / 8) ** 2)
-    return solution, np.linalg.inv(normal), surprise
 
 
 def camera_rotation(turned: NDArray[np.float64], mount: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,18 +6,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.navigation.affine_fit import SYSTEMATIC, correlation_factor, fit_affine
 from mdflow_ros.navigation.matches import Matches, transformed
-
-ITERATIONS = 3
-CORRELATION = 8.0
-"""Distance in pixels over which the errors of the flow are correlated."""
-
-SYSTEMATIC = 0.3
-"""Errors that a sector has in common do not average out: share of the standard deviation of one match."""
 
 MIN_MATCHES = 20
 """A sector with fewer confident matches stays unknown."""
@@ -116,11 +111,12 @@ def _growth(
     moved = transformed(end, rotation if backward else rotation.T) - start
     height = start.shape[0]
     band = slice(round(sectors.top * height), round(sectors.bottom * height))
-    parts = [_split(field[band], sectors) for field in (start, moved, matches.confidence, matches.sigma)]
-    return _fit(parts[0], parts[1], parts[2] >= sectors.min_confidence, parts[3], matches.stride)
+    fields = (start, moved, matches.confidence >= sectors.min_confidence, matches.sigma)
+    parts = [_split(field[band], sectors) for field in fields]
+    return _growth_of(parts[0].astype(float), parts[1].astype(float), parts[2], parts[3].astype(float), matches.stride)
 
 
-def _split(field: NDArray[np.float32], sectors: Sectors) -> NDArray[np.float32]:
+def _split(field: NDArray[Any], sectors: Sectors) -> NDArray[Any]:
     """Cut ``(H, W, ...)`` into sectors ``(rows, columns, matches, ...)``; a remainder at the edges is left out."""
     down, across = field.shape[0] // sectors.rows, field.shape[1] // sectors.columns
     rest = field.shape[2:]
@@ -129,37 +125,26 @@ def _split(field: NDArray[np.float32], sectors: Sectors) -> NDArray[np.float32]:
     return cut.reshape(sectors.rows, sectors.columns, down * across, *rest)
 
 
-def _fit(
-    start: NDArray[np.float32],
-    moved: NDArray[np.float32],
+def _growth_of(
+    start: NDArray[np.float64],
+    moved: NDArray[np.float64],
     usable: NDArray[np.bool_],
-    sigma: NDArray[np.float32],
+    sigma: NDArray[np.float64],
     stride: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit ``moved = a + B start`` by reweighted least squares (Geman-McClure); half the trace of B and its sigma."""
+    """Return half the divergence of an affine fit to each sector, and its standard deviation ``(rows, columns)``."""
     usable = usable & np.isfinite(moved).all(axis=-1)
-    moved = np.where(usable[..., None], moved, 0)
-    center = start.mean(axis=2, keepdims=True)
-    design = np.concatenate((np.ones_like(start[..., :1]), start - center), axis=-1).astype(float)
-    noise = np.where(usable, sigma, 1).astype(float) ** 2
-    weights = usable / noise
-    scale = 1.0
-    for _ in range(ITERATIONS):
-        weighted = design * weights[..., None]
-        normal = weighted.swapaxes(-1, -2) @ design + 1e-9 * np.eye(3)
-        solution = np.linalg.solve(normal, weighted.swapaxes(-1, -2) @ moved)
-        residual = moved - design @ solution
-        surprise = (residual**2).sum(axis=-1) / (2 * noise)
-        scale = np.maximum(1, (surprise * usable).sum(axis=-1) / np.maximum(usable.sum(axis=-1), 1))
-        weights = usable / (noise * (1 + surprise / (4 * scale[..., None])) ** 2)
-    growth = (solution[..., 1, 0] + solution[..., 2, 1]) / 2
-    covariance = np.linalg.inv(normal)
-    fewer = max(1.0, (CORRELATION / stride) ** 2)
-    extent = ((start - center) ** 2).mean(axis=(2, 3))
-    known = usable.sum(axis=-1) >= MIN_MATCHES
+    noise = np.where(usable, sigma, 1) ** 2
+    centered = start - start.mean(axis=2, keepdims=True)
+    fit = fit_affine(centered, np.where(usable[..., None], moved, 0), noise, usable)
+    growth = (fit.solution[..., 1, 0] + fit.solution[..., 2, 1]) / 2
+    count = usable.sum(axis=-1)
+    known = count >= MIN_MATCHES
+    spread = np.maximum(1, (fit.chi_squared * usable).sum(axis=-1) / (2 * np.maximum(count, 1)))
     typical = np.nanmedian(np.where(usable | ~known[..., None], noise, np.nan), axis=-1)
-    common = SYSTEMATIC**2 * typical / extent / 2
-    variance = (covariance[..., 1, 1] + covariance[..., 2, 2]) / 4 * fewer * scale + common
+    common = SYSTEMATIC**2 * typical / (centered**2).mean(axis=(2, 3)) / 2
+    of_slopes = (fit.covariance[..., 1, 1] + fit.covariance[..., 2, 2]) / 4
+    variance = of_slopes * correlation_factor(stride) * spread + common
     return np.where(known, growth, np.nan), np.where(known, np.sqrt(variance), np.nan)
 
 

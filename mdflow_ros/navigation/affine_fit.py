@@ -1,0 +1,58 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a part of the view moves: an affine displacement, fitted by reweighted least squares."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ITERATIONS = 4
+SYSTEMATIC = 0.3
+"""Errors that all matches have in common do not average out: share of the standard deviation of one match."""
+
+CORRELATION = 8.0
+"""Distance in pixels over which the errors of the flow are correlated."""
+
+
+class AffineFit(NamedTuple):
+    """An affine displacement of points on the plane z = 1; ``...`` are the parts of the view, fitted apart.
+
+    Attributes:
+        solution: ``(..., 3, 2)``: shift, and its slopes to the right and down.
+        covariance: ``(..., 3, 3)`` of either column, as if the errors of neighbors were independent.
+        chi_squared: ``(..., N)``, squared residual of each match over its variance; 2 is expected.
+    """
+
+    solution: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    chi_squared: NDArray[np.float64]
+
+
+def fit_affine(
+    start: NDArray[np.float64], moved: NDArray[np.float64], variance: NDArray[np.float64], usable: NDArray[np.bool_]
+) -> AffineFit:
+    """Fit ``moved = shift + slopes @ start``, with the weights of Geman and McClure (1985), which spare outliers.
+
+    Args:
+        start: ``(..., N, 2)`` points.
+        moved: ``(..., N, 2)``, their finite displacements.
+        variance: ``(..., N)`` of ``moved`` on each axis.
+        usable: ``(..., N)``, the matches that count.
+    """
+    design = np.concatenate((np.ones_like(start[..., :1]), start), axis=-1)
+    weights = usable / variance
+    for _ in range(ITERATIONS):
+        weighted = (design * weights[..., None]).swapaxes(-1, -2)
+        normal = weighted @ design + 1e-9 * np.eye(3)
+        solution = np.linalg.solve(normal, weighted @ moved)
+        chi_squared = ((moved - design @ solution) ** 2).sum(axis=-1) / variance
+        weights = usable / (variance * (1 + chi_squared / 8) ** 2)
+    return AffineFit(solution, np.linalg.inv(normal), chi_squared)
+
+
+def correlation_factor(stride: int) -> float:
+    """Return by how much the correlation of neighbors, ``stride`` pixels apart, enlarges the covariance of a fit."""
+    return max(1.0, (CORRELATION / stride) ** 2)
