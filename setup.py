@@ -100,7 +100,6 @@ setup(
             "flow_node = mdflow_ros.entry_points:flow_node",
             "flow_view = mdflow_ros.entry_points:flow_view",
             "flow_recorder = mdflow_ros.entry_points:flow_recorder",
-            "mdflow-build-engine = mdflow_ros.entry_points:build_engine",
             "frame_source = mdflow_training.entry_points:frame_source",
             "moving_objects = mdflow_ros.entry_points:moving_objects",
             "pretrain = mdflow_training.entry_points:pretrain",

@@ -35,7 +35,7 @@ def load_compiled(subject: Mapping[str, object]) -> bytes | None:
 
 
 def store_compiled(subject: Mapping[str, object], compiled: bytes) -> None:
-    """Keep a compiled graph, and remove those that were not used for longest. If that fails, the log says so.
+    """Keep a compiled graph and remove the least recently used ones. If that fails, it is logged.
 
     Args:
         subject: everything that decides what is compiled, such as the hash of the graph, its size, the engine and its

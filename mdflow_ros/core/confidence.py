@@ -20,6 +20,9 @@ from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scaled_siz
 
 Field = NDArray[np.float32]
 
+RIGHT_PIXELS, RIGHT_SHARE = 1.0, 0.05
+"""A flow is right if its error is at most 1 pixel or 5 % of the true length; the confidence is its probability."""
+
 CONFIDENCE_INPUTS = (
     "visibility",
     "census",
@@ -51,7 +54,7 @@ FAR_BOX = 41
 """Side of a larger box for texture: flow without texture is often right near an outline, and rarely far from any."""
 
 MAX_DISTANCE = 10.0
-"""Largest distance from the image's border that is told apart, in pixels of that size."""
+"""Larger distances from the image's border count as this one, in pixels of that size."""
 
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 0.01, 0.5
 """Constants of the forward-backward test: |f + b'|^2 < 0.01 (|f|^2 + |b'|^2) + 0.5 (UnFlow, Meister et al., 2018)."""

@@ -60,10 +60,10 @@ class CameraFrame:
         stamp: time of acquisition in nanoseconds; 0 means that the camera gave none.
         frame_id: the camera's frame.
         encoding: the encoding of the message that held the image.
-        range_changes: how often the range was set that converted the image to 8 bits, see `IntensityStretch`.
-        calibration_changes: how often the camera changed that a rectified image is of.
+        range_changes: how many times the range of the conversion to 8 bits has been set, see `IntensityStretch`.
+        calibration_changes: how many times R or P of the rectified camera has changed.
         full_size: of the camera's image, of which ``image`` may be a part; ``None`` if it is all of it.
-        seen: ``(H, W)`` bool, where a rectified image shows what the camera saw; ``None`` for everywhere.
+        valid_mask: ``(H, W)`` bool, where a rectified image shows what the camera saw; ``None`` for everywhere.
     """
 
     image: NDArray[np.uint8]
@@ -73,7 +73,7 @@ class CameraFrame:
     range_changes: int = 0
     calibration_changes: int = 0
     full_size: Size | None = None
-    seen: NDArray[np.bool_] | None = None
+    valid_mask: NDArray[np.bool_] | None = None
 
 
 class FramePairer:

@@ -96,14 +96,14 @@ class IntensityStretch:
             samples = part_of(samples, self._region)
         step = max(1, round((samples.size / MAX_SAMPLES) ** 0.5))
         # A fourth channel is opacity.
-        seen = (samples[..., :3] if samples.ndim == 3 else samples)[::step, ::step].ravel()
-        if seen.dtype.kind == "f":
-            seen = seen[np.isfinite(seen)]
-        if not seen.size:
+        sampled = (samples[..., :3] if samples.ndim == 3 else samples)[::step, ::step].ravel()
+        if sampled.dtype.kind == "f":
+            sampled = sampled[np.isfinite(sampled)]
+        if not sampled.size:
             return
-        low, high = (float(value) for value in np.percentile(seen, (LOW_PERCENTILE, HIGH_PERCENTILE)))
+        low, high = (float(value) for value in np.percentile(sampled, (LOW_PERCENTILE, HIGH_PERCENTILE)))
         if self._range is not None:
-            outside = float(np.mean((seen < self._range[0]) | (seen > self._range[1])))
+            outside = float(np.mean((sampled < self._range[0]) | (sampled > self._range[1])))
             without_contrast = high - low < _min_span(samples.dtype, high)
             used = (high - low) / (self._range[1] - self._range[0])
             if outside <= MAX_SATURATED and (used >= MIN_USED or without_contrast):
@@ -115,9 +115,9 @@ class IntensityStretch:
 def has_contrast(image: NDArray[np.uint8]) -> bool:
     """Return whether an 8-bit image ``(H, W, C)`` shows anything whose motion could be seen."""
     step = max(1, round((image.size / MAX_SAMPLES) ** 0.5))
-    seen = image[::step, ::step].reshape(-1, image.shape[-1])
+    sampled = image[::step, ::step].reshape(-1, image.shape[-1])
     # Channel by channel: one color everywhere shows nothing.
-    return any(_spread(seen[:, channel]) >= MIN_LEVELS for channel in range(seen.shape[-1]))
+    return any(_spread(sampled[:, channel]) >= MIN_LEVELS for channel in range(sampled.shape[-1]))
 
 
 def _spread(samples: NDArray[np.uint8]) -> int:

@@ -25,7 +25,8 @@ class RateLimit:
         """Tell whether to process the image with this stamp.
 
         Args:
-            stamp: of the image, in nanoseconds. One that does not go forward is accepted: another check judges it.
+            stamp: of the image, in nanoseconds. One that repeats or goes back is accepted;
+                `FramePairer` rejects it.
             max_rate: images per second; 0 accepts all.
         """
         if max_rate <= 0:

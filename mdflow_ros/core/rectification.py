@@ -76,7 +76,7 @@ class Rectifier:
         projection: ``(3, 3)`` intrinsics of the ideal camera, pixels; zeros for those of the images.
 
     Attributes:
-        seen: ``(H, W)`` bool, where a rectified image shows what the camera saw, without a margin; ``None`` for
+        valid_mask: ``(H, W)`` bool, where a rectified image shows what the camera saw, without a margin; ``None`` for
             everywhere.
 
     Raises:
@@ -106,7 +106,7 @@ class Rectifier:
         except cv2.error as error:
             raise BadCalibration(f"OpenCV refuses the calibration of camera_info: {error.err}") from error
         self._size = size
-        self.seen = self._find_seen()
+        self.valid_mask = self._find_valid_mask()
 
     def rectify(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the rectified image ``(H, W, 3)``, black outside the camera's view.
@@ -121,12 +121,12 @@ class Rectifier:
     def _remap(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(cv2.remap(image, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.uint8)
 
-    def _find_seen(self) -> NDArray[np.bool_] | None:
+    def _find_valid_mask(self) -> NDArray[np.bool_] | None:
         white = np.full((self._size.height, self._size.width), 255, np.uint8)
-        seen = self._remap(white) == 255
-        if seen.all():
+        valid = self._remap(white) == 255
+        if valid.all():
             return None
         side = 2 * SEEN_MARGIN + 1
         # The border of the image is not the edge of the camera's view, so everything beyond it counts as seen.
-        eroded = cv2.erode(seen.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=1)
+        eroded = cv2.erode(valid.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=1)
         return np.asarray(eroded > 0)

@@ -67,22 +67,21 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
     """
     if limits.refine:
         motion = refine(matches, motion, limits.min_depth, limits.min_confidence)
-    seen = parallax(matches, motion, limits.min_depth)
+    displacement = parallax(matches, motion, limits.min_depth)
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = seen.reach / seen.along
-        relative = np.sqrt(
-            (matches.sigma / seen.along) ** 2 + variance(seen.depth_change, motion.covariance.astype(np.float32))
-        )
-        good = (seen.along > 0) & matches.usable(limits.min_confidence)
+        depth = displacement.reach / displacement.along
+        of_motion = variance(displacement.depth_change, motion.covariance.astype(np.float32))
+        relative = np.sqrt((matches.sigma / displacement.along) ** 2 + of_motion)
+        good = (displacement.along > 0) & matches.usable(limits.min_confidence)
         good &= (depth >= limits.min_depth) & (depth <= limits.max_depth)
-        off = excess(seen, limits.min_depth)
-        good &= (relative <= limits.max_relative_sigma) & (off <= limits.max_excess)
+        deviation = excess(displacement, limits.min_depth)
+        good &= (relative <= limits.max_relative_sigma) & (deviation <= limits.max_excess)
     # A pixel that moves along its epipolar line looks static; what surrounds it does not.
-    confidence = np.where(np.isfinite(off), matches.confidence, np.float32(0))
-    good &= moving_regions(np.nan_to_num(off), confidence, limits.max_excess, limits.min_confidence) == 0
+    confidence = np.where(np.isfinite(deviation), matches.confidence, np.float32(0))
+    good &= moving_regions(np.nan_to_num(deviation), confidence, limits.max_excess, limits.min_confidence) == 0
     depth = np.where(good, depth, np.float32(np.nan)).astype(np.float32)
     # Along the line: the part of the displacement across it is noise.
-    rays = seen.infinity + seen.along[..., None] * seen.unit
+    rays = displacement.infinity + displacement.along[..., None] * displacement.unit
     points = np.concatenate((rays * depth[..., None], depth[..., None]), axis=-1)
     return DepthEstimate(depth, (relative * depth).astype(np.float32), points.astype(np.float32), motion)
 

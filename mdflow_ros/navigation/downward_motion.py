@@ -19,7 +19,7 @@ MIN_MATCHES = 50
 MIN_EXTENT = 1e-3
 """Matches that spread less than this on the plane z = 1, in any direction, lie on a line."""
 
-AGREES = 3.0
+MAX_DEVIATIONS = 3.0
 """A match agrees with the ground's motion within this many standard deviations."""
 
 FLU_TO_FRD = np.diag([1.0, -1.0, -1.0])
@@ -109,7 +109,7 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     extent = float((start**2).mean())
     # Trust begins at 0 where the confidence just suffices.
     trust = (matches.confidence[usable] - min_confidence) / max(1 - min_confidence, 1e-6)
-    agree = float(trust[fit.chi_squared < AGREES**2 * 2 * spread].sum()) / matches.confidence.size
+    agree = float(trust[fit.chi_squared < MAX_DEVIATIONS**2 * 2 * spread].sum()) / matches.confidence.size
     return GroundMotion(
         shift=fit.solution[0],
         shift_sigma=float(np.sqrt(covariance[0, 0] + common)),

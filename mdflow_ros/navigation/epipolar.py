@@ -30,7 +30,7 @@ class Parallax:
     """Displacements after the rotation is taken out, on the plane z = 1; all arrays are float32 of the grid's shape.
 
     Attributes:
-        infinity: ``(H, W, 2)``, where points infinitely far away are seen.
+        infinity: ``(H, W, 2)``, where points infinitely far away are displacement.
         unit: ``(H, W, 2)``, direction in which static points move from there.
         reach: displacement of a point at a depth of one meter.
         along: displacement along ``unit``.
@@ -70,8 +70,8 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     moved_x, moved_y = matches.newer[..., 0] - x, matches.newer[..., 1] - y
     along = moved_x * unit_x + moved_y * unit_y
     across = moved_y * unit_x - moved_x * unit_y
-    turned_along = _turned(x, y, unit_x, unit_y)
-    turned_across = _turned(x, y, -unit_y, unit_x)
+    turned_along = _rotation_derivative(x, y, unit_x, unit_y)
+    turned_across = _rotation_derivative(x, y, -unit_y, unit_x)
     inverse_depth = np.clip(along / reach, 0, np.float32(1 / min_depth))[..., None]
     shifted_along = np.stack((unit_x, unit_y, -x * unit_x - y * unit_y), axis=-1)
     shifted_across = np.stack((-unit_y, unit_x, x * unit_y - y * unit_x), axis=-1)
@@ -92,7 +92,7 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     )
 
 
-def _turned(
+def _rotation_derivative(
     x: NDArray[np.float32], y: NDArray[np.float32], unit_x: NDArray[np.float32], unit_y: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return the derivative ``(H, W, 3)``, along a direction, of a ray's place by a small rotation."""
@@ -107,13 +107,14 @@ def variance(change: NDArray[np.float32], covariance: NDArray[np.float32]) -> ND
     return np.asarray(((change @ covariance) * change).sum(axis=-1))
 
 
-def excess(seen: Parallax, min_depth: float) -> NDArray[np.float32]:
+def excess(displacement: Parallax, min_depth: float) -> NDArray[np.float32]:
     """Return how far, in standard deviations, each displacement is from that of any static point ``(H, W)``.
 
     Static points lie on the epipolar line between infinity and ``min_depth``, meters. NaN stays NaN.
     """
-    explained = np.clip(seen.along, 0, seen.reach / np.float32(min_depth))
-    return np.hypot(seen.across / seen.across_sigma, (seen.along - explained) / seen.along_sigma)
+    explained = np.clip(displacement.along, 0, displacement.reach / np.float32(min_depth))
+    beyond = (displacement.along - explained) / displacement.along_sigma
+    return np.hypot(displacement.across / displacement.across_sigma, beyond)
 
 
 def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confidence: float) -> CameraMotion:
@@ -132,10 +133,10 @@ def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confide
     total, current = np.zeros(6), camera
     usable = subset.usable(min_confidence)
     for _ in range(ITERATIONS):
-        seen = parallax(subset, current, min_depth)
-        change, across = seen.across_change[usable].astype(float), seen.across[usable].astype(float)
-        surprise = (across / seen.across_sigma[usable]) ** 2
-        weights = weight / (subset.sigma[usable].astype(float) ** 2 * (1 + surprise / 4) ** 2)
+        displacement = parallax(subset, current, min_depth)
+        change, across = displacement.across_change[usable].astype(float), displacement.across[usable].astype(float)
+        chi_squared = (across / displacement.across_sigma[usable]) ** 2
+        weights = weight / (subset.sigma[usable].astype(float) ** 2 * (1 + chi_squared / 4) ** 2)
         information = prior + (change * weights[:, None]).T @ change
         covariance = np.linalg.inv(information)
         total = total - covariance @ (change.T @ (weights * across) + prior @ total)

@@ -10,11 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.confidence import RIGHT_PIXELS, RIGHT_SHARE
 from mdflow_ros.navigation.camera import Camera
-
-RIGHT_WITHIN = 1.0
-RIGHT_WITHIN_SHARE = 0.05
-"""The confidence is the probability that the flow is right within this many pixels or this share of its length."""
 
 BULK = 0.56
 """Spread of the bulk of the errors relative to a Gaussian with the same tails, measured on rendered halls
@@ -85,7 +82,7 @@ def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> 
         confidence: ``(H, W)`` in [0, 1].
         length: ``(H, W)`` of the flow, pixels.
     """
-    radius = np.maximum(np.float32(RIGHT_WITHIN), np.float32(RIGHT_WITHIN_SHARE) * length)
+    radius = np.maximum(np.float32(RIGHT_PIXELS), np.float32(RIGHT_SHARE) * length)
     # Within these bounds: nothing is surer than a seventh of a pixel, and log needs a confidence above 0.
     bounded = np.clip(confidence, np.float32(0.01), np.float32(0.9995))
     return np.asarray(BULK * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)

@@ -24,13 +24,13 @@ MAX_MATCHES = 500
 MAX_PLANE_MATCHES = 3000
 """Matches to which a homography is fitted in the end."""
 
-STILL = 0.5
+MIN_MEDIAN_FLOW = 0.5
 """A camera whose median flow is below this many pixels stands still."""
 
 PLANE_PREFERENCE = 0.9
 """A homography is taken when it explains at least this share of what an essential matrix explains."""
 
-WITHIN = 1.5
+MAX_RESIDUAL = 1.5
 """Residual of an explained match, pixels."""
 
 LOOSE_ROTATION, LOOSE_DIRECTION = 0.02, 0.2
@@ -44,12 +44,10 @@ class SelfMotion:
     Attributes:
         camera: rotation, and translation of length one; 0 where the camera only turns or the view is one plane.
         homography: ``(3, 3)`` between the planes z = 1, for a camera that only turns, or sees one plane.
-        explained: share of the confident matches that the motion explains.
     """
 
     camera: CameraMotion
     homography: NDArray[np.float64] | None
-    explained: float
 
     def excess(self, matches: Matches) -> NDArray[np.float32]:
         """Return how far each match is from what the motion explains, in standard deviations ``(H, W)``."""
@@ -83,9 +81,9 @@ def self_motion(matches: Matches, focal_length: float, min_confidence: float) ->
     older, newer = subset.older[usable].astype(float), subset.newer[usable].astype(float)
     if len(older) < MIN_MATCHES:
         return None
-    if np.median(np.linalg.norm(newer - older, axis=1)) * focal_length < STILL:
-        return _of_plane(np.eye(3), float(usable.mean()))
-    threshold = WITHIN / focal_length
+    if np.median(np.linalg.norm(newer - older, axis=1)) * focal_length < MIN_MEDIAN_FLOW:
+        return _of_plane(np.eye(3))
+    threshold = MAX_RESIDUAL / focal_length
     homography, on_plane = cv2.findHomography(older, newer, cv2.RANSAC, threshold / 2, maxIters=200, confidence=0.99)
     essential, on_lines = cv2.findEssentialMat(
         older, newer, np.eye(3), method=cv2.USAC_DEFAULT, prob=0.99, threshold=threshold / 2
@@ -95,9 +93,9 @@ def self_motion(matches: Matches, focal_length: float, min_confidence: float) ->
     if max(plane_share, lines_share) < 0.5:
         return None
     if plane_share >= PLANE_PREFERENCE * lines_share:
-        return _of_plane(_refined_plane(np.asarray(homography, float), matches, min_confidence), plane_share)
+        return _of_plane(_refined_plane(np.asarray(homography, float), matches, min_confidence))
     camera = _of_essential(np.asarray(essential, float), subset, min_confidence)
-    return SelfMotion(refine(matches, camera, MIN_DEPTH, min_confidence), None, lines_share)
+    return SelfMotion(refine(matches, camera, MIN_DEPTH, min_confidence), None)
 
 
 def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidence: float) -> CameraMotion:
@@ -112,8 +110,8 @@ def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidenc
     usable = subset.usable(min_confidence)
 
     def points_in_front(camera: CameraMotion) -> float:
-        seen = parallax(subset, camera, MIN_DEPTH)
-        return float(np.clip(seen.along[usable] / subset.sigma[usable], -5, 5).sum())
+        displacement = parallax(subset, camera, MIN_DEPTH)
+        return float(np.clip(displacement.along[usable] / subset.sigma[usable], -5, 5).sum())
 
     return max(motions, key=points_in_front)
 
@@ -128,11 +126,11 @@ def _refined_plane(homography: NDArray[np.float64], matches: Matches, min_confid
     return homography if refined is None else np.asarray(refined)
 
 
-def _of_plane(homography: NDArray[np.float64], share: float) -> SelfMotion:
+def _of_plane(homography: NDArray[np.float64]) -> SelfMotion:
     """Return the motion of a camera that sees one plane, or only turns."""
     rotation = _smallest_rotation(homography)
     covariance = np.diag(np.repeat([LOOSE_ROTATION, 1e-4], 3) ** 2)
-    return SelfMotion(CameraMotion(RigidMotion(rotation, np.zeros(3)), covariance), homography, share)
+    return SelfMotion(CameraMotion(RigidMotion(rotation, np.zeros(3)), covariance), homography)
 
 
 def _smallest_rotation(homography: NDArray[np.float64]) -> NDArray[np.float64]:

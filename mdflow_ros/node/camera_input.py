@@ -19,14 +19,11 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mdflow_ros.node.camera_info import camera_info_topic
-from mdflow_ros.node.qos import matching_qos
+from mdflow_ros.node.qos import QUEUE_DEPTH, matching_qos
 from mdflow_ros.node.transport import transport_advice
 
 IMAGE_TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage}
 CAMERA_INFO_TYPES = {"sensor_msgs/msg/CameraInfo": CameraInfo}
-
-QUEUE_DEPTH = 5
-"""With a depth of 1, the next message replaces a large one before its lost fragments can be sent again."""
 
 NO_PUBLISHER_SECONDS = 1.0
 """How long to wait for a publisher before subscribing without knowing what it offers."""
@@ -84,7 +81,7 @@ class WatchedTopic:
     Args:
         node: subscribes.
         topic: resolved name.
-        types: the message types that can be received, by name; the first one is taken where the graph does not tell.
+        types: the message types that can be received, by name; the first is used while no publisher is known.
         callback: gets the messages.
     """
 

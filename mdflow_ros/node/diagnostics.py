@@ -20,7 +20,7 @@ class FlowCounters:
         frames_skipped: images that ``max_rate`` left out.
         last_frame_time: when an image came last, by the monotonic clock.
         last_pair_has_contrast: whether both images of the last pair show anything; ``None`` before the first.
-        last_refusal: why the last image gave no flow, until a pair is published.
+        last_refusal: why the last image was refused; ``None`` once a later image is decoded.
     """
 
     def __init__(self) -> None:

@@ -92,7 +92,7 @@ class ImagePreparation:
         if target != self._target:
             self._target = target
             self._target_changes += 1
-        frame = replace(frame, image=image, seen=rectifier.seen, calibration_changes=self._target_changes)
+        frame = replace(frame, image=image, valid_mask=rectifier.valid_mask, calibration_changes=self._target_changes)
         return frame, rectified_camera_info(info, rectifier.projection)
 
     def _rectifier_for(self, info: CameraInfo) -> Rectifier:
@@ -119,8 +119,8 @@ class ImagePreparation:
 
 
 def _cropped(frame: CameraFrame, region: Region) -> CameraFrame:
-    seen = None if frame.seen is None else crop(frame.seen, region)
-    return replace(frame, image=crop(frame.image, region), full_size=size_of(frame.image), seen=seen)
+    valid_mask = None if frame.valid_mask is None else crop(frame.valid_mask, region)
+    return replace(frame, image=crop(frame.image, region), full_size=size_of(frame.image), valid_mask=valid_mask)
 
 
 def _matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -189,8 +189,8 @@ class FlowPipeline:
         self._counters.note_contrast(contrast)
         if not contrast:
             estimate = _without_trust(estimate)
-        elif first.seen is not None:
-            estimate = _without_trust(estimate, first.seen)
+        elif first.valid_mask is not None:
+            estimate = _without_trust(estimate, first.valid_mask)
         flow = _masked(estimate, live.confidence_threshold) if live.mask_invalid else estimate.flow
         return FlowResult(
             message.header,
@@ -281,14 +281,14 @@ class FlowPipeline:
         self._report(reason)
 
 
-def _without_trust(estimate: FlowEstimate, seen: NDArray[np.bool_] | None = None) -> FlowEstimate:
-    """Return an estimate with confidence 0 everywhere, or where its image shows nothing (not ``seen``, ``(H, W)``)."""
+def _without_trust(estimate: FlowEstimate, valid_mask: NDArray[np.bool_] | None = None) -> FlowEstimate:
+    """Return an estimate with confidence 0 everywhere, or outside of ``valid_mask``, ``(H, W)``."""
     if estimate.confidence is None:
         return estimate
-    if seen is None:
+    if valid_mask is None:
         return replace(estimate, confidence=np.zeros_like(estimate.confidence))
     height, width = estimate.confidence.shape
-    kept = cv2.resize(seen.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    kept = cv2.resize(valid_mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     return replace(estimate, confidence=estimate.confidence * kept)
 
 

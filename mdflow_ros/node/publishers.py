@@ -17,9 +17,7 @@ from mdflow_ros.core.resizing import size_of
 from mdflow_ros.node.camera_info import resized_camera_info
 from mdflow_ros.node.messages import BACKWARD, FORWARD, image_message
 from mdflow_ros.node.pipeline import FlowResult
-
-QUEUE_DEPTH = 5
-"""With a depth of 1, the next message replaces a large one before its lost fragments can be sent again."""
+from mdflow_ros.node.qos import QUEUE_DEPTH
 
 
 class FlowPublishers:

@@ -1,12 +1,15 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The QoS of a subscription that follows its publishers."""
+"""The depth of queues, and the QoS of a subscription that follows its publishers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+QUEUE_DEPTH = 5
+"""With a depth of 1, the next message replaces a large one before its lost fragments can be sent again."""
 
 
 def matching_qos(offered: Sequence[QoSProfile], depth: int) -> QoSProfile:

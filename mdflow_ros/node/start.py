@@ -91,7 +91,7 @@ def _warn_of_unknown_parameters(node: Node) -> None:
     known = list(node.get_parameters_by_prefix(""))
     given = getattr(node, "_parameter_overrides", {})  # rclpy lists them nowhere else
     for name in given:
-        # Those of a subscription are known when it is made.
+        # qos_overrides are declared when the subscription is created, which may be later.
         if name not in known and name not in DECLARATIONS and not name.startswith("qos_overrides."):
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean '{close[0]}'?" if close else ""

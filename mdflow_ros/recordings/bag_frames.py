@@ -30,7 +30,7 @@ NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
 """Encodings of depth, flow and other measurements that travel as images."""
 
 STAMPS_EXAMINED = 200
-"""Messages whose stamps are compared with the times of recording before the first frame is given away."""
+"""Messages whose stamps are compared with the times of recording before the first frame is yielded."""
 
 VIDEO_TYPES = ("CompressedVideo", "FFMPEGPacket", "H264", "H265", "VideoPacket", "theora_image_transport")
 """Parts of the names of message types that carry packets of a video stream."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mdflow_ros.recordings.frame import RecordedFrame
 
 MIN_FRAMES = 4
-"""With fewer frames nothing can be said against the stamps, except that they are zero."""
+"""Fewest frames needed to judge the stamps; with fewer, only stamps that are all zero are rejected."""
 
 MAX_DISORDER = 0.2
 """Share of steps that repeat or go back above which the stamps are of no use. A looping bag goes back once."""

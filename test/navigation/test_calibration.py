@@ -5,7 +5,7 @@
 import numpy as np
 from navigation_scenes import RealFlow
 
-from mdflow_ros.navigation.matches import RIGHT_WITHIN, RIGHT_WITHIN_SHARE
+from mdflow_ros.core.confidence import RIGHT_PIXELS, RIGHT_SHARE
 from mdflow_training.synthetic.navigation_world import crossing_step, hall_step
 
 
@@ -16,7 +16,7 @@ def test_probability_is_the_share_of_right_flow_on_other_steps() -> None:
         error, length = (np.linalg.norm(field, axis=-1) for field in (found - step.flow, step.flow))
         known = np.isfinite(error)
         promised.append(probability[known])
-        right.append((error <= np.maximum(RIGHT_WITHIN, RIGHT_WITHIN_SHARE * length))[known])
+        right.append((error <= np.maximum(RIGHT_PIXELS, RIGHT_SHARE * length))[known])
     chances, correct = np.concatenate(promised), np.concatenate(right)
     parts = np.array_split(np.argsort(chances), 10)
     gap = np.mean([abs(chances[part].mean() - correct[part].mean()) for part in parts])

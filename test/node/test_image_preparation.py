@@ -150,9 +150,9 @@ def test_what_the_camera_did_not_see_is_marked() -> None:
     frame, _ = ImagePreparation(rectify=True, region=Region(0, 0, 160, HEIGHT)).prepare(
         image_message(image), 10**6, info
     )
-    assert frame.seen is not None and frame.seen.shape == (HEIGHT, 160)
-    assert (frame.image[frame.seen] == 99).all() and 0.2 < frame.seen.mean() < 0.6
-    assert frame.image[~frame.seen].mean() < 50
+    assert frame.valid_mask is not None and frame.valid_mask.shape == (HEIGHT, 160)
+    assert (frame.image[frame.valid_mask] == 99).all() and 0.2 < frame.valid_mask.mean() < 0.6
+    assert frame.image[~frame.valid_mask].mean() < 50
 
 
 @pytest.mark.parametrize("field", ["r", "p"])

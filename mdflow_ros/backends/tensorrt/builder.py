@@ -31,7 +31,7 @@ def build_serialized_engine(trt: ModuleType, model: onnx.ModelProto, timing_cach
 
     Args:
         trt: the TensorRT module.
-        model: a graph of fixed size, see `mdflow_ros.model.onnx_writer.fastflownet_graph.build_graph`.
+        model: a graph of fixed size, see `mdflow_ros.model.graphs.ModelGraphs.write`.
         timing_cache: kernel timings of an earlier build; without any, or with another GPU's, the build is slower.
 
     Returns:

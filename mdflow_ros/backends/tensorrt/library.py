@@ -22,7 +22,6 @@ _REQUIRED = {
     "tensorrt": "`pip install tensorrt`; on a Jetson it is part of JetPack, which a virtual environment sees if it is "
     "made with --system-site-packages",
     "cuda.bindings.runtime": "`pip install cuda-bindings`, of the driver's major version",
-    "onnx": "`pip install onnx`",
 }
 
 

@@ -35,7 +35,7 @@ from mdflow_ros.model.architecture import (
 )
 from mdflow_ros.model.card import Preprocessing
 from mdflow_ros.model.onnx_writer.constant_folding import fold_constants
-from mdflow_ros.model.onnx_writer.graph_builder import FLOAT, INT64, LAST, UINT8, GraphBuilder
+from mdflow_ros.model.onnx_writer.graph_builder import FLOAT, LAST, UINT8, GraphBuilder
 from mdflow_ros.model.onnx_writer.warp_graph import warp
 
 Weights = dict[str, NDArray[np.floating]]
@@ -54,14 +54,14 @@ class GraphOptions:
     Attributes:
         level: where decoding of the forward flow ends; the flow has 1 / 2**level of the images' size.
         backward_level: where decoding of the backward flow ends; not finer than ``level``.
-        directions: 1 for the forward flow alone, 2 for both; ``None`` makes it an input of the decoder.
+        directions: 1 for the forward flow alone, 2 for both.
         size: fixed size of the images, sides multiples of 64; ``None`` leaves it free.
         precision: type of the network's arithmetic. Statistics and sampling coordinates stay in float32.
     """
 
     level: int = FINEST_LEVEL
     backward_level: int = FINEST_LEVEL
-    directions: int | None = None
+    directions: int = 1
     size: Size | None = None
     precision: type[np.floating] = np.float32
 
@@ -100,13 +100,11 @@ def build_decoder(
 ) -> onnx.ModelProto:
     """Write the graph that turns the features of two images into flow.
 
-    Inputs: ``first_features2``, ``second_features2`` and so on, see `build_encoder`; and ``directions``, int64
-    ``(1,)``, unless it is fixed.
+    Inputs: ``first_features2``, ``second_features2`` and so on, see `build_encoder`.
 
     Outputs, float32, in pixels of the images, u right and v down: ``flow`` ``(h, w, 2)``, where each pixel of the first
-    image went in the second, at ``level``; ``coarser`` ``(h / 2, w / 2, 2)``, the same one level before; and, unless
-    there is one direction, ``backward`` ``(directions - 1, h', w', 2)``, from the second image to the first, at
-    ``backward_level``.
+    image went in the second, at ``level``; ``coarser`` ``(h / 2, w / 2, 2)``, the same one level before; and, of two
+    directions, ``backward`` ``(1, h', w', 2)``, from the second image to the first, at ``backward_level``.
 
     Args:
         weights: the 104 official parameters, any floating type. Half precision is stored as such.
@@ -128,24 +126,19 @@ def build_decoder(
             name = f"{image}_{feature_name(level)}"
             inputs.append(helper.make_tensor_value_info(name, FLOAT, shape))
             features[level] = graph.compute(name)
-    directions = "directions" if options.directions is None else graph.integers(options.directions)
-    if options.directions is None:
-        inputs.append(helper.make_tensor_value_info("directions", INT64, (1,)))
-    flows = network.flows(first, second, directions, options)
+    flows = network.flows(first, second, graph.integers(options.directions), options)
     names = {options.level: "flow", options.level + 1: "coarser"}
     outputs = []
     for level, name in names.items():
         shape = _flow_shape(level, options.size)
         graph.node("Squeeze", network.in_pixels(graph.slice(flows[level], [0], [0], [1])), graph.integers(0), name=name)
         outputs.append(helper.make_tensor_value_info(name, FLOAT, shape))
-    if options.directions != 1:
+    if options.directions == 2:
         backward = graph.slice(flows[options.backward_level], [0], [1], [LAST])
         graph.node("Identity", network.in_pixels(backward), name="backward")
-        pairs: int | str = "pairs" if options.directions is None else 1
         shape = _flow_shape(options.backward_level, options.size)
-        outputs.append(helper.make_tensor_value_info("backward", FLOAT, (pairs, *shape)))
-    fixed = options.size is not None and options.directions is not None
-    return _finished(graph, "fastflownet_decoder", inputs, outputs, weights, fixed)
+        outputs.append(helper.make_tensor_value_info("backward", FLOAT, (1, *shape)))
+    return _finished(graph, "fastflownet_decoder", inputs, outputs, weights, options.size is not None)
 
 
 def build_graph(
@@ -181,7 +174,7 @@ def build_graph(
         {level: graph.slice(levels[level], [0], [number], [number + 1]) for level in encoded_levels(FINEST_LEVEL)}
         for number in (0, 1)
     )
-    flows = network.flows(first, second, graph.integers(1), GraphOptions(directions=1))
+    flows = network.flows(first, second, graph.integers(1), GraphOptions())
     flow = graph.transpose(network.in_pixels(flows[FINEST_LEVEL]), 0, 3, 1, 2)
     scales = graph.constant(np.array([1, 1, 4, 4], np.float32))
     flow = graph.node("Resize", flow, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")

@@ -38,7 +38,7 @@ class GraphBuilder:
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
 
-    def node(self, operator: str, *inputs: str, outputs: int = 1, name: str | None = None, **attributes: Any) -> str:
+    def node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
         """Append a node and return its output's name; ``name`` names that output."""
         output = name or f"{operator.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))

@@ -38,6 +38,7 @@ from mdflow_ros.node.diagnostics import diagnostic_array
 from mdflow_ros.node.executor import spin_until
 from mdflow_ros.node.messages import BACKWARD, FORWARD, nanoseconds, read_field, stamp_of
 from mdflow_ros.node.parameters import Declaration, validate_parameters
+from mdflow_ros.node.qos import QUEUE_DEPTH
 from mdflow_ros.node.start import USAGE_ERROR, StartError, node_parser, own_arguments, start
 
 POLL_PERIOD = 0.2
@@ -50,7 +51,6 @@ LOG_PERIOD = 5.0
 SILENCE_WARNING_SECONDS = 5.0
 """Diagnostics warn when no pair came for this long."""
 
-QUEUE_DEPTH = 5
 INPUTS: dict[str, type[Any]] = {
     "flow": Image,
     "confidence": Image,

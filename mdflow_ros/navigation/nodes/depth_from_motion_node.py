@@ -33,18 +33,23 @@ class DepthFromMotionNode(MotionConsumer):
 
     PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
         **MotionConsumer.PARAMETERS,
-        "min_depth": Declaration(0.3, "Nearest point, meters.", minimum=0.01, maximum=100.0),
-        "max_depth": Declaration(20.0, "Farthest point, meters.", minimum=0.1, maximum=10000.0),
+        "min_depth": Declaration(DepthLimits.min_depth, "Nearest point, meters.", minimum=0.01, maximum=100.0),
+        "max_depth": Declaration(DepthLimits.max_depth, "Farthest point, meters.", minimum=0.1, maximum=10000.0),
         "max_relative_sigma": Declaration(
-            0.15, "Greatest standard deviation of a point's depth, share of the depth.", minimum=0.01, maximum=1.0
+            DepthLimits.max_relative_sigma,
+            "Greatest standard deviation of a point's depth, share of the depth.",
+            minimum=0.01,
+            maximum=1.0,
         ),
         "max_excess": Declaration(
-            2.5,
+            DepthLimits.max_excess,
             "A point farther off its epipolar line than this many standard deviations is not static and is left out.",
             minimum=0.5,
             maximum=100.0,
         ),
-        "refine": Declaration(True, "Correct the measured rotation and direction by the flow before triangulating."),
+        "refine": Declaration(
+            DepthLimits.refine, "Correct the measured rotation and direction by the flow before triangulating."
+        ),
     }
 
     def __init__(self) -> None:

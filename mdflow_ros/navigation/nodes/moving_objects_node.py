@@ -55,9 +55,12 @@ class MovingObjectsNode(MotionConsumer):
             0.3, "With tf or odometry: nearest static point, meters.", minimum=0.01, maximum=100.0
         ),
         "min_excess": Declaration(
-            3.0, "Least distance from the flow of static points, standard deviations.", minimum=1.0, maximum=100.0
+            MovingLimits.min_excess,
+            "Least distance from the flow of static points, standard deviations.",
+            minimum=1.0,
+            maximum=100.0,
         ),
-        "min_area": Declaration(0.002, "Smallest object, share of the view.", minimum=0.0, maximum=1.0),
+        "min_area": Declaration(MovingLimits.min_area, "Smallest object, share of the view.", minimum=0.0, maximum=1.0),
     }
 
     def __init__(self) -> None:

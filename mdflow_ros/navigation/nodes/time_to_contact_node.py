@@ -33,11 +33,13 @@ class TimeToContactNode(Consumer):
 
     PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
         **CALIBRATED,
-        "columns": Declaration(5, "Sectors side by side.", minimum=1, maximum=32),
-        "rows": Declaration(1, "Sectors one above the other.", minimum=1, maximum=32),
-        "top": Declaration(0.2, "Where the sectors begin, share of the image's height.", minimum=0.0, maximum=1.0),
+        "columns": Declaration(Sectors.columns, "Sectors side by side.", minimum=1, maximum=32),
+        "rows": Declaration(Sectors.rows, "Sectors one above the other.", minimum=1, maximum=32),
+        "top": Declaration(
+            Sectors.top, "Where the sectors begin, share of the image's height.", minimum=0.0, maximum=1.0
+        ),
         "bottom": Declaration(
-            0.65,
+            Sectors.bottom,
             "Where the sectors end, share of the image's height; the floor below would count as an obstacle.",
             minimum=0.0,
             maximum=1.0,

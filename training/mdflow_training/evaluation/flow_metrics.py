@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.confidence import RIGHT_PIXELS, RIGHT_SHARE
 from mdflow_training.flow_files import Flow, Mask
 
 ACCURACY_PIXELS = (1, 3, 5)
-RIGHT_PIXELS, RIGHT_SHARE = 1.0, 0.05
-"""A flow is right if its error is at most 1 pixel or 5 % of the true length."""
-
 OUTLIER_PIXELS = 3.0
 OUTLIER_SHARE = 0.05
 SPEEDS = {"speed_0_10": (0, 10), "speed_10_40": (10, 40), "speed_40_plus": (40, np.inf)}
