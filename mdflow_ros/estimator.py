@@ -17,12 +17,12 @@ from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, D
 from mdflow_ros.backends.check import textured_pair
 from mdflow_ros.backends.passed_checks import check_once
 from mdflow_ros.backends.selection import AUTO, create_backend, runs_on_gpu
-from mdflow_ros.core.confidence import Calibration, FlowEvidence, measure_evidence
+from mdflow_ros.core.confidence import ConfidenceCalibration, FlowEvidence, measure_evidence
 from mdflow_ros.core.refinement import FlowRefiner
 from mdflow_ros.core.resizing import Size, network_size, resize_field, resize_image, scaled_size, size_of
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_ros.model.calibration import calibration_of
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, load_card
+from mdflow_ros.model.confidence_calibration import confidence_calibration_of
 from mdflow_ros.model.graphs import encodes_frames_alone, subtracted_mean
 from mdflow_ros.quality import AUTO as AUTO_QUALITY
 from mdflow_ros.quality import QUALITIES, choose_quality
@@ -98,7 +98,7 @@ class FlowEstimator:
         options: BackendOptions | None = None,
         quality: str = AUTO_QUALITY,
         refine: bool = True,
-        calibration: Calibration | None = None,
+        calibration: ConfidenceCalibration | None = None,
     ) -> None:
         if not 0 < output_scale <= 1:
             raise ValueError(f"output_scale must be in (0, 1], not {output_scale}")
@@ -111,14 +111,14 @@ class FlowEstimator:
         self.quality = choose_quality(quality, runs_on_gpu(backend, inference_size is not None))
         self._quality = QUALITIES[self.quality]
         self._refinement = self._quality.refinement if refine else ()
-        self._calibration = calibration or calibration_of(self.card, self.quality)
+        self._calibration = calibration or confidence_calibration_of(self.card, self.quality)
         options = options or BackendOptions()
         options = replace(options, inference_size=self._inference_size, decoding=self._quality.decoding)
         self._refiner = FlowRefiner()
         self._backend: Backend = create_backend(backend, self.model, options)
         subject = {
             "check": "plausible flow",
-            "engine": self._backend.engine,
+            "engine": self._backend.description,
             "card": hashlib.sha256(self.card.to_json().encode()).hexdigest(),
             "quality": self.quality,
             "size": str(self._inference_size),

@@ -86,11 +86,11 @@ class Backend(Protocol):
 
     Attributes:
         name: of the backend.
-        engine: what else decides the numbers that come out: the engine's version, the device, the precision.
+        description: what else decides the numbers that come out: the engine's version, the device, the precision.
     """
 
     name: str
-    engine: str
+    description: str
 
     def encode(self, image: NDArray[np.uint8], mean: NDArray[np.float32]) -> Features:
         """Return the features of one frame.
@@ -141,13 +141,13 @@ class NetworkBackend:
 
     Args:
         name: of the backend.
-        engine: see `Backend`.
+        description: see `Backend`.
         encoder: runs the encoder's graph.
         decoders: run the decoder's, for the forward flow alone (False) and for both directions (True).
     """
 
-    def __init__(self, name: str, engine: str, encoder: Engine, decoders: Mapping[bool, Engine]) -> None:
-        self.name, self.engine = name, engine
+    def __init__(self, name: str, description: str, encoder: Engine, decoders: Mapping[bool, Engine]) -> None:
+        self.name, self.description = name, description
         self._encoder: Engine | None = encoder
         self._decoders = decoders
 

@@ -101,13 +101,13 @@ class _Device(NamedTuple):
         core: OpenVINO's.
         name: of the device, in OpenVINO's words.
         settings: OpenVINO's.
-        engine: see `Backend`.
+        description: see `Backend`.
     """
 
     core: Any
     name: str
     settings: dict[str, Any]
-    engine: str
+    description: str
 
 
 class _Graph:

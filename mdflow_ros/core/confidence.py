@@ -71,7 +71,7 @@ NOISE_GRADIENT = 12 / 64
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ConfidenceCalibration:
     """A logistic regression over the measures and their squares.
 
     Attributes:
@@ -103,7 +103,7 @@ class Calibration:
 
 
 _ZEROS, _ONES = (0.0,) * MIN_MEASURES, (1.0,) * MIN_MEASURES
-UNCALIBRATED = Calibration(
+UNCALIBRATED = ConfidenceCalibration(
     _ZEROS, _ONES, (-1e9,) * MIN_MEASURES, (1e9,) * MIN_MEASURES, (-1.0,) * MIN_MEASURES, _ZEROS, 0.0
 )
 """A probability that falls with each of these measures, for models that are still to be calibrated."""

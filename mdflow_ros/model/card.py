@@ -52,8 +52,8 @@ class ModelCard:
         training_data: what it learned from, in words.
         metrics: measured values, by data set.
         training: settings and history of its training, free in form.
-        confidence: the calibration of each quality level, see `mdflow_ros.core.confidence.Calibration`; empty where the
-            bundled model's holds.
+        confidence: the constants of each quality level, see `mdflow_ros.core.confidence.ConfidenceCalibration`; empty
+            where the bundled model's hold.
     """
 
     name: str

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mdflow_ros.core.confidence import CONFIDENCE_INPUTS
-from mdflow_ros.model.calibration import as_card_entry, calibration_of
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, load_card
+from mdflow_ros.model.confidence_calibration import as_card_entry, confidence_calibration_of
 from mdflow_ros.quality import QUALITIES
 
 BUNDLED = load_card(BUNDLED_MODEL)
@@ -20,7 +20,7 @@ BUNDLED = load_card(BUNDLED_MODEL)
 
 def with_counts(count: int, linear: int | None = None) -> ModelCard:
     """Return the bundled card with the numbers of the first measures only."""
-    entry: dict[str, Any] = as_card_entry(calibration_of(BUNDLED, "fast"))
+    entry: dict[str, Any] = as_card_entry(confidence_calibration_of(BUNDLED, "fast"))
     cut = {name: value if name == "bias" else value[:count] for name, value in entry.items()}
     cut["linear"] = entry["linear"][: count if linear is None else linear]
     return dataclasses.replace(BUNDLED, confidence={"fast": cut})
@@ -28,12 +28,12 @@ def with_counts(count: int, linear: int | None = None) -> ModelCard:
 
 def test_the_bundled_card_has_numbers_for_every_measure_and_quality() -> None:
     for quality in QUALITIES:
-        assert len(calibration_of(BUNDLED, quality).linear) == len(CONFIDENCE_INPUTS)
+        assert len(confidence_calibration_of(BUNDLED, quality).linear) == len(CONFIDENCE_INPUTS)
 
 
 @pytest.mark.parametrize("count", [5, 6])
 def test_a_card_from_before_a_measure_was_added_is_read_and_ignores_it(count: int) -> None:
-    calibration = calibration_of(with_counts(count), "fast")
+    calibration = confidence_calibration_of(with_counts(count), "fast")
     measures = [np.zeros((2, 3), np.float32) for _ in CONFIDENCE_INPUTS]
     before = calibration.probability(measures)
     for measure in measures[count:]:
@@ -46,4 +46,4 @@ def test_a_wrong_count_is_refused(count: int, linear: int) -> None:
     with pytest.raises(
         ModelError, match=rf"each list needs {len(CONFIDENCE_INPUTS)} numbers; run calibrate_confidence\.py"
     ):
-        calibration_of(with_counts(count, linear), "fast")
+        confidence_calibration_of(with_counts(count, linear), "fast")

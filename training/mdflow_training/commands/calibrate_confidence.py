@@ -19,8 +19,8 @@ from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.confidence import UNCALIBRATED
 from mdflow_ros.estimator import FlowEstimator
-from mdflow_ros.model.calibration import as_card_entry
 from mdflow_ros.model.card import card_path, load_card
+from mdflow_ros.model.confidence_calibration import as_card_entry
 from mdflow_ros.quality import QUALITIES
 from mdflow_training.evaluation.calibration import calibration_pairs, fit_calibration
 from mdflow_training.pretraining.run import split

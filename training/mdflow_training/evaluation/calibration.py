@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.confidence import Calibration
+from mdflow_ros.core.confidence import ConfidenceCalibration
 from mdflow_ros.core.resizing import resize_field, size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_training.evaluation.flow_metrics import endpoint_error, is_right
@@ -46,7 +46,9 @@ def calibration_pairs(library: TextureLibrary, seed: int, count: int) -> Iterato
         yield np.ascontiguousarray(pair.first[..., ::-1]), np.ascontiguousarray(pair.second[..., ::-1]), pair.forward
 
 
-def fit_calibration(estimator: FlowEstimator, pairs: Iterable[tuple[Image, Image, Flow]], seed: int = 0) -> Calibration:
+def fit_calibration(
+    estimator: FlowEstimator, pairs: Iterable[tuple[Image, Image, Flow]], seed: int = 0
+) -> ConfidenceCalibration:
     """Fit the probability that the estimator's flow is right.
 
     Args:
@@ -68,7 +70,7 @@ def fit_calibration(estimator: FlowEstimator, pairs: Iterable[tuple[Image, Image
     return _fit(np.concatenate(rows).astype(np.float64), np.concatenate(right).astype(np.float64))
 
 
-def _fit(measures: NDArray[np.float64], right: NDArray[np.float64]) -> Calibration:
+def _fit(measures: NDArray[np.float64], right: NDArray[np.float64]) -> ConfidenceCalibration:
     """Fit a ridge logistic regression over measures ``(N, M)`` and their squares by Newton's method."""
     low, high = np.percentile(measures, PERCENTILES, axis=0)
     clipped = np.clip(measures, low, high)
@@ -88,7 +90,7 @@ def _fit(measures: NDArray[np.float64], right: NDArray[np.float64]) -> Calibrati
     def rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
         return tuple(float(f"{value:.6g}") for value in values)
 
-    return Calibration(
+    return ConfidenceCalibration(
         mean=rounded(mean),
         deviation=rounded(deviation),
         low=rounded(low),

@@ -7,11 +7,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mdflow_ros.core.confidence import CONFIDENCE_INPUTS, MIN_MEASURES, Calibration
+from mdflow_ros.core.confidence import CONFIDENCE_INPUTS, MIN_MEASURES, ConfidenceCalibration
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, load_card
 
 
-def calibration_of(card: ModelCard, quality: str) -> Calibration:
+def confidence_calibration_of(card: ModelCard, quality: str) -> ConfidenceCalibration:
     """Return the calibration for a quality level.
 
     Raises:
@@ -25,18 +25,18 @@ def calibration_of(card: ModelCard, quality: str) -> Calibration:
         raise ModelError(f"the card's confidence.{quality} is not a calibration: {error!r}"[:300]) from error
 
 
-def as_card_entry(calibration: Calibration) -> dict[str, Any]:
+def as_card_entry(calibration: ConfidenceCalibration) -> dict[str, Any]:
     """Return a calibration as a card holds it."""
     return dataclasses.asdict(calibration)
 
 
-def _calibration(values: Any) -> Calibration:
+def _calibration(values: Any) -> ConfidenceCalibration:
     vectors = {
         field.name: tuple(float(value) for value in values[field.name])
-        for field in dataclasses.fields(Calibration)
+        for field in dataclasses.fields(ConfidenceCalibration)
         if field.name != "bias"
     }
     counts = {len(vector) for vector in vectors.values()}
     if len(counts) != 1 or not MIN_MEASURES <= max(counts) <= len(CONFIDENCE_INPUTS):
         raise ValueError(f"each list needs {len(CONFIDENCE_INPUTS)} numbers; run calibrate_confidence.py on the model")
-    return Calibration(**vectors, bias=float(values["bias"]))
+    return ConfidenceCalibration(**vectors, bias=float(values["bias"]))
