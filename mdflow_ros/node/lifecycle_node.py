@@ -64,14 +64,16 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def __init__(self) -> None:
         Node.__init__(self, "mdflow")
+        # `destroy_node` ends these, also if a parameter is refused below.
+        self._worker: NewestOnlyWorker[Image | CompressedImage] = NewestOnlyWorker(self._process, "flow")
+        self._log_bridge = LogBridge(self.get_logger())
+        logging.getLogger("mdflow_ros").addHandler(self._log_bridge)
+        logging.getLogger("mdflow_ros").setLevel(logging.DEBUG)
         transitions, loading = ReentrantCallbackGroup(), MutuallyExclusiveCallbackGroup()
         self.slow_groups = (transitions, loading)
         LifecycleNodeMixin.__init__(self, callback_group=transitions)
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._check_parameters)
-        self._log_bridge = LogBridge(self.get_logger())
-        logging.getLogger("mdflow_ros").addHandler(self._log_bridge)
-        logging.getLogger("mdflow_ros").setLevel(logging.DEBUG)
 
         self.exit_code: int | None = None
         self.is_loading = False
@@ -83,7 +85,6 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._counters = FlowCounters()
         self._pipeline = FlowPipeline(self._counters, self._report_drop, self._load)
         self._rate_limit = RateLimit()
-        self._worker: NewestOnlyWorker[Image | CompressedImage] = NewestOnlyWorker(self._process, "flow")
         self._input = CameraInput(self, self._on_image)
         self._outputs = FlowPublishers(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import subprocess
@@ -20,7 +21,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 import rclpy
 from lifecycle_msgs.msg import Transition
-from node_harness import PATIENCE, Client, client, image_message, running_node
+from node_harness import ENVIRONMENT, PATIENCE, Client, client, image_message, running_node
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from shifted_images import shifted_pair, textured_image
@@ -551,3 +552,18 @@ def test_a_value_out_of_range_on_the_command_line_is_named() -> None:
     finished = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert finished.returncode == 2
     assert "output_scale" in finished.stderr and "Traceback" not in finished.stderr
+
+
+def test_a_destroyed_node_leaves_neither_thread_nor_log_handler() -> None:
+    script = (
+        "import logging, threading, time, rclpy\n"
+        "from mdflow_ros.node.lifecycle_node import FlowNode\n"
+        "rclpy.init(args=['--ros-args', '-p', 'autostart:=false'])\n"
+        "for _ in range(2):\n"
+        "    FlowNode().destroy_node()\n"
+        "time.sleep(0.5)\n"
+        "print(logging.getLogger('mdflow_ros').handlers, [t.name for t in threading.enumerate() if t.name == 'flow'])"
+    )
+    environment = {**os.environ, **ENVIRONMENT, "ROS_DOMAIN_ID": str(DOMAIN + 1)}
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert finished.stdout.strip() == "[] []", finished.stderr
