@@ -271,6 +271,21 @@ def write_markdown(path: Path, text: str) -> None:
 
 def main() -> int:
     """Run the command line."""
+    options = parse_arguments()
+    cv2.setNumThreads(options.threads)
+    results = collect(options)
+    write_json(options.out, results)
+    if options.markdown:
+        write_markdown(options.markdown, table(results))
+    if options.plot and options.data:
+        draw(results, options.plot)
+    for name in ("speedup_640x384", "speedup_320x256", "confidence_surcharge", "peak_share", "rate_320x256_hz"):
+        print(f"{name} {results[name]}")
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--quick", action="store_true", help="a minute: fewer rounds, two sizes, one node run")
@@ -284,8 +299,11 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="data sets for the errors, see training/evaluate.py")
     parser.add_argument("--markdown", type=Path, help="page in which to replace the table")
     parser.add_argument("--plot", type=Path, help="PNG to draw error against time into; needs --data")
-    options = parser.parse_args()
-    cv2.setNumThreads(options.threads)
+    return parser.parse_args()
+
+
+def collect(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure everything; return the content of the JSON file."""
     peak = matrix_peak(2.0 if options.quick else 6.0, options.threads)
     engines = [name for name in working_backends() if name in ("onnxruntime", "openvino", "tensorrt")]
     sizes = SIZES[:2] if options.quick else SIZES
@@ -319,14 +337,7 @@ def main() -> int:
     results["confidence_surcharge"] = speed["640x384"][f"surcharge of the confidence, {REFERENCE_ENGINE}"]
     results["peak_share"] = round(flops / seconds / 1e9 / peak["fp32"], 3)
     results["rate_320x256_hz"] = node["320x256"]["rate_hz"]
-    write_json(options.out, results)
-    if options.markdown:
-        write_markdown(options.markdown, table(results))
-    if options.plot and options.data:
-        draw(results, options.plot)
-    for name in ("speedup_640x384", "speedup_320x256", "confidence_surcharge", "peak_share", "rate_320x256_hz"):
-        print(f"{name} {results[name]}")
-    return 0
+    return results
 
 
 if __name__ == "__main__":

@@ -98,11 +98,11 @@ class Rectifier:
         if not (np.isfinite(rotation).all() and np.isfinite(projection).all()):
             raise BadCalibration("R or P of camera_info holds a value that is not finite: calibrate the camera")
         self.projection = projection if projection[0, 0] > 0 else intrinsics
-        turned = rotation if rotation.any() else np.eye(3)
+        rotation = rotation if rotation.any() else np.eye(3)
         make_maps = cv2.fisheye.initUndistortRectifyMap if model == FISHEYE else cv2.initUndistortRectifyMap
         coefficients = distortion if distortion.any() else np.zeros(4)
         try:
-            self._maps = make_maps(intrinsics, coefficients, turned, self.projection, size, cv2.CV_16SC2)
+            self._maps = make_maps(intrinsics, coefficients, rotation, self.projection, size, cv2.CV_16SC2)
         except cv2.error as error:
             raise BadCalibration(f"OpenCV refuses the calibration of camera_info: {error.err}") from error
         self._size = size

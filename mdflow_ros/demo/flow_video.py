@@ -13,10 +13,8 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from mdflow_ros.demo.flow_pictures import Moment, draw_moment, full_color
-
-SCALE_DECAY = 0.98
-"""How slowly the colors adapt, per pair, when the motion gets slower."""
+from mdflow_ros.core.flow_color import ColorScale
+from mdflow_ros.demo.flow_pictures import Moment, draw_moment
 
 TIME_BASE = Fraction(1, 1000)
 
@@ -36,13 +34,13 @@ class FlowVideo:
         self._part = path.with_name(f".{path.stem}.part{path.suffix}")
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
-        self._full_color = 0.0
+        self._scale = ColorScale()
         self._last = -1
 
     def add(self, moment: Moment) -> None:
         """Append a moment."""
-        self._full_color = max(full_color(moment), SCALE_DECAY * self._full_color)
-        row = draw_moment(moment, self._full_color, f"{moment.seconds:.1f} s", f"full color {self._full_color:.1f} px")
+        full_color = self._scale.follow(moment.flow)
+        row = draw_moment(moment, full_color, f"{moment.seconds:.1f} s", f"full color {full_color:.1f} px")
         if self._container is None:
             self._container = av.open(str(self._part), "w")
             self._stream = self._container.add_stream("libx264", rate=30, options={"preset": "veryfast"})

@@ -119,18 +119,18 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     )
 
 
-def camera_rotation(turned: NDArray[np.float64], mount: NDArray[np.float64]) -> NDArray[np.float64]:
+def camera_rotation(gyro_rotation: NDArray[np.float64], mount: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rotation ``(3, 3)`` from the axes of the older camera to those of the newer one.
 
     Args:
-        turned: ``(3,)`` radians that a gyro measured about the robot's axes between the images.
+        gyro_rotation: ``(3,)`` radians that a gyro measured about the robot's axes between the images.
         mount: ``(3, 3)``, camera to robot.
     """
-    return turn(-mount.T @ turned)
+    return turn(-mount.T @ gyro_rotation)
 
 
 def pixel_flow(
-    shift: NDArray[np.float64], mount: NDArray[np.float64], turned: NDArray[np.float64] | None
+    shift: NDArray[np.float64], mount: NDArray[np.float64], gyro_rotation: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     """Return PX4's ``pixel_flow`` ``(2,)``, radians: the turn about the body's x and y axes that looks like the motion.
 
@@ -139,11 +139,11 @@ def pixel_flow(
     Args:
         shift: ``(2,)`` of `GroundMotion`.
         mount: ``(3, 3)``, camera to the body's axes forward, left and up.
-        turned: ``(3,)``, the gyro's turn about these axes, radians, that the matches were derotated by, if they were.
+        gyro_rotation: ``(3,)`` radians about these axes by which the matches were derotated; ``None`` if they were not.
     """
     angles = np.arctan(shift)
     about_body = mount @ np.array([angles[1], -angles[0], 0.0])
-    return (FLU_TO_FRD @ (about_body if turned is None else about_body + turned))[:2]
+    return (FLU_TO_FRD @ (about_body if gyro_rotation is None else about_body + gyro_rotation))[:2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,22 +168,22 @@ def ground_twist(
     interval: float,
     mount: NDArray[np.float64],
     position: NDArray[np.float64],
-    turned: NDArray[np.float64] | None,
+    gyro_rotation: NDArray[np.float64] | None,
 ) -> Twist:
     """Return the robot's velocity from how the ground moved.
 
     Args:
-        ground: the motion of the ground, of matches that were derotated by ``turned``.
+        ground: the motion of the ground, of matches that were derotated by ``gyro_rotation``.
         height: of the camera over the ground at the newer image, meters.
         height_sigma: its standard deviation, meters.
         interval: between the images, seconds.
         mount: ``(3, 3)``, camera to robot.
         position: ``(3,)`` of the camera in the robot, meters.
-        turned: ``(3,)`` radians that a gyro measured about the robot's axes; without it the robot is assumed level.
+        gyro_rotation: ``(3,)`` radians that a gyro measured about the robot's axes; without it, the robot stays level.
     """
     content = ground.growth_and_turn()
     # The flow corrects the gyro around the camera's axis, where it measures better.
-    about_robot = mount @ np.array([0.0, 0.0, -content.turn]) + (0 if turned is None else turned)
+    about_robot = mount @ np.array([0.0, 0.0, -content.turn]) + (0 if gyro_rotation is None else gyro_rotation)
     moved = np.array([-ground.shift[0] * height, -ground.shift[1] * height, content.growth * height])
     angular = about_robot / interval
     linear = mount @ moved / interval - np.cross(angular, position)
@@ -215,5 +215,5 @@ class GyroHistory(TimedValues[NDArray[np.float64]]):
         seconds = (times - older) * 1e-9
         known = (stamps - older) * 1e-9
         sampled = np.stack([np.interp(seconds, known, rates[:, axis]) for axis in range(3)])
-        turned: NDArray[np.float64] = ((sampled[:, 1:] + sampled[:, :-1]) / 2 * np.diff(seconds)).sum(axis=1)
-        return turned if np.isfinite(turned).all() else None
+        gyro_rotation: NDArray[np.float64] = ((sampled[:, 1:] + sampled[:, :-1]) / 2 * np.diff(seconds)).sum(axis=1)
+        return gyro_rotation if np.isfinite(gyro_rotation).all() else None

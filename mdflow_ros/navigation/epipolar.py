@@ -70,14 +70,14 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     moved_x, moved_y = matches.newer[..., 0] - x, matches.newer[..., 1] - y
     along = moved_x * unit_x + moved_y * unit_y
     across = moved_y * unit_x - moved_x * unit_y
-    turned_along = _rotation_derivative(x, y, unit_x, unit_y)
-    turned_across = _rotation_derivative(x, y, -unit_y, unit_x)
+    rotated_along = _rotation_derivative(x, y, unit_x, unit_y)
+    rotated_across = _rotation_derivative(x, y, -unit_y, unit_x)
     inverse_depth = np.clip(along / reach, 0, np.float32(1 / min_depth))[..., None]
     shifted_along = np.stack((unit_x, unit_y, -x * unit_x - y * unit_y), axis=-1)
     shifted_across = np.stack((-unit_y, unit_x, x * unit_y - y * unit_x), axis=-1)
-    across_change = -np.concatenate((turned_across, shifted_across * inverse_depth), axis=-1)
+    across_change = -np.concatenate((rotated_across, shifted_across * inverse_depth), axis=-1)
     positive = np.maximum(along, np.float32(1e-9))[..., None]
-    depth_change = np.concatenate((turned_along / positive, shifted_along / reach[..., None]), axis=-1)
+    depth_change = np.concatenate((rotated_along / positive, shifted_along / reach[..., None]), axis=-1)
     noise = matches.sigma**2
     return Parallax(
         infinity=infinity,
@@ -85,7 +85,7 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
         reach=reach,
         along=along,
         across=across,
-        along_sigma=np.sqrt(noise + variance(turned_along, covariance[:3, :3])),
+        along_sigma=np.sqrt(noise + variance(rotated_along, covariance[:3, :3])),
         across_sigma=np.sqrt(noise + variance(across_change, covariance)),
         across_change=across_change,
         depth_change=depth_change,

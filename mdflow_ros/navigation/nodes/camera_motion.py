@@ -90,9 +90,10 @@ def rigid(pose: Pose | Transform) -> RigidMotion:
         ValueError: it is not finite, or its quaternion is zero.
     """
     position = pose.translation if isinstance(pose, Transform) else pose.position
-    turned = pose.rotation if isinstance(pose, Transform) else pose.orientation
+    orientation = pose.rotation if isinstance(pose, Transform) else pose.orientation
     return RigidMotion.of(
-        np.array([position.x, position.y, position.z]), np.array([turned.x, turned.y, turned.z, turned.w])
+        np.array([position.x, position.y, position.z]),
+        np.array([orientation.x, orientation.y, orientation.z, orientation.w]),
     )
 
 

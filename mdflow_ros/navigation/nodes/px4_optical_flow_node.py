@@ -112,17 +112,17 @@ class Px4OpticalFlowNode(Consumer):
     def process(self, pair: PublishedFlow) -> None:
         """Measure and publish."""
         camera = RigidMotion.of_pose(self.value("camera_pose"))
-        turned, height = self._gyro.between(pair.older, pair.newer), self._height(pair.newer)
+        gyro_rotation, height = self._gyro.between(pair.older, pair.newer), self._height(pair.newer)
         matches = self.matches(pair)
-        if turned is not None:
-            matches = derotated(matches, camera_rotation(turned, camera.rotation))
+        if gyro_rotation is not None:
+            matches = derotated(matches, camera_rotation(gyro_rotation, camera.rotation))
         ground = ground_motion(matches, self.value("min_confidence"))
         self._quality = ground.quality if ground else 0.0
         if self._sensor is not None and self._sensor.get_subscription_count():
             shift = ground.shift if ground else np.zeros(2)
             now = self.get_clock().now().nanoseconds
-            flow = pixel_flow(shift, camera.rotation, turned)
-            message = sensor_message(pair, now, flow, turned, height, self._quality)
+            flow = pixel_flow(shift, camera.rotation, gyro_rotation)
+            message = sensor_message(pair, now, flow, gyro_rotation, height, self._quality)
             for name in ("max_flow_rate", "min_ground_distance", "max_ground_distance"):
                 setattr(message, name, self.value(name))
             self._sensor.publish(message)
@@ -131,10 +131,12 @@ class Px4OpticalFlowNode(Consumer):
                 raise ValueError(f"no ~/twist: the quality of the flow, {self._quality:.2f}, is below min_quality")
             if height is None:
                 raise ValueError("no ~/twist without the height over the ground: publish a range, or set height")
-            if turned is None and self._gyro.stamps:
+            if gyro_rotation is None and self._gyro.stamps:
                 raise ValueError("no ~/twist: the messages on imu do not cover the time between the images")
             sigma = self.value("height_sigma") * height
-            twist = ground_twist(ground, height, sigma, pair.interval, camera.rotation, camera.translation, turned)
+            twist = ground_twist(
+                ground, height, sigma, pair.interval, camera.rotation, camera.translation, gyro_rotation
+            )
             self._twist.publish(self._twist_message(pair, twist))
 
     def _twist_message(self, pair: PublishedFlow, twist: Twist) -> TwistWithCovarianceStamped:
@@ -157,7 +159,7 @@ def sensor_message(
     pair: PublishedFlow,
     now: int,
     flow: NDArray[np.float64],
-    turned: NDArray[np.float64] | None,
+    gyro_rotation: NDArray[np.float64] | None,
     height: float | None,
     quality: float,
 ) -> Any:
@@ -167,7 +169,7 @@ def sensor_message(
         pair: which images.
         now: nanoseconds; simulated time is 0 until somebody publishes /clock.
         flow: ``(2,)``, rotation about PX4's x and y axes (forward, right) that would give the same flow, radians.
-        turned: ``(3,)``, rotation by the gyro about the robot's axes (forward, left, up), radians; ``None`` if unknown.
+        gyro_rotation: ``(3,)`` radians about the robot's axes (forward, left, up); ``None`` if unknown.
         height: over the ground, meters; ``None`` if unknown.
         quality: in [0, 1].
     """
@@ -176,9 +178,9 @@ def sensor_message(
     message.timestamp = max(now, pair.newer) // 1000
     message.integration_timespan_us = (pair.newer - pair.older) // 1000
     message.pixel_flow = [float(angle) for angle in flow]
-    delta = np.full(3, np.nan) if turned is None else FLU_TO_FRD @ turned
+    delta = np.full(3, np.nan) if gyro_rotation is None else FLU_TO_FRD @ gyro_rotation
     message.delta_angle = [float(angle) for angle in delta]
-    message.delta_angle_available = turned is not None
+    message.delta_angle_available = gyro_rotation is not None
     message.distance_m, message.distance_available = height or float("nan"), height is not None
     message.quality = round(255 * quality)
     return message

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mdflow_ros.model.card import load_card
+from mdflow_ros.model.card import ModelCard, load_card
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult
 from mdflow_training.adaptation.run_folder import RUN_NAME
 from mdflow_training.frames.preparation import NotEnoughFrames
@@ -78,25 +78,17 @@ def write_outcome(
         OSError: a file cannot be read or written.
         ValueError: the ground truth does not fit.
     """
-    name, chosen = best_new_teacher(result), result.chosen != INITIAL
+    chosen = result.chosen != INITIAL
     history = {
         "recordings": hash_recordings(sources),
-        "teacher": name,
+        "teacher": best_new_teacher(result),
         "notes": result.notes,
         "stopped": result.stopped,
         "label_free_scores": {teacher: score._asdict() for teacher, score in result.scores.items()},
         "training_size": [result.size.height, result.size.width],
         "settings": config.model_dump(mode="json"),
     }
-    models = {BEFORE: model, AFTER: out / (ADAPTED_NAME if chosen else REJECTED_NAME)}
-    teachers = {AFTER: name}
-    if CONTROL in result.teachers:
-        models[CONTROL] = out / CONTROL_NAME
-        teachers[CONTROL] = CONTROL
-    parent = load_card(model)
-    for role, teacher in teachers.items():
-        title = out.name if role == AFTER else f"{out.name}-{role}"
-        export_adapted(result.teachers[teacher], parent, models[role], name=title, training=history)
+    models = {BEFORE: model} | _export_teachers(result, load_card(model), history, out)
     report, frames = compare_models(
         models, held_out, ground_truth, chosen, config.validation.maximum_pairs, held_out.recordings.tolist()
     )
@@ -106,6 +98,19 @@ def write_outcome(
     means = report.means()
     add_metrics(models[AFTER], {"verdict": report.verdict.value, "reason": report.reason, "held_out": means})
     return report
+
+
+def _export_teachers(
+    result: AdaptationResult, parent: ModelCard, history: dict[str, Any], out: Path
+) -> dict[str, Path]:
+    """Write the new teacher and, if there is one, the control; return the files by the models' roles."""
+    models = {AFTER: out / (REJECTED_NAME if result.chosen == INITIAL else ADAPTED_NAME)}
+    export_adapted(result.teachers[history["teacher"]], parent, models[AFTER], name=out.name, training=history)
+    if CONTROL in result.teachers:
+        models[CONTROL] = out / CONTROL_NAME
+        name = f"{out.name}-{CONTROL}"
+        export_adapted(result.teachers[CONTROL], parent, models[CONTROL], name=name, training=history)
+    return models
 
 
 def write_outcome_without_pairs(error: NotEnoughFrames, sources: Sequence[str], out: Path) -> Report:
