@@ -98,7 +98,7 @@ def measure_depth(measured: Measured, frames: range, noisy: bool) -> None:
 def find_moving(step: Step, matches: Matches, random: np.random.Generator | None) -> tuple:
     """Return excess, mask and objects; with odometry if ``random`` is given, else by the flow alone."""
     if random is None:
-        found = self_motion(matches, camera_of(step).focal_length, MIN_CONFIDENCE)
+        found = self_motion(matches, MIN_CONFIDENCE)
         off = np.zeros(matches.confidence.shape, np.float32) if found is None else found.excess(matches)
     else:
         motion = refine(matches, odometry(step, random), MIN_DEPTH, MIN_CONFIDENCE)
@@ -121,7 +121,7 @@ def measure_moving(measured: Measured, seeds: range, with_odometry: bool) -> Non
 
 def contact_of(step: Step, matches: Matches) -> NDArray[np.float64]:
     """Return the seconds of each sector."""
-    found = self_motion(matches, camera_of(step).focal_length, MIN_CONFIDENCE)
+    found = self_motion(matches, MIN_CONFIDENCE)
     rotation = found.camera.motion.rotation if found else np.eye(3)
     return time_to_contact(matches, rotation, INTERVAL, Sectors()).seconds[0]
 

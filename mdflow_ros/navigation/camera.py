@@ -22,6 +22,10 @@ UNDISTORTION = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-9)
 """OpenCV stops after 5 iterations by itself, 3 pixels off in the corners of KITTI's images."""
 
 
+MAX_REPROJECTION_ERROR = 0.1
+"""A ray that is projected farther from its pixel than this, in pixels, is unknown."""
+
+
 @dataclass(frozen=True, eq=False)
 class Camera:
     """A pinhole camera, with or without lens distortion.
@@ -52,14 +56,31 @@ class Camera:
 
         With lens distortion, pixels outside the image, and rays beyond `MAX_ANGLE`, give NaN.
         """
-        # Without coefficients, a fisheye image still grows with the angle of the ray, not with its tangent.
-        if self.model != FISHEYE and not self.distortion.any():
+        if self._is_pinhole:
             focal = np.array([self.intrinsics[0, 0], self.intrinsics[1, 1]], np.float32)
             return np.asarray((pixels - self.intrinsics[:2, 2].astype(np.float32)) / focal, np.float32)
+        return self._look_up(self._ray_map, pixels)
+
+    @property
+    def _is_pinhole(self) -> bool:
+        # Without coefficients, a fisheye image still grows with the angle of the ray, not with its tangent.
+        return self.model != FISHEYE and not self.distortion.any()
+
+    def _look_up(self, field: NDArray[np.float32], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Interpolate a field of the image's size at ``pixels``; NaN outside."""
         x, y = (np.ascontiguousarray(pixels[..., axis], np.float32) for axis in (0, 1))
-        looked_up = cv2.remap(self._ray_map, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        inside = (x >= 0) & (x <= self.size[0] - 1) & (y >= 0) & (y <= self.size[1] - 1)
-        return np.where(inside[..., None], looked_up, np.float32(np.nan))
+        looked_up = np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+        looked_up[(x < 0) | (x > self.size[0] - 1) | (y < 0) | (y > self.size[1] - 1)] = np.nan
+        return looked_up
+
+    def pixel_spans(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how far a step of one pixel leads on the plane z = 1 at most, ``(H, W)`` for pixels ``(H, W, 2)``.
+
+        NaN where `rays` is. Off the axis of a fisheye lens it is several times more than in the middle.
+        """
+        if self._is_pinhole:
+            return np.full(pixels.shape[:2], 1 / self.focal_length, np.float32)
+        return self._look_up(self._span_map, pixels)
 
     def pixels(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return where points ``(..., 2)`` on the plane z = 1 are in the undistorted image, pixels."""
@@ -80,5 +101,24 @@ class Camera:
         # OpenCV mirrors rays from behind the camera to its front.
         in_front = (rays * (points - self.intrinsics[:2, 2])).sum(axis=-1, keepdims=True) >= 0
         near_axis = np.linalg.norm(rays, axis=-1, keepdims=True) <= np.tan(np.deg2rad(MAX_ANGLE))
-        rays = np.where(in_front & near_axis, rays, np.nan)
+        # Strong coefficients fold the image over itself in the corners, where no ray is found.
+        reprojection_error = np.linalg.norm(self._distorted(np.asarray(rays, float)) - points, axis=-1, keepdims=True)
+        leads_back = reprojection_error <= MAX_REPROJECTION_ERROR
+        rays = np.where(in_front & near_axis & leads_back, rays, np.nan)
         return np.asarray(rays.reshape(height, width, 2), np.float32)
+
+    def _distorted(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the pixels ``(N, 1, 2)`` of points ``(N, 1, 2)`` on the plane z = 1."""
+        points, still = np.dstack((rays, np.ones(rays.shape[:2]))), np.zeros(3)
+        if self.model == FISHEYE:
+            coefficients = self.distortion if self.distortion.any() else np.zeros(4)
+            return np.asarray(cv2.fisheye.projectPoints(points, still, still, self.intrinsics, coefficients)[0])
+        return np.asarray(cv2.projectPoints(points, still, still, self.intrinsics, self.distortion)[0])
+
+    @cached_property
+    def _span_map(self) -> NDArray[np.float32]:
+        """Return `pixel_spans` of all pixels: the largest singular value of the derivative of the rays."""
+        down, across = np.gradient(self._ray_map.astype(float), axis=(0, 1))
+        derivative = np.stack((across, down), axis=-1)
+        spans = np.linalg.svd(np.nan_to_num(derivative), compute_uv=False)[..., 0]
+        return np.where(np.isfinite(derivative).all(axis=(-2, -1)), spans, np.nan).astype(np.float32)

@@ -78,7 +78,8 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
         good &= (relative <= limits.max_relative_sigma) & (deviation <= limits.max_excess)
     # A pixel that moves along its epipolar line looks static; what surrounds it does not.
     confidence = np.where(np.isfinite(deviation), matches.confidence, np.float32(0))
-    good &= moving_regions(np.nan_to_num(deviation), confidence, limits.max_excess, limits.min_confidence) == 0
+    deviation = np.nan_to_num(deviation)
+    good &= moving_regions(deviation, confidence, matches.stride, limits.max_excess, limits.min_confidence) == 0
     depth = np.where(good, depth, np.float32(np.nan)).astype(np.float32)
     # Along the line: the part of the displacement across it is noise.
     rays = displacement.infinity + displacement.along[..., None] * displacement.unit

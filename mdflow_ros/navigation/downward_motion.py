@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mdflow_ros.navigation.affine_fit import SYSTEMATIC, correlation_factor, fit_affine
 from mdflow_ros.navigation.matches import Matches
-from mdflow_ros.navigation.rigid_motion import turn
+from mdflow_ros.navigation.rigid_motion import cross_matrix, turn
 from mdflow_ros.navigation.timed_values import TimedValues
 
 MIN_MATCHES = 50
@@ -148,7 +148,7 @@ def pixel_flow(
 
 @dataclass(frozen=True, eq=False)
 class Twist:
-    """Velocity of the robot in its own axes, forward, left and up.
+    """Velocity of the robot in its own axes, forward, left and up, in the middle between the images.
 
     Attributes:
         linear: ``(3,)`` m/s.
@@ -186,13 +186,18 @@ def ground_twist(
     about_robot = mount @ np.array([0.0, 0.0, -content.turn]) + (0 if gyro_rotation is None else gyro_rotation)
     moved = np.array([-ground.shift[0] * height, -ground.shift[1] * height, content.growth * height])
     angular = about_robot / interval
-    linear = mount @ moved / interval - np.cross(angular, position)
+    # The displacement is in the axes at its end; those of the mean velocity are half a turn before.
+    linear = turn(about_robot / 2) @ mount @ moved / interval - np.cross(angular, position)
     sigmas = np.array([ground.shift_sigma, ground.shift_sigma, content.growth_sigma]) * height / interval
     scale_error = np.outer(moved, moved) * (height_sigma / height / interval) ** 2
-    covariance = np.eye(6) * UNKNOWN
-    covariance[:3, :3] = mount @ (np.diag(sigmas**2) + scale_error) @ mount.T
-    about_camera_variance = np.diag([UNKNOWN, UNKNOWN, (content.turn_sigma / interval) ** 2])
-    covariance[3:, 3:] = mount @ about_camera_variance @ mount.T
+    measured = mount @ np.diag([0.0, 0.0, (content.turn_sigma / interval) ** 2]) @ mount.T
+    # An error of the rate moves the camera around the robot's center.
+    lever = cross_matrix(position)
+    covariance = np.zeros((6, 6))
+    covariance[:3, :3] = mount @ (np.diag(sigmas**2) + scale_error) @ mount.T + lever @ measured @ lever.T
+    covariance[:3, 3:] = lever @ measured
+    covariance[3:, :3] = covariance[:3, 3:].T
+    covariance[3:, 3:] = measured + mount @ np.diag([UNKNOWN, UNKNOWN, 0.0]) @ mount.T
     return Twist(linear, angular, covariance)
 
 

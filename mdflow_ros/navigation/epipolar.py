@@ -20,6 +20,9 @@ from mdflow_ros.navigation.rigid_motion import CameraMotion
 CORRELATION = 16.0
 """Distance in pixels over which the errors of the flow are correlated: closer matches count less."""
 
+MIN_LENGTH = np.float32(1e-12)
+"""A shorter displacement at one meter, on the plane z = 1, has no direction."""
+
 ITERATIONS = 4
 MAX_MATCHES = 1500
 """Matches that `refine` uses, at most."""
@@ -65,8 +68,11 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     infinity = transformed(matches.older, camera.motion.rotation)
     x, y = infinity[..., 0], infinity[..., 1]
     toward_x, toward_y = translation[0] - x * translation[2], translation[1] - y * translation[2]
-    reach = np.maximum(np.hypot(toward_x, toward_y), np.float32(1e-9))
-    unit_x, unit_y = toward_x / reach, toward_y / reach
+    length = np.maximum(np.hypot(toward_x, toward_y), MIN_LENGTH)
+    reach = np.maximum(length, np.float32(1e-9))
+    # A camera that only turns has no epipolar lines: any direction will do, as nothing static moves along it either.
+    unit_x = np.where(length > MIN_LENGTH, toward_x / length, np.float32(1))
+    unit_y = np.where(length > MIN_LENGTH, toward_y / length, np.float32(0))
     moved_x, moved_y = matches.newer[..., 0] - x, matches.newer[..., 1] - y
     along = moved_x * unit_x + moved_y * unit_y
     across = moved_y * unit_x - moved_x * unit_y

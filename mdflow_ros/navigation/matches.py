@@ -18,6 +18,10 @@ BULK = 0.56
 (`benchmarks/navigation.py`)."""
 
 
+MIN_AHEAD = 0.2
+"""A ray is in front of other axes if its point on the plane z = 1 has this z in them at least."""
+
+
 @dataclass(frozen=True, eq=False)
 class Matches:
     """A grid of pixels with their rays in both images.
@@ -71,6 +75,24 @@ def derotated(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
     return replace(matches, older=transformed(matches.older, rotation))
 
 
+def reoriented(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
+    """Return the matches as a camera at the same place, but in other axes, would see them.
+
+    Args:
+        matches: of the flow.
+        rotation: ``(3, 3)``, axes of the camera to the other ones. What is not in front of these has confidence 0.
+    """
+    ahead = [points @ rotation[2, :2].astype(points.dtype) + rotation[2, 2] > MIN_AHEAD
+             for points in (matches.older, matches.newer)]  # fmt: skip
+    known = ahead[0] & ahead[1]
+    older, newer = (
+        np.where(known[..., None], transformed(points, rotation), np.float32(np.nan))
+        for points in (matches.older, matches.newer)
+    )
+    confidence = np.where(known, matches.confidence, np.float32(0))
+    return replace(matches, older=older, newer=newer, confidence=confidence)
+
+
 def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the standard deviation of flow on each axis, in pixels.
 
@@ -122,7 +144,7 @@ def match(
     )
     end = start + coarse
     older, newer = (end, start) if backward else (start, end)
-    sigma = flow_sigma(sure, np.hypot(coarse[..., 0], coarse[..., 1])) / np.float32(camera.focal_length)
-    rays = camera.rays(older), camera.rays(newer)
-    known = np.isfinite(rays[0]).all(axis=-1) & np.isfinite(rays[1]).all(axis=-1)
+    rays, spans = (camera.rays(older), camera.rays(newer)), camera.pixel_spans(end)
+    known = np.isfinite(rays[0]).all(axis=-1) & np.isfinite(rays[1]).all(axis=-1) & np.isfinite(spans)
+    sigma = flow_sigma(sure, np.hypot(coarse[..., 0], coarse[..., 1])) * np.where(known, spans, np.float32(1))
     return Matches(*rays, newer, np.where(known, sure, np.float32(0)), sigma, stride)

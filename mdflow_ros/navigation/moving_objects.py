@@ -64,13 +64,15 @@ def moving_objects(
     Returns:
         A mask ``(height, width)`` of the newer image, 255 where something moves, and the objects, largest first.
     """
-    width, height = -(-size[0] // matches.stride), -(-size[1] // matches.stride)
-    column, row = (np.rint(np.nan_to_num(matches.pixels[..., axis], nan=-1e6) / matches.stride) for axis in (0, 1))
+    stride = matches.stride
+    width, height = -(-size[0] // stride), -(-size[1] // stride)
+    column, row = (np.rint(np.nan_to_num(matches.pixels[..., axis], nan=-1e6) / stride) for axis in (0, 1))
     inside = np.isfinite(excess) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     place = (row[inside].astype(int), column[inside].astype(int))
     confidence, off = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     confidence[place], off[place] = matches.confidence[inside], excess[inside]
-    mask = moving_regions(off, confidence, limits.min_excess, limits.min_confidence)
+    mask = moving_regions(off, confidence, stride, limits.min_excess, limits.min_confidence)
+    half = stride // 2
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask)
     objects = []
     for label in range(1, count):
@@ -81,10 +83,12 @@ def moving_objects(
         of_box = (slice(top, top + down), slice(left, left + across))
         known = (labels[of_box] == label) & (confidence[of_box] > 0)
         score = float(confidence[of_box][known].mean()) if known.any() else 0.0
-        right, bottom = min((left + across) * matches.stride, size[0]), min((top + down) * matches.stride, size[1])
-        left, top = left * matches.stride, top * matches.stride
+        # The pixel of a cell is in its middle.
+        right, bottom = min((left + across) * stride - half, size[0]), min((top + down) * stride - half, size[1])
+        left, top = max(left * stride - half, 0), max(top * stride - half, 0)
         objects.append((area, MovingObject(left, top, right - left, bottom - top, score)))
-    full = cv2.resize(mask * np.uint8(255), size, interpolation=cv2.INTER_NEAREST)
+    full = np.repeat(np.repeat(mask * np.uint8(255), stride, axis=0), stride, axis=1)
+    full = cv2.copyMakeBorder(full[half:, half:], 0, half, 0, half, cv2.BORDER_REPLICATE)[: size[1], : size[0]]
     return np.asarray(full, np.uint8), [found for _, found in sorted(objects, key=lambda pair: -pair[0])]
 
 

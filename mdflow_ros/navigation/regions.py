@@ -8,21 +8,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-NEIGHBORS = 5
-"""Side of the square that votes, in steps of the grid."""
+NEIGHBORS = 14
+"""Side of the square that votes, in pixels: errors of the flow are correlated over some 16."""
 
 GROW = 0.7
 """Share of the least excess that suffices beside what is sure to move."""
 
-REACH = 41
-"""Side of the square within which a region may grow around what is sure to move, in steps of the grid."""
+REACH = 82
+"""Side of the square within which a region may grow around what is sure to move, in pixels."""
 
-GAP = 21
-"""Gaps in a region below this width are closed: where an object moves along the epipolar line it seems to rest."""
+GAP = 42
+"""Gaps in a region below this width, in pixels, are closed: where an object moves along the epipolar line it seems to
+rest."""
 
 
 def moving_regions(
-    excess: NDArray[np.float32], confidence: NDArray[np.float32], min_excess: float, min_confidence: float
+    excess: NDArray[np.float32],
+    confidence: NDArray[np.float32],
+    stride: int,
+    min_excess: float,
+    min_confidence: float,
 ) -> NDArray[np.uint8]:
     """Return 1 where something moves, 0 elsewhere ``(H, W)``.
 
@@ -32,20 +37,29 @@ def moving_regions(
     Args:
         excess: ``(H, W)``, distance from the flow of static points, standard deviations.
         confidence: ``(H, W)``, of the flow; 0 where it is unknown.
+        stride: distance between neighbors of the grid, pixels.
         min_excess: least excess of what moves.
         min_confidence: least confidence of what is sure to move.
     """
-    sure = _majority(excess > min_excess, confidence >= max(min_confidence, 1e-6))
+    voters, reach, gap = (_odd(pixels / stride) for pixels in (NEIGHBORS, REACH, GAP))
+    sure = _majority(excess > min_excess, confidence >= max(min_confidence, 1e-6), voters)
     if not sure.any():
         return sure
-    near = np.asarray(cv2.dilate(sure, np.ones((REACH, REACH), np.uint8)), np.uint8)
-    grown = sure | (_majority(excess > GROW * min_excess, confidence > 0) & near)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GAP, GAP))
-    return np.asarray(cv2.morphologyEx(grown, cv2.MORPH_CLOSE, kernel), np.uint8)
+    near = np.asarray(cv2.dilate(sure, np.ones((reach, reach), np.uint8)), np.uint8)
+    grown = sure | (_majority(excess > GROW * min_excess, confidence > 0, voters) & near)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
+    # With a margin, a region near the border of the image is not joined with it.
+    wide = cv2.copyMakeBorder(grown, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=0)
+    return np.asarray(cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)[gap:-gap, gap:-gap], np.uint8)
 
 
-def _majority(moves: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return 1 where most of the known pixels around move: isolated outliers are not an object."""
+def _odd(length: float) -> int:
+    """Return the odd number near ``length`` that is 3 at least."""
+    return max(3, round(length) // 2 * 2 + 1)
+
+
+def _majority(moves: NDArray[np.bool_], known: NDArray[np.bool_], side: int) -> NDArray[np.uint8]:
+    """Return 1 where most of the known pixels in a square around move: isolated outliers are not an object."""
     votes = np.where(moves, np.float32(1), np.float32(-1)) * known
-    region = (cv2.blur(votes.astype(np.float32), (NEIGHBORS, NEIGHBORS)) > 0).astype(np.uint8)
+    region = (cv2.blur(votes.astype(np.float32), (side, side)) > 0).astype(np.uint8)
     return np.asarray(cv2.morphologyEx(region, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)

@@ -86,6 +86,12 @@ def turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(cv2.Rodrigues(np.asarray(vector, float))[0])
 
 
+def cross_matrix(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the matrix ``(3, 3)`` of the cross product with ``vector`` ``(3,)`` on its left."""
+    x, y, z = vector
+    return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+
+
 class PoseHistory(TimedValues[RigidMotion]):
     """Timed poses, interpolated in between."""
 

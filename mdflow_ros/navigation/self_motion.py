@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -18,20 +19,32 @@ MIN_DEPTH = 2.0
 """Nearest depth of a static point, in distances traveled between the images."""
 
 MIN_MATCHES = 50
-MAX_MATCHES = 500
+MAX_MATCHES = 1000
 """Matches that the robust fits use."""
 
 MAX_PLANE_MATCHES = 3000
-"""Matches to which a homography is fitted in the end."""
+"""Matches to which a homography is fitted in the end, and by which motions are compared."""
 
-MIN_MEDIAN_FLOW = 0.5
-"""A camera whose median flow is below this many pixels stands still."""
+MAX_DEVIATIONS = 3.0
+"""A motion explains a match that is off by fewer standard deviations than this."""
 
-PLANE_PREFERENCE = 0.9
-"""A homography is taken when it explains at least this share of what an essential matrix explains."""
+MAX_PARALLAX = 0.3
+"""A camera only turns, or rests, if its plane differs from a rotation by less than this, standard deviations of a
+match: errors that the whole view has in common are as large."""
 
-MAX_RESIDUAL = 1.5
-"""Residual of an explained match, pixels."""
+RANSAC_DEVIATIONS = (2.0, 4.0)
+"""Largest residual of a match that a robust fit explains, standard deviations. A fit sometimes misses the best motion,
+so the better of two is taken."""
+
+PLANE_PREFERENCE = 0.99
+"""A homography is taken when it explains at least this share of what an essential matrix explains. With less, what is
+nearer than the rest of the view counts as moving."""
+
+MIN_SHARE = 0.5
+"""No motion is known if none explains this share of the matches."""
+
+TWO_AXES = 3.0 / 3.44
+"""An error on two axes is longer than 3.44 standard deviations as rarely as one on a single axis is longer than 3."""
 
 LOOSE_ROTATION, LOOSE_DIRECTION = 0.02, 0.2
 """Standard deviations of the robust fit, radians and of the unit translation, before it is refined."""
@@ -57,12 +70,12 @@ class SelfMotion:
 
 
 def plane_excess(matches: Matches, homography: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the distance of each match from ``homography``, in standard deviations ``(H, W)``."""
+    """Return the distance of each match from ``homography``, in standard deviations of one axis ``(H, W)``."""
     distance = matches.newer - transformed(matches.older, homography)
-    return np.asarray(np.hypot(distance[..., 0], distance[..., 1]) / matches.sigma, np.float32)
+    return np.asarray(TWO_AXES * np.hypot(distance[..., 0], distance[..., 1]) / matches.sigma, np.float32)
 
 
-def self_motion(matches: Matches, focal_length: float, min_confidence: float) -> SelfMotion | None:
+def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     """Find the motion of the camera that explains most of the flow.
 
     An essential matrix (RANSAC, then `refine`) where depth varies, a homography where the view is one plane or the
@@ -70,32 +83,46 @@ def self_motion(matches: Matches, focal_length: float, min_confidence: float) ->
 
     Args:
         matches: of the flow.
-        focal_length: pixels.
         min_confidence: matches below it are not used.
 
     Returns:
         The motion, or ``None`` where too few matches are confident or no motion explains half of them.
     """
-    subset = matches.at_most(2 * MAX_MATCHES)
+    subset, compared = matches.at_most(MAX_MATCHES), matches.at_most(MAX_PLANE_MATCHES)
+    usable, counts = subset.usable(min_confidence), compared.usable(min_confidence)
+    if usable.sum() < MIN_MATCHES:
+        return None
+
+    def explained(motion: SelfMotion | None) -> float:
+        return 0.0 if motion is None else float((motion.excess(compared)[counts] < MAX_DEVIATIONS).mean())
+
+    plane = None
+    homography = _plane(subset, compared, min_confidence)
+    if homography is not None:
+        turning = _rotation_alone(homography, compared, counts)
+        # Else the free translation of an essential matrix would explain what moves before a camera that does not.
+        if turning is not None and explained(turning) >= MIN_SHARE:
+            return turning
+        plane = _of_plane(homography)
+    lines = max(_motions_past_depth(subset, matches, min_confidence), key=explained, default=None)
+    of_plane, of_lines = explained(plane), explained(lines)
+    if max(of_plane, of_lines) < MIN_SHARE:
+        return None
+    return plane if of_plane >= PLANE_PREFERENCE * of_lines else lines
+
+
+def _motions_past_depth(subset: Matches, matches: Matches, min_confidence: float) -> Iterator[SelfMotion]:
+    """Yield motions that move points of different depth differently: essential matrices, refined by ``matches``."""
     usable = subset.usable(min_confidence)
     older, newer = subset.older[usable].astype(float), subset.newer[usable].astype(float)
-    if len(older) < MIN_MATCHES:
-        return None
-    if np.median(np.linalg.norm(newer - older, axis=1)) * focal_length < MIN_MEDIAN_FLOW:
-        return _of_plane(np.eye(3))
-    threshold = MAX_RESIDUAL / focal_length
-    homography, on_plane = cv2.findHomography(older, newer, cv2.RANSAC, threshold / 2, maxIters=200, confidence=0.99)
-    essential, on_lines = cv2.findEssentialMat(
-        older, newer, np.eye(3), method=cv2.USAC_DEFAULT, prob=0.99, threshold=threshold / 2
-    )
-    plane_share = 0.0 if homography is None else float(on_plane.mean())
-    lines_share = 0.0 if essential is None or essential.shape != (3, 3) else float(on_lines.mean())
-    if max(plane_share, lines_share) < 0.5:
-        return None
-    if plane_share >= PLANE_PREFERENCE * lines_share:
-        return _of_plane(_refined_plane(np.asarray(homography, float), matches, min_confidence))
-    camera = _of_essential(np.asarray(essential, float), subset, min_confidence)
-    return SelfMotion(refine(matches, camera, MIN_DEPTH, min_confidence), None)
+    noise = float(np.median(subset.sigma[usable]))
+    for deviations in RANSAC_DEVIATIONS:
+        essential, _ = cv2.findEssentialMat(
+            older, newer, np.eye(3), method=cv2.USAC_DEFAULT, prob=0.99, threshold=deviations * noise
+        )
+        if essential is not None and essential.shape == (3, 3):
+            camera = _of_essential(np.asarray(essential, float), subset, min_confidence)
+            yield SelfMotion(refine(matches, camera, MIN_DEPTH, min_confidence), None)
 
 
 def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidence: float) -> CameraMotion:
@@ -116,14 +143,29 @@ def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidenc
     return max(motions, key=points_in_front)
 
 
-def _refined_plane(homography: NDArray[np.float64], matches: Matches, min_confidence: float) -> NDArray[np.float64]:
-    """Fit a homography to everything that nearly follows it: four matches are noisy."""
-    subset = matches.at_most(MAX_PLANE_MATCHES)
-    follows = subset.usable(min_confidence) & (plane_excess(subset, homography) < 3)
-    if follows.sum() < MIN_MATCHES:
-        return homography
-    refined, _ = cv2.findHomography(subset.older[follows].astype(float), subset.newer[follows].astype(float), 0)
-    return homography if refined is None else np.asarray(refined)
+def _plane(subset: Matches, matches: Matches, min_confidence: float) -> NDArray[np.float64] | None:
+    """Fit a homography to ``subset`` by RANSAC, then to all that nearly follows it, as four matches are noisy."""
+    usable = subset.usable(min_confidence)
+    older, newer = subset.older[usable].astype(float), subset.newer[usable].astype(float)
+    threshold = MAX_DEVIATIONS * float(np.median(subset.sigma[usable]))
+    homography, _ = cv2.findHomography(older, newer, cv2.RANSAC, threshold, maxIters=200, confidence=0.99)
+    if homography is None:
+        return None
+    follows = matches.usable(min_confidence) & (plane_excess(matches, np.asarray(homography, float)) < MAX_DEVIATIONS)
+    if follows.sum() >= MIN_MATCHES:
+        refined, _ = cv2.findHomography(matches.older[follows].astype(float), matches.newer[follows].astype(float), 0)
+        homography = homography if refined is None else refined
+    return np.asarray(homography, float)
+
+
+def _rotation_alone(homography: NDArray[np.float64], matches: Matches, usable: NDArray[np.bool_]) -> SelfMotion | None:
+    """Return the rotation nearest to a homography, or ``None`` if that shows parallax beyond it."""
+    left, _, right = np.linalg.svd(homography / np.cbrt(np.linalg.det(homography)))
+    rotation = left @ right
+    older = matches.older[usable]
+    parallax_of_plane = transformed(older, homography) - transformed(older, rotation)
+    length = float(np.sqrt((parallax_of_plane.astype(float) ** 2).sum(axis=-1).mean()))
+    return _of_plane(rotation) if length < MAX_PARALLAX * float(np.median(matches.sigma[usable])) else None
 
 
 def _of_plane(homography: NDArray[np.float64]) -> SelfMotion:

@@ -33,7 +33,7 @@ class Sectors:
         ValueError: ``top`` is not above ``bottom``.
     """
 
-    columns: int = 5
+    columns: int = 15
     rows: int = 1
     top: float = 0.2
     bottom: float = 0.65
@@ -46,23 +46,54 @@ class Sectors:
 
 @dataclass(frozen=True, eq=False)
 class TimeToContact:
-    """The time to contact of each sector; all arrays are ``(rows, columns)`` float64.
+    """How fast each sector grows; all arrays are ``(rows, columns)`` float64.
 
     Attributes:
-        seconds: until what is seen reaches the camera, from the newer image on; infinite where it recedes or rests, NaN
-            where it is unknown.
-        sigma: standard deviation of the growth, as a fraction of it.
-        confidence: probability that the sector grows at all, 0 where it is unknown.
+        growth: of the sector between the images, as a fraction of its size; NaN where it is unknown.
+        sigma: standard deviation of the growth; NaN where it is unknown.
+        interval: between the images, seconds.
     """
 
-    seconds: NDArray[np.float64]
+    growth: NDArray[np.float64]
     sigma: NDArray[np.float64]
-    confidence: NDArray[np.float64]
+    interval: float
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """Where enough of the flow is trusted."""
-        return ~np.isnan(self.seconds)
+        return np.isfinite(self.growth)
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Time until what is seen reaches the camera, from the newer image on.
+
+        Infinite where it recedes or rests, NaN where it is unknown.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            seconds = np.where(self.growth > 0, self.interval / self.growth, np.inf)
+        return np.where(self.known, seconds, np.nan)
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """Probability that the sector grows at all, 0 where it is unknown."""
+        return self._probability(self.growth)
+
+    def later_than(self, seconds: float) -> NDArray[np.float64]:
+        """Return the probability that the contact is later than this, 0 where it is unknown."""
+        limit = self.interval / seconds if seconds > 0 else math.inf
+        return self._probability(limit - self.growth)
+
+    def middle(self, share: float) -> TimeToContact:
+        """Return the columns in the middle that take this share of the view's width, one at least."""
+        columns = self.growth.shape[1]
+        side = min(round((1 - share) / 2 * columns), (columns - 1) // 2)
+        kept = slice(side, columns - side)
+        return TimeToContact(self.growth[:, kept], self.sigma[:, kept], self.interval)
+
+    def _probability(self, excess: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability that a value that is ``excess`` with the errors of the growth is above 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.known, _normal_cdf(excess / self.sigma), 0.0)
 
 
 def time_to_contact(
@@ -84,12 +115,7 @@ def time_to_contact(
     if backward:
         sigma = sigma / (1 + growth) ** 2
         growth = -growth / (1 + growth)
-    known = np.isfinite(growth)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        seconds = np.where(growth > 0, interval / growth, np.inf)
-        confidence = _normal_cdf(growth / sigma)
-        relative = sigma / np.abs(growth)
-    return TimeToContact(np.where(known, seconds, np.nan), relative, np.where(known, confidence, 0.0))
+    return TimeToContact(growth, sigma, interval)
 
 
 def nearest_contact(contact: TimeToContact, min_certainty: float) -> float:
@@ -133,16 +159,18 @@ def _growth_of(
     stride: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return half the divergence of an affine fit to each sector, and its standard deviation ``(rows, columns)``."""
-    usable = usable & np.isfinite(moved).all(axis=-1)
+    usable = usable & np.isfinite(start).all(axis=-1) & np.isfinite(moved).all(axis=-1)
+    count, counts = usable.sum(axis=-1), usable[..., None]
     noise = np.where(usable, sigma, 1) ** 2
-    centered = start - start.mean(axis=2, keepdims=True)
-    fit = fit_affine(centered, np.where(usable[..., None], moved, 0), noise, usable)
+    center = np.where(counts, start, 0).sum(axis=2, keepdims=True) / np.maximum(count, 1)[..., None, None]
+    centered = np.where(counts, start - center, 0)
+    fit = fit_affine(centered, np.where(counts, moved, 0), noise, usable)
     growth = (fit.solution[..., 1, 0] + fit.solution[..., 2, 1]) / 2
-    count = usable.sum(axis=-1)
     known = count >= MIN_MATCHES
     spread = np.maximum(1, (fit.chi_squared * usable).sum(axis=-1) / (2 * np.maximum(count, 1)))
     typical = np.nanmedian(np.where(usable | ~known[..., None], noise, np.nan), axis=-1)
-    common = SYSTEMATIC**2 * typical / (centered**2).mean(axis=(2, 3)) / 2
+    extent = (centered**2).sum(axis=(2, 3)) / (2 * np.maximum(count, 1))
+    common = SYSTEMATIC**2 * typical / np.maximum(extent, 1e-12) / 2
     of_slopes = (fit.covariance[..., 1, 1] + fit.covariance[..., 2, 2]) / 4
     variance = of_slopes * correlation_factor(stride) * spread + common
     return np.where(known, growth, np.nan), np.where(known, np.sqrt(variance), np.nan)

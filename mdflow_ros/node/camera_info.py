@@ -84,8 +84,12 @@ def rectified_camera_info(info: CameraInfo, projection: NDArray[np.float64]) -> 
 
 
 def resized_camera_info(info: CameraInfo, header: Header, size: Size) -> CameraInfo:
-    """Return the calibration of an image that ``info`` describes after it was resized, under ``header``."""
-    resized = _adjusted(info, size, 0, 0, size.width / info.width, size.height / info.height)
+    """Return the calibration of an image that ``info`` describes after it was resized, under ``header``.
+
+    As with cv2.resize, the corners of the image stay in place, not the centers of its first pixels.
+    """
+    across, down = size.width / info.width, size.height / info.height
+    resized = _adjusted(info, size, 0.5 / across - 0.5, 0.5 / down - 0.5, across, down)
     resized.header = header
     return resized
 

@@ -70,3 +70,27 @@ def test_rays_far_off_the_axis_are_unknown() -> None:
     row = np.stack(np.meshgrid(np.arange(257), [4]), axis=-1).astype(np.float32)
     known = np.isfinite(camera.rays(row)[0]).all(axis=-1)
     assert known[degrees < 69].all() and not known[degrees > 71].any()
+
+
+def test_a_pixel_spans_more_of_the_plane_off_the_axis_of_a_fisheye_lens() -> None:
+    size, intrinsics = Size(257, 33), np.array([[FOCAL_LENGTH * 2, 0, 128], [0, FOCAL_LENGTH * 2, 16], [0, 0, 1.0]])
+    camera = Camera(size, intrinsics, np.zeros(4), "equidistant")
+    pixels = np.array([[[128, 16], [228, 16], [20, 16], [300, 16]]], np.float32)
+    angles = np.array([0, 1.0, 1.08])
+    # The tangent of an angle grows by 1 / cos**2 of it.
+    np.testing.assert_allclose(camera.pixel_spans(pixels)[0], [*(0.01 / np.cos(angles) ** 2), np.nan], rtol=0.02)
+    pinhole = Camera(size, intrinsics, np.zeros(0))
+    np.testing.assert_allclose(pinhole.pixel_spans(pixels), 0.01)
+
+
+def test_pixels_that_no_ray_leads_to_are_unknown() -> None:
+    # So strong a distortion folds the image over itself in the corners.
+    intrinsics = np.array([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]])
+    camera = Camera(Size(640, 480), intrinsics, np.array([-0.4, 0, 0, 0, 0]), "plumb_bob")
+    pixels = np.stack(np.meshgrid(np.arange(640), np.arange(480)), axis=-1).astype(np.float32)
+    rays = camera.rays(pixels)
+    known = np.isfinite(rays).all(axis=-1)
+    assert known[240, 40:600].all() and not known[0, 0] and 0.7 < known.mean() < 0.95
+    points = np.column_stack((rays[known].astype(float), np.ones(known.sum())))
+    back, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), intrinsics, camera.distortion)
+    np.testing.assert_allclose(back[:, 0], pixels[known], atol=0.11)

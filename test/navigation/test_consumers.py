@@ -28,6 +28,7 @@ from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNo
 from mdflow_ros.navigation.nodes.flow_points_node import FlowPointsNode
 from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
+from mdflow_ros.navigation.time_to_contact import TimeToContact
 from mdflow_training.synthetic.navigation_world import Step, approach_step, downward_step
 
 DOMAIN = 28
@@ -127,13 +128,26 @@ def test_what_is_unknown_does_not_release_the_stop(consumer: TimeToContactNode) 
     near, far = approach_step(1.0, 0.1), approach_step(3.0, 0.1)
     for number, (step, confidence) in enumerate([(far, 0.1), (near, 0.95), (near, 0.1), (near, 0.1), (far, 0.95)]):
         if confidence < 0.5:
-            with pytest.raises(ValueError, match="no sector has enough trusted flow"):
+            with pytest.raises(ValueError, match="no sector on the robot's path has enough trusted flow"):
                 consumer.process(pair_of(step, 10.0 + number, confidence))
         else:
             consumer.process(pair_of(step, 10.0 + number, confidence))
     assert [message.data for message in consumer._stop.messages] == [False, True, True, True, False]  # type: ignore
     nearest = [message.data for message in consumer._nearest.messages]  # type: ignore[attr-defined]
     np.testing.assert_allclose(nearest, [np.nan, 1, np.nan, np.nan, 3], rtol=0.15)
+
+
+@pytest.mark.parametrize("consumer", [(TimeToContactNode,)], indirect=True)
+def test_the_stop_ends_only_when_the_contact_is_surely_later(consumer: TimeToContactNode) -> None:
+    """Growth of 0.1 in 0.1 s is 1 s; the threshold is 1.5 s."""
+
+    def stops(growth: float, sigma: float, now: float) -> bool:
+        return consumer._must_stop(TimeToContact(np.array([[growth]]), np.array([[sigma]]), 0.1), now)
+
+    assert not stops(0.1, 0.08, 10.0), "not sure enough to begin"
+    assert stops(0.1, 0.03, 11.0)
+    assert stops(0.1, 0.08, 12.0) and stops(0.05, 0.03, 13.0), "nor sure enough to end"
+    assert stops(0.02, 0.01, 14.0) is False
 
 
 @pytest.mark.parametrize("consumer", [(TimeToContactNode, "top:=0.9")], indirect=True)

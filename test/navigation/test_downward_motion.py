@@ -19,7 +19,7 @@ from mdflow_ros.navigation.downward_motion import (
     ground_twist,
     pixel_flow,
 )
-from mdflow_ros.navigation.matches import derotated, match, transformed
+from mdflow_ros.navigation.matches import derotated, match, reoriented, transformed
 from mdflow_ros.navigation.rigid_motion import rotation_of, turn
 from mdflow_training.synthetic.navigation_world import Step, downward_step
 
@@ -192,3 +192,72 @@ def test_a_gap_in_the_rates_makes_the_turn_unknown() -> None:
     assert gyro.between(100 * millisecond, 200 * millisecond) is not None
     gyro.add(1100 * millisecond, np.ones(3))
     assert gyro.between(100 * millisecond, 200 * millisecond) is not None, "a late message clears nothing"
+
+
+def twist_of(
+    velocity: tuple[float, ...], rates: tuple[float, ...], tilt: float = 0.0, ahead: float = 0.0, gyro: bool = True
+) -> Twist:
+    """Return the twist that is measured on the exact flow of a robot with this constant twist, 1 m over the ground.
+
+    Args:
+        velocity: forward, left and up, m/s.
+        rates: about the same axes, rad/s.
+        tilt: of the camera, its image's top away from straight down, radians.
+        ahead: place of the camera in front of the robot's center, meters.
+        gyro: whether the rates are measured.
+    """
+    mount, position = turn(np.array([0.0, -tilt, 0.0])) @ MOUNT, np.array([ahead, 0.0, 0.0])
+    times = (np.arange(200) + 0.5) / 200 * INTERVAL
+    moved = sum(turn(np.array(rates) * time) @ np.array(velocity) for time in times) * INTERVAL / 200
+    camera = camera_of(downward_step(1.0, (0, 0, 0)))
+    pixels = np.stack(np.meshgrid(np.arange(camera.size[0]), np.arange(camera.size[1])), axis=-1).astype(np.float32)
+    rays = np.dstack((camera.rays(pixels), np.ones(pixels.shape[:2]))) @ mount.T
+    ground = rays * (-1.0 / np.minimum(rays[..., 2:], -0.05)) + position
+    older = (ground @ turn(np.array(rates) * INTERVAL).T + moved - position) @ mount
+    flow = camera.pixels((older[..., :2] / older[..., 2:]).astype(np.float32)) - pixels
+    matches = match(flow, np.full(flow.shape[:2], 0.95, np.float32), camera, 2, backward=True)
+    matches = reoriented(matches, MOUNT.T @ mount)
+    measured = np.array(rates) * INTERVAL if gyro else None
+    if measured is not None:
+        matches = derotated(matches, camera_rotation(measured, MOUNT))
+    found = ground_motion(matches, 0.5)
+    assert found is not None
+    return ground_twist(found, 1.0, 0.0, INTERVAL, MOUNT, position, measured)
+
+
+@pytest.mark.parametrize("tilt", [0, 10, 30, 45])
+@pytest.mark.parametrize("gyro", [True, False])
+def test_a_tilted_camera_measures_the_same(tilt: float, gyro: bool) -> None:
+    twist = twist_of((0.5, 0.2, 0.0), (0.0, 0.0, 0.5), np.deg2rad(tilt), gyro=gyro)
+    np.testing.assert_allclose(twist.linear, [0.5, 0.2, 0.0], atol=0.01)
+    np.testing.assert_allclose(twist.angular, [0, 0, 0.5], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("velocity", "rates", "ahead"),
+    [
+        ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), 0.0),
+        ((1.0, 0.5, 0.1), (0.0, 0.0, 1.5), 0.0),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 0.4),
+        ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), 0.0),
+    ],
+)
+def test_a_robot_that_turns_as_it_drives_has_its_own_velocity(
+    velocity: tuple[float, ...], rates: tuple[float, ...], ahead: float
+) -> None:
+    """The displacement is in the axes at its end, the velocity in those of the robot on its way."""
+    twist = twist_of(velocity, rates, ahead=ahead)
+    np.testing.assert_allclose(twist.linear, velocity, atol=0.01)
+    np.testing.assert_allclose(twist.angular, rates, atol=0.01)
+
+
+def test_an_error_of_the_yaw_rate_moves_a_camera_off_the_center() -> None:
+    ground = ground_of(downward_step(1.0, (0.03, 0, 0)))
+    central, ahead = (
+        ground_twist(ground, 0.2, 0.0, INTERVAL, MOUNT, np.array([x, 0, 0]), None).covariance for x in (0.0, 0.6)
+    )
+    of_yaw = central[5, 5]
+    assert ahead[1, 1] == pytest.approx(central[1, 1] + 0.36 * of_yaw)
+    # Too fast a rate puts too much of the camera's sideways motion down to it.
+    assert ahead[1, 5] == ahead[5, 1] == pytest.approx(-0.6 * of_yaw)
+    assert (np.linalg.eigvalsh(ahead) > -1e-9).all()

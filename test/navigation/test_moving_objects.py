@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,9 +15,10 @@ from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.epipolar import excess, parallax, refine
-from mdflow_ros.navigation.matches import Matches, match
+from mdflow_ros.navigation.matches import Matches, flow_sigma, match, transformed
 from mdflow_ros.navigation.moving_objects import MovingLimits, MovingObject, ground_points, moving_objects
-from mdflow_ros.navigation.rigid_motion import RigidMotion
+from mdflow_ros.navigation.regions import moving_regions
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, turn
 from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_training.synthetic.navigation_world import Step, crossing_step, hall_step
 
@@ -29,7 +31,7 @@ def excess_with_odometry(step: Step, matches: Matches, random: np.random.Generat
 
 
 def excess_without_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
-    found = self_motion(matches, camera_of(step).focal_length, 0.5)
+    found = self_motion(matches, 0.5)
     assert found is not None
     return found.excess(matches)
 
@@ -91,7 +93,7 @@ def test_a_resting_camera_sees_what_moves() -> None:
 def test_too_little_trusted_flow_gives_no_motion() -> None:
     step = crossing_step(0)
     matches = match(step.flow, np.full(step.depth.shape, 0.1, np.float32), camera_of(step), 2)
-    assert self_motion(matches, camera_of(step).focal_length, 0.5) is None
+    assert self_motion(matches, 0.5) is None
 
 
 def test_ground_points_lie_where_the_object_stands() -> None:
@@ -134,10 +136,98 @@ def test_a_distorting_lens_does_not_reverse_the_motion() -> None:
     flow = (moved.reshape(256, 320, 2) - pixels).astype(np.float32)
     matches = match(flow, np.full((256, 320), 0.95, np.float32), camera, 2)
     assert not matches.confidence[~np.isfinite(matches.newer).all(axis=-1)].any()
-    found = self_motion(matches, camera.focal_length, 0.5)
+    found = self_motion(matches, 0.5)
     assert found is not None
     np.testing.assert_allclose(found.camera.motion.translation, [0, 0, -1], atol=0.05)
     assert (found.excess(matches) > 3).mean() < 0.02
-    with_all = self_motion(matches, camera.focal_length, 0.0)
+    with_all = self_motion(matches, 0.0)
     assert with_all is not None
     np.testing.assert_allclose(with_all.camera.motion.translation, [0, 0, -1], atol=0.05)
+
+
+@pytest.mark.parametrize("turned", [0.0, 0.04])
+def test_a_camera_that_does_not_translate_sees_what_moves_by_odometry(turned: float) -> None:
+    """The epipolar lines have no direction where the camera does not translate."""
+    step, random = crossing_step(1, speed=0.0, max_turn=0.0), np.random.default_rng(0)
+    rotation = turn(np.array([0.0, turned, 0.0]))
+    matches = matches_of(step, random)
+    matches = replace(matches, newer=transformed(matches.newer, rotation))
+    motion = CameraMotion.with_sigmas(RigidMotion(rotation, np.zeros(3)), 0.02, 0.003)
+    off = excess(parallax(matches, refine(matches, motion, MIN_DEPTH, 0.5), MIN_DEPTH), MIN_DEPTH)
+    mask, _ = moving_objects(matches, off, camera_of(step).size, MovingLimits())
+    precision, recall = precision_and_recall([mask], [step.newer_moving])
+    assert precision >= 0.8 and recall >= 0.75
+
+
+@pytest.mark.parametrize("share", [0.06, 0.2, 0.3])
+def test_a_camera_that_turns_on_the_spot_sees_what_moves_by_the_flow_alone(share: float) -> None:
+    camera, random = camera_of(crossing_step(0)), np.random.default_rng(0)
+    width, height = camera.size
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    flow = camera.pixels(transformed(camera.rays(pixels), turn(np.array([0.0, 0.03, 0.0])))) - pixels
+    moving = np.zeros((height, width), bool)
+    side = round(np.sqrt(share * width * height))
+    moving[20 : 20 + side, 60 : 60 + side] = True
+    flow[moving] += np.float32([3, 2])
+    flow += random.normal(0, 0.2, flow.shape).astype(np.float32)
+    matches = match(flow, np.full(moving.shape, 0.95, np.float32), camera, 2)
+    mask, objects = find_by_flow(matches, camera.size)
+    assert len(objects) == 1 and 0.9 < (mask > 0).mean() / share < 1.1
+
+
+def find_by_flow(matches: Matches, size: Size):
+    found = self_motion(matches, 0.5)
+    assert found is not None
+    return moving_objects(matches, found.excess(matches), size, MovingLimits())
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.25, 0.1])
+def test_nothing_moves_in_a_hall_that_is_passed_slowly(scale: float) -> None:
+    random, wrong = np.random.default_rng(0), 0
+    for frame in range(0, 220, 44):
+        step = hall_step(frame)
+        camera = camera_of(step)
+        width, height = camera.size
+        pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+        points = np.dstack((camera.rays(pixels), np.ones((height, width)))) * step.depth[..., None]
+        rotation = turn(scale * cv2.Rodrigues(step.rotation)[0].ravel())
+        moved = points @ rotation.T + scale * step.translation
+        flow = camera.pixels((moved[..., :2] / moved[..., 2:]).astype(np.float32)) - pixels
+        confidence = np.full((height, width), 0.95, np.float32)
+        sigma = flow_sigma(confidence, np.hypot(flow[..., 0], flow[..., 1]))
+        flow += (random.standard_normal(flow.shape) * sigma[..., None]).astype(np.float32)
+        wrong += bool(find_by_flow(match(flow, confidence, camera, 2), camera.size)[1])
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 8])
+def test_errors_that_neighbors_share_are_no_object(stride: int) -> None:
+    camera, wrong = camera_of(crossing_step(0)), 0
+    width, height = camera.size
+    for seed in range(4):
+        noise = np.random.default_rng(seed).standard_normal((height, width, 2))
+        noise = cv2.GaussianBlur(noise, (0, 0), 16 / (2 * np.sqrt(np.pi)))  # correlated over 16 pixels
+        confidence = np.full((height, width), 0.95, np.float32)
+        flow = noise / noise.std() * flow_sigma(confidence, np.zeros_like(confidence))[..., None]
+        wrong += bool(find_by_flow(match(flow.astype(np.float32), confidence, camera, stride), camera.size)[1])
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("stride", [2, 4, 8, 16])
+def test_boxes_are_centered_on_their_object_at_every_stride(stride: int) -> None:
+    camera = Camera(Size(642, 480), np.array([[450.0, 0, 320.5], [0, 450, 239.5], [0, 0, 1]]), np.zeros(0))
+    off = np.zeros((480, 642), np.float32)
+    off[160:256, 224:352] = 9
+    matches = match(np.zeros((480, 642, 2), np.float32), np.full((480, 642), 0.9, np.float32), camera, stride)
+    mask, (found,) = moving_objects(matches, off[::stride, ::stride], camera.size, MovingLimits())
+    assert found.left + found.width / 2 == pytest.approx(288 - stride / 2, abs=1)
+    assert found.top + found.height / 2 == pytest.approx(208 - stride / 2, abs=1)
+    rows, columns = np.nonzero(mask)
+    assert (columns.min(), rows.min()) == (found.left, found.top) and mask.shape == (480, 642)
+
+
+def test_a_region_near_the_border_does_not_grow_to_it() -> None:
+    off = np.zeros((240, 320), np.float32)
+    off[150:232, 100:200] = 9
+    mask = moving_regions(off, np.ones_like(off), 2, 3.0, 0.5)
+    assert np.nonzero(mask)[0].max() < 236

@@ -217,7 +217,7 @@ def test_time_to_contact_stops(flow_node: FlowNodeStandIn) -> None:
             flow_node.spin_until(lambda count=number + 1: len(stop) == count and len(nearest) == count, "an answer")
     assert [message.data for message in stop] == [False, True, False]
     np.testing.assert_allclose([message.data for message in nearest], [3, 1, 3], rtol=0.15)
-    assert (seconds[0].width, seconds[0].height) == (5, 1)
+    assert (seconds[0].width, seconds[0].height) == (15, 1)
 
 
 def test_a_calibration_that_cannot_be_used_does_not_end_the_node(flow_node: FlowNodeStandIn) -> None:

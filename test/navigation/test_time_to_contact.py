@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from navigation_scenes import RealFlow, camera_of, matches_of
 
+from mdflow_ros.core.resizing import Size
+from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
 from mdflow_ros.navigation.rigid_motion import turn
 from mdflow_ros.navigation.self_motion import _of_essential, self_motion
@@ -18,7 +20,7 @@ INTERVAL = 0.1
 
 
 def measure(step: Step, matches: Matches, sectors: Sectors | None = None) -> TimeToContact:
-    found = self_motion(matches, camera_of(step).focal_length, 0.5)
+    found = self_motion(matches, 0.5)
     rotation = found.camera.motion.rotation if found else np.eye(3)
     return time_to_contact(matches, rotation, INTERVAL, sectors or Sectors())
 
@@ -59,8 +61,8 @@ def test_unknown_without_trusted_flow() -> None:
     confidence = np.full(step.depth.shape, 0.95, np.float32)
     confidence[:, :64] = 0.1
     contact = measure(step, match(step.flow, confidence, camera_of(step), 2))
-    assert np.isnan(contact.seconds[0, 0]) and contact.confidence[0, 0] == 0
-    assert np.isfinite(contact.seconds[0, 1:]).all()
+    assert np.isnan(contact.seconds[0, :2]).all() and (contact.confidence[0, :2] == 0).all()
+    assert np.isfinite(contact.seconds[0, 3:]).all()
 
 
 def test_one_sector_may_be_nearer_than_the_rest() -> None:
@@ -98,3 +100,50 @@ def test_a_sector_of_which_less_than_half_is_trusted_still_approaches() -> None:
     contact = measure(step, match(step.flow, confidence, camera_of(step), 2))
     np.testing.assert_allclose(contact.seconds, 1, rtol=0.1)
     assert (contact.confidence > 0.99).all()
+
+
+def test_a_lens_whose_rays_end_inside_the_view_leaves_side_sectors_known() -> None:
+    """An equidistant lens of 160 degrees before a wall: rays beyond 70 degrees are unknown."""
+    focal = 160 / np.deg2rad(80)
+    camera = Camera(
+        Size(320, 256), np.array([[focal, 0, 159.5], [0, focal, 127.5], [0, 0, 1]]), np.zeros(4), "equidistant"
+    )
+    pixels = np.stack(np.meshgrid(np.arange(320), np.arange(256)), axis=-1).astype(np.float32)
+    rays = camera.rays(pixels) * np.float32(1.1)  # the wall comes from 1.1 to 1 meters
+    angle = np.arctan(np.hypot(rays[..., 0], rays[..., 1]))
+    scale = focal * angle / np.maximum(np.hypot(rays[..., 0], rays[..., 1]), 1e-9)
+    flow = rays * scale[..., None] + np.float32([159.5, 127.5]) - pixels
+    matches = match(flow.astype(np.float32), np.full((256, 320), 0.95, np.float32), camera, 2)
+    contact = time_to_contact(matches, np.eye(3), INTERVAL, Sectors(columns=5))
+    np.testing.assert_allclose(contact.seconds, 1, rtol=0.03)
+
+
+@pytest.mark.parametrize("place", [-0.3, -0.1, 0.0, 0.2])
+def test_an_obstacle_that_is_narrower_than_a_third_of_the_view_is_not_late(place: float) -> None:
+    step, random = approach_step(8.0, 0.2), np.random.default_rng(0)
+    camera, flow = camera_of(step), step.flow.copy()
+    width, height = camera.size
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+    center, focal = (np.array(camera.size) - 1) / 2, camera.focal_length
+    near = np.abs(pixels[..., 0] - center[0] - place * focal) < 0.15 / 2.2 * focal  # 0.3 m wide, 2.2 m ahead
+    flow[near] = ((pixels - center) * 0.1)[near]
+    flow += random.normal(0, 0.2, flow.shape).astype(np.float32)
+    contact = time_to_contact(
+        match(flow, np.full(flow.shape[:2], 0.95, np.float32), camera, 2), np.eye(3), INTERVAL, Sectors()
+    )
+    # Where its edge lies in a sector, the growth is too large: that errs on the safe side.
+    assert 0.4 < nearest_contact(contact, 0.99) < 1.15
+
+
+def test_probability_that_the_contact_is_later() -> None:
+    contact = TimeToContact(np.array([[0.1, 0.05, np.nan]]), np.array([[0.005, 0.005, np.nan]]), 0.1)
+    np.testing.assert_allclose(contact.seconds, [[1, 2, np.nan]])
+    later = contact.later_than(1.5)
+    assert later[0, 0] < 0.01 and later[0, 1] > 0.99 and later[0, 2] == 0
+
+
+def test_the_middle_of_the_view_is_the_robots_path() -> None:
+    growth = np.arange(15.0)[None]
+    contact = TimeToContact(growth, growth, 0.1)
+    np.testing.assert_array_equal(contact.middle(0.5).growth, growth[:, 4:11])
+    assert contact.middle(1.0).growth.shape == (1, 15) and contact.middle(0.0).growth.shape == (1, 1)

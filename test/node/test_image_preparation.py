@@ -73,8 +73,9 @@ def test_the_region_moves_the_principal_point_and_output_scale_scales_it() -> No
     assert info is not None
     half = resized_camera_info(info, Header(frame_id="camera"), Size(64, 48))
     assert (half.width, half.height, half.header.frame_id) == (64, 48, "camera")
-    assert list(half.k) == [100.0, 0.0, (155 - 32) / 2, 0.0, 102.5, (118 - 16) / 2, 0.0, 0.0, 1.0]
-    assert list(half.p[:7]) == [90.0, 0.0, (160 - 32) / 2, 0.0, 0.0, 91.0, (120 - 16) / 2]
+    # cv2.resize keeps the corners in place: the center (x + 0.5) / 2 - 0.5.
+    assert list(half.k) == [100.0, 0.0, (155 - 32) / 2 - 0.25, 0.0, 102.5, (118 - 16) / 2 - 0.25, 0.0, 0.0, 1.0]
+    assert list(half.p[:7]) == [90.0, 0.0, (160 - 32) / 2 - 0.25, 0.0, 0.0, 91.0, (120 - 16) / 2 - 0.25]
     assert list(half.d) == MODELS["plumb_bob"]
 
 

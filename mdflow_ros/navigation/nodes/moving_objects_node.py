@@ -98,7 +98,7 @@ class MovingObjectsNode(MotionConsumer):
         if motion is not None:
             depth = self.value("min_depth")
             return excess(parallax(matches, refine(matches, motion, depth, confidence), depth), depth)
-        found = self_motion(matches, pair.camera.focal_length, confidence)
+        found = self_motion(matches, confidence)
         if found is None:
             raise ValueError(
                 "no camera motion explains half of the trusted flow: objects may fill the view, or it is too dark"

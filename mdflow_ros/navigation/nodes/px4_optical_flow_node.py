@@ -33,7 +33,7 @@ from mdflow_ros.navigation.downward_motion import (
     ground_twist,
     pixel_flow,
 )
-from mdflow_ros.navigation.matches import derotated
+from mdflow_ros.navigation.matches import derotated, reoriented
 from mdflow_ros.navigation.nodes.camera_motion import pose_error
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow, run
 from mdflow_ros.navigation.rigid_motion import RigidMotion
@@ -44,6 +44,9 @@ try:
     from px4_msgs.msg import SensorOpticalFlow
 except ImportError:
     SensorOpticalFlow = None
+
+DOWN = RigidMotion.of_pose(DOWNWARD).rotation
+"""Axes of a camera that looks straight down, to which the view of a tilted one is turned."""
 
 MAX_RANGE_AGE = 0.5
 """A range older than this, in seconds, does not count."""
@@ -113,15 +116,15 @@ class Px4OpticalFlowNode(Consumer):
         """Measure and publish."""
         camera = RigidMotion.of_pose(self.value("camera_pose"))
         gyro_rotation, height = self._gyro.between(pair.older, pair.newer), self._height(pair.newer)
-        matches = self.matches(pair)
+        matches = reoriented(self.matches(pair), DOWN.T @ camera.rotation)
         if gyro_rotation is not None:
-            matches = derotated(matches, camera_rotation(gyro_rotation, camera.rotation))
+            matches = derotated(matches, camera_rotation(gyro_rotation, DOWN))
         ground = ground_motion(matches, self.value("min_confidence"))
         self._quality = ground.quality if ground else 0.0
         if self._sensor is not None and self._sensor.get_subscription_count():
             shift = ground.shift if ground else np.zeros(2)
             now = self.get_clock().now().nanoseconds
-            flow = pixel_flow(shift, camera.rotation, gyro_rotation)
+            flow = pixel_flow(shift, DOWN, gyro_rotation)
             message = sensor_message(pair, now, flow, gyro_rotation, height, self._quality)
             for name in ("max_flow_rate", "min_ground_distance", "max_ground_distance"):
                 setattr(message, name, self.value(name))
@@ -134,9 +137,7 @@ class Px4OpticalFlowNode(Consumer):
             if gyro_rotation is None and self._gyro.stamps:
                 raise ValueError("no ~/twist: the messages on imu do not cover the time between the images")
             sigma = self.value("height_sigma") * height
-            twist = ground_twist(
-                ground, height, sigma, pair.interval, camera.rotation, camera.translation, gyro_rotation
-            )
+            twist = ground_twist(ground, height, sigma, pair.interval, DOWN, camera.translation, gyro_rotation)
             self._twist.publish(self._twist_message(pair, twist))
 
     def _twist_message(self, pair: PublishedFlow, twist: Twist) -> TwistWithCovarianceStamped:

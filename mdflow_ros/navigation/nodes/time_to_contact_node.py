@@ -4,9 +4,9 @@
 
 Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node. Outputs:
 ~/seconds and ~/sector_confidence (32FC1 images of rows x columns sectors, header of the newer image; infinite where
-nothing approaches, NaN where it is unknown), ~/nearest (std_msgs/Float32, the least time of a confident sector; NaN
-where no sector is known) and ~/stop (std_msgs/Bool, true while that is below threshold, for hold seconds more, and as
-long as nothing is known of the sectors that caused it).
+nothing approaches, NaN where it is unknown), ~/nearest (std_msgs/Float32, the least time of a confident sector on the
+robot's path; NaN where no sector is known there) and ~/stop (std_msgs/Bool, true from when that is below threshold
+until hold seconds after the sectors that caused it are seen to be clear).
 """
 
 from __future__ import annotations
@@ -44,6 +44,12 @@ class TimeToContactNode(Consumer):
             minimum=0.0,
             maximum=1.0,
         ),
+        "path_width": Declaration(
+            0.5,
+            "Share of the image's width, in the middle, that counts for ~/nearest and ~/stop: the robot's path.",
+            minimum=0.0,
+            maximum=1.0,
+        ),
         "derotate": Declaration(True, "Take the camera's rotation out first, as far as the flow shows it."),
         "threshold": Declaration(1.5, "~/stop is true below this time, seconds.", minimum=0.0, maximum=60.0),
         "min_certainty": Declaration(
@@ -70,24 +76,29 @@ class TimeToContactNode(Consumer):
         matches = self.matches(pair)
         rotation = np.eye(3)
         if self.value("derotate"):
-            found = self_motion(matches, pair.camera.focal_length, sectors.min_confidence)
+            found = self_motion(matches, sectors.min_confidence)
             rotation = found.camera.motion.rotation if found else rotation
         contact = time_to_contact(matches, rotation, pair.interval, sectors, pair.backward)
-        self._last = nearest_contact(contact, self.value("min_certainty"))
-        stop = self._must_stop(contact, pair.newer / NANOSECONDS)
+        path = contact.middle(self.value("path_width"))
+        self._last = nearest_contact(path, self.value("min_certainty"))
+        stop = self._must_stop(path, pair.newer / NANOSECONDS)
         self._seconds.publish(image_message(pair.header, contact.seconds.astype(np.float32)))
         self._confidence.publish(image_message(pair.header, contact.confidence.astype(np.float32)))
         self._nearest.publish(Float32(data=self._last))
         self._stop.publish(Bool(data=stop))
-        if not contact.known.any():
-            raise ValueError("no sector has enough trusted flow: ~/nearest is NaN, and ~/stop stays as it was")
+        if not path.known.any():
+            raise ValueError(
+                "no sector on the robot's path has enough trusted flow: ~/nearest is NaN, and ~/stop stays as it was"
+            )
 
     def _must_stop(self, contact: TimeToContact, now: float) -> bool:
-        """Return ``~/stop`` at the time ``now``, seconds. A sector that is unknown now counts as it last was."""
-        near = (contact.confidence >= self.value("min_certainty")) & (contact.seconds < self.value("threshold"))
+        """Return ``~/stop`` at the time ``now``, seconds. A sector is near until it is seen to be clear."""
+        certainty, threshold = self.value("min_certainty"), self.value("threshold")
+        near = (contact.confidence >= certainty) & (contact.seconds < threshold)
+        clear = contact.later_than(threshold) >= certainty
         if self._near.shape != near.shape or self._stop_until - now > self.value("hold"):  # the time jumped back
             self._near, self._stop_until = np.zeros_like(near), -math.inf
-        self._near = np.where(contact.known, near, self._near)
+        self._near = near | (self._near & ~clear)
         if self._near.any():
             self._stop_until = now + self.value("hold")
         return now <= self._stop_until
