@@ -136,16 +136,28 @@ class CameraMotion:
     covariance: NDArray[np.float64]
 
     @classmethod
-    def with_sigmas(cls, motion: RigidMotion, translation: float, rotation: float) -> CameraMotion:
-        """Take errors that are independent and equal on all axes.
+    def with_sigmas(
+        cls,
+        motion: RigidMotion,
+        translation: float,
+        rotation: float,
+        center: NDArray[np.float64] | None = None,
+    ) -> CameraMotion:
+        """Take errors of the robot that are independent and equal on all axes.
 
         Args:
             motion: the measured one.
             translation: standard deviation on each axis, as a fraction of the distance.
             rotation: standard deviation about each axis, radians.
+            center: ``(3,)``, the robot's center in the camera's axes, meters, around which it turns; ``None`` is the
+                camera itself.
         """
         distance = max(translation * float(np.linalg.norm(motion.translation)), MIN_TRANSLATION_SIGMA)
-        return cls(motion, np.diag(np.repeat([max(rotation, MIN_ROTATION_SIGMA), distance], 3) ** 2))
+        covariance = np.diag(np.repeat([max(rotation, MIN_ROTATION_SIGMA), distance], 3) ** 2)
+        change = np.eye(6)
+        if center is not None:
+            change[3:, :3] = cross_matrix(center)
+        return cls(motion, change @ covariance @ change.T)
 
     def corrected(self, change: NDArray[np.float64], covariance: NDArray[np.float64]) -> CameraMotion:
         """Apply a change ``(6,)``: rotation vector and translation."""

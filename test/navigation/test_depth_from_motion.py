@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion, true_depth
 
 from mdflow_ros.navigation.depth_from_motion import DepthLimits, depth_from_motion, depth_image
 from mdflow_ros.navigation.matches import match
-from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, turn
 from mdflow_training.synthetic.navigation_world import Step, crossing_step, hall_step
 
 FRAMES = range(0, 220, 22)
@@ -158,3 +159,18 @@ def test_real_estimator_end_to_end() -> None:
     assert np.mean(error <= 0.2) >= 0.9
     assert np.mean(coverage) >= 0.3
     assert 0.6 <= np.mean(np.abs(np.concatenate(in_sigmas)) <= 1) <= 0.76
+
+
+def test_an_error_of_the_robots_turn_moves_a_camera_off_its_center() -> None:
+    """Monte Carlo: a robot that turns in place, its camera half a meter ahead."""
+    pose = RigidMotion.of_pose([0.5, 0, 0.4, -0.5, 0.5, -0.5, 0.5])
+    sigma, random = 0.01, np.random.default_rng(0)
+    robot = RigidMotion(turn(np.array([0, 0, 0.1])), np.zeros(3))
+    motion = (robot @ pose).inverse() @ pose
+    errors = []
+    for _ in range(4000):
+        wrong = (RigidMotion(turn(random.normal(0, sigma, 3)) @ robot.rotation, np.zeros(3)) @ pose).inverse() @ pose
+        vector = cv2.Rodrigues(wrong.rotation @ motion.rotation.T)[0].ravel()
+        errors.append(np.concatenate((vector, wrong.translation - motion.translation)))
+    expected = CameraMotion.with_sigmas(motion, 0.0, sigma, pose.inverse().translation).covariance
+    np.testing.assert_allclose(np.cov(np.array(errors).T), expected, atol=0.1 * sigma**2)

@@ -9,8 +9,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source
+from mdflow_ros.navigation.nodes.camera_motion import (
+    MOTION_PARAMETERS,
+    MotionSource,
+    MotionUnavailable,
+    motion_source,
+)
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow
 from mdflow_ros.navigation.rigid_motion import CameraMotion
 from mdflow_ros.node.parameters import Declaration
@@ -76,6 +82,14 @@ class MotionConsumer(Consumer):
         else:
             self._retry_timer.cancel()
 
+    def _robot_center(self, camera_frame: str) -> NDArray[np.float64] | None:
+        """Return the robot's center in the camera's axes, ``(3,)`` meters, where it is known."""
+        assert self._source is not None
+        try:
+            return self._source.camera_pose(camera_frame).inverse().translation
+        except MotionUnavailable:
+            return None
+
     def _process_first(self) -> bool:
         """Process the oldest waiting pair; return False if its motion is not known yet."""
         pair = self._waiting[0]
@@ -83,8 +97,9 @@ class MotionConsumer(Consumer):
         measured = self._source.motion(pair.older, pair.newer, pair.header.frame_id)
         if measured is None:
             return False
-        rotation = float(np.deg2rad(self.value("rotation_sigma")))
-        self.process_motion(pair, CameraMotion.with_sigmas(measured, self.value("translation_sigma"), rotation))
+        translation, rotation = self.value("translation_sigma"), float(np.deg2rad(self.value("rotation_sigma")))
+        center = self._robot_center(pair.header.frame_id)
+        self.process_motion(pair, CameraMotion.with_sigmas(measured, translation, rotation, center))
         self._waiting.popleft()
         self.published()
         return True
