@@ -206,10 +206,11 @@ def draw(measured: Measured, folder: Path) -> None:
 
     step = approach_step(2.0, 0.1)
     image, sectors = bgr(step.images[1]), Sectors()
+    width, top, bottom = 320 // sectors.columns, round(256 * sectors.top), round(256 * sectors.bottom)
     for number, seconds in enumerate(contact_of(step, measured.matches(step))):
-        left, top, bottom = 64 * number, round(256 * sectors.top), round(256 * sectors.bottom)
-        cv2.rectangle(image, (left + 1, top), (left + 62, bottom), (0, 255, 255), 1)
-        cv2.putText(image, f"{seconds:.2f} s", (left + 5, 112), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 255, 255), 1)
+        left = width * number
+        cv2.rectangle(image, (left, top), (left + width - 1, bottom), (0, 255, 255), 1)
+        cv2.putText(image, f"{seconds:.1f}", (left + 3, 112), cv2.FONT_HERSHEY_SIMPLEX, 0.3, (0, 255, 255), 1)
     save(folder / "time_to_contact.jpg", image)
 
     step = downward_step(1.0, (0.06, 0.03, 0))
