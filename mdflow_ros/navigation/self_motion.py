@@ -28,9 +28,9 @@ MAX_PLANE_MATCHES = 3000
 MAX_DEVIATIONS = 3.0
 """A motion explains a match that is off by fewer standard deviations than this."""
 
-MAX_PARALLAX = 0.3
-"""A camera only turns, or rests, if its plane differs from a rotation by less than this, standard deviations of a
-match: errors that the whole view has in common are as large."""
+MAX_PARALLAX, MAX_PARALLAX_SHARE = 0.7, 0.04
+"""A camera only turns, or rests, if its plane differs from a rotation by less than this many standard deviations of a
+match and this share of the flow's length. Errors of a network's flow that neighbors share look like a difference."""
 
 RANSAC_DEVIATIONS = (2.0, 4.0)
 """Largest residual of a match that a robust fit explains, standard deviations. A fit sometimes misses the best motion,
@@ -101,9 +101,9 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     if homography is not None:
         turning = _rotation_alone(homography, compared, counts)
         # Else the free translation of an essential matrix would explain what moves before a camera that does not.
-        if turning is not None and explained(turning) >= MIN_SHARE:
-            return turning
         plane = _of_plane(homography)
+        if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * explained(plane)):
+            return turning
     lines = max(_motions_past_depth(subset, matches, min_confidence), key=explained, default=None)
     of_plane, of_lines = explained(plane), explained(lines)
     if max(of_plane, of_lines) < MIN_SHARE:
@@ -162,10 +162,15 @@ def _rotation_alone(homography: NDArray[np.float64], matches: Matches, usable: N
     """Return the rotation nearest to a homography, or ``None`` if that shows parallax beyond it."""
     left, _, right = np.linalg.svd(homography / np.cbrt(np.linalg.det(homography)))
     rotation = left @ right
-    older = matches.older[usable]
-    parallax_of_plane = transformed(older, homography) - transformed(older, rotation)
-    length = float(np.sqrt((parallax_of_plane.astype(float) ** 2).sum(axis=-1).mean()))
-    return _of_plane(rotation) if length < MAX_PARALLAX * float(np.median(matches.sigma[usable])) else None
+    older, newer = matches.older[usable], matches.newer[usable]
+    difference = _typical_length(transformed(older, homography) - transformed(older, rotation))
+    limit = MAX_PARALLAX * float(np.median(matches.sigma[usable])) + MAX_PARALLAX_SHARE * _typical_length(newer - older)
+    return _of_plane(rotation) if difference < limit else None
+
+
+def _typical_length(displacements: NDArray[np.float32]) -> float:
+    """Return the root mean square length of vectors ``(N, 2)``."""
+    return float(np.sqrt((displacements.astype(float) ** 2).sum(axis=-1).mean()))
 
 
 def _of_plane(homography: NDArray[np.float64]) -> SelfMotion:
