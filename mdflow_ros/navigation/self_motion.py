@@ -99,9 +99,8 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     plane = None
     homography = _plane(subset, compared, min_confidence)
     if homography is not None:
-        turning = _rotation_alone(homography, compared, counts)
+        plane, turning = _of_plane(homography), _rotation_alone(homography, compared, counts)
         # Else the free translation of an essential matrix would explain what moves before a camera that does not.
-        plane = _of_plane(homography)
         if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * explained(plane)):
             return turning
     lines = max(_motions_past_depth(subset, matches, min_confidence), key=explained, default=None)
