@@ -85,8 +85,8 @@ def prepare_pairs(
     finished = cache / "finished.json"
     if not finished.exists():
         warnings = decode_frames(list(files), cache, settings, progress)
-        write_json(finished, {"sources": list(sources), "warnings": warnings})
-    warnings = json.loads(finished.read_text()).get("warnings", [])
+        write_json(finished, {"sources": list(sources), "losses": warnings})
+    warnings = json.loads(finished.read_text())["losses"]
     return _form_pairs(list(sources), cache, settings, warnings)
 
 

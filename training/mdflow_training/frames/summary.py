@@ -36,8 +36,10 @@ class FrameSummary:
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain types for ``summary.json``."""
-        return asdict(self)
+        """Return plain types for ``summary.json``, whose key for the warnings is ``losses``: its readers rely on it."""
+        content = asdict(self)
+        content["losses"] = content.pop("warnings")
+        return content
 
     def __str__(self) -> str:
         total = sum(self.verdicts.values())
