@@ -79,15 +79,15 @@ class OpenVinoBackend(NetworkBackend):
             settings["INFERENCE_PRECISION_HINT"] = "bf16"
         precision = settings.get("INFERENCE_PRECISION_HINT", "default precision")
         full_name = core.get_property(options.device, "FULL_DEVICE_NAME")
-        engine = f"OpenVINO {openvino.__version__} {full_name} {precision}"
+        description = f"OpenVINO {openvino.__version__} {full_name} {precision}"
 
-        device = _Device(core, options.device, settings, engine)
+        device = _Device(core, options.device, settings, description)
         encoder, forward, both = (_Graph(device, partial(graphs.write, part)) for part in PARTS)
-        super().__init__("openvino", engine, encoder, {False: forward, True: both})
+        super().__init__("openvino", description, encoder, {False: forward, True: both})
         size = options.inference_size or CHECK_SIZE
         subject = {
             "check": "flow as ONNX Runtime's",
-            "engine": engine,
+            "engine": description,
             "graphs": hashlib.sha256(encoder.content + both.content).hexdigest(),
             "size": str(size),
         }
@@ -144,9 +144,9 @@ class _Graph:
         return self._requests[shapes]
 
     def _load(self, shapes: Shapes) -> Any:
-        core, name, settings, engine = self._device
+        core, name, settings, description = self._device
         graph = hashlib.sha256(self.content).hexdigest()
-        subject = {"engine": engine, "settings": settings, "graph": graph, "shapes": shapes}
+        subject = {"engine": description, "settings": settings, "graph": graph, "shapes": shapes}
         try:
             if (compiled := load_compiled(subject)) is not None:
                 return core.import_model(compiled, name, settings)

@@ -65,7 +65,7 @@ class RunningNode:
         self._set_model(model)
         try:
             return self._reload()
-        except BaseException:  # Ctrl-C too: the caller deletes what the parameter would go on naming
+        except BaseException:  # Ctrl-C too: the caller then deletes this model, which the parameter names
             self._set_model(before)
             raise
 

@@ -21,7 +21,6 @@ of the plane z = 1 than in the middle, and from 90 degrees on none of it."""
 UNDISTORTION = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-9)
 """OpenCV stops after 5 iterations by itself, 3 pixels off in the corners of KITTI's images."""
 
-
 MAX_REPROJECTION_ERROR = 0.1
 """A ray that is projected farther from its pixel than this, in pixels, is unknown."""
 
@@ -66,6 +65,10 @@ class Camera:
         # Without coefficients, a fisheye image still grows with the angle of the ray, not with its tangent.
         return self.model != FISHEYE and not self.distortion.any()
 
+    @property
+    def _coefficients(self) -> NDArray[np.float64]:
+        return self.distortion if self.distortion.any() else np.zeros(4)
+
     def _look_up(self, field: NDArray[np.float32], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Interpolate a field of the image's size at ``pixels``; NaN outside."""
         x, y = (np.ascontiguousarray(pixels[..., axis], np.float32) for axis in (0, 1))
@@ -76,7 +79,7 @@ class Camera:
     def pixel_spans(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return how far a step of one pixel leads on the plane z = 1 at most, ``(H, W)`` for pixels ``(H, W, 2)``.
 
-        NaN where `rays` is. Off the axis of a fisheye lens it is several times more than in the middle.
+        NaN where `rays` gives NaN. Off the axis of a fisheye lens it is several times longer than in the middle.
         """
         if self._is_pinhole:
             return np.full(pixels.shape[:2], 1 / self.focal_length, np.float32)
@@ -92,12 +95,13 @@ class Camera:
         """Rays of all pixels; undistortion iterates, so it is done once."""
         width, height = self.size
         points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 1, 2).astype(float)
-        coefficients = self.distortion if self.distortion.any() else np.zeros(4)
         if self.model == FISHEYE:
-            rays = cv2.fisheye.undistortPoints(points, self.intrinsics, coefficients)
+            rays = cv2.fisheye.undistortPoints(points, self.intrinsics, self._coefficients)
         else:
             identity = np.eye(3)
-            rays = cv2.undistortPointsIter(points, self.intrinsics, coefficients, identity, identity, UNDISTORTION)
+            rays = cv2.undistortPointsIter(
+                points, self.intrinsics, self._coefficients, identity, identity, UNDISTORTION
+            )
         # OpenCV mirrors rays from behind the camera to its front.
         in_front = (rays * (points - self.intrinsics[:2, 2])).sum(axis=-1, keepdims=True) >= 0
         near_axis = np.linalg.norm(rays, axis=-1, keepdims=True) <= np.tan(np.deg2rad(MAX_ANGLE))
@@ -111,9 +115,8 @@ class Camera:
         """Return the pixels ``(N, 1, 2)`` of points ``(N, 1, 2)`` on the plane z = 1."""
         points, still = np.dstack((rays, np.ones(rays.shape[:2]))), np.zeros(3)
         if self.model == FISHEYE:
-            coefficients = self.distortion if self.distortion.any() else np.zeros(4)
-            return np.asarray(cv2.fisheye.projectPoints(points, still, still, self.intrinsics, coefficients)[0])
-        return np.asarray(cv2.projectPoints(points, still, still, self.intrinsics, self.distortion)[0])
+            return np.asarray(cv2.fisheye.projectPoints(points, still, still, self.intrinsics, self._coefficients)[0])
+        return np.asarray(cv2.projectPoints(points, still, still, self.intrinsics, self._coefficients)[0])
 
     @cached_property
     def _span_map(self) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ BULK = 0.56
 
 
 MIN_AHEAD = 0.2
-"""A ray is in front of other axes if its point on the plane z = 1 has this z in them at least."""
+"""Smallest z, in other axes, of a ray's point on the plane z = 1 for the ray to be in front of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +82,11 @@ def reoriented(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
         matches: of the flow.
         rotation: ``(3, 3)``, axes of the camera to the other ones. What is not in front of these has confidence 0.
     """
-    ahead = [points @ rotation[2, :2].astype(points.dtype) + rotation[2, 2] > MIN_AHEAD
-             for points in (matches.older, matches.newer)]  # fmt: skip
-    known = ahead[0] & ahead[1]
+
+    def is_ahead(points: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return np.asarray(points @ rotation[2, :2].astype(points.dtype) + rotation[2, 2] > MIN_AHEAD)
+
+    known = is_ahead(matches.older) & is_ahead(matches.newer)
     older, newer = (
         np.where(known[..., None], transformed(points, rotation), np.float32(np.nan))
         for points in (matches.older, matches.newer)

@@ -83,7 +83,7 @@ def moving_objects(
         of_box = (slice(top, top + down), slice(left, left + across))
         known = (labels[of_box] == label) & (confidence[of_box] > 0)
         score = float(confidence[of_box][known].mean()) if known.any() else 0.0
-        # The pixel of a cell is in its middle.
+        # A cell is centered on its pixel.
         right, bottom = min((left + across) * stride - half, size[0]), min((top + down) * stride - half, size[1])
         left, top = max(left * stride - half, 0), max(top * stride - half, 0)
         objects.append((area, MovingObject(left, top, right - left, bottom - top, score)))

@@ -15,7 +15,7 @@ GROW = 0.7
 """Share of the least excess that suffices beside what is sure to move."""
 
 REACH = 82
-"""Side of the square within which a region may grow around what is sure to move, in pixels."""
+"""Side of the square around sure motion into which a region may grow, in pixels."""
 
 GAP = 42
 """Gaps in a region below this width, in pixels, are closed: where an object moves along the epipolar line it seems to

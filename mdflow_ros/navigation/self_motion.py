@@ -96,25 +96,33 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     def explained(motion: SelfMotion | None) -> float:
         return 0.0 if motion is None else float((motion.excess(compared)[counts] < MAX_DEVIATIONS).mean())
 
-    plane = None
+    plane = turning = None
     homography = _plane(subset, compared, min_confidence)
     if homography is not None:
         plane, turning = _of_plane(homography), _rotation_alone(homography, compared, counts)
-        # Else the free translation of an essential matrix would explain what moves before a camera that does not.
-        if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * explained(plane)):
-            return turning
+    of_plane = explained(plane)
+    # Else the free translation of an essential matrix would explain what moves before a camera that does not.
+    if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * of_plane):
+        return turning
     lines = max(_motions_past_depth(subset, matches, min_confidence), key=explained, default=None)
-    of_plane, of_lines = explained(plane), explained(lines)
+    of_lines = explained(lines)
     if max(of_plane, of_lines) < MIN_SHARE:
         return None
     return plane if of_plane >= PLANE_PREFERENCE * of_lines else lines
 
 
+def _confident_points(
+    matches: Matches, min_confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return the confident points of both images, ``(N, 2)`` each, and the median standard deviation of a match."""
+    usable = matches.usable(min_confidence)
+    noise = float(np.median(matches.sigma[usable]))
+    return matches.older[usable].astype(float), matches.newer[usable].astype(float), noise
+
+
 def _motions_past_depth(subset: Matches, matches: Matches, min_confidence: float) -> Iterator[SelfMotion]:
     """Yield motions that move points of different depth differently: essential matrices, refined by ``matches``."""
-    usable = subset.usable(min_confidence)
-    older, newer = subset.older[usable].astype(float), subset.newer[usable].astype(float)
-    noise = float(np.median(subset.sigma[usable]))
+    older, newer, noise = _confident_points(subset, min_confidence)
     for deviations in RANSAC_DEVIATIONS:
         essential, _ = cv2.findEssentialMat(
             older, newer, np.eye(3), method=cv2.USAC_DEFAULT, prob=0.99, threshold=deviations * noise
@@ -144,10 +152,8 @@ def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidenc
 
 def _plane(subset: Matches, matches: Matches, min_confidence: float) -> NDArray[np.float64] | None:
     """Fit a homography to ``subset`` by RANSAC, then to all that nearly follows it, as four matches are noisy."""
-    usable = subset.usable(min_confidence)
-    older, newer = subset.older[usable].astype(float), subset.newer[usable].astype(float)
-    threshold = MAX_DEVIATIONS * float(np.median(subset.sigma[usable]))
-    homography, _ = cv2.findHomography(older, newer, cv2.RANSAC, threshold, maxIters=200, confidence=0.99)
+    older, newer, noise = _confident_points(subset, min_confidence)
+    homography, _ = cv2.findHomography(older, newer, cv2.RANSAC, MAX_DEVIATIONS * noise, maxIters=200, confidence=0.99)
     if homography is None:
         return None
     follows = matches.usable(min_confidence) & (plane_excess(matches, np.asarray(homography, float)) < MAX_DEVIATIONS)

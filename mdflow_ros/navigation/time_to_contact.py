@@ -65,7 +65,7 @@ class TimeToContact:
 
     @property
     def seconds(self) -> NDArray[np.float64]:
-        """Time until what is seen reaches the camera, from the newer image on.
+        """Time from the newer image until what is seen reaches the camera, seconds.
 
         Infinite where it recedes or rests, NaN where it is unknown.
         """

@@ -119,7 +119,7 @@ def stamp_in_name(name: str, nanoseconds_are_whole: bool = False, unit: int = 1)
     Args:
         name: of the file.
         nanoseconds_are_whole: whether digits after the point are nanoseconds without leading zeros, not decimals.
-        unit: of the second number of ``sec_nsec``, in ns; a name whose second number makes a second or more is no time.
+        unit: of the second number of ``sec_nsec``, in ns; a second number of one second or more is not part of a time.
     """
     decimal = _DECIMAL.fullmatch(name)
     if decimal:

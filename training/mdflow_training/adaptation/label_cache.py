@@ -70,9 +70,8 @@ class LabelCache:
         if path.exists():
             return _load(path, first.device)
         label = self.labeler(first[None], second[None])
-        label = label._replace(
-            flow=label.flow.clamp(-MAX_COMPONENT, MAX_COMPONENT).half().float(), mask=label.mask.round()
-        )
+        flow = label.flow.clamp(-MAX_COMPONENT, MAX_COMPONENT).half().float()
+        label = label._replace(flow=flow, mask=label.mask.round())
         if index < self.capacity:
             _save(path, label)
         return label

@@ -129,7 +129,7 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
     """
     deciding = _deciding(differences)
     if not deciding:
-        return Verdict.NO_CHANGE, "there are no held-out pairs to decide by"
+        return Verdict.NO_CHANGE, "there are no held-out pairs"
     shown = "; ".join(
         f"{DECIDING_MEASURES[name]} changes by {_describe(difference)}" for name, difference in deciding.items()
     )

@@ -29,8 +29,8 @@ class SceneClass:
         draw: decides the layers of a scene.
         conditions: of the camera.
         share: of the default mixture.
-        max_shift: as a fraction of the width; a scene in which more than a twentieth of the
-            components u and v are longer is drawn again.
+        max_shift: as a fraction of the width; a scene is drawn again if more than a twentieth of its
+            values of u and v are larger.
     """
 
     draw: Draw
