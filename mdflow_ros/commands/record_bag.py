@@ -39,7 +39,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         prog="record_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     now = f"{datetime.now():recording_%Y-%m-%d_%H-%M-%S}"
-    parser.add_argument("--topics", nargs="+", required=True, help="topics, of images or of any other installed type")
+    parser.add_argument("--topics", nargs="+", action="extend", required=True, help="topics, of any installed type")
     parser.add_argument("--duration", type=float, help="seconds; without it until Ctrl-C")
     parser.add_argument("--out", type=Path, default=Path(now), help="folder of the bag; default recording_<date>")
     parser.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default %(default)s")

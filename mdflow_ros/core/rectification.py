@@ -21,6 +21,9 @@ DISTORTION_MODELS = {
 """Distortion models of sensor_msgs/CameraInfo that this package knows; empty means none. For each, the numbers of
 coefficients that OpenCV takes."""
 
+OTHER_NAMES = {"fisheye": FISHEYE, "kannala_brandt": FISHEYE, "kannala_brandt4": FISHEYE}
+"""What some drivers call these models."""
+
 
 SEEN_MARGIN = 4
 """Pixels at the edge of the camera's view that do not count as seen: the black outside moves with the camera."""
@@ -30,16 +33,20 @@ class BadCalibration(ValueError):
     """The camera's calibration is missing or cannot be used."""
 
 
-def check_calibration(
+def checked_distortion(
     intrinsics: NDArray[np.float64], distortion: NDArray[np.float64], model: str, remedy: str
-) -> None:
-    """Refuse a calibration that cannot be used.
+) -> tuple[NDArray[np.float64], str]:
+    """Refuse a calibration that cannot be used; return the distortion and its model as OpenCV takes them.
 
     Args:
         intrinsics: ``(3, 3)``.
-        distortion: its coefficients.
-        model: of distortion.
+        distortion: its coefficients; zeros mean no distortion, however many there are. Zeros at the end that the model
+            does not have are left out: RealSense's T265 publishes five coefficients of a model that has four.
+        model: of distortion; its name does not matter without distortion, unless it is a fisheye's.
         remedy: what to do if the model is unknown.
+
+    Returns:
+        The coefficients, and one of `DISTORTION_MODELS`.
 
     Raises:
         BadCalibration: a value is not finite, a focal length is not positive, the model is unknown, or it has another
@@ -52,16 +59,22 @@ def check_calibration(
             f"the focal lengths of camera_info are {intrinsics[0, 0]:g} and {intrinsics[1, 1]:g}; "
             "calibrate the camera, or make its driver publish the calibration"
         )
-    if model not in DISTORTION_MODELS:
+    name = model.strip().lower()
+    name = OTHER_NAMES.get(name, name)
+    if not distortion.any():
+        return np.zeros(4), name if name in DISTORTION_MODELS else ""
+    if name not in DISTORTION_MODELS:
         raise BadCalibration(
             f"unknown distortion model '{model}'; known are plumb_bob, rational_polynomial and equidistant: {remedy}"
         )
-    allowed = DISTORTION_MODELS[model]
-    if distortion.any() and distortion.size not in allowed:  # zeros mean no distortion, however many there are
+    allowed = DISTORTION_MODELS[name]
+    usable = [count for count in allowed if count <= distortion.size and not distortion[count:].any()]
+    if not usable:
         raise BadCalibration(
             f"D of camera_info has {distortion.size} values, but the distortion model '{model}' takes "
             f"{' or '.join(map(str, allowed))}: calibrate the camera"
         )
+    return distortion[: usable[-1]], name
 
 
 class Rectifier:
@@ -71,7 +84,7 @@ class Rectifier:
         size: of the images.
         intrinsics: ``(3, 3)`` of the images, pixels.
         distortion: coefficients as OpenCV orders them; empty for none.
-        model: one of `DISTORTION_MODELS`.
+        model: of distortion, see `checked_distortion`.
         rotation: ``(3, 3)`` from the camera to the ideal one; zeros for none.
         projection: ``(3, 3)`` intrinsics of the ideal camera, pixels; zeros for those of the images.
 
@@ -80,7 +93,7 @@ class Rectifier:
             everywhere.
 
     Raises:
-        BadCalibration: see `check_calibration`, or the rotation or projection is not finite.
+        BadCalibration: see `checked_distortion`, or the rotation or projection is not finite.
     """
 
     def __init__(
@@ -92,17 +105,15 @@ class Rectifier:
         rotation: NDArray[np.float64],
         projection: NDArray[np.float64],
     ) -> None:
-        check_calibration(
-            intrinsics, distortion, model, "set rectify to false and subscribe to images that are rectified"
-        )
+        remedy = "set rectify to false and subscribe to images that are rectified"
+        distortion, model = checked_distortion(intrinsics, distortion, model, remedy)
         if not (np.isfinite(rotation).all() and np.isfinite(projection).all()):
             raise BadCalibration("R or P of camera_info holds a value that is not finite: calibrate the camera")
         self.projection = projection if projection[0, 0] > 0 else intrinsics
         rotation = rotation if rotation.any() else np.eye(3)
         make_maps = cv2.fisheye.initUndistortRectifyMap if model == FISHEYE else cv2.initUndistortRectifyMap
-        coefficients = distortion if distortion.any() else np.zeros(4)
         try:
-            self._maps = make_maps(intrinsics, coefficients, rotation, self.projection, size, cv2.CV_16SC2)
+            self._maps = make_maps(intrinsics, distortion, rotation, self.projection, size, cv2.CV_16SC2)
         except cv2.error as error:
             raise BadCalibration(f"OpenCV refuses the calibration of camera_info: {error.err}") from error
         self._size = size

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.rectification import FISHEYE, check_calibration
+from mdflow_ros.core.rectification import FISHEYE, checked_distortion
 from mdflow_ros.core.resizing import Size
 
 MAX_ANGLE = 70.0
@@ -32,8 +32,11 @@ class Camera:
     Attributes:
         size: width and height of its images, pixels.
         intrinsics: ``(3, 3)``, pixels.
-        distortion: coefficients as OpenCV orders them; empty for none.
+        distortion: coefficients as OpenCV orders them.
         model: one of `DISTORTION_MODELS`.
+
+    Raises:
+        BadCalibration: see `checked_distortion`, by which distortion and model are replaced.
     """
 
     size: Size
@@ -43,7 +46,9 @@ class Camera:
 
     def __post_init__(self) -> None:
         remedy = "use rectified images and the parameter rectified"
-        check_calibration(self.intrinsics, self.distortion, self.model, remedy)
+        distortion, model = checked_distortion(self.intrinsics, self.distortion, self.model, remedy)
+        object.__setattr__(self, "distortion", distortion)
+        object.__setattr__(self, "model", model)
 
     @property
     def focal_length(self) -> float:
@@ -64,10 +69,6 @@ class Camera:
     def _is_pinhole(self) -> bool:
         # Without coefficients, a fisheye image still grows with the angle of the ray, not with its tangent.
         return self.model != FISHEYE and not self.distortion.any()
-
-    @property
-    def _coefficients(self) -> NDArray[np.float64]:
-        return self.distortion if self.distortion.any() else np.zeros(4)
 
     def _look_up(self, field: NDArray[np.float32], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Interpolate a field of the image's size at ``pixels``; NaN outside."""
@@ -96,12 +97,10 @@ class Camera:
         width, height = self.size
         points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 1, 2).astype(float)
         if self.model == FISHEYE:
-            rays = cv2.fisheye.undistortPoints(points, self.intrinsics, self._coefficients)
+            rays = cv2.fisheye.undistortPoints(points, self.intrinsics, self.distortion)
         else:
             identity = np.eye(3)
-            rays = cv2.undistortPointsIter(
-                points, self.intrinsics, self._coefficients, identity, identity, UNDISTORTION
-            )
+            rays = cv2.undistortPointsIter(points, self.intrinsics, self.distortion, identity, identity, UNDISTORTION)
         # OpenCV mirrors rays from behind the camera to its front.
         in_front = (rays * (points - self.intrinsics[:2, 2])).sum(axis=-1, keepdims=True) >= 0
         near_axis = np.linalg.norm(rays, axis=-1, keepdims=True) <= np.tan(np.deg2rad(MAX_ANGLE))
@@ -115,8 +114,8 @@ class Camera:
         """Return the pixels ``(N, 1, 2)`` of points ``(N, 1, 2)`` on the plane z = 1."""
         points, still = np.dstack((rays, np.ones(rays.shape[:2]))), np.zeros(3)
         if self.model == FISHEYE:
-            return np.asarray(cv2.fisheye.projectPoints(points, still, still, self.intrinsics, self._coefficients)[0])
-        return np.asarray(cv2.projectPoints(points, still, still, self.intrinsics, self._coefficients)[0])
+            return np.asarray(cv2.fisheye.projectPoints(points, still, still, self.intrinsics, self.distortion)[0])
+        return np.asarray(cv2.projectPoints(points, still, still, self.intrinsics, self.distortion)[0])
 
     @cached_property
     def _span_map(self) -> NDArray[np.float32]:

@@ -28,18 +28,23 @@ FRACTION_UNITS = (1, 1_000_000, 1_000)
 """Units of the second number in names such as ``1581624663_149``, ns, in the order in which they are tried."""
 
 TIME_UNITS = (10**9, 10**6, 10**3, 1)
-"""Units of the numbers in a file of times, ns, in the order in which they are tried: s, ms, us, ns."""
+"""Units of the numbers in a file of times, and of names with a decimal point, ns, in the order in which they are tried:
+s, ms, us, ns."""
 
 LONGEST_USUAL_INTERVAL = 2_000_000_000
-"""A file of times with longer intervals, in ns, is taken to be in a smaller unit."""
+"""Times with longer intervals, in ns, are taken to be in a smaller unit."""
+
+LAST_STAMP = 2**63 - 1
+"""Stamps are 64-bit numbers."""
 
 CLIP_GAP = 1_000_000_000
 """Gap in ns between the clips of a folder whose numbers start again, as in ``clip01_0001.png``, ``clip02_0001.png``."""
 
-TIME_FILES = ("timestamps.txt", "times.txt")
-"""Names of files with one time a line, in the folder of the images or above it, as in KITTI's and TUM's data sets."""
+TIME_FILES = ("timestamps.txt", "times.txt", "data.csv")
+"""Names of files with one time a line, in the folder of the images or above it, as in KITTI's, TUM's and EuRoC's data
+sets."""
 
-_DECIMAL = re.compile(r"(\d+)\.(\d{2,})")
+_DECIMAL = re.compile(r"(\d{5,}|\d+(?=\.\d\d))\.(\d+)")  # 1.5 is more often a version
 _FRACTION = re.compile(r"\d{9,10}\.(\d{1,9})(?!\d)")
 _DATE = re.compile(
     r"(?:.*[^\d])?((?:19|20)\d\d)-?(\d\d)-?(\d\d)[ T_-](\d\d)[:_.-]?(\d\d)[:_.-]?(\d\d)"
@@ -96,8 +101,9 @@ def time_files(folder: Path) -> list[Path]:
 def _named_stamps(images: list[Path]) -> dict[Path, int]:
     """Return the times in names, in ns, or nothing if most names hold none or the times are implausible."""
     whole = _nanoseconds_are_whole(path.stem for path in images)
+    decimal_unit = _decimal_unit(path.stem for path in images)
     for unit in FRACTION_UNITS:
-        stamps = {path: stamp_in_name(path.stem, whole, unit) for path in images}
+        stamps = {path: stamp_in_name(path.stem, whole, unit, decimal_unit) for path in images}
         found = {path: stamp for path, stamp in stamps.items() if stamp is not None}
         if 2 * len(found) > len(images) and _plausible(found.values()):
             return found
@@ -110,18 +116,36 @@ def _nanoseconds_are_whole(texts: Iterable[str]) -> bool:
     return len(lengths) > 1 and max(lengths) == 9
 
 
-def stamp_in_name(name: str, nanoseconds_are_whole: bool = False, unit: int = 1) -> int | None:
+def _decimal_unit(names: Iterable[str]) -> int:
+    """Return the unit of names with a decimal point, in ns: seconds, unless they would be long apart.
+
+    RealSense's ``get_timestamp()`` is in milliseconds, as in ``1581624663149.25.png``.
+    """
+    numbers = [Decimal(name) for name in names if _DECIMAL.fullmatch(name)]
+    for longest in (LONGEST_USUAL_INTERVAL, PLAUSIBLE_INTERVALS[1]):
+        for unit in TIME_UNITS:
+            if _plausible((int(number * unit) for number in numbers), longest):
+                return unit
+    return TIME_UNITS[0]
+
+
+def stamp_in_name(
+    name: str, nanoseconds_are_whole: bool = False, unit: int = 1, decimal_unit: int = TIME_UNITS[0]
+) -> int | None:
     """Return the time that a file's name (without ending) holds, in ns, or ``None``.
 
-    Known are 19 digits (ns), 16 (us), 13 (ms), ``sec.nsec``, ``sec_nsec``, seconds with a decimal point, and dates such
-    as ``2024-01-31_12-30-59.250``.
+    Known are 19 digits (ns), 16 (us), 13 (ms), ``sec.nsec``, ``sec_nsec``, a number with a decimal point, and dates
+    such as ``2024-01-31_12-30-59.250``.
 
     Args:
         name: of the file.
         nanoseconds_are_whole: whether digits after the point are nanoseconds without leading zeros, not decimals.
         unit: of the second number of ``sec_nsec``, in ns; a second number of one second or more is not part of a time.
+        decimal_unit: of a name that is a number with a decimal point, in ns.
     """
     decimal = _DECIMAL.fullmatch(name)
+    if decimal and decimal_unit != TIME_UNITS[0]:
+        return int(Decimal(name) * decimal_unit)
     if decimal:
         return int(decimal[1]) * 10**9 + _to_nanoseconds(decimal[2], nanoseconds_are_whole)
     date = _date_to_ns(name)
@@ -158,8 +182,9 @@ def _date_to_ns(text: str) -> int | None:
 
 def _plausible(stamps: Iterable[int], longest: int = PLAUSIBLE_INTERVALS[1]) -> bool:
     """Tell whether a camera may have taken images at these times, in ns. A single image always passes."""
-    # As differences of Python's integers: names may hold numbers beyond 64 bits.
     ordered = sorted(stamps)
+    if ordered and ordered[-1] > LAST_STAMP:
+        return False
     steps = sorted(after - before for before, after in pairwise(ordered))
     return not steps or PLAUSIBLE_INTERVALS[0] <= steps[len(steps) // 2] <= longest
 
@@ -207,12 +232,15 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
 
 
 def _time_of_line(line: str, nanoseconds_are_whole: bool = False, unit: int = 10**9) -> int | None:
-    """Return the time in ns of ``TIME``, ``NAME TIME`` or ``NAME TIME EXPOSURE``: a date, or a multiple of ``unit``."""
+    """Return the time in ns of a line of a file of times: a date, or a multiple of ``unit``.
+
+    Known are ``TIME``, ``NAME TIME``, ``NAME TIME EXPOSURE`` and, where the name is not a number, ``TIME NAME``.
+    """
     date = _date_to_ns(line)
     if date is not None:
         return date
     words = line.replace(",", " ").split()
-    text = words[0] if len(words) == 1 else words[1]
+    text = words[1] if len(words) > 1 and _is_number(words[1]) else words[0]
     if text.isdecimal() and len(text) in STAMP_UNITS:
         return int(text) * STAMP_UNITS[len(text)]
     if nanoseconds_are_whole and (parts := _DECIMAL.fullmatch(text)):
@@ -221,3 +249,10 @@ def _time_of_line(line: str, nanoseconds_are_whole: bool = False, unit: int = 10
         return int(Decimal(text) * unit)
     except (InvalidOperation, ValueError, OverflowError):
         return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return Decimal(text).is_finite()
+    except InvalidOperation:
+        return False

@@ -40,7 +40,7 @@ def test_without_distortion_a_ray_is_the_tangent(distortion: np.ndarray) -> None
         (np.nan, [], "", "a value that is not finite"),
         (50.0, [0.1, np.nan, 0.0, 0.0], "plumb_bob", "a value that is not finite"),
         (50.0, [0.1, 0.0, 0.0], "plumb_bob", "D of camera_info has 3 values.*'plumb_bob' takes 4 or 5 or 8"),
-        (50.0, [0.1, 0.0, 0.0, 0.0, 0.0], "equidistant", "D of camera_info has 5 values.*'equidistant' takes 4: "),
+        (50.0, [0.1, 0.0, 0.0, 0.0, 0.1], "equidistant", "D of camera_info has 5 values.*'equidistant' takes 4: "),
         (50.0, [0.1, 0.0, 0.0, 0.0], "swirl", "unknown distortion model 'swirl'"),
     ],
 )
@@ -48,6 +48,19 @@ def test_what_is_wrong_with_a_calibration_is_said(focal_length, distortion, mode
     intrinsics = np.array([[focal_length, 0.0, 31.5], [0.0, focal_length, 23.5], [0.0, 0.0, 1.0]])
     with pytest.raises(BadCalibration, match=message):
         Camera(SIZE, intrinsics, np.array(distortion), model)
+
+
+@pytest.mark.parametrize("model", ["none", "None", "pinhole", "Plumb_Bob", "plumb_bob "])
+def test_without_coefficients_the_name_of_the_model_does_not_matter(model: str) -> None:
+    assert ray(Camera(SIZE, INTRINSICS, np.zeros(5), model), 61.5, 23.5) == pytest.approx([0.6, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("model", ["equidistant", "fisheye", "Kannala_Brandt4"])
+def test_a_coefficient_of_zero_that_the_model_does_not_have_is_left_out(model: str) -> None:
+    # RealSense's T265 publishes five.
+    coefficients = np.array([-0.01, 0.04, -0.04, 0.006, 0.0])
+    exact = Camera(SIZE, INTRINSICS, coefficients[:4], "equidistant")
+    assert ray(Camera(SIZE, INTRINSICS, coefficients, model), 61.5, 20.5) == pytest.approx(ray(exact, 61.5, 20.5))
 
 
 def test_the_corners_of_a_distorting_lens_are_exact() -> None:

@@ -13,7 +13,8 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 import rclpy
 from builtin_interfaces.msg import Time
-from sensor_msgs.msg import CameraInfo, Range, TimeReference
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, Imu, Range, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.navigation.downward_motion import GyroHistory
@@ -21,6 +22,7 @@ from mdflow_ros.navigation.nodes.consumer import Consumer
 from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNode
 from mdflow_ros.navigation.nodes.flow_points_node import FlowPointsNode
 from mdflow_ros.navigation.nodes.flow_view_node import FlowViewNode
+from mdflow_ros.navigation.nodes.ground_range import GroundRange, HeightUnknown
 from mdflow_ros.navigation.nodes.moving_objects_node import MovingObjectsNode
 from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
@@ -108,13 +110,43 @@ def test_an_unexpected_error_is_reported(consumer: Consumer, monkeypatch: pytest
     assert consumer._last_problem == "unexpected KeyError: 'a fault'"
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 0.05])
+def test_a_range_out_of_reach_is_no_height(value: float) -> None:
+    ground = GroundRange()
+    ground.add(Range(range=9.0, min_range=0.1, max_range=np.inf))
+    assert ground.height(0) == 9.0
+    ground.add(Range(range=value, min_range=0.1, max_range=np.inf))
+    with pytest.raises(HeightUnknown, match="outside its limits"):
+        ground.height(0)
+
+
+def test_limits_that_a_driver_leaves_at_zero_do_not_count() -> None:
+    ground = GroundRange()
+    ground.add(Range(range=1.5, min_range=0.0, max_range=0.0))
+    assert ground.height(0) == 1.5
+
+
 @pytest.mark.parametrize("consumer", [Px4OpticalFlowNode], indirect=True)
-def test_an_infinite_range_is_no_height(consumer: Px4OpticalFlowNode) -> None:
-    for value, height in ((np.inf, None), (np.nan, None), (9.0, 9.0), (np.inf, 9.0)):
-        consumer._on_range(Range(range=value, min_range=0.1, max_range=np.inf))
-        assert consumer._height(0) == height
-    consumer._on_range(Range(range=1.5, min_range=0.0, max_range=0.0))
-    assert consumer._height(0) == 1.5, "a driver that leaves the limits at 0"
+def test_the_parameter_is_the_height_only_while_no_range_comes(consumer: Px4OpticalFlowNode) -> None:
+    with pytest.raises(HeightUnknown, match="publish a range, or set height"):
+        consumer._height(10**9)
+    consumer.set_parameters([Parameter("height", value=2.0)])
+    assert consumer._height(10**9) == 2.0
+    consumer._range.add(Range(range=np.inf, min_range=0.1, max_range=5.0))
+    with pytest.raises(HeightUnknown, match="the stamp of the range is 1 s before the image's"):
+        consumer._height(10**9)
+    with pytest.raises(HeightUnknown, match="the range is infinite"):
+        consumer._height(0)
+
+
+@pytest.mark.parametrize("consumer", [Px4OpticalFlowNode], indirect=True)
+def test_an_imu_without_gyro_says_nothing_of_the_turn(consumer: Px4OpticalFlowNode) -> None:
+    message = Imu()
+    message.angular_velocity_covariance[0] = -1.0
+    consumer._on_imu(message)
+    assert not consumer._gyro.stamps
+    consumer._on_imu(Imu())
+    assert consumer._gyro.stamps
 
 
 def test_a_position_that_is_not_finite_is_refused() -> None:

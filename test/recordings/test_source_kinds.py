@@ -253,6 +253,8 @@ SECONDS = [0.0, 0.1, 0.2, 0.35]
         ("times.txt", [f"{second:e}" for second in SECONDS]),  # KITTI, odometry
         ("times.txt", ["# id time exposure", *(f"{n} {1446481543.5 + s} 9.3" for n, s in enumerate(SECONDS))]),  # TUM
         ("times.txt", [str(1403636579000000000 + round(second * 1e9)) for second in SECONDS]),
+        ("timestamps.txt", [f"{1467394337.8 + second:.6f} {n:06d}.png" for n, second in enumerate(SECONDS)]),
+        ("data.csv", ["#timestamp [ns],filename", *(f"{1403636579 * 10**9 + int(s * 1e9)},{s}.png" for s in SECONDS)]),
     ],
 )
 def test_times_stand_in_a_file_beside_the_images(tmp_path: Path, file: str, lines: list[str]) -> None:
@@ -518,6 +520,20 @@ def test_times_in_a_file_may_lack_leading_zeros(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "images", [f"{n:04d}.png" for n in range(30)])
     (folder / "times.txt").write_text("".join(f"{stamp // 10**9}.{stamp % 10**9}\n" for stamp in expected))
     assert read(folder)[0] == expected
+
+
+@pytest.mark.parametrize("start", [1_581_624_663_149.25, 35_012.75], ids=["since 1970", "since the camera was started"])
+def test_milliseconds_with_decimals_are_times(tmp_path: Path, start: float) -> None:
+    # RealSense's frame.get_timestamp()
+    folder = write_images(tmp_path / "images", [f"{start + n * 33.25}.png" for n in range(30)])
+    stamps, _, warnings = read(folder)
+    assert np.diff(stamps).tolist() == [33_250_000] * 29 and not warnings
+    assert stamps[0] == int(start * 4) * 250_000
+
+
+def test_times_beyond_64_bits_are_no_times(tmp_path: Path) -> None:
+    stamps, _, warnings = read(write_images(tmp_path / "images", [f"{10**23 + n}.25.png" for n in range(4)]))
+    assert max(stamps) < 2**63 and "30 Hz is assumed" in warnings[0]
 
 
 def test_decimals_of_different_lengths_stay_decimals(tmp_path: Path) -> None:

@@ -22,15 +22,20 @@ def camera_of(info: CameraInfo, rectified: bool) -> Camera:
 
     Args:
         info: of images of the flow's size.
-        rectified: whether the images are rectified: then P holds, and there is no distortion.
+        rectified: whether the images are rectified: then P holds, and there is no distortion. Where a driver leaves P
+            empty, K holds if it publishes no distortion.
 
     Raises:
         BadCalibration: the calibration is missing or of an unknown kind.
     """
     size = Size(info.width, info.height)
-    if rectified:
-        return Camera(size, np.array(info.p, float).reshape(3, 4)[:, :3], np.zeros(0))
-    matrix = np.array(info.k, float).reshape(3, 3)
+    projection, matrix = np.array(info.p, float).reshape(3, 4)[:, :3], np.array(info.k, float).reshape(3, 3)
+    if rectified and projection.any():
+        return Camera(size, projection, np.zeros(0))
+    if rectified and any(info.d):
+        raise BadCalibration(
+            "rectified is true, but P of camera_info is empty: subscribe to the camera_info of the rectified images"
+        )
     if not matrix.any():
         raise BadCalibration("K of camera_info is empty: calibrate the camera, or make its driver publish K")
     return Camera(size, matrix, np.array(info.d, float), info.distortion_model)

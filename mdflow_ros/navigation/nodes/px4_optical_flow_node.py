@@ -11,7 +11,6 @@ base_frame).
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Imu, Range
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS
 from mdflow_ros.navigation.downward_motion import (
     DOWNWARD,
     FLU_TO_FRD,
@@ -36,6 +34,7 @@ from mdflow_ros.navigation.downward_motion import (
 from mdflow_ros.navigation.matches import derotated, reoriented
 from mdflow_ros.navigation.nodes.camera_motion import pose_error
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow, run
+from mdflow_ros.navigation.nodes.ground_range import GroundRange, HeightUnknown
 from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_ros.node.messages import stamp_of
 from mdflow_ros.node.parameters import Declaration
@@ -47,9 +46,6 @@ except ImportError:
 
 DOWN = RigidMotion.of_pose(DOWNWARD).rotation
 """Axes of a camera that looks straight down, to which the view of a tilted one is turned."""
-
-MAX_RANGE_AGE = 0.5
-"""A range older than this, in seconds, does not count."""
 
 
 class Px4OpticalFlowNode(Consumer):
@@ -90,32 +86,35 @@ class Px4OpticalFlowNode(Consumer):
         if self._sensor is None:
             self.get_logger().info("px4_msgs is not installed: only ~/twist is published")
         self._gyro = GyroHistory()
-        self._range: tuple[int, float] | None = None
+        self._range = GroundRange()
         profile = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(Imu, "imu", self._on_imu, profile)
-        self.create_subscription(Range, "range", self._on_range, profile)
+        self.create_subscription(Range, "range", self._range.add, profile)
         self._quality = 0.0
 
     def _on_imu(self, message: Imu) -> None:
+        if message.angular_velocity_covariance[0] == -1:  # by the message's definition: no gyro
+            self.get_logger().warning("imu is not used: its messages say that they have no angular velocity", once=True)
+            return
         rate = message.angular_velocity
         self._gyro.add(stamp_of(message.header), np.array([rate.x, rate.y, rate.z]))
 
-    def _on_range(self, message: Range) -> None:
-        # Some drivers leave both limits at 0.
-        has_limits = message.max_range > message.min_range
-        within = message.min_range <= message.range <= message.max_range if has_limits else message.range > 0
-        if math.isfinite(message.range) and within:
-            self._range = (stamp_of(message.header), message.range)
-
-    def _height(self, stamp: int) -> float | None:
-        if self._range is not None and abs(stamp - self._range[0]) <= MAX_RANGE_AGE * NANOSECONDS:
-            return self._range[1]
-        return self.value("height") or None
+    def _height(self, stamp: int) -> float:
+        if self._range.is_received:
+            return self._range.height(stamp)
+        if not self.value("height"):
+            raise HeightUnknown("publish a range, or set height")
+        return float(self.value("height"))
 
     def process(self, pair: PublishedFlow) -> None:
         """Measure and publish."""
         camera = RigidMotion.of_pose(self.value("camera_pose"))
-        gyro_rotation, height = self._gyro.between(pair.older, pair.newer), self._height(pair.newer)
+        gyro_rotation = self._gyro.between(pair.older, pair.newer)
+        height: float | None = None
+        try:
+            height = self._height(pair.newer)
+        except HeightUnknown as error:
+            reason = str(error)
         matches = reoriented(self.matches(pair), DOWN.T @ camera.rotation)
         if gyro_rotation is not None:
             matches = derotated(matches, camera_rotation(gyro_rotation, DOWN))
@@ -133,7 +132,7 @@ class Px4OpticalFlowNode(Consumer):
             if ground is None or self._quality < self.value("min_quality"):
                 raise ValueError(f"no ~/twist: the quality of the flow, {self._quality:.2f}, is below min_quality")
             if height is None:
-                raise ValueError("no ~/twist without the height over the ground: publish a range, or set height")
+                raise ValueError(f"no ~/twist without the height over the ground: {reason}")
             if gyro_rotation is None and self._gyro.stamps:
                 raise ValueError("no ~/twist: the messages on imu do not cover the time between the images")
             sigma = self.value("height_sigma") * height

@@ -1,0 +1,55 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The height over the ground by a range finder that looks down."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from sensor_msgs.msg import Range
+
+from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.node.messages import stamp_of
+
+MAX_RANGE_AGE = 0.5
+"""A range farther than this from an image, in seconds, says nothing of it."""
+
+
+class HeightUnknown(ValueError):
+    """The height over the ground is not known; the text says why."""
+
+
+class GroundRange:
+    """The newest message of a range finder."""
+
+    def __init__(self) -> None:
+        self._stamp = 0
+        self._distance: float | None = None
+        self._receipt_time = -math.inf
+
+    def add(self, message: Range) -> None:
+        """Take a message. Infinite and NaN ranges say that the ground is out of reach (REP 117)."""
+        # Some drivers leave both limits at 0.
+        has_limits = message.max_range > message.min_range
+        within = message.min_range <= message.range <= message.max_range if has_limits else message.range > 0
+        self._distance = message.range if math.isfinite(message.range) and within else None
+        self._stamp, self._receipt_time = stamp_of(message.header), time.monotonic()
+
+    @property
+    def is_received(self) -> bool:
+        """Whether messages are coming."""
+        return time.monotonic() - self._receipt_time <= MAX_RANGE_AGE
+
+    def height(self, stamp: int) -> float:
+        """Return the height in meters at the stamp of an image, in ns.
+
+        Raises:
+            HeightUnknown: the ground is out of the sensor's reach, or the stamp of the range is far from the image's.
+        """
+        age = (stamp - self._stamp) / NANOSECONDS
+        if abs(age) > MAX_RANGE_AGE:
+            raise HeightUnknown(f"the stamp of the range is {age:.3g} s before the image's: both need the same clock")
+        if self._distance is None:
+            raise HeightUnknown("the range is infinite, NaN, or outside its limits min_range and max_range")
+        return self._distance
