@@ -41,8 +41,8 @@ _ADVICE = {
     ResetReason.ZERO_STAMP: "header.stamp is zero; the camera driver must fill it",
     ResetReason.EQUAL_STAMP: "header.stamp repeats; the camera driver must stamp each image with its time of capture",
     ResetReason.STAMP_WENT_BACK: f"header.stamp goes back; {_TWO_CAMERAS}",
-    ResetReason.GAP: "images are further apart than max_frame_gap; raise it, or lower inference_size if inference is "
-    "slower than that",
+    ResetReason.GAP: "images are further apart than max_frame_gap; raise it, or max_rate if that is set, or lower "
+    "inference_size if inference is slower than that",
     ResetReason.SIZE_CHANGED: f"the size of the images changes; {_TWO_CAMERAS}",
     ResetReason.ENCODING_CHANGED: f"the encoding of the images changes; {_TWO_CAMERAS}",
     ResetReason.FRAME_ID_CHANGED: f"header.frame_id changes; {_TWO_CAMERAS}",

@@ -42,6 +42,9 @@ NO_IMAGE_WARNING_SECONDS = 5.0
 MAX_CONSECUTIVE_RESETS = 5
 """With more resets in a row than this, diagnostics warn."""
 
+LONGEST_LATENCY_MS = 60_000.0
+"""Stamps that are further than this from the node's clock are of another clock."""
+
 
 class FlowNode(LifecycleNodeMixin, Node):
     """Estimates the flow between consecutive frames of a camera: docs/node.md, docs/parameters.md.
@@ -79,8 +82,10 @@ class FlowNode(LifecycleNodeMixin, Node):
         self.is_loading = False
         self._active = False
         self._enabled = True
+        self._is_shut_down = False
         self._load_error: str | None = None
         self._has_duplicate_name = False
+        self._stamp_age_ms: float | None = None
         self._start_time = time.monotonic()
         self._counters = FlowCounters()
         self._pipeline = FlowPipeline(self._counters, self._report_drop, self._load)
@@ -139,6 +144,7 @@ class FlowNode(LifecycleNodeMixin, Node):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything."""
         self._active = False
+        self._is_shut_down = True
         self._pipeline.release()
         return super().on_shutdown(state)
 
@@ -250,7 +256,8 @@ class FlowNode(LifecycleNodeMixin, Node):
     def _publish(self, result: FlowResult) -> None:
         self._outputs.publish_pair(result)
         now = self.get_clock().now().nanoseconds
-        latency_ms = (now - stamp_of(result.header)) / 1e6 if now else None
+        self._stamp_age_ms = (now - stamp_of(result.header)) / 1e6 if now else None
+        latency_ms = None if self._has_foreign_stamps() else self._stamp_age_ms
         inference_ms = result.inference_seconds * 1e3
         self._outputs.publish_times(latency_ms, inference_ms)
         mean_confidence = None if result.confidence is None else float(result.confidence.mean())
@@ -288,7 +295,8 @@ class FlowNode(LifecycleNodeMixin, Node):
         if self._load_error is not None:
             return DiagnosticStatus.ERROR, self._load_error
         if self._pipeline.settings is None:
-            return DiagnosticStatus.WARN, "loading the model" if self.is_loading else "not configured"
+            unusable = "shut down; start the node again" if self._is_shut_down else "not configured"
+            return DiagnosticStatus.WARN, "loading the model" if self.is_loading else unusable
         if not self._active:
             return DiagnosticStatus.WARN, "not active"
         if not self._enabled:
@@ -317,11 +325,17 @@ class FlowNode(LifecycleNodeMixin, Node):
             return DiagnosticStatus.OK, "waiting for a pair"
         return DiagnosticStatus.OK, "flowing"
 
+    def _has_foreign_stamps(self) -> bool:
+        return self._stamp_age_ms is not None and abs(self._stamp_age_ms) > LONGEST_LATENCY_MS
+
     def _clock_state(self) -> str:
-        if not self.get_parameter("use_sim_time").value:
-            return "system time"
-        if self.get_clock().now().nanoseconds:
-            return "simulated time"
+        simulated = bool(self.get_parameter("use_sim_time").value)
+        if not simulated or self.get_clock().now().nanoseconds:
+            name = "simulated time" if simulated else "system time"
+            if not self._has_foreign_stamps():
+                return name
+            assert self._stamp_age_ms is not None
+            return f"{name}; header.stamp is {self._stamp_age_ms / 1e3:.0f} s before it, so the latency is unknown"
         if time.monotonic() - self._start_time > NO_IMAGE_WARNING_SECONDS:
             self.get_logger().warning(
                 "use_sim_time is true, but nobody publishes /clock: flow is published, its latency is unknown. "

@@ -188,7 +188,7 @@ DECLARATIONS = {
     "max_rate": Declaration(
         0.0,
         "Images to process per second at most, by their stamps; 0 for all. Skipped images make the motion of a pair "
-        "larger, not wrong.",
+        "larger, not wrong. Between two images there must be less than max_frame_gap.",
         minimum=0.0,
         maximum=1000.0,
         live=True,

@@ -25,6 +25,7 @@ from node_harness import ENVIRONMENT, PATIENCE, Client, client, image_message, r
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from shifted_images import shifted_pair, textured_image
+from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
 DOMAIN = 20
@@ -277,6 +278,7 @@ def test_lifecycle_goes_round_twice() -> None:
             assert camera.latest_diagnostics()["idle_because"] == "not configured"
         assert camera.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
         assert camera.state() == "finalized"
+        assert camera.latest_diagnostics()["message"] == "shut down; start the node again"
 
 
 def test_two_cameras_side_by_side() -> None:
@@ -531,6 +533,23 @@ def test_simulated_time_without_a_clock_stops_neither_flow_nor_diagnostics() -> 
         camera.publish_and_wait(second, 1100)
         np.testing.assert_allclose(np.median(field(camera.received["flow"][0]), axis=(0, 1)), [7, -3], atol=0.5)
         assert camera.latest_diagnostics()["clock"] == "waiting for /clock"
+
+
+def test_the_latency_of_stamps_of_another_clock_is_unknown() -> None:
+    with running_node(DOMAIN + 1), client(DOMAIN + 1) as camera:
+        latencies: list[float] = []
+        camera.node.create_subscription(Float64, "mdflow/latency_ms", lambda message: latencies.append(message.data), 9)
+        camera.wait_until_listening()
+        camera.publish(FRAME, 1000)
+        camera.publish_and_wait(FRAME, 1100)
+        other_clock = camera.latest_diagnostics()
+        now = time.time_ns() // 10**6
+        camera.publish(FRAME, now - 100)
+        camera.publish_and_wait(FRAME, now)
+        same_clock = camera.latest_diagnostics()
+    assert "header.stamp is 1" in other_clock["clock"] and other_clock["latency_ms_mean"] == ""
+    assert same_clock["clock"] == "system time" and 0 < float(same_clock["latency_ms_mean"]) < 10_000
+    assert len(latencies) == 1
 
 
 def test_compressed_images() -> None:
