@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped
 from navigation_scenes import camera_of
 from node_harness import PATIENCE
 from rclpy.parameter import Parameter
@@ -22,17 +25,20 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from mdflow_ros.navigation.nodes import px4_optical_flow_node
+from mdflow_ros.navigation.nodes import motion_consumer, px4_optical_flow_node
+from mdflow_ros.navigation.nodes.camera_motion import TransformMotion
 from mdflow_ros.navigation.nodes.consumer import Consumer, PublishedFlow
 from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNode
 from mdflow_ros.navigation.nodes.flow_points_node import FlowPointsNode
 from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
+from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_ros.navigation.time_to_contact import TimeToContact
 from mdflow_training.synthetic.navigation_world import Step, approach_step, downward_step
 
 DOMAIN = 28
 SECOND = 10**9
+IDENTITY = Transform(rotation=Quaternion(w=1.0))
 
 
 @pytest.fixture
@@ -182,6 +188,45 @@ def test_pairs_that_wait_go_with_the_last_subscriber(consumer: DepthFromMotionNo
     assert consumer._waiting and not consumer._retry_timer.is_canceled()
     consumer._poll()  # nobody subscribes
     assert not consumer._waiting and consumer._retry_timer.is_canceled() and not consumer._synchronizer._waiting
+
+
+@pytest.mark.parametrize("consumer", [(DepthFromMotionNode, "motion_from:=odometry")], indirect=True)
+def test_motion_that_comes_late_still_gives_depth(
+    consumer: DepthFromMotionNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, known_until, processed = 0.0, 0, []
+
+    def motion(older: int, newer: int, frame: str) -> RigidMotion | None:
+        return RigidMotion(np.eye(3), np.zeros(3)) if newer <= known_until else None
+
+    monkeypatch.setattr(motion_consumer, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(consumer._source, "motion", motion)
+    monkeypatch.setattr(consumer, "process_motion", lambda pair, _: processed.append(pair.newer))
+    for number in range(15, 106):  # 3 s at 30 Hz; the odometry is half a second late
+        now, known_until = number / 30, (number - 15) * SECOND // 30
+        consumer.on_pair(pair_of(approach_step(1.0, 0.1), number / 30))
+    assert len(processed) >= 40 and processed == sorted(processed)
+    assert consumer._last_problem is None and int(consumer.diagnostic_values()["pairs_skipped"]) > 0
+    known_until, now = 0, 10.0
+    consumer._retry()
+    assert not consumer._waiting and "waited 1 s for /odom" in str(consumer._last_problem)
+
+
+def test_transforms_are_forgotten_when_time_jumps_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    cleared: list[bool] = []
+    buffer = SimpleNamespace(
+        clear=lambda: cleared.append(True), lookup_transform_full=lambda *_: TransformStamped(transform=IDENTITY)
+    )
+    stand_in = SimpleNamespace(
+        Buffer=lambda **_: buffer, TransformListener=lambda *_: None, TransformException=KeyError
+    )
+    monkeypatch.setitem(sys.modules, "tf2_ros", stand_in)  # type: ignore[arg-type]
+    node = SimpleNamespace(get_parameter=lambda _: SimpleNamespace(value="odom"))
+    source = TransformMotion(node)  # type: ignore[arg-type]
+    for newer, jumps in ((100.0, 0), (100.1, 0), (100.05, 0), (50.0, 1), (50.1, 1), (160.0, 1), (100.0, 2)):
+        stamp = int(newer * SECOND)
+        assert source.motion(stamp - SECOND // 10, stamp, "camera") is not None
+        assert len(cleared) == jumps, newer
 
 
 @pytest.mark.parametrize("consumer", [(FlowPointsNode,)], indirect=True)

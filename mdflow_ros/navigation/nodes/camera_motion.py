@@ -139,6 +139,10 @@ class OdometryMotion:
         return f"{self._subscription.topic_name} ({state})"
 
 
+JUMP_BACK = 1_000_000_000
+"""Images whose stamps go back by more than this, in ns, are of a bag that looped or of a simulation that was reset."""
+
+
 class TransformMotion:
     """The motion from TF.
 
@@ -162,9 +166,15 @@ class TransformMotion:
         self._buffer: Any = tf2_ros.Buffer(cache_time=Duration(seconds=10))
         self._listener = tf2_ros.TransformListener(self._buffer, node)
         self._last = ""
+        self._newest = 0
 
     def motion(self, older: int, newer: int, camera_frame: str) -> RigidMotion | None:
         """Return the motion between two stamps."""
+        if newer < self._newest - JUMP_BACK:
+            # tf2 refuses transforms that are older than those it has, and clears them by itself only in some versions.
+            self._buffer.clear()
+            self._newest = newer
+        self._newest = max(self._newest, newer)
         fixed = self._node.get_parameter("odom_frame").value
         try:
             found = self._buffer.lookup_transform_full(

@@ -79,7 +79,7 @@ class DepthFromMotionNode(MotionConsumer):
 
     def diagnostic_values(self) -> dict[str, str]:
         """Add how much of the view has a depth."""
-        return {"coverage": f"{self._coverage:.3f}"}
+        return {**super().diagnostic_values(), "coverage": f"{self._coverage:.3f}"}
 
 
 def main(arguments: list[str] | None = None) -> int:

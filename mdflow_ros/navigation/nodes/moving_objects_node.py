@@ -117,7 +117,7 @@ class MovingObjectsNode(MotionConsumer):
 
     def diagnostic_values(self) -> dict[str, str]:
         """Add the number of objects."""
-        return {"objects": str(self._count)}
+        return {**super().diagnostic_values(), "objects": str(self._count)}
 
 
 def bottom_corners(objects: list[MovingObject], size: tuple[int, int]) -> NDArray[np.float32]:
