@@ -11,6 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from rosbags.interfaces import Qos
+from rosbags.rosbag2.metadata import parse_qos
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:  # rosbags depends on it too
@@ -27,7 +30,8 @@ class RawMessage(NamedTuple):
 
     ``type_name`` is spelled as in ROS 2 (``sensor_msgs/msg/Image``), ``time`` is when it was recorded, in ns, and
     ``data`` is serialized by ``encoding``: ``cdr`` (ROS 2), ``ros1``, or whatever else an MCAP file holds, such as
-    ``protobuf`` and ``json``. ``definition`` is the type's definition as the file has it, empty where it has none.
+    ``protobuf`` and ``json``. ``definition`` is the type's definition as the file has it, empty where it has none, and
+    ``offered_qos`` are the profiles of the topic's publishers.
     """
 
     topic: str
@@ -36,6 +40,15 @@ class RawMessage(NamedTuple):
     data: bytes
     encoding: str = CDR
     definition: str = ""
+    offered_qos: tuple[Qos, ...] = ()
+
+
+def parse_offered_qos(text: str) -> tuple[Qos, ...]:
+    """Return the profiles that a bag holds as YAML, or none where they cannot be read."""
+    try:
+        return tuple(parse_qos(text))
+    except Exception:  # a damaged file holds anything, and rosbags raises anything
+        return ()
 
 
 def canonical_type(name: str) -> str:

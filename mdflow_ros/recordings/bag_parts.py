@@ -250,4 +250,5 @@ def _encoding(connection: Connection) -> str:
 def _raw_message(connection: Connection, time: int, data: bytes) -> RawMessage:
     definition = connection.msgdef.data if connection.msgdef.format == MessageDefinitionFormat.MSG else ""
     type_name = canonical_type(connection.msgtype)
-    return RawMessage(connection.topic, type_name, time, data, _encoding(connection), definition)
+    offered_qos = tuple(getattr(connection.ext, "offered_qos_profiles", ()))
+    return RawMessage(connection.topic, type_name, time, data, _encoding(connection), definition, offered_qos)

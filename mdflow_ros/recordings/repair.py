@@ -64,7 +64,7 @@ def _announce(writer: BagWriter, message: RawMessage) -> str | None:
     if message.encoding != CDR:
         return f"it is encoded as {message.encoding}, and a ROS 2 bag holds {CDR}"
     try:
-        writer.add_topic(message.topic, message.type_name, definition=message.definition)
+        writer.add_topic(message.topic, message.type_name, message.offered_qos, message.definition)
     except UnknownType as error:
         return str(error)
     return None

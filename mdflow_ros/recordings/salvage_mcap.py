@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mdflow_ros.recordings.bag_message import CDR, RawMessage, canonical_type
+from rosbags.interfaces import Qos
+
+from mdflow_ros.recordings.bag_message import CDR, RawMessage, canonical_type, parse_offered_qos
 from mdflow_ros.recordings.salvage_compression import decompress_intact
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -29,6 +31,7 @@ class _Channel(NamedTuple):
     type_name: str
     definition: str
     encoding: str
+    offered_qos: tuple[Qos, ...]
 
 
 def salvage_mcap(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
@@ -97,7 +100,7 @@ def _interpret(
     """Note a schema or channel, or return a message of a channel that was noted."""
     try:
         if opcode == SCHEMA:
-            name, encoding, definition = _strings(record, 2, 3)
+            (name, encoding, definition), _ = _strings(record, 2, 3)
             readable = encoding in ("", "ros2msg", "ros1msg", "ros2idl")
             schemas[struct.unpack_from("<H", record)[0]] = (
                 canonical_type(name) if readable else name,
@@ -105,23 +108,42 @@ def _interpret(
             )
         elif opcode == CHANNEL:
             channel, schema = struct.unpack_from("<HH", record)
-            topic, encoding = _strings(record, 4, 2)
-            channels[channel] = _Channel(topic, *schemas.get(schema, ("", "")), encoding or CDR)
+            (topic, encoding), position = _strings(record, 4, 2)
+            type_name, definition = schemas.get(schema, ("", ""))
+            offered_qos = parse_offered_qos(_metadata(record, position).get("offered_qos_profiles", ""))
+            channels[channel] = _Channel(topic, type_name, definition, encoding or CDR, offered_qos)
         elif opcode == MESSAGE:
             channel, _, log_time = struct.unpack_from("<HIQ", record)
             if channel in channels:
-                topic, type_name, definition, encoding = channels[channel]
-                return RawMessage(topic, type_name, log_time, record[22:], encoding, definition)
+                topic, type_name, definition, encoding, offered_qos = channels[channel]
+                return RawMessage(topic, type_name, log_time, record[22:], encoding, definition, offered_qos)
     except (struct.error, UnicodeDecodeError):  # a damaged record; those after it may be whole
         pass
     return None
 
 
-def _strings(record: bytes, position: int, count: int) -> list[str]:
-    """Return strings that follow one another, each behind its length; definitions may be of any bytes."""
+def _metadata(record: bytes, position: int) -> dict[str, str]:
+    """Return a map of strings, which begins with its length in bytes; empty where it is damaged."""
+    found: dict[str, str] = {}
+    try:
+        (length,) = struct.unpack_from("<I", record, position)
+        position, end = position + 4, position + 4 + length
+        while position < end:
+            (key, value), position = _strings(record, position, 2)
+            found[key] = value
+    except struct.error:
+        pass
+    return found
+
+
+def _strings(record: bytes, position: int, count: int) -> tuple[list[str], int]:
+    """Return strings that follow one another, each behind its length, and where they end.
+
+    Definitions may be of any bytes.
+    """
     found = []
     for _ in range(count):
         (length,) = struct.unpack_from("<I", record, position)
         found.append(record[position + 4 : position + 4 + length].decode(errors="replace"))
         position += 4 + length
-    return found
+    return found, position

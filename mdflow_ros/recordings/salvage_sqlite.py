@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from mdflow_ros.recordings.bag_message import RawMessage, canonical_type
+from rosbags.interfaces import Qos
+
+from mdflow_ros.recordings.bag_message import CDR, RawMessage, canonical_type, parse_offered_qos
 
 MAGIC = b"SQLite format 3\x00"
 TABLE_LEAF = 0x0D
@@ -56,16 +58,18 @@ def _messages(pages: mmap.mmap, warnings: list[str]) -> Iterator[RawMessage]:
     if pages[: len(MAGIC)] != MAGIC:
         warnings.append("it does not begin like a SQLite file")
         return
-    topics: dict[int, tuple[str, str]] = {}
+    topics: dict[int, tuple[str, str, tuple[Qos, ...]]] = {}
     cut_off = 0
     for row, values in _rows(pages):
         match values:
             case None:
                 cut_off += 1
-            case [_, str(name), str(type_name), "cdr", *_]:
-                topics[row] = (name, canonical_type(type_name))
+            case [_, str(name), str(type_name), "cdr", *more]:
+                profiles = more[0] if more and isinstance(more[0], str) else ""
+                topics[row] = (name, canonical_type(type_name), parse_offered_qos(profiles))
             case [_, int(topic), int(time), bytes(data)] if topic in topics:
-                yield RawMessage(*topics[topic], time, data)
+                name, type_name, offered_qos = topics[topic]
+                yield RawMessage(name, type_name, time, data, CDR, offered_qos=offered_qos)
     if cut_off:
         warnings.append(f"{cut_off} rows are cut off or damaged")
 

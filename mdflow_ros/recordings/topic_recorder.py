@@ -18,6 +18,8 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 
 from mdflow_ros.node.camera_info import camera_info_topic
 from mdflow_ros.node.qos import matching_qos
+from mdflow_ros.recordings.message_definitions import installed_definition
+from mdflow_ros.recordings.recording_clock import RecordingClock
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
@@ -34,7 +36,7 @@ class TopicError(RuntimeError):
 class MessageSink(Protocol):
     """Where messages go: a `BagWriter`."""
 
-    def add_topic(self, topic: str, type_name: str, offered_qos: Sequence[Qos] = ()) -> None:
+    def add_topic(self, topic: str, type_name: str, offered_qos: Sequence[Qos] = (), definition: str = "") -> None:
         """Announce a topic."""
 
     def write(self, topic: str, time: int, data: bytes) -> None:
@@ -77,6 +79,7 @@ class TopicRecorder:
 
     def __init__(self, node: Node, sink: MessageSink, on_error: Callable[[OSError], None]) -> None:
         self._node, self._sink, self._on_error = node, sink, on_error
+        self._clock = RecordingClock(node.get_logger().warning)
         self._types: dict[str, str] = {}
         self._subscriptions: dict[str, tuple[QoSProfile, Subscription[Any]]] = {}
         self.counts: dict[str, TopicCount] = {}
@@ -145,7 +148,8 @@ class TopicRecorder:
     def _start(self, topic: str, type_name: str) -> None:
         offered = [publisher.qos_profile for publisher in self._node.get_publishers_info_by_topic(topic)]
         try:
-            self._sink.add_topic(topic, type_name, [_to_rosbags(qos) for qos in offered])
+            profiles = [_to_rosbags(qos) for qos in offered]
+            self._sink.add_topic(topic, type_name, profiles, installed_definition(type_name))
         except ValueError as error:  # the bag needs the definition of the type
             raise TopicError(f"{topic} cannot be recorded: {error}; record it with `ros2 bag record`") from error
         self.counts[topic] = TopicCount()
@@ -165,7 +169,8 @@ class TopicRecorder:
 
     def _receive(self, topic: str, data: bytes, info: Mapping[str, Any]) -> None:
         try:
-            self._sink.write(topic, info.get("received_timestamp") or time.time_ns(), data)
+            received = self._clock.time(info.get("received_timestamp") or time.time_ns())
+            self._sink.write(topic, received, data)
         except OSError as error:
             self._on_error(error)
         else:

@@ -243,7 +243,7 @@ def _types_of(type_name: str, definition: str) -> Typestore:
     if not definition:
         if type_name in _standard_types().types:
             return _standard_types()
-        raise UnknownType(f"its type {type_name} is not one of ROS 2's own, and the file does not define it")
+        raise UnknownType(f"the definition of its type {type_name} is missing, and it is not one of ROS 2's own")
     types = get_typestore(Stores.EMPTY)
     try:
         types.register(get_types_from_msg(definition, type_name))

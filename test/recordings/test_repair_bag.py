@@ -4,14 +4,17 @@ import itertools
 
 import pytest
 from bag_files import INTERVAL, START, image_message, panning_images, write_ros1, write_ros2
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from mdflow_ros.commands.repair_bag import main
 from mdflow_ros.recordings.bag_parts import BagPart, find_parts
+from mdflow_ros.recordings.writer import STORAGES, BagWriter
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 IMAGE = "sensor_msgs/msg/Image"
+FOREVER = QosTime(9223372036, 854775807)
 CHATTER = ("/chatter", "std_msgs/msg/String", STORE.types["std_msgs/msg/String"]("hello"))
 
 
@@ -37,6 +40,27 @@ def test_a_truncated_bag_becomes_whole(tmp_path, storage, compression, capsys):
     for number, (_, time, data) in enumerate(frames):
         assert time == START + number * INTERVAL
         assert data == bytes(STORE.serialize_cdr(image_message(STORE, time, images[number]), IMAGE))
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_repaired_topic_keeps_the_qos_that_was_offered(tmp_path, storage, damaged):
+    """Players offer /tf_static as it was recorded; without that, nobody who comes later receives it."""
+    offered = Qos(
+        *(QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, FOREVER, FOREVER),
+        *(QosLiveliness.AUTOMATIC, FOREVER, False),
+    )
+    writer = BagWriter(tmp_path / "drive", storage)
+    writer.add_topic("/tf_static", CHATTER[1], [offered])
+    for number in range(200):
+        writer.write("/tf_static", START + number * INTERVAL, bytes(STORE.serialize_cdr(CHATTER[2], CHATTER[1])))
+    writer.close()
+    file = next(path for path in (tmp_path / "drive").iterdir() if path.name != "metadata.yaml")
+    if damaged:
+        file.write_bytes(file.read_bytes()[:-500])
+    assert main([str(tmp_path / "drive"), "--out", str(tmp_path / "repaired"), "--storage", storage]) == 0
+    with Reader(tmp_path / "repaired") as reader:
+        assert reader.connections[0].ext.offered_qos_profiles == [offered]
 
 
 def test_messages_of_one_time_are_read_once_each(tmp_path, monkeypatch):
