@@ -9,6 +9,7 @@ from pathlib import Path
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, connect
 from mdflow_ros.deployment.store import ModelStore, Version
 from mdflow_ros.model.card import ModelError
+from mdflow_ros.model.weights import load_weights
 
 OFFLINE = "no node was told; started later, it takes the model with -p model:={pointer}/teacher.onnx"
 
@@ -25,10 +26,13 @@ def deploy(model: Path, store: ModelStore, node: str | None = DEFAULT_NODE) -> s
         What happened, in a sentence.
 
     Raises:
-        ModelError: the model is missing or damaged.
-        NodeError: the node does not answer or refused it; node and store are as they were.
+        ModelError: the model is missing, damaged or not finite.
+        NodeError: the node does not answer or refused it.
         OSError: the store cannot be written.
+
+    After an error, node and store are as they were.
     """
+    load_weights(model)  # what no node could load must not become current
     before = store.current()
     version = store.add(model)
     try:
@@ -52,11 +56,16 @@ def roll_back(store: ModelStore, node: str | None = DEFAULT_NODE) -> str:
 def _switch(version: Version | None, store: ModelStore, node: str | None) -> str:
     """Tell the node first: what it refuses never becomes current."""
     if node is None:
-        answer = OFFLINE.format(pointer=store.pointer)
-    else:
-        with connect(node) as running:
-            answer = running.load("" if version is None else str(version.model.resolve()))
-    store.make_current(version)
+        store.make_current(version)
+        return OFFLINE.format(pointer=store.pointer)
+    with connect(node) as running:
+        before = running.model()
+        answer = running.load("" if version is None else str(version.model.resolve()))
+        try:
+            store.make_current(version)
+        except BaseException:  # the caller deletes the model that the node has now
+            running.load(before)
+            raise
     return answer
 
 

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from mdflow_ros.model.card import ModelCard, ModelError, card_path, load_card
+from mdflow_ros.core.cache_folder import home
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, card_path, load_card
 
 CURRENT = "current"
 MODEL_NAME = "teacher.onnx"
@@ -35,7 +36,7 @@ def default_store_folder() -> Path:
     """Return the user's store, as the XDG Base Directory Specification has it."""
     data = os.environ.get("XDG_DATA_HOME", "")
     # The specification tells to ignore a relative path.
-    return (Path(data) if os.path.isabs(data) else Path.home() / ".local" / "share") / "mdflow_ros" / "models"
+    return (Path(data) if os.path.isabs(data) else home() / ".local" / "share") / "mdflow_ros" / "models"
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ class ModelStore:
                 raise ModelError(f"{self.pointer} is not a link; delete it, then deploy again")
             return None
         target = os.readlink(self.pointer)
+        if Path(target).parts[-2:] == BUNDLED_MODEL.parts[-3:-1]:  # maybe of an installation that has moved since
+            return None
         if not VERSION_NAME.fullmatch(target):
             raise ModelError(
                 f"{self.pointer} points out of the store, to {target[:80]!r}; delete it, then deploy again"
@@ -190,13 +193,11 @@ class ModelStore:
         return self.version(name)
 
     def make_current(self, version: Version | None) -> None:
-        """Point to a version; ``None`` removes the pointer, and the bundled model is current again."""
-        if version is None:
-            self.pointer.unlink(missing_ok=True)
-            return
+        """Point to a version, or for ``None`` to the bundled model: a node that was told the pointer starts with it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".pointer-") as aside:
             link = Path(aside) / CURRENT
-            link.symlink_to(version.name)
+            link.symlink_to(BUNDLED_MODEL.parent if version is None else version.name)
             link.replace(self.pointer)
 
     def remove(self, version: Version) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import unicodedata
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -16,6 +17,7 @@ from mdflow_ros.core.atomic_files import replace_file
 
 BUNDLED_MODEL = Path(__file__).with_name("teacher.onnx")
 
+MODEL_SUFFIX, CARD_SUFFIX = ".onnx", ".json"
 MAX_CARD_LENGTH = 1_000_000
 MAX_NAME_LENGTH = 200
 MAX_SHOWN = 80
@@ -125,7 +127,8 @@ def _check_field(name: str, value: object) -> None:
         return
     if name == "name" and not 0 < len(value) <= MAX_NAME_LENGTH:
         raise ModelError(f"not a model card: name must have 1 to {MAX_NAME_LENGTH} characters, not {len(value)}")
-    if not all(letter.isprintable() or letter in "\n\t" for letter in value):
+    # Paths may hold any space, such as U+202F of macOS and U+3000 of Japanese, which Python calls unprintable.
+    if not all(c.isprintable() or c in "\n\t" or unicodedata.category(c) == "Zs" for c in value):
         raise ModelError(f"not a model card: {name} holds unprintable characters: {_shown(value)}")
 
 
@@ -136,7 +139,7 @@ def _shown(value: object) -> str:
 
 def card_path(model: Path) -> Path:
     """Return the path of the card of ``model``."""
-    return model.with_suffix(".json")
+    return model.with_suffix(CARD_SUFFIX)
 
 
 def sha256_of(path: Path) -> str:
@@ -151,6 +154,8 @@ def load_card(model: Path) -> ModelCard:
         ModelError: the model or its card is missing, unreadable, or they do not belong together. The text names the
             file and the command that makes one.
     """
+    if model.is_dir() or model.suffix == CARD_SUFFIX:
+        raise ModelError(f"{model} is no model: name the file beside its card or in the folder, MODEL{MODEL_SUFFIX}")
     for path in (model, card_path(model)):
         if not path.is_file():
             raise ModelError(f"there is no file {path}; {_MAKE_ONE}")
@@ -177,8 +182,14 @@ def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
 
     Returns:
         The card as written.
+
+    Raises:
+        ModelError: the file has another ending, or the card could not be read again; nothing is written.
     """
+    if path.suffix != MODEL_SUFFIX:
+        raise ModelError(f"a model's file must end in {MODEL_SUFFIX}, and its card in {CARD_SUFFIX}, not {path.name}")
     card = dataclasses.replace(card, sha256=hashlib.sha256(graph).hexdigest())
+    ModelCard.from_json(card.to_json())
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, graph)
     replace_file(card_path(path), card.to_json().encode())

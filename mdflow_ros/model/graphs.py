@@ -64,8 +64,6 @@ class ModelGraphs:
                 name: value.astype(self._dtype) for name, value in weights.items()
             }
         for name, value in self._weights.items():
-            if not np.isfinite(weights[name]).all():
-                raise ModelError(f"{model}: {name} is not finite; the model is broken, use another one")
             if not np.isfinite(value).all():
                 raise ModelError(f"{model}: {name} does not fit {precision}; set the precision to fp32")
         self._decoding, self._size = decoding, size

@@ -19,7 +19,7 @@ def load_weights(model: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard
     """Return the 104 official parameters of a deployable model, as float32, and its card.
 
     Raises:
-        ModelError: the file is missing, damaged, or not a FastFlowNet that this package wrote.
+        ModelError: the file is missing, damaged, not a FastFlowNet that this package wrote, or not finite.
     """
     card = load_card(model)
     try:
@@ -29,4 +29,7 @@ def load_weights(model: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard
         weights = {name: numpy_helper.to_array(initializers[name]).astype(np.float32) for name in parameter_shapes()}
     except Exception as error:  # onnx raises protobuf's errors, which are not a public type
         raise ModelError(f"{model} holds no FastFlowNet parameters: {error!r}") from error
+    for name, value in weights.items():
+        if not np.isfinite(value).all():
+            raise ModelError(f"{model}: {name} is not finite; the model is broken, use another one")
     return weights, card

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from rcl_interfaces.srv import GetParameters
 from shifted_images import textured_image
 
 from mdflow_ros.commands.deploy_model import main
+from mdflow_ros.deployment import deploy as deploy_module
 from mdflow_ros.deployment import running_node as running_node_module
 from mdflow_ros.deployment.store import ModelStore
 from mdflow_ros.model.card import load_card
@@ -75,14 +78,20 @@ def test_a_live_node_takes_a_model_over_and_goes_back(
     store = ModelStore(tmp_path / "store")
     before = flow_at(camera, 1000)
 
+    def exaggerate(weights: Weights) -> None:
+        weights["decoder3.conv7.bias"] = np.full(2, 1e9, np.float32)
+
+    absurd = changed_teacher(tmp_path / "absurd.onnx", exaggerate)
+
     assert main([str(other_model), "--store", str(store.folder)]) == 0
     current = store.current()
     assert current is not None and model_of(camera) == str(current.model)
     assert load_card(other_model).sha256[:12] in capsys.readouterr().out
     assert np.abs(flow_at(camera, 2000) - before).max() > 1
 
-    assert main([str(broken_model(tmp_path)), "--store", str(store.folder)]) == 1
-    assert "kept the old model" in capsys.readouterr().err
+    for model, reason in ((broken_model(tmp_path), "holds no FastFlowNet parameters"), (absurd, "kept the old model")):
+        assert main([str(model), "--store", str(store.folder)]) == 1
+        assert reason in capsys.readouterr().err
     assert store.current() == current and store.versions() == [current] and model_of(camera) == str(current.model)
 
     assert main(["--list", "--store", str(store.folder)]) == 0
@@ -130,6 +139,43 @@ def test_a_missing_model_is_named_before_any_node_is_looked_for(
 ) -> None:
     assert main([str(tmp_path / "absent.onnx"), "--store", str(tmp_path / "store")]) == 1
     assert "there is no file" in capsys.readouterr().err and not (tmp_path / "store").exists()
+
+
+def test_a_model_that_is_not_finite_never_becomes_current(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def spoil(weights: Weights) -> None:
+        weights["pconv1_1.0.weight"] = weights["pconv1_1.0.weight"] * np.float32(np.nan)
+
+    model = changed_teacher(tmp_path / "spoiled.onnx", spoil)
+    assert main([str(model), "--store", str(tmp_path / "store"), "--offline"]) == 1
+    assert "pconv1_1.0.weight is not finite" in capsys.readouterr().err and not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("name", ["run", "run/model.json"])
+def test_a_run_folder_or_a_card_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.json").write_text("{}")
+    assert main([str(tmp_path / name), "--store", str(tmp_path / "store")]) == 1
+    assert "name the file beside its card or in the folder" in capsys.readouterr().err
+
+
+def test_a_store_that_cannot_be_written_leaves_the_node_its_model(
+    other_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = ["/old.onnx"]
+
+    @contextmanager
+    def connect(_: str) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(model=lambda: loaded[-1], load=loaded.append)
+
+    def fail(*_: object) -> None:
+        raise OSError("no links on this file system")
+
+    monkeypatch.setattr(deploy_module, "connect", connect)
+    monkeypatch.setattr(Path, "symlink_to", fail)
+    store = ModelStore(tmp_path)
+    with pytest.raises(OSError, match="no links"):
+        deploy_module.deploy(other_model, store)
+    assert len(loaded) == 3 and loaded[-1] == "/old.onnx" and store.versions() == []
 
 
 def test_an_interrupted_switch_restores_the_parameter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,15 @@ import pytest
 from mdflow_ros.deployment import store as model_store
 from mdflow_ros.deployment.deploy import list_versions
 from mdflow_ros.deployment.store import ModelStore, default_store_folder
-from mdflow_ros.model.card import ModelCard, ModelError, Preprocessing, card_path, load_card, save_model
+from mdflow_ros.model.card import (
+    BUNDLED_MODEL,
+    ModelCard,
+    ModelError,
+    Preprocessing,
+    card_path,
+    load_card,
+    save_model,
+)
 
 
 def make_model(folder: Path, name: str) -> Path:
@@ -64,7 +71,19 @@ def test_rolling_back_goes_to_what_was_replaced_not_to_the_number_before(store: 
     assert previous is not None and previous.name == first != bad
     store.make_current(previous)
     store.make_current(store.previous())
-    assert store.current() is None and len(store.versions()) == 3 and not os.path.lexists(store.pointer)
+    assert store.current() is None and len(store.versions()) == 3
+
+
+def test_a_node_that_was_told_the_pointer_starts_with_the_bundled_model_after_rolling_back(
+    store: ModelStore, tmp_path: Path
+):
+    deploy(store, make_model(tmp_path, "first"))
+    store.make_current(store.previous())
+    assert load_card(store.pointer / "teacher.onnx") == load_card(BUNDLED_MODEL)
+    store.pointer.unlink()
+    store.pointer.symlink_to("/opt/removed/mdflow_ros/model")  # of an installation that is gone
+    assert store.current() is None
+    assert deploy(store, make_model(tmp_path, "second"))
 
 
 def test_the_current_model_is_not_stored_twice(store: ModelStore, tmp_path: Path):

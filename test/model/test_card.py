@@ -3,6 +3,7 @@
 """The model's card: what is read, and what is refused with one clear sentence."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,12 @@ CARD = ModelCard("robot", "0" * 64, Preprocessing.RGB_SCALAR_MEAN, True, "Apache
 
 def test_a_card_survives_writing_and_reading() -> None:
     assert ModelCard.from_json(CARD.to_json()) == CARD
+
+
+@pytest.mark.parametrize("path", ["走行\u3000一", "Bildschirmaufnahme\u202f2026", "my\u00a0drive"])
+def test_a_card_may_name_any_path(path: str) -> None:
+    card = replace(CARD, training_data=f"adapted to {path}")
+    assert ModelCard.from_json(card.to_json()) == card
 
 
 def test_cards_of_the_older_spelling_are_read() -> None:

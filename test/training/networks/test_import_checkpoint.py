@@ -39,6 +39,49 @@ def test_official_and_own_checkpoints_import(tmp_path: Path, state: dict[str, to
     assert card.name == "net" and card.parent is not None
 
 
+@pytest.mark.parametrize("key", ["", "model", "model_state_dict"])
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module._orig_mod.", "model."])
+def test_checkpoints_of_usual_trainers_import(
+    tmp_path: Path, state: dict[str, torch.Tensor], key: str, prefix: str
+) -> None:
+    parameters = {prefix + name: torch.nn.Parameter(value) for name, value in state.items()}
+    torch.save({key: parameters, "training": [1, 2], "epoch": 7} if key else parameters, tmp_path / "net.pth")
+    assert main([str(tmp_path / "net.pth"), "--out", str(tmp_path / "net.onnx")]) == 0
+    assert load_card(tmp_path / "net.onnx").training == {}
+
+
+def test_a_checkpoint_that_is_not_finite_is_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    state["pconv1_1.0.weight"][0] = torch.nan
+    torch.save(state, tmp_path / "net.pth")
+    assert main([str(tmp_path / "net.pth"), "--out", str(tmp_path / "net.onnx")]) == 1
+    assert "pconv1_1.0.weight is not finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--out", "model.json"], "must end in .onnx"),
+        (["--out", "v1.2"], "must end in .onnx"),
+        (["--out", "net.onnx", "--name", "x" * 300], "name must have 1 to 200 characters"),
+        (["--out", "net.onnx", "--license", "a\x07b"], "license holds unprintable characters"),
+    ],
+)
+def test_a_model_that_could_not_be_read_again_is_not_written(
+    tmp_path: Path,
+    state: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(state, "net.pth")
+    assert main(["net.pth", *options]) == 1
+    assert reason in capsys.readouterr().err and [path.name for path in tmp_path.iterdir()] == ["net.pth"]
+
+
 def test_options_reach_the_card(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(state, tmp_path / "net.pth")
     (tmp_path / "report.json").write_text('{"sets": {"kitti": {"epe": 1.23456, "ause": 0.2, "fl_all": 9}}}')
@@ -56,6 +99,9 @@ def test_options_reach_the_card(tmp_path: Path, state: dict[str, torch.Tensor]) 
     [
         (None, "there is no checkpoint"),
         (b"rubbish", "cannot read|not a checkpoint"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ({"state_dict": None}, "It holds 1 entries: state_dict"),
+        ({1: torch.zeros(1)}, "104 missing"),
         ({"a": torch.zeros(1)}, "104 missing, for example decoder2"),
         ([1, 2], "holds a list"),
     ],

@@ -14,8 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mdflow_ros.core.printable import printable
 from mdflow_ros.model.card import ModelCard, ModelError, Preprocessing, save_model
 from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph, check_weights
+from mdflow_ros.recordings.file_kinds import check_content
+from mdflow_ros.recordings.frame import FrameSourceError
 
 
 @dataclass(frozen=True)
@@ -33,29 +36,64 @@ class Checkpoint:
     training: dict[str, Any]
 
 
+STATE_KEYS = ("state_dict", "model_state_dict", "model")
+"""Keys under which checkpoints hold their parameters."""
+
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What DataParallel, torch.compile and wrappers put before the names of parameters."""
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a ``.pth``: a plain state dict, as FastFlowNet and MDFlow publish, or one under the key ``state_dict``.
+    """Read a ``.pth``: a plain state dict, as FastFlowNet and MDFlow publish, or one under a key of `STATE_KEYS`.
 
     Raises:
-        ModelError: the file is missing, unreadable, or does not hold exactly FastFlowNet's parameters.
+        ModelError: the file is missing, unreadable, does not hold exactly FastFlowNet's parameters, or one of them is
+            not finite.
     """
+    try:
+        if path.exists():
+            check_content(path, expected=".zip")
+    except FrameSourceError as error:
+        raise ModelError(str(error)) from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"there is no checkpoint {path}") from None
     except Exception as error:  # torch raises a different type for every kind of damage
-        raise ModelError(f"{path} is not a checkpoint (.pth) that torch can read safely: {error!r}") from error
+        reason = printable(str(error).partition("\n")[0])
+        raise ModelError(f"{path} is not a checkpoint (.pth) that torch can read safely: {reason}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a state dict")
-    state = content.get("state_dict", content)
+    state = next((content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)), content)
     weights = {
-        name.removeprefix("module."): value.float().numpy() for name, value in state.items() if torch.is_tensor(value)
+        _without_prefixes(str(name)): value.detach().float().cpu().numpy()
+        for name, value in state.items()
+        if torch.is_tensor(value)
     }
     try:
         check_weights(weights)
     except ValueError as error:
-        raise ModelError(f"{path}: {error}") from error
-    return Checkpoint(weights, content.get("cost_volume_normalization"), content.get("training") or {})
+        first = printable(", ".join(map(str, list(state)[:3])))
+        raise ModelError(f"{path}: {error}. It holds {len(state)} entries: {first}, ...") from error
+    broken = [name for name, value in weights.items() if not np.isfinite(value).all()]
+    if broken:
+        raise ModelError(f"{path}: {broken[0]} is not finite; the checkpoint is broken, use an earlier one")
+    return Checkpoint(weights, content.get("cost_volume_normalization"), _notes(content.get("training")))
+
+
+def _without_prefixes(name: str) -> str:
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _notes(training: object) -> dict[str, Any]:
+    """Return what pretraining notes of itself; others may keep anything under this key."""
+    try:
+        json.dumps(training)
+    except (TypeError, ValueError):
+        return {}
+    return training if isinstance(training, dict) else {}
 
 
 def import_checkpoint(
