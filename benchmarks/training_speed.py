@@ -22,7 +22,7 @@ from mdflow_training.pretraining.schedule import schedule
 from mdflow_training.pretraining.training import Training
 from mdflow_training.settings.pretraining import Phase, PretrainConfig
 from mdflow_training.synthetic.batches import Request, SyntheticPairs
-from mdflow_training.synthetic.texture_packages import CACHE
+from mdflow_training.synthetic.texture_packages import default_textures
 from mdflow_training.synthetic.textures import load_library, procedural_library
 
 WARM_UP = 2
@@ -59,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--batch", type=int, default=4, help="pairs a step")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
-    parser.add_argument("--textures", type=Path, default=CACHE, help="folder that fetch_textures.py filled")
+    parser.add_argument(
+        "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
+    )
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -21,6 +21,9 @@ def written_aside(path: Path, durable: bool = True) -> Iterator[Path]:
     Args:
         path: the file to write. The other name has the same suffix.
         durable: whether the file must survive a power failure; syncing takes some milliseconds.
+
+    Raises:
+        OSError: the disk is full or gone; it names ``path``.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)
@@ -32,6 +35,10 @@ def written_aside(path: Path, durable: bool = True) -> Iterator[Path]:
                 os.fsync(file.fileno())
         aside.chmod(0o644)
         aside.replace(path)
+    except OSError as error:
+        if error.filename is None:  # as where the disk is full
+            error.filename = str(path)
+        raise
     finally:
         aside.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
 from mdflow_ros.recordings.bag_message import CDR, ROS1, RawMessage, canonical_type, decompress_file
-from mdflow_ros.recordings.file_kinds import check_content, is_hidden
+from mdflow_ros.recordings.file_kinds import check_content, folders_below, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.salvage import salvage_messages
 from mdflow_ros.recordings.salvage_sqlite import unfinished_companions
@@ -35,8 +35,8 @@ def is_bag_file(path: Path) -> bool:
 
 def bag_files(folder: Path) -> list[Path]:
     """Return the bag files in a folder and below, in the natural order of their names."""
-    found = (path for path in folder.rglob("*") if is_bag_file(path) and not path.is_dir())
-    return sorted((path for path in found if not is_hidden(path.relative_to(folder))), key=natural_order)
+    found = (path for place in (folder, *folders_below(folder)) for path in place.iterdir() if is_bag_file(path))
+    return sorted((path for path in found if not path.is_dir() and not is_hidden(Path(path.name))), key=natural_order)
 
 
 def _compressed(path: Path) -> Path:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from mdflow_ros.recordings.frame import FrameSourceError
@@ -29,6 +31,20 @@ def is_hidden(path: Path) -> bool:
         path: relative to the folder that the user named, which may itself be hidden.
     """
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def folders_below(folder: Path) -> Iterator[Path]:
+    """Yield all folders below one, also linked ones, each once; hidden ones are left out."""
+    visited = {folder.resolve()}
+    for place, names, _ in os.walk(folder, followlinks=True):
+        kept = []
+        for path in sorted(Path(place, name) for name in names):
+            target = path.resolve()
+            if target not in visited and not is_hidden(Path(path.name)):
+                visited.add(target)
+                kept.append(path.name)
+                yield path
+        names[:] = kept
 
 
 def content_kind(path: Path) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mdflow_ros.core.image_decoding import decode_compressed_image
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
 from mdflow_ros.recordings.bag_parts import natural_order
-from mdflow_ros.recordings.file_kinds import check_content, is_hidden
+from mdflow_ros.recordings.file_kinds import check_content, folders_below, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.image_series import split_series
 from mdflow_ros.recordings.image_stamps import stamp_images, time_files
@@ -75,8 +75,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def folders_with_images(folder: Path) -> list[Path]:
     """Return the folders below ``folder`` that hold images; depth images beside a camera's are left out."""
-    below = (path for path in folder.rglob("*") if path.is_dir() and not is_hidden(path.relative_to(folder)))
-    found = sorted((path for path in below if image_files(path)), key=natural_order)
+    found = sorted((path for path in folders_below(folder) if image_files(path)), key=natural_order)
     cameras = [path for path in found if not path.name.lower().startswith("depth")]
     return cameras or found
 

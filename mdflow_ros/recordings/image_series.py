@@ -11,6 +11,12 @@ from pathlib import Path
 
 NUMBER = re.compile(r"\d+")
 
+NO_CAMERA = re.compile(
+    r"depth|(?<![a-z])(disp|disparity|masks?|labels?|labelids|seg|segmentation|semantic|instance|flow|normals?|thumb"
+    r"|thumbnail)(?![a-z])"
+)
+"""What names of images say that are computed from a camera's."""
+
 _Series = dict[tuple[str, ...], Path]
 """The images of one camera by the numbers in their names."""
 
@@ -19,15 +25,17 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
     """Return the images of each camera by the pattern of their names, ``#`` for a number.
 
     Cameras share a folder where names differ beside their numbers and the numbers are the same, or those of one follow
-    those of another in turns. Otherwise all images are one series. Depth images beside a camera's are left out.
+    those of another in turns. Otherwise all images are one series. What stands beside a camera's images, such as
+    depth, masks or thumbnails, is left out; so are the endings of names, unless they alone tell cameras apart.
 
     Args:
         images: in the natural order of their names, all in one folder; at least one.
         warnings: gets a line if there are several series.
     """
-    by_pattern: dict[str, _Series] = defaultdict(dict)
-    for path in images:
-        by_pattern[NUMBER.sub("#", path.name)][tuple(NUMBER.findall(path.name))] = path
+    by_pattern = _by_pattern(images, [path.name for path in images])
+    if len({path.suffix for path in images}) > 1:
+        of_stems = _by_pattern(images, [path.stem for path in images])
+        by_pattern = of_stems if sum(map(len, of_stems.values())) == len(images) else by_pattern
     largest = max(by_pattern.values(), key=len)
     shared = [
         pattern for pattern, series in by_pattern.items() if 2 * len(series.keys() & largest.keys()) > len(largest)
@@ -36,7 +44,7 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
         shared = _taken_in_turns(by_pattern)
     if len(shared) < 2 or len(largest) < 2:
         return {"": images}
-    cameras = [pattern for pattern in shared if "depth" not in pattern.lower()] or shared
+    cameras = [pattern for pattern in shared if not NO_CAMERA.search(pattern.lower())] or shared
     listed = ", ".join(f"{pattern} ({len(by_pattern[pattern])})" for pattern in cameras)
     left_out = len(images) - sum(len(by_pattern[pattern]) for pattern in cameras)
     warnings.append(
@@ -47,6 +55,13 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
     if left_out:
         warnings.append(f"{images[0].parent}: {left_out} images with other names are left out")
     return {pattern: list(by_pattern[pattern].values()) for pattern in cameras}
+
+
+def _by_pattern(images: list[Path], names: list[str]) -> dict[str, _Series]:
+    by_pattern: dict[str, _Series] = defaultdict(dict)
+    for path, name in zip(images, names, strict=True):
+        by_pattern[NUMBER.sub("#", name)][tuple(NUMBER.findall(name))] = path
+    return by_pattern
 
 
 def _taken_in_turns(by_pattern: dict[str, _Series]) -> list[str]:

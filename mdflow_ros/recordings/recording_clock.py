@@ -21,7 +21,7 @@ class RecordingClock:
         report: gets a line when the clock was set back.
     """
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    def __init__(self, report: Callable[[str], object]) -> None:
         self._report = report
         self._most_ahead = _ahead()
         self._set_back = 0

@@ -29,12 +29,16 @@ VIDEO_SUFFIXES = (
 )
 
 
+MAX_MISSING_SHARE, MAX_MISSING_SECONDS = 0.05, 1.0
+"""Pictures may end before the duration that a file names by so much: its sound may be longer, or its times rounded."""
+
+
 class VideoFrames:
     """The frames of a video file, upright, at a constant frame rate or not. Interlaced frames are deinterlaced.
 
     Args:
         path: of the file.
-        warnings: gets a line if a part of the video is damaged.
+        warnings: gets a line if a part of the video is damaged or missing.
         intensity_range: for gray videos of more than 8 bits, see `IntensityStretch`.
 
     Raises:
@@ -76,22 +80,47 @@ class VideoFrames:
             stream.thread_type = "AUTO"
             rate = stream.average_rate or stream.guessed_rate
             interval = round(1e9 / rate) if rate and rate <= 1000 else ASSUMED_INTERVAL
+            first: int | None = None
             for frame in _deinterlaced(self._decoded(container, stream), stream):
                 in_file = _time(frame, stream)
                 # Some containers hold no times: then the frame rate counts.
                 stamp = in_file if in_file is not None and in_file > stamp else following
                 following = stamp + interval
+                first = stamp if first is None else first
                 yield RecordedFrame(stamp, "", partial(_to_rgb, frame, stretch), stretch)
+
+            self._compare_with_duration(following - (first or 0), container, stream)
+
+    def _compare_with_duration(self, read: int, container: InputContainer, stream: VideoStream) -> None:
+        """Warn if much less could be read, in ns, than the file says that it holds."""
+        if stream.duration is not None and stream.time_base is not None:
+            duration = float(stream.duration * stream.time_base)
+        else:
+            duration = (container.duration or 0) / 1e6
+        missing = duration - read / 1e9
+        if missing > max(MAX_MISSING_SHARE * duration, MAX_MISSING_SECONDS):
+            self._warnings.append(
+                f"{self._path} says that it holds {duration:.1f} s, but its pictures end after {read / 1e9:.1f} s: it "
+                "was cut off, or is damaged"
+            )
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Yield the frames that can be decoded."""
         import av
 
         damaged = 0
-        for packet in container.demux(stream):
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, IndexError, MemoryError):  # nothing can be read behind that
+                damaged += 1
+                break
+            if packet is None:
+                break
             try:
                 yield from packet.decode()
-            except av.FFmpegError:
+            except (av.FFmpegError, MemoryError):
                 damaged += 1
         if damaged:
             self._warnings.append(f"{self._path}: {damaged} pieces of the video are damaged; their frames are missing")

@@ -189,6 +189,37 @@ def test_depth_images_beside_a_camera_s_are_left_out(tmp_path: Path) -> None:
     assert "only the images frame#_color.png (5) are read" in warnings[0] and "5 images" in warnings[1]
 
 
+@pytest.mark.parametrize("word", ["mask", "semantic", "flow", "Labels", "disparity", "instance_seg", "thumb"])
+def test_what_is_computed_from_images_is_no_camera(tmp_path: Path, word: str) -> None:
+    images = write_images(tmp_path / "both", [f"{n:04d}.png" for n in range(5)])
+    write_images(images, [f"{n:04d}_{word}.png" for n in range(5)])
+    stamps, _, warnings = read(images)
+    assert len(stamps) == 5 and "only the images #.png (5) are read" in warnings[0]
+
+
+@pytest.mark.parametrize("endings", [("jpg", "JPG"), ("jpg", "png")])
+def test_endings_that_change_make_no_second_camera(tmp_path: Path, endings: tuple[str, str]) -> None:
+    images = write_images(tmp_path / "drive", [f"{n:04d}.{endings[n % 2]}" for n in range(10)])
+    assert np.diff(read(images)[0]).tolist() == [ASSUMED_INTERVAL] * 9
+
+
+def test_endings_that_alone_tell_cameras_apart_do(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "both", [f"{n:04d}.{ending}" for n in range(5) for ending in ("jpg", "png")])
+    assert len(read(images)[0]) == 10 and "2 cameras" in read(images)[2][0]
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "disk" / "cam0" / "data", [f"{n:04d}.png" for n in range(5)])
+    (tmp_path / "drive").mkdir()
+    (tmp_path / "drive" / "mav0").symlink_to(tmp_path / "disk")
+    (images / "round").symlink_to(tmp_path / "disk")
+    assert len(read(tmp_path / "drive")[0]) == 5
+    write_ros2(tmp_path / "usb" / "bag", panning_images(6))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "usb").symlink_to(tmp_path / "usb")
+    assert len(read(tmp_path / "linked")[0]) == 6
+
+
 def test_one_image_of_another_name_makes_no_second_camera(tmp_path: Path) -> None:
     images = write_images(tmp_path / "stills", [*(f"frame{n:03d}.png" for n in range(5)), "overview1.png"])
     assert len(read(images)[0]) == 6

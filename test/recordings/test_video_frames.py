@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -77,6 +79,42 @@ def test_damage_costs_frames_and_is_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: -HEIGHT * WIDTH * 3])
     stamps, _, warnings = read(path)
     assert len(stamps) == 11 and warnings == [f"{path}: 1 pieces of the video are damaged; their frames are missing"]
+
+
+def test_a_video_that_was_cut_off_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "walk.mkv", "ffv1", "bgra", IMAGES * 6)
+    path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
+    stamps, _, warnings = read(path)
+    assert 10 < len(stamps) < 60 and "says that it holds 3.6 s, but its pictures end after" in warnings[-1]
+
+
+@pytest.mark.parametrize("error", [av.error.MemoryError(12, "damaged"), IndexError("list index out of range")])
+def test_damage_between_packets_ends_the_video_and_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    path = write(tmp_path / "walk.mkv", "ffv1", "bgra", IMAGES * 3)
+    real_open = av.open
+
+    class Damaged:
+        def __init__(self, container: object) -> None:
+            self._container = container
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._container, name)
+
+        def __enter__(self) -> Damaged:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._container.close()
+
+        def demux(self, stream: object) -> Iterator[object]:
+            yield from itertools.islice(self._container.demux(stream), 8)
+            raise error
+
+    monkeypatch.setattr(av, "open", lambda *arguments, **named: Damaged(real_open(*arguments, **named)))
+    stamps, _, warnings = read(path)
+    assert 0 < len(stamps) <= 8 and "1 pieces of the video are damaged" in warnings[0]
 
 
 def test_a_recording_without_its_end_is_named(tmp_path: Path) -> None:

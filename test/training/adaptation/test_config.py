@@ -27,6 +27,13 @@ def test_what_suits_a_computer_without_gpu_changes_little():
     assert config.stage3.start_from == "student"
 
 
+def test_a_section_that_comes_twice_is_refused(tmp_path: Path):
+    twice = tmp_path / "twice.yaml"
+    twice.write_text("stage1:\n  optimization: {steps: 7}\nseed: 1\nstage1:\n  optimization: {batch_size: 3}\n")
+    with pytest.raises(ConfigError, match=r"'stage1' stands twice in a section(.|\n)*line 1"):
+        load_adaptation_config(twice)
+
+
 def test_a_setting_changes_alone():
     config = load_adaptation_config(
         None, ["stage1.distillation.weight=0.7", "stage2.augmentation.spatial.rotation=0.01"]

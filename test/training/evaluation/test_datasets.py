@@ -275,6 +275,25 @@ def test_a_flow_back_is_not_taken_for_the_flow(disk, name):
         disk.find()
 
 
+def test_flying_chairs_2_names_both_frames_of_a_flow(disk):
+    for number in range(2):
+        disk.images(f"{number:07d}-img_0.png", f"{number:07d}-img_1.png")
+        disk.flows(f"{number:07d}-flow_01.flo", f"{number:07d}-flow_10.flo")
+    assert disk.pairs("data") == [
+        (f"{number:07d}-img_0.png", f"{number:07d}-img_1.png", f"{number:07d}-flow_01.flo") for number in range(2)
+    ]
+
+
+def test_the_trash_is_no_data_and_links_are_followed(disk):
+    for folder in ("Grove", ".Trash-1000/files/Grove", "Grove/.ipynb_checkpoints"):
+        disk.images(f"{folder}/frame10.png", f"{folder}/frame11.png")
+    disk.flows("Grove/flow10.flo", ".Trash-1000/files/Grove/flow10.flo")
+    assert len(disk.pairs("Grove")) == 1 and list(disk.find().sets) == ["Grove"]
+    (disk.root / "linked").mkdir()
+    (disk.root / "linked" / "set").symlink_to(disk.root / "Grove")
+    assert len(disk.find("linked").sets["set"]) == 1
+
+
 def test_data_below_a_hidden_folder_are_found(tmp_path):
     disk = Disk(tmp_path / ".cache" / "data")
     disk.images("Grove/frame10.png", "Grove/frame11.png")

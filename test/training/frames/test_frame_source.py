@@ -638,4 +638,5 @@ def test_a_link_to_nothing_costs_itself_alone(tmp_path):
     images = write_images(tmp_path / "stills", panning_images(12), [f"{number:02d}.png" for number in range(12)])
     (images / "12.png").symlink_to(tmp_path / "gone.png")
     assert prepare(tmp_path, images).summary.verdicts == {"kept": 12, "undecodable": 1}
-    assert len(hash_recordings([str(images)])) == 12
+    (hashed,) = hash_recordings([str(images)])
+    assert (hashed["path"], hashed["files"]) == (str(images), 12)

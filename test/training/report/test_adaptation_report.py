@@ -311,7 +311,8 @@ def test_adaptation_ends_with_report_and_full_card(tmp_path: Path, capsys: pytes
     assert f"{before:.4f} before, {after:.4f} after" in printed
     # 12 frames, 7 held out, 6 pairs: 3 to choose by, 2 to report on, which share no frame with these.
     assert len(report["pairs"]) == report["images"]["held_out_pairs"] == 2
-    assert len(report["recordings"]) == 12 and len(report["recordings"][0]["sha256"]) == 64
+    (recording,) = report["recordings"]
+    assert recording["files"] == 12 and len(recording["sha256"]) == 64
     assert report["settings"]["stage1"]["optimization"]["steps"] == 2 and report["seconds_of_this_run"] > 0
 
     card = load_card(out / "teacher.onnx")

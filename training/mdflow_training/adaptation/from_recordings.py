@@ -16,9 +16,11 @@ from mdflow_training.adaptation.mutual_distillation import AdaptationResult, ada
 from mdflow_training.adaptation.outcome import split_held_out, write_outcome, write_outcome_without_pairs
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean, use_threads_of_others
 from mdflow_training.engine.loop import State
+from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
+from mdflow_training.report.adapted_model import hash_recordings
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
 
@@ -69,7 +71,7 @@ def adapt_from_recordings(
     """Go from recordings to an adapted teacher in ``out`` and the report on it, which the main process returns.
 
     Raises:
-        ValueError: recordings, settings or model cannot be used; the text names the fix.
+        ValueError: recordings, settings, model or folder cannot be used; the text names the fix.
         OSError: a file cannot be read or written.
     """
     start = time.monotonic()
@@ -90,12 +92,15 @@ def adapt_from_recordings(
     to_choose_by, to_report_on = split_held_out(prepared.held_out)
     check_size(prepared.training)
     flows = load_ground_truth(ground_truth, to_report_on) if ground_truth is not None and context.is_main else None
-    result = adapt(teacher, prepared.training, to_choose_by, config, out, context)
     if not context.is_main:
+        adapt(teacher, prepared.training, to_choose_by, config, out, context)
         return None
-    print_decisions(result)
-    use_threads_of_others()
-    return write_outcome(result, to_report_on, sources, config, model, out, time.monotonic() - start, flows)
+    with folder_lock(out):
+        recordings = hash_recordings(sources)  # now, as the recording may be gone when the training ends
+        result = adapt(teacher, prepared.training, to_choose_by, config, out, context)
+        print_decisions(result)
+        use_threads_of_others()
+        return write_outcome(result, to_report_on, recordings, config, model, out, time.monotonic() - start, flows)
 
 
 def check_size(pairs: RecordedPairs) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mdflow_ros.model.card import ModelCard, load_card
+from mdflow_ros.core.printable import printable
+from mdflow_ros.model.card import MAX_NAME_LENGTH, ModelCard, load_card
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult
 from mdflow_training.adaptation.run_folder import RUN_NAME
 from mdflow_training.frames.preparation import NotEnoughFrames
@@ -55,7 +56,7 @@ def best_new_teacher(result: AdaptationResult) -> str:
 def write_outcome(
     result: AdaptationResult,
     held_out: RecordedPairs,
-    sources: Sequence[str],
+    recordings: list[dict[str, Any]],
     config: AdaptationConfig,
     model: Path,
     out: Path,
@@ -67,7 +68,7 @@ def write_outcome(
     Args:
         result: of the adaptation.
         held_out: pairs that neither training nor choice has seen.
-        sources: the recordings, as the user named them.
+        recordings: what it was adapted to, see `hash_recordings`.
         config: all settings.
         model: the deployable model that it began with.
         out: gets ``teacher.onnx`` if a new teacher was chosen, else ``rejected.onnx``; ``control.onnx``; the report.
@@ -80,7 +81,7 @@ def write_outcome(
     """
     chosen = result.chosen != INITIAL
     history = {
-        "recordings": hash_recordings(sources),
+        "recordings": recordings,
         "teacher": best_new_teacher(result),
         "notes": result.notes,
         "stopped": result.stopped,
@@ -105,11 +106,12 @@ def _export_teachers(
 ) -> dict[str, Path]:
     """Write the new teacher and, if there is one, the control; return the files by the models' roles."""
     models = {AFTER: out / (REJECTED_NAME if result.chosen == INITIAL else ADAPTED_NAME)}
-    export_adapted(result.teachers[history["teacher"]], parent, models[AFTER], name=out.name, training=history)
+    name = printable(out.resolve().name, MAX_NAME_LENGTH - len(f"-{CONTROL}")) or "adapted"
+    export_adapted(result.teachers[history["teacher"]], parent, models[AFTER], name=name, training=history)
     if CONTROL in result.teachers:
         models[CONTROL] = out / CONTROL_NAME
-        name = f"{out.name}-{CONTROL}"
-        export_adapted(result.teachers[CONTROL], parent, models[CONTROL], name=name, training=history)
+        control = f"{name}-{CONTROL}"
+        export_adapted(result.teachers[CONTROL], parent, models[CONTROL], name=control, training=history)
     return models
 
 

@@ -24,7 +24,7 @@ from mdflow_ros.model.confidence_calibration import as_card_entry
 from mdflow_ros.quality import QUALITIES
 from mdflow_training.evaluation.calibration import calibration_pairs, fit_calibration
 from mdflow_training.pretraining.run import split
-from mdflow_training.synthetic.texture_packages import CACHE
+from mdflow_training.synthetic.texture_packages import default_textures
 from mdflow_training.synthetic.textures import load_library, procedural_library
 
 
@@ -34,9 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="deployable model, whose card is rewritten")
     parser.add_argument("--pairs", type=int, default=300, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=777)
-    parser.add_argument("--textures", type=Path, default=CACHE, help="folder that fetch_textures.py filled")
+    parser.add_argument(
+        "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
+    )
     parser.add_argument("--procedural", action="store_true", help="use made-up textures, which need no download")
     options = parser.parse_args(arguments)
+    if options.pairs < 1 or options.seed < 0:
+        parser.error("--pairs must be 1 or more, and --seed 0 or more")
     try:
         # Pictures that pretraining held out: on its own ones the model would seem better than it is.
         library = procedural_library(options.seed) if options.procedural else split(load_library(options.textures))[1]

@@ -127,12 +127,15 @@ def report_of(evaluation: Evaluation, problems: Sequence[str], about: dict[str, 
     return about | {"sets": sets, "problems": list(problems)}
 
 
-def prepare_outputs(report: Path, pictures: Path | None) -> None:
+def prepare_outputs(report: Path, pictures: Path | None, data: Path) -> None:
     """Create the output folders before anything is measured.
 
     Raises:
         OSError: something is in the way, or a folder may not be written.
+        ValueError: the pictures would lie among the data.
     """
+    if pictures is not None and data.is_dir() and pictures.resolve().is_relative_to(data.resolve()):
+        raise ValueError(f"{pictures} lies in the data, and the next run would find it there; choose other --pictures")
     if report.is_dir():
         raise IsADirectoryError(f"{report} is a folder; --out is the file to write")
     if report.suffix == ".onnx" or report.with_suffix(".onnx").exists():
@@ -165,7 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     cv2.setNumThreads(options.threads)
     try:
         benchmarks = find_data(options.data)
-        prepare_outputs(options.out, options.pictures)
+        prepare_outputs(options.out, options.pictures, Path(options.data))
         with tempfile.TemporaryDirectory() as folder:
             model = options.model
             if model.suffix in (".pth", ".pt"):
@@ -191,11 +194,10 @@ def main(arguments: list[str] | None = None) -> int:
         "versions": {"opencv": cv2.__version__, "numpy": np.__version__},
     }
     report = report_of(evaluation, problems, about)
-    write_json(options.out, report)
     print(format_table(report["sets"]))
-    print(
-        f"\n{about_model['name']} ({about_model['backend']}, quality {about_model['quality']}), report in {options.out}"
-    )
+    print(f"\n{about_model['name']} ({about_model['backend']}, quality {about_model['quality']})", flush=True)
+    write_json(options.out, report)
+    print(f"report in {options.out}")
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:

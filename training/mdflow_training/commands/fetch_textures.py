@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from mdflow_training.synthetic.texture_pack import write_pack
-from mdflow_training.synthetic.texture_packages import CACHE, LOGGER, PACKAGES, collect, table, unpack
+from mdflow_training.synthetic.texture_packages import LOGGER, PACKAGES, collect, default_textures, table, unpack
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Fill the cache folder; return 0, or 1 if a package could not be downloaded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=CACHE, help="folder for photographs/ and cutouts/")
+    parser.add_argument("--out", type=Path, default=default_textures(), help="folder for photographs/ and cutouts/")
     parser.add_argument("--pack", type=Path, help="pack the pictures of --out into this tar file; downloads nothing")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -12,10 +12,11 @@ import numpy as np
 from tqdm import tqdm
 
 from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.flow_files import write_flow, write_image
 from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.pairs import SCENE_CLASSES, synthetic_pair
-from mdflow_training.synthetic.texture_packages import CACHE
+from mdflow_training.synthetic.texture_packages import default_textures
 from mdflow_training.synthetic.textures import load_library, procedural_library
 
 SHEET_ROWS = 28
@@ -49,9 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=int, nargs=2, default=(384, 512), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--classes", nargs="+", choices=SCENE_CLASSES, default=list(SCENE_CLASSES), help="in turn")
     parser.add_argument("--no-effects", action="store_true", help="leave out blur, noise and the like")
-    parser.add_argument("--textures", type=Path, default=CACHE, help="folder that fetch_textures.py filled")
+    parser.add_argument(
+        "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
+    )
     parser.add_argument("--procedural", action="store_true", help="use made-up textures, which need no download")
     options = parser.parse_args(arguments)
+    if options.count < 1 or options.seed < 0 or min(options.size) < SIZE_MULTIPLE:
+        parser.error(f"--count must be 1 or more, --seed 0 or more, and --size {SIZE_MULTIPLE} {SIZE_MULTIPLE} or more")
     try:
         library = procedural_library(options.seed) if options.procedural else load_library(options.textures)
     except (OSError, ValueError) as error:

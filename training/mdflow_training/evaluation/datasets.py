@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mdflow_ros.recordings.file_kinds import is_hidden
+from mdflow_ros.recordings.file_kinds import folders_below, is_hidden
 from mdflow_training.evaluation.flow_pairs import PairFiles, TruePair
 from mdflow_training.evaluation.pair_discovery import discover_pairs
 from mdflow_training.flow_files import BadFile
@@ -155,7 +155,7 @@ def _numbers(folder: Path, pattern: str) -> set[int]:
 def _pairs_at_any_depth(folder: Path) -> tuple[list[PairFiles], list[BadFile]]:
     pairs: list[PairFiles] = []
     problems: list[BadFile] = []
-    for place in (folder, *sorted(path for path in folder.rglob("*") if path.is_dir())):
+    for place in (folder, *sorted(folders_below(folder))):
         try:
             found, wrong = discover_pairs(place, folder)
         except OSError as error:

@@ -7,7 +7,8 @@ as ``flow`` or ``img`` and the number of the frame. So each name is reduced to i
 
 - ``flow10.flo`` is (10), ``frame10.png`` is frame 10 of (): the flow goes from frame 10 to frame 11;
 - ``occ_000010_10.png`` is (10, 10), ``000010_10.png`` is frame 10 of (10): from frame 10 to frame 11;
-- ``0000004_flow.flo`` is (4), ``0000004_img1.ppm`` is frame 1 of (4): between the only two frames of (4).
+- ``0000004_flow.flo`` is (4), ``0000004_img1.ppm`` is frame 1 of (4): between the only two frames of (4);
+- ``0000004-flow_01.flo`` names both of its frames, ``0000004-img_0.png`` and ``0000004-img_1.png`` (FlyingChairs2).
 
 In a folder with a single flow and two images, they belong together, whatever they are called.
 """
@@ -30,10 +31,15 @@ FLOW_WORDS = {"flow", "flo", "gt", "truth"}
 VISIBLE_WORDS = {"noc"}
 OCCLUSION_WORDS = {"occ", "occlusion", "occlusions"}
 INVALID_WORDS = {"invalid"}
+NUMBER = re.compile(r"\d+")
 BACKWARD = re.compile(r"(?<![a-z])(bwd|bw|backward|past|reverse)(?![a-z])|flow_10$")
 ROLE_WORDS = IMAGE_WORDS | FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS | INVALID_WORDS
 
 Identity = tuple[int | str, ...]
+
+
+class BackwardFlow(BadFile):
+    """The flow from the second image to the first."""
 
 
 @dataclass
@@ -64,12 +70,13 @@ def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], lis
     content = _sort_by_role(folder)
     pairs: list[PairFiles] = []
     problems: list[BadFile] = []
+    backward: list[BadFile] = []
     explained: set[Identity] = set()
     for identity, ground_truth in content.ground_truth.items():
         try:
             first, second = _images_of(identity, ground_truth, content)
         except BadFile as problem:
-            problems.append(problem)
+            (backward if isinstance(problem, BackwardFlow) else problems).append(problem)
             explained |= {identity, identity[:-1]}
             continue
         pairs.append(
@@ -83,6 +90,7 @@ def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], lis
                 content.invalid.get(identity),
             )
         )
+    problems += [] if pairs else backward  # beside the flow there, the flow back is not missed
     used = {path for pair in pairs for path in (pair.first, pair.second)}
     for identity, group in content.frames.items():
         if identity not in explained and used.isdisjoint(group.values()):
@@ -93,6 +101,9 @@ def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], lis
 def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -> tuple[Path, Path]:
     if identity and isinstance(identity[-1], int):
         sequence, number = content.frames.get(identity[:-1], {}), identity[-1]
+        if len(sequence) == 2 and NUMBER.findall(ground_truth.stem)[-1] == "".join(map(str, sorted(sequence))):
+            first, second = (path for _, path in sorted(sequence.items()))
+            return first, second
         found = [frame for frame in (number, number + 1) if frame in sequence]
         if len(found) == 2:
             return sequence[number], sequence[number + 1]
@@ -107,7 +118,7 @@ def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -
         names = ", ".join(path.name for path in shots.values())
         raise BadFile(ground_truth, f"exactly two images must be beside it, not: {names}.")
     if BACKWARD.search(ground_truth.stem.lower()):
-        raise BadFile(ground_truth, "its name says that it is the flow back, from the second image to the first.")
+        raise BackwardFlow(ground_truth, "its name says that it is the flow back, from the second image to the first.")
     if len(content.ground_truth) == 1 and len(content.images) == 2:
         return content.images[0], content.images[1]
     raise BadFile(ground_truth, "no two images beside it go with its name.")

@@ -18,6 +18,7 @@ from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.image_decoding import decode_compressed_image
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.source import Source, parse_source
+from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.cache import read_image, read_thinning, thinned_out
 from mdflow_training.frames.contact_sheet import COLUMNS, draw_contact_sheet
 from mdflow_training.frames.decoding import decode_frames, example_folder, image_folder, index_path
@@ -76,6 +77,7 @@ def prepare_pairs(
     Raises:
         FrameSourceError: a source does not exist or holds no images; the disk is full.
         NotEnoughFrames: training part or held-out part hold no pair.
+        FolderInUse: another process is decoding the same recordings into this folder.
     """
     settings = settings or FrameSettings()
     files = _files_by_source([parse_source(source) for source in sources])
@@ -84,8 +86,9 @@ def prepare_pairs(
     cache = folder / _fingerprint(files, settings)
     finished = cache / "finished.json"
     if not finished.exists():
-        warnings = decode_frames(list(files), cache, settings, progress)
-        write_json(finished, {"sources": list(sources), "losses": warnings})
+        with folder_lock(cache):
+            warnings = decode_frames(list(files), cache, settings, progress)
+            write_json(finished, {"sources": list(sources), "losses": warnings})
     warnings = json.loads(finished.read_text())["losses"]
     return _form_pairs(list(sources), cache, settings, warnings)
 

@@ -17,7 +17,7 @@ from mdflow_training.pretraining.schedule import schedule
 from mdflow_training.pretraining.training import Training
 from mdflow_training.settings.pretraining import PretrainConfig, load_pretrain_config
 from mdflow_training.synthetic.batches import BatchRequests, SyntheticPairs, load_batches
-from mdflow_training.synthetic.texture_packages import CACHE
+from mdflow_training.synthetic.texture_packages import default_textures
 from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library
 
 LOGGER = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def open_library(config: PretrainConfig) -> TextureLibrary:
     """Read the textures that ``config`` names."""
     if config.textures == Path("procedural"):
         return procedural_library(config.seed, 20, 256)
-    return load_library(config.textures or CACHE)
+    return load_library(config.textures or default_textures())
 
 
 def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:

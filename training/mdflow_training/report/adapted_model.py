@@ -14,15 +14,22 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.printable import printable
 from mdflow_ros.model.card import ModelCard, card_path, load_card, save_model
 from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
+from mdflow_ros.recordings.image_frames import IMAGE_SUFFIXES
 from mdflow_ros.recordings.source import parse_source
 
 CHUNK_BYTES = 1 << 22
+MAX_PATH_LENGTH = 4096
+MAX_NAMED = 5
+"""Recordings that a card names in its sentence on the training data; its history lists all."""
 
 
 def hash_recordings(sources: Sequence[str]) -> list[dict[str, Any]]:
-    """Return path, size in bytes and SHA-256 of every file of the recordings; links to nothing are left out.
+    """Return path, number of files, size in bytes and SHA-256 of every bag and video, and of each folder of images.
+
+    Links to nothing are left out. The SHA-256 of a folder is that of its images one after another.
 
     Raises:
         OSError: a file cannot be read.
@@ -30,15 +37,21 @@ def hash_recordings(sources: Sequence[str]) -> list[dict[str, Any]]:
     """
     files = [file for source in sources for file in parse_source(source).files() if file.exists()]
     total = sum(file.stat().st_size for file in files)
+    parts: dict[Path, list[Path]] = {}
+    for file in files:
+        parts.setdefault(file.parent if file.suffix.lower() in IMAGE_SUFFIXES else file, []).append(file)
     hashes = []
     with tqdm(total=total, desc="hashing recordings", unit="B", unit_scale=True, disable=None, leave=False) as progress:
-        for path in files:
-            digest = hashlib.sha256()
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    digest.update(chunk)
-                    progress.update(len(chunk))
-            hashes.append({"path": str(path), "bytes": path.stat().st_size, "sha256": digest.hexdigest()})
+        for path, own in parts.items():
+            digest, size = hashlib.sha256(), 0
+            for file in own:
+                with file.open("rb") as content:
+                    while chunk := content.read(CHUNK_BYTES):
+                        digest.update(chunk)
+                        size += len(chunk)
+                        progress.update(len(chunk))
+            name = printable(str(path), MAX_PATH_LENGTH)
+            hashes.append({"path": name, "files": len(own), "bytes": size, "sha256": digest.hexdigest()})
     return hashes
 
 
@@ -56,7 +69,9 @@ def export_adapted(
     """
     weights = {key: value.detach().cpu().float().numpy() for key, value in state.items()}
     graph = build_graph(weights, parent.preprocessing, cost_volume_normalization=True)
-    recordings = ", ".join(recording["path"] for recording in training.get("recordings", []))
+    paths = [recording["path"] for recording in training.get("recordings", [])]
+    more = [f"{len(paths) - MAX_NAMED} more"] if len(paths) > MAX_NAMED else []
+    recordings = ", ".join(paths[:MAX_NAMED] + more)
     card = dataclasses.replace(
         parent,
         name=name,

@@ -20,6 +20,17 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the setting and the allowed values."""
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses what YAML forbids and PyYAML lets pass: a section that comes twice would lose its first part."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"'{twice}' stands twice in a section", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def checked(kind: type[Config], values: dict[str, Any]) -> Config:
     """Return the settings that plain values describe.
 
@@ -36,10 +47,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return the settings in a file, not checked yet.
 
     Raises:
-        ConfigError: the file cannot be read, or is not a YAML mapping.
+        ConfigError: the file cannot be read, is not a YAML mapping, or names a setting twice.
     """
     try:
-        values = yaml.safe_load(path.read_text()) or {}
+        values = yaml.load(path.read_text(), _UniqueKeys) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(values, dict):

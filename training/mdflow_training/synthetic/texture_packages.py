@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mdflow_ros.core.cache_folder import cache_folder
+
 LOGGER = logging.getLogger(__name__)
 
-CACHE = Path.home() / ".cache" / "mdflow_ros" / "textures"
 MAX_PHOTOGRAPH_SIDE = 1280
 MAX_CUTOUT_SIDE = 320
 MIN_PHOTOGRAPH_SIDE = 480
@@ -26,6 +27,11 @@ NO_PICTURE = re.compile("normal|_nm?$|gloss|mask|blend")
 """Names of files that hold surface normals and other numbers instead of colors."""
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def default_textures() -> Path:
+    """Return the folder that fetch_textures.py fills unless it is told another one."""
+    return cache_folder("textures")
 
 
 @dataclass(frozen=True)
