@@ -8,7 +8,7 @@ OAK cameras use. Rows may be padded (``step``), samples of 16 bits may be of eit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -342,12 +342,14 @@ def _decode_planar(name: str, height: int, width: int, step: int, flat: NDArray[
     color_size = {"nv16": (height, columns), "nv61": (height, columns), "nv24": full, "nv42": full}.get(name, half)
     if step < width or flat.size == height * width + 2 * color_size[0] * color_size[1]:
         step = width  # packed, though the header says otherwise
-    position = step * height
+    # Hardware decoders store 1088 rows for 1080: then the colors begin behind these.
+    stored = next((n for n in _aligned(height) if color_size == half and 2 * flat.size == 3 * step * n), height)
+    position = step * stored
     luma = _plane(flat, 0, height, width, step, name)
     if name in ("i420", "yv12"):
         color_step = step // 2 if step > width else columns
         first = _plane(flat, position, rows, columns, color_step, name)
-        second = _plane(flat, position + rows * color_step, rows, columns, color_step, name)
+        second = _plane(flat, position + -(-stored // 2) * color_step, rows, columns, color_step, name)
         color = np.stack((first, second), axis=-1)
     else:
         color_rows, color_columns = color_size
@@ -358,6 +360,11 @@ def _decode_planar(name: str, height: int, width: int, step: int, flat: NDArray[
     if name in ("nv21", "nv61", "nv42", "yv12"):  # V before U
         color = color[..., ::-1]
     return _yuv_to_rgb(luma, color)
+
+
+def _aligned(height: int) -> Iterator[int]:
+    """Yield the next multiples of 2, 8, 16, 32 and 64."""
+    return (-(-height // multiple) * multiple for multiple in (2, 8, 16, 32, 64))
 
 
 def _plane(

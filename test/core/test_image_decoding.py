@@ -163,6 +163,19 @@ def test_odd_sides_keep_their_pixels() -> None:
     np.testing.assert_array_equal(odd[1, 1], even[1, 1])
 
 
+@pytest.mark.parametrize("name", ["nv12", "i420"])
+@pytest.mark.parametrize("step", [64, 96])
+def test_rows_that_a_hardware_decoder_adds_are_not_taken_for_colors(name: str, step: int) -> None:
+    height, width = 36, 64
+    luma, added = np.full((height, step), 120, np.uint8), np.zeros((48 - height, step), np.uint8)
+    color = np.full((24, step), 150, np.uint8)  # the same for U and V
+    padded = np.concatenate([luma, added, color]).tobytes()
+    exact = np.concatenate([luma, color[:18]]).tobytes()
+    decoded = decode_image(name, height, width, step, False, padded)
+    np.testing.assert_array_equal(decoded, decode_image(name, height, width, step, False, exact))
+    assert np.ptp(decoded.reshape(-1, 3), axis=0).max() == 0
+
+
 def test_twelve_bits_are_stretched_alike_in_both_images() -> None:
     texture = np.random.default_rng(0).integers(0, 3760, (48, 64)).astype("<u2")
     stretch = IntensityStretch()
