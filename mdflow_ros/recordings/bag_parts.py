@@ -18,6 +18,7 @@ from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
 from mdflow_ros.recordings.bag_message import CDR, ROS1, RawMessage, canonical_type, decompress_file
+from mdflow_ros.recordings.clock_jumps import may_be_set_back, seconds_set_back
 from mdflow_ros.recordings.file_kinds import check_content, folders_below, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.salvage import salvage_messages
@@ -178,8 +179,15 @@ class BagPart:
     def messages(self, topic: str | None, warnings: list[str]) -> Iterator[RawMessage]:
         """Yield the messages of one topic, or of all, in the order of recording, as compressed as they are in the file.
 
-        ``warnings`` gets a line where the file is damaged.
+        ``warnings`` gets a line where the file is damaged, or where the clock was set back during the recording.
         """
+        if seconds := self._seconds_set_back(topic):
+            warnings.append(
+                f"{self.path}: the clock was set back by {seconds:.3g} s during the recording; messages are read in "
+                "the order in which they were written"
+            )
+            yield from (message for message in salvage_messages(self.path, []) if topic in (None, message.topic))
+            return
         count, last_time = 0, -1
         delivered: Counter[str] = Counter()
         """How many messages of each topic were yielded whose time is the last one."""
@@ -210,6 +218,16 @@ class BagPart:
         shown = "".join(f"; {detail}" for detail in details[:MAX_DETAILS])
         messages = f"{count} messages of {topic or 'all topics'}"
         warnings.append(f"{self.path} is damaged or was never closed ({reason}): {messages} were read{shown}")
+
+    def _seconds_set_back(self, topic: str | None) -> float:
+        """Return by how much the clock was set back; 0 for damaged files, which are read in file order anyway."""
+        try:
+            with self._reader() as reader:
+                if not may_be_set_back(reader):
+                    return 0.0
+        except Exception:  # as above
+            return 0.0
+        return seconds_set_back(salvage_messages(self.path, []), topic)
 
     @contextmanager
     def _reader(self) -> Iterator[Ros1Reader | Ros2Reader]:

@@ -59,6 +59,34 @@ def test_what_was_flushed_survives(tmp_path, storage):
     assert len(read(tmp_path / "drive")) == 8
 
 
+@pytest.mark.parametrize("storage", STORAGES)
+def test_frames_stay_in_order_where_the_clock_was_set_back(tmp_path, storage):
+    store = get_typestore(Stores.LATEST)
+    writer = BagWriter(tmp_path / "drive", storage)
+    writer.add_topic(TOPIC, IMAGE)
+    images, expected = panning_images(120), []
+    for number, image in enumerate(images):
+        expected.append(START + number * INTERVAL - (3 * 10**9 if number >= 60 else 0))
+        writer.write(TOPIC, expected[-1], bytes(store.serialize_cdr(image_message(store, expected[-1], image), IMAGE)))
+    writer.close()
+    warnings = []
+    frames = [frame for _, frame in parse_source(str(tmp_path / "drive")).frames(warnings)]
+    assert [frame.stamp for frame in frames] == expected
+    assert (frames[100].decode() == images[100]).all()
+    assert len(warnings) == 1 and "the clock was set back by 2.97 s during the recording" in warnings[0]
+
+
+def test_topics_one_after_the_other_are_no_clock_set_back(tmp_path):
+    writer = BagWriter(tmp_path / "drive")
+    for topic in (TOPIC, "/other/image_raw"):
+        writer.add_topic(topic, IMAGE)
+        write(writer, serialized(120), topic)
+    writer.close()
+    warnings = []
+    frames = parse_source(f"{tmp_path / 'drive'}#{TOPIC}").frames(warnings)
+    assert [frame.stamp for _, frame in frames] == regular_stamps(120) and not warnings
+
+
 def test_no_message_no_bag(tmp_path):
     writer = BagWriter(tmp_path / "drive")
     writer.add_topic(TOPIC, IMAGE)
