@@ -64,7 +64,7 @@ def test_a_recorder_works_where_a_message_comes_without_its_number(monkeypatch: 
     sizes: list[int] = []
 
     class Sink:
-        def add_topic(self, topic, type_name, offered_qos=()) -> None:
+        def add_topic(self, topic, type_name, offered_qos=(), definition="") -> None:
             assert (topic, type_name) == ("/image", "sensor_msgs/msg/Image")
 
         def write(self, topic, time, data) -> None:

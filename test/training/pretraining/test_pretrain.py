@@ -152,7 +152,9 @@ def test_other_settings_do_not_slip_into_a_run(config: Path, tmp_path: Path, cap
     ],
 )
 def test_a_wrong_setting_is_named(config: Path, tmp_path: Path, line: str, named: str) -> None:
-    config.write_text(config.read_text() + line)
+    key = line.partition(":")[0]
+    others = {name: value for name, value in yaml.safe_load(config.read_text()).items() if name != key}
+    config.write_text(yaml.safe_dump(others) + line)
     with pytest.raises(ValueError, match=named):
         load_pretrain_config(config)
     assert main(["--config", str(config), "--out", str(tmp_path / "run")]) == 1
