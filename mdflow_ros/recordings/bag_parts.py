@@ -181,26 +181,23 @@ class BagPart:
 
         ``warnings`` gets a line where the file is damaged, or where the clock was set back during the recording.
         """
-        if seconds := self._seconds_set_back(topic):
-            warnings.append(
-                f"{self.path}: the clock was set back by {seconds:.3g} s during the recording; messages are read in "
-                "the order in which they were written"
-            )
-            yield from (message for message in salvage_messages(self.path, []) if topic in (None, message.topic))
-            return
+        set_back, reason = 0.0, ""
         count, last_time = 0, -1
         delivered: Counter[str] = Counter()
         """How many messages of each topic were yielded whose time is the last one."""
         try:
             with self._reader() as reader:
+                if may_be_set_back(reader):
+                    set_back = seconds_set_back(salvage_messages(self.path, []), topic)
                 connections = [connection for connection in reader.connections if topic in (None, connection.topic)]
-                for connection, time, data in reader.messages(connections) if connections else ():
+                for connection, time, data in reader.messages(connections) if connections and not set_back else ():
                     if time != last_time:
                         delivered.clear()
                     delivered[connection.topic] += 1
                     count, last_time = count + 1, time
                     yield _raw_message(connection, time, data)
-            return
+            if not set_back:
+                return
         except Exception as error:  # as above
             reason = str(error)
         details: list[str] = []
@@ -212,22 +209,18 @@ class BagPart:
                 continue
             count += 1
             yield message
+        if set_back:
+            warnings.append(
+                f"{self.path}: the clock was set back by {set_back:.3g} s during the recording; messages are read in "
+                "the order in which they were written"
+            )
+            return
         if not details and self._may_be_sound:
             return  # sound, but not only of what rosbags reads
         self.damage = reason
         shown = "".join(f"; {detail}" for detail in details[:MAX_DETAILS])
         messages = f"{count} messages of {topic or 'all topics'}"
         warnings.append(f"{self.path} is damaged or was never closed ({reason}): {messages} were read{shown}")
-
-    def _seconds_set_back(self, topic: str | None) -> float:
-        """Return by how much the clock was set back; 0 for damaged files, which are read in file order anyway."""
-        try:
-            with self._reader() as reader:
-                if not may_be_set_back(reader):
-                    return 0.0
-        except Exception:  # as above
-            return 0.0
-        return seconds_set_back(salvage_messages(self.path, []), topic)
 
     @contextmanager
     def _reader(self) -> Iterator[Ros1Reader | Ros2Reader]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-NANOSECONDS = 1_000_000_000
+from mdflow_ros.core.frame_pairing import NANOSECONDS
+
 MIN_SET_BACK = NANOSECONDS // 20
 """The clock counts as set back from this many ns on; two readings of one moment differ by less."""
 
 
 class RecordingClock:
-    """Goes on as before where the computer's clock is set back, as a time server may do.
+    """A clock that continues when the computer's clock is set back, as a time server may do.
 
     Bags are read in the order of these times: frames from before and after the change would be mixed up.
 

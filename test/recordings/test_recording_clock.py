@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from mdflow_ros.core.frame_pairing import NANOSECONDS
 from mdflow_ros.recordings import recording_clock
-from mdflow_ros.recordings.recording_clock import NANOSECONDS, RecordingClock
+from mdflow_ros.recordings.recording_clock import RecordingClock
 
 
 class ComputerClock:

@@ -17,6 +17,7 @@ from rclpy.time import Time
 
 from mdflow_ros.navigation.nodes.consumer import MissingPackage
 from mdflow_ros.navigation.rigid_motion import PoseHistory, RigidMotion
+from mdflow_ros.navigation.timed_values import MAX_LATE
 from mdflow_ros.node.messages import stamp_of
 from mdflow_ros.node.parameters import Declaration
 
@@ -139,10 +140,6 @@ class OdometryMotion:
         return f"{self._subscription.topic_name} ({state})"
 
 
-JUMP_BACK = 1_000_000_000
-"""Images whose stamps go back by more than this, in ns, are of a bag that looped or of a simulation that was reset."""
-
-
 class TransformMotion:
     """The motion from TF.
 
@@ -170,7 +167,7 @@ class TransformMotion:
 
     def motion(self, older: int, newer: int, camera_frame: str) -> RigidMotion | None:
         """Return the motion between two stamps."""
-        if newer < self._newest - JUMP_BACK:
+        if newer < self._newest - MAX_LATE:  # a bag looped, or a simulation was reset
             # tf2 refuses transforms that are older than those it has, and clears them by itself only in some versions.
             self._buffer.clear()
             self._newest = newer

@@ -26,7 +26,7 @@ RETRY_PERIOD = 0.02
 """How often pairs that wait for the motion are looked at, in seconds."""
 
 MAX_WAITING = 10
-"""Pairs that wait; while it is so many, further ones are left out."""
+"""Most pairs that wait at a time; further ones are left out."""
 
 LONGEST_WAIT = 1.0
 """A pair is given up after this time, in seconds: visual odometry comes 0.1 to 0.3 s after the image."""
