@@ -110,7 +110,7 @@ class FlowEstimator:
         self._inference_size = inference_size and network_size(Size(*inference_size), SIZE_MULTIPLE)
         self.quality = choose_quality(quality, runs_on_gpu(backend, inference_size is not None))
         self._quality = QUALITIES[self.quality]
-        self._refinement = self._quality.refinement if refine else ()
+        self._refine = refine
         self._calibration = calibration or confidence_calibration_of(self.card, self.quality)
         options = options or BackendOptions()
         options = replace(options, inference_size=self._inference_size, decoding=self._quality.decoding)
@@ -213,7 +213,9 @@ class FlowEstimator:
         network, output_size = self.inference_size(size), self.output_size(size)
         to_output = np.array([output_size.width / network.width, output_size.height / network.height], np.float32)
         flow = resize_field(decoded.flow * to_output, output_size)
-        return self._refiner.refine(first.gray, second.gray, flow, self._refinement)
+        if not self._refine:
+            return flow
+        return self._refiner.refine(first.gray, second.gray, flow, self._quality.refinement_of(size))
 
     def _measure(self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow) -> list[Field]:
         assert decoded.backward is not None

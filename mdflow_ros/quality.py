@@ -20,9 +20,9 @@ class Quality:
 
     Attributes:
         decoding: how far the network decodes.
-        refinement: of the flow, see `FlowRefiner`.
-        min_pixels: smaller images are enlarged for the network until they have this many pixels, as the finest flow
-            has 1/8 or 1/4 of their size.
+        refinement: of the flow, see `FlowRefiner`; shares of the size of the images once enlarged.
+        min_pixels: smaller images are enlarged until they have this many pixels, as the network's finest flow has 1/8
+            or 1/4 of their size.
         max_enlargement: of a side.
     """
 
@@ -33,14 +33,21 @@ class Quality:
 
     def inference_size(self, size: Size) -> Size:
         """Return the size at which the network runs on images of ``size``, unless it is told another."""
-        enlargement = (self.min_pixels / (size.width * size.height)) ** 0.5
-        return network_size(scaled_size(size, min(max(enlargement, 1.0), self.max_enlargement)), SIZE_MULTIPLE)
+        return network_size(scaled_size(size, self._enlargement(size)), SIZE_MULTIPLE)
+
+    def refinement_of(self, size: Size) -> Refinement:
+        """Return the steps of refinement for images of ``size``, as shares of that size."""
+        return tuple((share * self._enlargement(size), rounds) for share, rounds in self.refinement)
+
+    def _enlargement(self, size: Size) -> float:
+        wanted = (self.min_pixels / (size.width * size.height)) ** 0.5
+        return min(max(wanted, 1.0), self.max_enlargement)
 
 
 QUALITIES = {
-    "fast": Quality(Decoding(3, 4), ((0.5, 2),), 0, 1.0),
-    "balanced": Quality(Decoding(3, 4), ((0.5, 3), (0.75, 2)), 100_000, 1.5),
-    "best": Quality(Decoding(2, 3), ((0.5, 3), (1.0, 2)), 123_000, 1.5),
+    "fast": Quality(Decoding(3, 4), ((0.45, 2),), 0, 1.0),
+    "balanced": Quality(Decoding(3, 4), ((0.4, 2), (0.7, 1)), 100_000, 1.5),
+    "best": Quality(Decoding(2, 3), ((0.5, 2), (1.0, 1)), 123_000, 1.5),
 }
 
 
