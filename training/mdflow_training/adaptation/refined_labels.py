@@ -11,8 +11,8 @@ from torch import Tensor
 from mdflow_ros.core.refinement import FlowRefiner, Refinement
 from mdflow_training.losses.census import luma
 
-REFINEMENT: Refinement = ((0.5, 2), (1.0, 1))
-"""What it gains: docs/experiments.md."""
+REFINEMENT: Refinement = ((0.75, 2), (1.0, 1))
+"""Of the size of training. What it gains: docs/experiments.md."""
 
 
 def refine_labels(flow: Tensor, source: Tensor) -> Tensor:
