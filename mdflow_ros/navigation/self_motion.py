@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.epipolar import excess, parallax, refine
-from mdflow_ros.navigation.matches import Matches, transformed
+from mdflow_ros.navigation.matches import Matches, transformed, with_shared_errors
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 
 MIN_DEPTH = 2.0
@@ -63,7 +63,11 @@ class SelfMotion:
     homography: NDArray[np.float64] | None
 
     def excess(self, matches: Matches) -> NDArray[np.float32]:
-        """Return how far each match is from what the motion explains, in standard deviations ``(H, W)``."""
+        """Return how far each match is from what the motion explains, in standard deviations ``(H, W)``.
+
+        These include the errors that neighbors share (`with_shared_errors`).
+        """
+        matches = with_shared_errors(matches)
         if self.homography is None:
             return excess(parallax(matches, self.camera, MIN_DEPTH), MIN_DEPTH)
         return plane_excess(matches, self.homography)

@@ -14,26 +14,39 @@ from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
-from mdflow_ros.navigation.epipolar import excess, parallax, refine
 from mdflow_ros.navigation.matches import Matches, flow_sigma, match, transformed
-from mdflow_ros.navigation.moving_objects import MovingLimits, MovingObject, ground_points, moving_objects
+from mdflow_ros.navigation.moving_objects import (
+    MovingLimits,
+    MovingObject,
+    ground_points,
+    moving_objects,
+    static_excess,
+)
 from mdflow_ros.navigation.regions import moving_regions
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, turn
 from mdflow_ros.navigation.self_motion import self_motion
-from mdflow_training.synthetic.navigation_world import Step, crossing_step, hall_step
+from mdflow_training.synthetic.navigation_world import (
+    Step,
+    crossing_step,
+    forward_view,
+    hall_step,
+    open_hall,
+    render_step,
+)
 
 MIN_DEPTH = 0.3
 
 
 def excess_with_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
-    motion = refine(matches, measured_motion(step, random), MIN_DEPTH, 0.5)
-    return excess(parallax(matches, motion, MIN_DEPTH), MIN_DEPTH)
+    found = static_excess(matches, measured_motion(step, random), MIN_DEPTH, 0.5)
+    assert found is not None
+    return found
 
 
 def excess_without_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
-    found = self_motion(matches, 0.5)
+    found = static_excess(matches, None, MIN_DEPTH, 0.5)
     assert found is not None
-    return found.excess(matches)
+    return found
 
 
 MODES = pytest.mark.parametrize("excess_of", [excess_with_odometry, excess_without_odometry])
@@ -153,7 +166,8 @@ def test_a_camera_that_does_not_translate_sees_what_moves_by_odometry(turned: fl
     matches = matches_of(step, random)
     matches = replace(matches, newer=transformed(matches.newer, rotation))
     motion = CameraMotion.with_sigmas(RigidMotion(rotation, np.zeros(3)), 0.02, 0.003)
-    off = excess(parallax(matches, refine(matches, motion, MIN_DEPTH, 0.5), MIN_DEPTH), MIN_DEPTH)
+    off = static_excess(matches, motion, MIN_DEPTH, 0.5)
+    assert off is not None
     mask, _ = moving_objects(matches, off, camera_of(step).size, MovingLimits())
     precision, recall = precision_and_recall([mask], [step.newer_moving])
     assert precision >= 0.8 and recall >= 0.75
@@ -242,3 +256,14 @@ def test_a_camera_on_the_spot_with_the_real_estimator(max_turn: float) -> None:
         ground_truths.append(step.newer_moving)
     precision, recall = precision_and_recall(masks, ground_truths)
     assert precision >= 0.75 and recall >= 0.75
+
+
+@MODES
+@pytest.mark.parametrize("yaw", [0.03, 0.06, 0.1])
+def test_nothing_moves_in_a_hall_in_which_the_robot_turns_on_the_spot(excess_of: Callable, yaw: float) -> None:
+    flow, random, size = RealFlow(), np.random.default_rng(0), (256, 320)
+    for seed in range(4):
+        hall = open_hall(np.random.default_rng([seed, 5]))
+        step = render_step(hall, hall, (forward_view(size), forward_view(size, yaw=yaw)), size, seed)
+        _, objects = find(step, flow.matches(step), excess_of, random)
+        assert not objects
