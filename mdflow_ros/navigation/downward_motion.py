@@ -184,12 +184,12 @@ def ground_twist(
     content = ground.growth_and_turn()
     # The flow corrects the gyro around the camera's axis, where it measures better.
     about_robot = mount @ np.array([0.0, 0.0, -content.turn]) + (0 if gyro_rotation is None else gyro_rotation)
-    moved = np.array([-ground.shift[0] * height, -ground.shift[1] * height, content.growth * height])
+    per_meter = np.array([-ground.shift[0], -ground.shift[1], content.growth])
     angular = about_robot / interval
     # The displacement is in the axes at its end; those of the mean velocity are half a turn before.
-    linear = turn(about_robot / 2) @ mount @ moved / interval - np.cross(angular, position)
+    linear = turn(about_robot / 2) @ mount @ per_meter * height / interval - np.cross(angular, position)
     sigmas = np.array([ground.shift_sigma, ground.shift_sigma, content.growth_sigma]) * height / interval
-    scale_error = np.outer(moved, moved) * (height_sigma / height / interval) ** 2
+    scale_error = np.outer(per_meter, per_meter) * (height_sigma / interval) ** 2
     measured = mount @ np.diag([0.0, 0.0, (content.turn_sigma / interval) ** 2]) @ mount.T
     # An error of the rate moves the camera around the robot's center.
     lever = cross_matrix(position)

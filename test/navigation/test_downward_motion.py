@@ -123,6 +123,11 @@ def test_height_error_adds_to_the_covariance() -> None:
     assert np.sqrt(twist.covariance[1, 1]) < 0.01
 
 
+def test_on_the_ground_the_ground_does_not_move() -> None:
+    twist = ground_twist(ground_of(downward_step(1.0, (0.05, 0, 0))), 0.0, 0.0, INTERVAL, MOUNT, np.zeros(3), None)
+    assert not twist.linear.any() and np.isfinite(twist.covariance).all()
+
+
 def test_too_little_trusted_flow() -> None:
     step = downward_step(1.0, (0.03, 0, 0))
     assert ground_motion(match(step.flow, np.zeros(step.depth.shape, np.float32), camera_of(step), 2), 0.5) is None

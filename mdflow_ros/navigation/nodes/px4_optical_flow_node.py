@@ -181,7 +181,7 @@ def sensor_message(
     delta = np.full(3, np.nan) if gyro_rotation is None else FLU_TO_FRD @ gyro_rotation
     message.delta_angle = [float(angle) for angle in delta]
     message.delta_angle_available = gyro_rotation is not None
-    message.distance_m, message.distance_available = height or float("nan"), height is not None
+    message.distance_m, message.distance_available = np.nan if height is None else height, height is not None
     message.quality = round(255 * quality)
     return message
 
