@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.affine_fit import SYSTEMATIC, correlation_factor, fit_affine
-from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.affine_fit import SYSTEMATIC, fit_affine
+from mdflow_ros.navigation.matches import Matches, correlation_factor
 from mdflow_ros.navigation.rigid_motion import cross_matrix, turn
 from mdflow_ros.navigation.timed_values import TimedValues
 

@@ -14,11 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.matches import Matches, transformed
+from mdflow_ros.navigation.matches import Matches, correlation_factor, transformed
 from mdflow_ros.navigation.rigid_motion import CameraMotion
-
-CORRELATION = 16.0
-"""Distance in pixels over which the errors of the flow are correlated: closer matches count less."""
 
 MIN_LENGTH = np.float32(1e-12)
 """A shorter displacement at one meter, on the plane z = 1, has no direction."""
@@ -134,7 +131,7 @@ def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confide
         The motion and its covariance after the correction.
     """
     subset = matches.at_most(MAX_MATCHES)
-    weight = min(1.0, (subset.stride / CORRELATION) ** 2)
+    weight = 1 / correlation_factor(subset.stride)
     prior = np.linalg.inv(camera.covariance)
     total, current = np.zeros(6), camera
     usable = subset.usable(min_confidence)
