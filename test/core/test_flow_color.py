@@ -1,5 +1,7 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import time
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,13 @@ def test_arrows_point_where_the_flow_leads_and_leave_out_the_unknown():
     drawn = draw_arrows(picture, flow, 32)
     assert drawn[16, 16:28].max() < 255 and drawn[16, :14].min() == 255 and drawn[:, 34:].min() == 255
     assert picture.min() == 255
+
+
+def test_many_arrows_take_no_time() -> None:
+    flow = np.full((480, 640, 2), (4, 3), np.float32)
+    start = time.process_time()
+    drawn = draw_arrows(np.full((480, 640, 3), 255, np.uint8), flow, 8)
+    assert time.process_time() - start < 0.05 and drawn.min() < 64
 
 
 def test_the_color_scale_follows_slowly_and_ignores_noise():

@@ -28,6 +28,7 @@ from node_harness import ENVIRONMENT, PATIENCE
 from places import ROOT
 from process_helpers import run
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, TimeReference
 from std_msgs.msg import Bool, Float32, Header
 
@@ -41,6 +42,7 @@ from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
 from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
 from mdflow_ros.node.messages import image_message
+from mdflow_ros.node.parameters import validate_parameters
 from mdflow_ros.node.start import node_parser
 from mdflow_training.synthetic.navigation_world import Step, approach_step, crossing_step, downward_step, hall_step
 
@@ -293,6 +295,13 @@ def test_parameter_file_holds_known_parameters_with_their_defaults() -> None:
 )
 def test_bad_parameters_are_refused_at_the_start(parameters: list[str], message: str) -> None:
     assert message in errors_of_start(*parameters)
+
+
+@pytest.mark.parametrize("spacing", [0, 1, 7, 8, 512])
+def test_arrows_that_cover_each_other_are_refused(spacing: int) -> None:
+    error = validate_parameters([Parameter("arrows", value=spacing)], FlowViewNode.PARAMETERS)
+    assert (error is None) == (spacing in (0, 8, 512))
+    assert error is None or (f"arrows is {spacing}" in error and "set 8 pixels or more, or 0" in error)
 
 
 def test_missing_tf2_names_the_way_out() -> None:

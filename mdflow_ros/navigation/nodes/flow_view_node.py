@@ -25,6 +25,14 @@ from mdflow_ros.node.messages import image_message
 from mdflow_ros.node.parameters import Declaration
 
 JPEG_QUALITY = 85
+MIN_ARROWS = 8
+"""Closer arrows overlap and take longer to draw than the flow takes to compute, pixels."""
+
+
+def _arrows_error(spacing: int) -> str | None:
+    if spacing == 0 or spacing >= MIN_ARROWS:
+        return None
+    return f"arrows is {spacing}, so near that they cover each other: set {MIN_ARROWS} pixels or more, or 0 for none"
 
 
 class FlowViewNode(Consumer):
@@ -36,7 +44,11 @@ class FlowViewNode(Consumer):
         ),
         "min_confidence": Declaration(0.0, "Flow of less confidence is drawn black.", minimum=0.0, maximum=1.0),
         "arrows": Declaration(
-            0, "Distance in pixels between arrows drawn over the colors; 0 draws none.", minimum=0, maximum=512
+            0,
+            "Distance in pixels between arrows drawn over the colors, 8 at least; 0 draws none.",
+            minimum=0,
+            maximum=512,
+            check=_arrows_error,
         ),
     }
 
