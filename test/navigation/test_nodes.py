@@ -270,6 +270,19 @@ def test_flow_view(flow_node: FlowNodeStandIn) -> None:
     assert (confidence[0].encoding, confidence[0].step) == ("rgb8", 3 * width)
 
 
+def test_flow_view_takes_the_confidence_only_while_a_picture_needs_it(flow_node: FlowNodeStandIn) -> None:
+    step = hall_step(10)
+    with running("flow_view"):
+        color = flow_node.listen(Image, "mdflow/flow/image_color")
+        flow_node.publish(step, 10.0)
+        flow_node.spin_until(lambda: color, "a picture")
+        assert not flow_node.outputs["confidence"].get_subscription_count()
+        confidence = flow_node.listen(Image, "mdflow/confidence/image_color")
+        flow_node.spin_until(flow_node.outputs["confidence"].get_subscription_count, "the confidence to be wanted")
+        flow_node.publish(step, 11.0)
+        flow_node.spin_until(lambda: confidence, "a picture of the confidence")
+
+
 @pytest.mark.parametrize("name", NODES)
 def test_help_names_every_parameter(name: str) -> None:
     module = sys.modules[NODES[name].__module__]

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """flow_view: pictures of the flow and of its confidence, for RViz, Foxglove and rqt_image_view.
 
-Inputs: mdflow/flow and mdflow/confidence of the flow node. Outputs, each computed only while it is watched:
-mdflow/flow/image_color (rgb8; right is red, down yellow, left cyan, up violet), the same as JPEG on
+Inputs: mdflow/flow of the flow node, and mdflow/confidence where a picture needs it. Outputs, each computed only while
+it is watched: mdflow/flow/image_color (rgb8; right is red, down yellow, left cyan, up violet), the same as JPEG on
 mdflow/flow/image_color/compressed, and mdflow/confidence/image_color (rgb8; yellow is 1, violet 0).
 """
 
@@ -59,6 +59,11 @@ class FlowViewNode(Consumer):
         self._confidence = self.output(Image, "mdflow/confidence/image_color")
         self._scale = ColorScale()
 
+    def wanted_inputs(self) -> tuple[str, ...]:
+        """Leave out the confidence while no picture needs it, as the flow node computes it only for subscribers."""
+        needed = self.value("min_confidence") > 0 or self._confidence.get_subscription_count()
+        return ("flow", "confidence") if needed else ("flow",)
+
     def process(self, pair: PublishedFlow) -> None:
         """Draw what is watched."""
         if self._color.get_subscription_count() or self._jpeg.get_subscription_count():
@@ -67,7 +72,8 @@ class FlowViewNode(Consumer):
                 self._color.publish(image_message(pair.header, picture))
             if self._jpeg.get_subscription_count():
                 self._jpeg.publish(jpeg_message(pair.header, picture))
-        if self._confidence.get_subscription_count():
+        # Just after somebody began to watch it, the pair is still one without a confidence.
+        if self._confidence.get_subscription_count() and "confidence" in self._synchronizer.names:
             self._confidence.publish(image_message(pair.header, confidence_to_color(pair.confidence)))
 
     def _draw(self, pair: PublishedFlow) -> NDArray[np.uint8]:
