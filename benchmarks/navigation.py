@@ -25,7 +25,7 @@ from mdflow_ros.navigation.downward_motion import DOWNWARD, ground_motion, groun
 from mdflow_ros.navigation.flow_points import flow_points
 from mdflow_ros.navigation.matches import Matches, match
 from mdflow_ros.navigation.moving_objects import MovingLimits, moving_objects, static_excess
-from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_of, turn
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_from_vector, rotation_of
 from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, time_to_contact
 from mdflow_training.synthetic.navigation_world import (
@@ -72,7 +72,9 @@ def odometry(step: Step, random: np.random.Generator | None) -> CameraMotion:
     motion = RigidMotion(step.rotation, step.translation)
     if random is not None:
         noise = random.normal(0, TRANSLATION_SIGMA, 3) * float(np.linalg.norm(step.translation))
-        motion = RigidMotion(turn(random.normal(0, ROTATION_SIGMA, 3)) @ step.rotation, step.translation + noise)
+        motion = RigidMotion(
+            rotation_from_vector(random.normal(0, ROTATION_SIGMA, 3)) @ step.rotation, step.translation + noise
+        )
     return CameraMotion.with_sigmas(motion, TRANSLATION_SIGMA, ROTATION_SIGMA)
 
 

@@ -30,7 +30,7 @@ class Parallax:
     """Displacements after the rotation is taken out, on the plane z = 1; all arrays are float32 of the grid's shape.
 
     Attributes:
-        infinity: ``(H, W, 2)``, where points infinitely far away are displacement.
+        infinity: ``(H, W, 2)``, where points at infinity appear.
         unit: ``(H, W, 2)``, direction in which static points move from there.
         reach: displacement of a point at a depth of one meter.
         along: displacement along ``unit``.

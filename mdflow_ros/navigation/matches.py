@@ -28,7 +28,7 @@ where only the camera turns (`benchmarks/navigation.py`): of 80 views, 59 have a
 with 0.05. With 0.06, a camera that also drives is sometimes taken for one that only turns."""
 
 MIN_AHEAD = 0.2
-"""Smallest z, in other axes, of a ray's point on the plane z = 1 for the ray to be in front of them."""
+"""Minimum z of a ray's point after a change of axes for it to count as in front."""
 
 
 @dataclass(frozen=True, eq=False)

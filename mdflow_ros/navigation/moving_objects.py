@@ -116,22 +116,20 @@ def moving_objects(
 
 
 def ground_points(
-    objects: list[MovingObject],
-    rays_of: NDArray[np.float32],
+    corner_rays: NDArray[np.float32],
     camera_pose: RigidMotion,
     spacing: float = 0.05,
 ) -> NDArray[np.float32]:
     """Return where the objects stand on flat ground ``(N, 3)``, in the camera, meters.
 
     Args:
-        objects: the moving ones.
-        rays_of: ``(len(objects), 2, 2)``, rays on the plane z = 1 of each box's bottom left and bottom right corner.
+        corner_rays: ``(objects, 2, 2)``, rays on the plane z = 1 of each box's bottom left and bottom right corner.
         camera_pose: the camera in a frame whose plane z = 0 is the ground.
         spacing: of the points along the bottom edge, meters.
     """
     points = []
     up, height = camera_pose.rotation[2], float(camera_pose.translation[2])
-    for corners in rays_of:
+    for corners in corner_rays:
         rays = np.concatenate((corners, np.ones((2, 1), np.float32)), axis=1).astype(float)
         fall = -rays @ up  # how far a ray falls per meter of depth
         if not (fall > 1e-3).all():

@@ -108,7 +108,7 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     # Else the free translation of an essential matrix would explain what moves before a camera that does not.
     if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * of_plane):
         return turning
-    lines = max(_motions_past_depth(subset, matches, min_confidence), key=explained, default=None)
+    lines = max(_essential_motions(subset, matches, min_confidence), key=explained, default=None)
     of_lines = explained(lines)
     if max(of_plane, of_lines) < MIN_SHARE:
         return None
@@ -124,7 +124,7 @@ def _confident_points(
     return matches.older[usable].astype(float), matches.newer[usable].astype(float), noise
 
 
-def _motions_past_depth(subset: Matches, matches: Matches, min_confidence: float) -> Iterator[SelfMotion]:
+def _essential_motions(subset: Matches, matches: Matches, min_confidence: float) -> Iterator[SelfMotion]:
     """Yield motions that move points of different depth differently: essential matrices, refined by ``matches``."""
     older, newer, noise = _confident_points(subset, min_confidence)
     for deviations in RANSAC_DEVIATIONS:

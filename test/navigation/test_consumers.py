@@ -116,7 +116,7 @@ def test_diagnostics_tell_when_no_pair_comes_any_more(consumer: Consumer, monkey
     later = time.monotonic() + 9
     monkeypatch.setattr(time, "monotonic", lambda: later)
     level, summary = consumer._status()
-    assert level == DiagnosticStatus.WARN and "no pair for 9 s" in summary
+    assert level == DiagnosticStatus.WARN and "no flow for 9 s" in summary
     consumer._inputs = {}
 
 

@@ -32,7 +32,7 @@ from mdflow_ros.core.resizing import size_of
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
-from mdflow_ros.navigation.nodes.fields import camera_of
+from mdflow_ros.navigation.nodes.conversions import camera_of
 from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
 from mdflow_ros.node.diagnostics import diagnostic_array
 from mdflow_ros.node.executor import spin_until
@@ -61,7 +61,7 @@ INPUTS: dict[str, type[Any]] = {
 
 COMMON = {
     "min_confidence": Declaration(
-        0.5, "Least probability that a pixel's flow is right for it to be used.", minimum=0.0, maximum=1.0
+        0.5, "Minimum probability that a pixel's flow is right for it to be used.", minimum=0.0, maximum=1.0
     ),
 }
 CALIBRATED = {
@@ -304,7 +304,7 @@ class Consumer(Node):
         if self._published:
             age = time.monotonic() - self._last_published
             if age > SILENCE_WARNING_SECONDS:
-                return DiagnosticStatus.WARN, f"no pair for {age:.0f} s: do the flow node and the camera run?"
+                return DiagnosticStatus.WARN, f"no flow for {age:.0f} s: are the flow node and the camera running?"
             return DiagnosticStatus.OK, "running"
         missing = [self.resolve_topic_name(f"mdflow/{name}") for name in self._synchronizer.missing()]
         if missing and any(self._synchronizer.received.values()):

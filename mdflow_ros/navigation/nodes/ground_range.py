@@ -49,7 +49,7 @@ class GroundRange:
         """
         age = (stamp - self._stamp) / NANOSECONDS
         if abs(age) > MAX_RANGE_AGE:
-            raise HeightUnknown(f"the stamp of the range is {age:.3g} s before the image's: both need the same clock")
+            raise HeightUnknown(f"the range and the image are {abs(age):.3g} s apart: do both use the same clock?")
         if self._distance is None:
             raise HeightUnknown("the range is 0, infinite, NaN, or outside its limits min_range and max_range")
         return self._distance

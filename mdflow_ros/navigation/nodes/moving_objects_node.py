@@ -28,7 +28,7 @@ from mdflow_ros.navigation.moving_objects import (
 )
 from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source
 from mdflow_ros.navigation.nodes.consumer import PublishedFlow, run
-from mdflow_ros.navigation.nodes.fields import point_cloud
+from mdflow_ros.navigation.nodes.conversions import point_cloud
 from mdflow_ros.navigation.nodes.motion_consumer import MotionConsumer
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 from mdflow_ros.node.messages import image_message
@@ -59,7 +59,7 @@ class MovingObjectsNode(MotionConsumer):
         ),
         "min_excess": Declaration(
             MovingLimits.min_excess,
-            "Least distance from the flow of static points, standard deviations.",
+            "Minimum distance from the flow of static points, standard deviations.",
             minimum=1.0,
             maximum=100.0,
         ),
@@ -98,7 +98,7 @@ class MovingObjectsNode(MotionConsumer):
         if self._points.get_subscription_count():
             pose = self._camera_pose(pair.header.frame_id)
             rays = pair.camera.rays(bottom_corners(objects, pair.camera.size))
-            self._points.publish(point_cloud(pair.header, ("x", "y", "z"), ground_points(objects, rays, pose)))
+            self._points.publish(point_cloud(pair.header, ("x", "y", "z"), ground_points(rays, pose)))
 
     def _camera_pose(self, frame: str) -> RigidMotion:
         if self._source is not None:
