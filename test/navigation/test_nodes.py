@@ -109,7 +109,12 @@ class FlowNodeStandIn:
             self.executor.spin_once(timeout_sec=0.02)
 
     def publish(
-        self, step: Step, newer: float, interval: float = 0.1, distortion: Sequence[float] = (0.0,) * 5
+        self,
+        step: Step,
+        newer: float,
+        interval: float = 0.1,
+        distortion: Sequence[float] = (0.0,) * 5,
+        direction: str = "forward",
     ) -> Header:
         """Publish a step whose newer image is stamped ``newer`` seconds, when the consumer listens."""
         self.spin_until(self.outputs["flow"].get_subscription_count, "the consumer to subscribe")
@@ -119,7 +124,7 @@ class FlowNodeStandIn:
         height, width = step.depth.shape
         info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=distortion)
         info.k[:] = step.intrinsics.ravel()
-        previous = TimeReference(header=header, source="forward")
+        previous = TimeReference(header=header, source=direction)
         previous.time_ref.sec, previous.time_ref.nanosec = divmod(round((newer - interval) * 1e9), 10**9)
         self.outputs["camera_info"].publish(info)
         self.outputs["previous_stamp"].publish(previous)
@@ -268,6 +273,25 @@ def test_flow_view(flow_node: FlowNodeStandIn) -> None:
     assert np.abs(decoded.astype(int) - picture).mean() < 8
     assert color[0].header == jpeg[0].header == confidence[0].header
     assert (confidence[0].encoding, confidence[0].step) == ("rgb8", 3 * width)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_flow_view_blends_the_image_on_whose_grid_the_flow_lies(flow_node: FlowNodeStandIn, direction: str) -> None:
+    step = hall_step(10)
+    height, width = step.flow.shape[:2]
+    camera = flow_node.node.create_publisher(Image, "image", 5)
+    with running("flow_view", "max_flow:=10.0", "overlay:=0.5"):
+        color = flow_node.listen(Image, "mdflow/flow/image_color")
+        flow_node.spin_until(camera.get_subscription_count, "the image to be wanted")
+        for sec, image in zip((9, 10), step.images, strict=True):
+            header = Header(frame_id="camera")
+            header.stamp.sec = sec
+            camera.publish(image_message(header, image))
+        flow_node.publish(step, 10.0, interval=1.0, direction=direction)
+        flow_node.spin_until(lambda: color, "a picture")
+    picture = np.frombuffer(color[0].data, np.uint8).reshape(height, width, 3).astype(int)
+    image = step.images[0 if direction == "forward" else 1]
+    np.testing.assert_allclose(picture, (image.astype(int) + flow_to_color(step.flow, 10.0)) / 2, atol=1)
 
 
 def test_flow_view_takes_the_confidence_only_while_a_picture_needs_it(flow_node: FlowNodeStandIn) -> None:
