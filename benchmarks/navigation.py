@@ -22,14 +22,24 @@ from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.depth_from_motion import DepthEstimate, DepthLimits, depth_from_motion
 from mdflow_ros.navigation.downward_motion import DOWNWARD, ground_motion, ground_twist
-from mdflow_ros.navigation.epipolar import excess, parallax, refine
 from mdflow_ros.navigation.flow_points import flow_points
 from mdflow_ros.navigation.matches import Matches, match
-from mdflow_ros.navigation.moving_objects import MovingLimits, moving_objects
-from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_of, turn
+from mdflow_ros.navigation.moving_objects import MovingLimits, moving_objects, static_excess
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_from_vector, rotation_of
 from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, time_to_contact
-from mdflow_training.synthetic.navigation_world import Step, approach_step, crossing_step, downward_step, hall_step
+from mdflow_training.synthetic.navigation_world import (
+    Step,
+    approach_step,
+    carton,
+    carton_texture,
+    crossing_step,
+    downward_step,
+    forward_view,
+    hall_step,
+    open_hall,
+    render_step,
+)
 
 TRANSLATION_SIGMA, ROTATION_SIGMA = 0.02, float(np.deg2rad(0.2))
 MIN_CONFIDENCE, MIN_DEPTH, STRIDE, INTERVAL = 0.5, 0.3, 2, 0.1
@@ -62,7 +72,9 @@ def odometry(step: Step, random: np.random.Generator | None) -> CameraMotion:
     motion = RigidMotion(step.rotation, step.translation)
     if random is not None:
         noise = random.normal(0, TRANSLATION_SIGMA, 3) * float(np.linalg.norm(step.translation))
-        motion = RigidMotion(turn(random.normal(0, ROTATION_SIGMA, 3)) @ step.rotation, step.translation + noise)
+        motion = RigidMotion(
+            rotation_from_vector(random.normal(0, ROTATION_SIGMA, 3)) @ step.rotation, step.translation + noise
+        )
     return CameraMotion.with_sigmas(motion, TRANSLATION_SIGMA, ROTATION_SIGMA)
 
 
@@ -97,26 +109,43 @@ def measure_depth(measured: Measured, frames: range, noisy: bool) -> None:
 
 def find_moving(step: Step, matches: Matches, random: np.random.Generator | None) -> tuple:
     """Return excess, mask and objects; with odometry if ``random`` is given, else by the flow alone."""
-    if random is None:
-        found = self_motion(matches, MIN_CONFIDENCE)
-        off = np.zeros(matches.confidence.shape, np.float32) if found is None else found.excess(matches)
-    else:
-        motion = refine(matches, odometry(step, random), MIN_DEPTH, MIN_CONFIDENCE)
-        off = excess(parallax(matches, motion, MIN_DEPTH), MIN_DEPTH)
+    motion = None if random is None else odometry(step, random)
+    off = static_excess(matches, motion, MIN_DEPTH, MIN_CONFIDENCE)
+    if off is None:
+        off = np.zeros(matches.confidence.shape, np.float32)
     return off, *moving_objects(matches, off, camera_of(step).size, MovingLimits())
 
 
-def measure_moving(measured: Measured, seeds: range, with_odometry: bool) -> None:
-    """Print precision and recall of moving_objects, by pixels."""
-    random = np.random.default_rng(0) if with_odometry else None
-    hits = seen = true = 0
-    for seed in seeds:
-        step = crossing_step(seed)
-        mask = find_moving(step, measured.matches(step), random)[1] > 0
-        hits += int((mask & step.newer_moving).sum())
-        seen, true = seen + int(mask.sum()), true + int(step.newer_moving.sum())
-    name = "odometry" if with_odometry else "the flow alone"
-    print(f"moving_objects, {name}: precision {hits / max(seen, 1):.2f}, recall {hits / true:.2f}")
+def measure_moving(measured: Measured, name: str, steps: list[Step]) -> None:
+    """Print precision and recall of moving_objects, by pixels, and how many views show an object."""
+    found = [(step, measured.matches(step)) for step in steps]
+    for source, random in (("odometry", np.random.default_rng(0)), ("the flow alone", None)):
+        hits = seen = true = views = 0
+        for step, matches in found:
+            mask = find_moving(step, matches, random)[1] > 0
+            hits += int((mask & step.newer_moving).sum())
+            seen, true, views = seen + int(mask.sum()), true + int(step.newer_moving.sum()), views + int(mask.any())
+        rates = f"precision {hits / max(seen, 1):.2f}, recall {hits / true:.2f}, " if true else ""
+        print(f"moving_objects, {name}, {source}: {rates}objects in {views} of {len(steps)} views")
+
+
+def measure_turning(measured: Measured) -> None:
+    """Print what moving_objects finds while the camera turns on the spot, in halls with and without moving cartons."""
+    for yaw in (0.01, 0.03, 0.06, 0.1):
+        halls = [turning_step(seed, yaw if seed % 2 else -yaw) for seed in range(10)]
+        measure_moving(measured, f"nothing moves, turns by {yaw} rad", halls)
+    steps = [crossing_step(seed, speed=0.0, max_turn=0.1) for seed in range(12)]
+    measure_moving(measured, "turns by up to 0.1 rad", steps)
+
+
+def turning_step(seed: int, yaw: float) -> Step:
+    """Return a step of a camera that turns on the spot by ``yaw``, radians, in a hall where nothing moves."""
+    random = np.random.default_rng([seed, 5])
+    hall, texture = open_hall(random), carton_texture(random)
+    for side in (-1, 1):
+        hall += carton((side * random.uniform(0.8, 1.6), random.uniform(2.0, 4.0)), texture)
+    size = (256, 320)
+    return render_step(hall, hall, (forward_view(size), forward_view(size, yaw=yaw)), size, seed)
 
 
 def contact_of(step: Step, matches: Matches) -> NDArray[np.float64]:
@@ -250,8 +279,8 @@ def main() -> None:
     measured = Measured()
     for noisy in (False, True):
         measure_depth(measured, range(0, 220, 11), noisy)
-    for with_odometry in (True, False):
-        measure_moving(measured, range(12), with_odometry)
+    measure_moving(measured, "drives", [crossing_step(seed) for seed in range(12)])
+    measure_turning(measured)
     measure_contact(measured)
     measure_downward(measured)
     measure_cost(measured)

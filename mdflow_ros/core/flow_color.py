@@ -24,6 +24,8 @@ WHEEL_SEGMENTS = (
 """Corner colors of the wheel, RGB, each with the number of hues up to the next corner."""
 
 DISC_RADIUS = 255
+LEGEND_MARGIN = 8
+"""Pixels around the legend."""
 
 
 def flow_to_color(flow: NDArray[np.float32], max_flow: float | None = None) -> NDArray[np.uint8]:
@@ -74,12 +76,56 @@ def draw_arrows(picture: NDArray[np.uint8], flow: NDArray[np.float32], spacing: 
     Returns:
         A copy of the picture with arrows.
     """
+    half = spacing // 2
+    vectors = flow[half::spacing, half::spacing]
+    known = np.isfinite(vectors).all(axis=2)
+    start = (np.argwhere(known)[:, ::-1] * spacing + half).astype(np.float32)
+    end = np.clip(start + vectors[known], -10_000, 10_000)
+    # The sides of the tip are 0.3 of the shaft long, 45 degrees off it.
+    back = 0.3 * np.sqrt(0.5) * (start - end)
+    across = np.stack((-back[:, 1], back[:, 0]), axis=1)
+    lines = np.rint(np.stack((start, end, end + back + across, end, end + back - across), axis=1)).astype(np.int32)
     drawn = picture.copy()
-    for y in range(spacing // 2, flow.shape[0], spacing):
-        for x in range(spacing // 2, flow.shape[1], spacing):
-            if np.isfinite(flow[y, x]).all():
-                end = np.clip(flow[y, x] + (x, y), -10_000, 10_000)
-                cv2.arrowedLine(drawn, (x, y), (round(end[0]), round(end[1])), (0, 0, 0), 1, cv2.LINE_AA, tipLength=0.3)
+    cv2.polylines(drawn, list(lines), False, (0, 0, 0), 1, cv2.LINE_AA)
+    return drawn
+
+
+def draw_wheel(picture: NDArray[np.uint8], left: int, top: int, side: int) -> None:
+    """Draw the colors of all directions as a disc into a picture ``(H, W, 3)`` RGB, which must hold it.
+
+    Args:
+        picture: is changed.
+        left: of the disc, pixels.
+        top: of the disc, pixels.
+        side: diameter of the disc, pixels.
+    """
+    reach = np.linspace(-1, 1, side, dtype=np.float32)
+    wheel = np.stack(np.meshgrid(reach, reach), axis=2)
+    inside = np.hypot(wheel[..., 0], wheel[..., 1]) <= 1
+    picture[top : top + side, left : left + side][inside] = flow_to_color(wheel, 1.0)[inside]
+
+
+def draw_legend(picture: NDArray[np.uint8], max_flow: float) -> NDArray[np.uint8]:
+    """Return a copy of a picture ``(H, W, 3)`` RGB with the color wheel and what its rim means, bottom right.
+
+    A picture too small for it stays as it is.
+
+    Args:
+        picture: of a flow.
+        max_flow: length of the strongest color, pixels.
+    """
+    height, width = picture.shape[:2]
+    drawn, side = picture.copy(), min(height // 4, 80)
+    text, font, scale = f"{max_flow:.1f} px", cv2.FONT_HERSHEY_SIMPLEX, 0.4
+    across = cv2.getTextSize(text, font, scale, 1)[0][0]
+    if side < LEGEND_MARGIN or width < side + across + 3 * LEGEND_MARGIN:
+        return drawn
+    left, top = width - side - LEGEND_MARGIN, height - side - LEGEND_MARGIN
+    draw_wheel(drawn, left, top, side)
+    cv2.circle(drawn, (left + side // 2, top + side // 2), side // 2, (0, 0, 0), 1, cv2.LINE_AA)
+    place = (left - across - LEGEND_MARGIN, height - LEGEND_MARGIN)
+    for color, thickness in (((255, 255, 255), 3), ((0, 0, 0), 1)):
+        cv2.putText(drawn, text, place, font, scale, color, thickness, cv2.LINE_AA)
     return drawn
 
 

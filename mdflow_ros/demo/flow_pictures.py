@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import written_aside
-from mdflow_ros.core.flow_color import confidence_to_color, flow_to_color
+from mdflow_ros.core.flow_color import confidence_to_color, draw_wheel, flow_to_color
 
 Picture = NDArray[np.uint8]
 
@@ -136,13 +136,8 @@ def draw_moment(moment: Moment, full_color: float, image_caption: str, flow_capt
 
 def _draw_legend(sheet: Picture) -> None:
     """Draw the color wheel and the confidence bar into the sheet's upper right corner."""
-    reach = np.linspace(-1, 1, LEGEND_SIDE, dtype=np.float32)
-    wheel = np.stack(np.meshgrid(reach, reach), axis=2)
-    colors = flow_to_color(wheel, 1.0)
-    inside = np.hypot(wheel[..., 0], wheel[..., 1]) <= 1
     left = GAP + 2 * (TILE_WIDTH + GAP) - LEGEND_SIDE - GAP
-    corner = sheet[GAP : GAP + LEGEND_SIDE, left : left + LEGEND_SIDE]
-    corner[inside] = colors[inside]
+    draw_wheel(sheet, left, GAP, LEGEND_SIDE)
     _text(sheet, "direction", (left - 96, 44), 0.45, MUTED)
     _text(sheet, "of motion", (left - 96, 62), 0.45, MUTED)
     bar_left = GAP + 2 * (TILE_WIDTH + GAP) + 60

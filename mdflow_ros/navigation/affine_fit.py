@@ -13,9 +13,6 @@ ITERATIONS = 4
 SYSTEMATIC = 0.3
 """Errors that all matches have in common do not average out: share of the standard deviation of one match."""
 
-CORRELATION = 8.0
-"""Distance in pixels over which the errors of the flow are correlated."""
-
 
 class AffineFit(NamedTuple):
     """An affine displacement of points on the plane z = 1; ``...`` are the parts of the view, fitted apart.
@@ -51,8 +48,3 @@ def fit_affine(
         chi_squared = ((moved - design @ solution) ** 2).sum(axis=-1) / variance
         weights = usable / (variance * (1 + chi_squared / 8) ** 2)
     return AffineFit(solution, np.linalg.inv(normal), chi_squared)
-
-
-def correlation_factor(stride: int) -> float:
-    """Return by how much the correlation of neighbors, ``stride`` pixels apart, enlarges the covariance of a fit."""
-    return max(1.0, (CORRELATION / stride) ** 2)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.affine_fit import SYSTEMATIC, correlation_factor, fit_affine
-from mdflow_ros.navigation.matches import Matches
-from mdflow_ros.navigation.rigid_motion import cross_matrix, turn
+from mdflow_ros.navigation.affine_fit import SYSTEMATIC, fit_affine
+from mdflow_ros.navigation.matches import Matches, correlation_factor
+from mdflow_ros.navigation.rigid_motion import cross_matrix, rotation_from_vector
 from mdflow_ros.navigation.timed_values import TimedValues
 
 MIN_MATCHES = 50
@@ -103,7 +103,7 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
         return None
     noise = matches.sigma[usable].astype(float) ** 2
     fit = fit_affine(start, end - start, noise, np.ones(len(start), bool))
-    spread = max(1.0, float(np.median(fit.chi_squared)) / 1.386)  # the median of two squared standard normal numbers
+    spread = max(1.0, float(np.median(fit.chi_squared)) / 1.386)  # the median of chi-squared with 2 degrees of freedom
     covariance = fit.covariance * spread * correlation_factor(matches.stride)
     common = SYSTEMATIC**2 * float(np.median(noise))
     extent = float((start**2).mean())
@@ -126,7 +126,7 @@ def camera_rotation(gyro_rotation: NDArray[np.float64], mount: NDArray[np.float6
         gyro_rotation: ``(3,)`` radians that a gyro measured about the robot's axes between the images.
         mount: ``(3, 3)``, camera to robot.
     """
-    return turn(-mount.T @ gyro_rotation)
+    return rotation_from_vector(-mount.T @ gyro_rotation)
 
 
 def pixel_flow(
@@ -184,12 +184,12 @@ def ground_twist(
     content = ground.growth_and_turn()
     # The flow corrects the gyro around the camera's axis, where it measures better.
     about_robot = mount @ np.array([0.0, 0.0, -content.turn]) + (0 if gyro_rotation is None else gyro_rotation)
-    moved = np.array([-ground.shift[0] * height, -ground.shift[1] * height, content.growth * height])
+    per_meter = np.array([-ground.shift[0], -ground.shift[1], content.growth])
     angular = about_robot / interval
     # The displacement is in the axes at its end; those of the mean velocity are half a turn before.
-    linear = turn(about_robot / 2) @ mount @ moved / interval - np.cross(angular, position)
+    linear = rotation_from_vector(about_robot / 2) @ mount @ per_meter * height / interval - np.cross(angular, position)
     sigmas = np.array([ground.shift_sigma, ground.shift_sigma, content.growth_sigma]) * height / interval
-    scale_error = np.outer(moved, moved) * (height_sigma / height / interval) ** 2
+    scale_error = np.outer(per_meter, per_meter) * (height_sigma / interval) ** 2
     measured = mount @ np.diag([0.0, 0.0, (content.turn_sigma / interval) ** 2]) @ mount.T
     # An error of the rate moves the camera around the robot's center.
     lever = cross_matrix(position)

@@ -14,11 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.matches import Matches, transformed
+from mdflow_ros.navigation.matches import Matches, correlation_factor, transformed
 from mdflow_ros.navigation.rigid_motion import CameraMotion
-
-CORRELATION = 16.0
-"""Distance in pixels over which the errors of the flow are correlated: closer matches count less."""
 
 MIN_LENGTH = np.float32(1e-12)
 """A shorter displacement at one meter, on the plane z = 1, has no direction."""
@@ -33,7 +30,7 @@ class Parallax:
     """Displacements after the rotation is taken out, on the plane z = 1; all arrays are float32 of the grid's shape.
 
     Attributes:
-        infinity: ``(H, W, 2)``, where points infinitely far away are displacement.
+        infinity: ``(H, W, 2)``, where points at infinity appear.
         unit: ``(H, W, 2)``, direction in which static points move from there.
         reach: displacement of a point at a depth of one meter.
         along: displacement along ``unit``.
@@ -134,7 +131,7 @@ def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confide
         The motion and its covariance after the correction.
     """
     subset = matches.at_most(MAX_MATCHES)
-    weight = min(1.0, (subset.stride / CORRELATION) ** 2)
+    weight = 1 / correlation_factor(subset.stride)
     prior = np.linalg.inv(camera.covariance)
     total, current = np.zeros(6), camera
     usable = subset.usable(min_confidence)

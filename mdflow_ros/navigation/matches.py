@@ -18,8 +18,17 @@ BULK = 0.56
 (`benchmarks/navigation.py`)."""
 
 
+CORRELATION = 8.0
+"""Matches at this distance, in pixels, count as independent. Measured on rendered approaches: 63 % of the growths of
+`time_to_contact` are within one standard deviation, with 16 86 %. `epipolar.refine` is as good with either."""
+
+SHARED_SHARE = 0.05
+"""Errors that a region of a network's flow has in common, as a share of the flow's length. Measured on rendered halls
+where only the camera turns (`benchmarks/navigation.py`): of 80 views, 59 have a false object with 0, 8 with 0.04, 3
+with 0.05. With 0.06, a camera that also drives is sometimes taken for one that only turns."""
+
 MIN_AHEAD = 0.2
-"""Smallest z, in other axes, of a ray's point on the plane z = 1 for the ray to be in front of them."""
+"""Minimum z of a ray's point after a change of axes for it to count as in front."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +119,22 @@ def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> 
     # Within these bounds: nothing is surer than a seventh of a pixel, and log needs a confidence above 0.
     bounded = np.clip(confidence, np.float32(0.01), np.float32(0.9995))
     return np.asarray(BULK * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
+
+
+def correlation_factor(stride: int) -> float:
+    """Return by how much the correlation of neighbors, ``stride`` pixels apart, enlarges the covariance of a fit."""
+    return max(1.0, (CORRELATION / stride) ** 2)
+
+
+def with_shared_errors(matches: Matches) -> Matches:
+    """Return the matches with `SHARED_SHARE` in their standard deviations, to judge regions.
+
+    `flow_sigma` is right for single matches: two thirds of the depths of `depth_from_motion` are within one standard
+    deviation. But where neighbors err alike, many of them exceed it together, and no vote among them removes that.
+    """
+    moved = matches.newer - matches.older
+    shared = np.float32(SHARED_SHARE) * np.hypot(moved[..., 0], moved[..., 1])
+    return replace(matches, sigma=np.hypot(matches.sigma, shared))
 
 
 def match(

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.resizing import Size
-from mdflow_ros.navigation.matches import Matches
+from mdflow_ros.navigation.epipolar import excess, parallax, refine
+from mdflow_ros.navigation.matches import Matches, with_shared_errors
 from mdflow_ros.navigation.regions import moving_regions
-from mdflow_ros.navigation.rigid_motion import RigidMotion
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
+from mdflow_ros.navigation.self_motion import self_motion
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,27 @@ class MovingObject:
     score: float
 
 
+def static_excess(
+    matches: Matches, motion: CameraMotion | None, min_depth: float, min_confidence: float
+) -> NDArray[np.float32] | None:
+    """Return how far each match is from the flow of static points, in standard deviations ``(H, W)``.
+
+    Args:
+        matches: of the flow.
+        motion: the camera's, measured; the flow corrects it. ``None`` finds it in the flow.
+        min_depth: with a measured motion, nearest static point, meters.
+        min_confidence: matches below it do not tell the motion.
+
+    Returns:
+        The excess, or ``None`` where no motion explains half of the trusted flow.
+    """
+    if motion is not None:
+        refined = refine(matches, motion, min_depth, min_confidence)
+        return excess(parallax(with_shared_errors(matches), refined, min_depth), min_depth)
+    found = self_motion(matches, min_confidence)
+    return None if found is None else found.excess(matches)
+
+
 def moving_objects(
     matches: Matches, excess: NDArray[np.float32], size: Size, limits: MovingLimits
 ) -> tuple[NDArray[np.uint8], list[MovingObject]]:
@@ -57,7 +80,7 @@ def moving_objects(
 
     Args:
         matches: of the flow.
-        excess: ``(H, W)``, how far each match is from the flow of static points, standard deviations.
+        excess: ``(H, W)``, how far each match is from the flow of static points, of `static_excess`.
         size: width and height of the newer image, pixels.
         limits: what counts.
 
@@ -93,22 +116,20 @@ def moving_objects(
 
 
 def ground_points(
-    objects: list[MovingObject],
-    rays_of: NDArray[np.float32],
+    corner_rays: NDArray[np.float32],
     camera_pose: RigidMotion,
     spacing: float = 0.05,
 ) -> NDArray[np.float32]:
     """Return where the objects stand on flat ground ``(N, 3)``, in the camera, meters.
 
     Args:
-        objects: the moving ones.
-        rays_of: ``(len(objects), 2, 2)``, rays on the plane z = 1 of each box's bottom left and bottom right corner.
+        corner_rays: ``(objects, 2, 2)``, rays on the plane z = 1 of each box's bottom left and bottom right corner.
         camera_pose: the camera in a frame whose plane z = 0 is the ground.
         spacing: of the points along the bottom edge, meters.
     """
     points = []
     up, height = camera_pose.rotation[2], float(camera_pose.translation[2])
-    for corners in rays_of:
+    for corners in corner_rays:
         rays = np.concatenate((corners, np.ones((2, 1), np.float32)), axis=1).astype(float)
         fall = -rays @ up  # how far a ray falls per meter of depth
         if not (fall > 1e-3).all():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEIGHBORS = 14
-"""Side of the square that votes, in pixels: errors of the flow are correlated over some 16."""
+"""Side of the square that votes, in pixels: errors of the flow that are closer are alike."""
 
 GROW = 0.7
 """Share of the least excess that suffices beside what is sure to move."""

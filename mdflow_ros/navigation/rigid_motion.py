@@ -31,7 +31,7 @@ class RigidMotion:
     translation: NDArray[np.float64]
 
     @classmethod
-    def of(cls, position: NDArray[np.float64], quaternion: NDArray[np.float64]) -> RigidMotion:
+    def from_quaternion(cls, position: NDArray[np.float64], quaternion: NDArray[np.float64]) -> RigidMotion:
         """Create a motion from a translation ``(3,)`` and a quaternion ``(x, y, z, w)``.
 
         Raises:
@@ -47,11 +47,11 @@ class RigidMotion:
         """Create a motion from ``x, y, z`` and a quaternion ``x, y, z, w``, as parameters hold a pose.
 
         Raises:
-            ValueError: as for `of`, or these are not 7 numbers.
+            ValueError: as for `from_quaternion`, or these are not 7 numbers.
         """
         if len(pose) != 7:
             raise ValueError(f"a pose is x, y, z and quaternion x, y, z, w, not {len(pose)} numbers")
-        return cls.of(np.array(pose[:3], float), np.array(pose[3:], float))
+        return cls.from_quaternion(np.array(pose[:3], float), np.array(pose[3:], float))
 
     def __matmul__(self, first: RigidMotion) -> RigidMotion:
         """Return the motion that applies ``first``, then this one."""
@@ -81,7 +81,7 @@ def rotation_of(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
     )
 
 
-def turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+def rotation_from_vector(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rotation matrix of a rotation vector ``(3,)``, radians."""
     return np.asarray(cv2.Rodrigues(np.asarray(vector, float))[0])
 
@@ -119,7 +119,7 @@ class PoseHistory(TimedValues[RigidMotion]):
         share = (stamp - self.stamps[after - 1]) / (self.stamps[after] - self.stamps[after - 1])
         between = cv2.Rodrigues(last.rotation @ first.rotation.T)[0].ravel()
         position = (1 - share) * first.translation + share * last.translation
-        return RigidMotion(turn(share * between) @ first.rotation, position)
+        return RigidMotion(rotation_from_vector(share * between) @ first.rotation, position)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ class CameraMotion:
         rotation: float,
         center: NDArray[np.float64] | None = None,
     ) -> CameraMotion:
-        """Take errors of the robot that are independent and equal on all axes.
+        """Build the covariance from independent errors of the robot, equal on all axes.
 
         Args:
             motion: the measured one.
@@ -161,7 +161,9 @@ class CameraMotion:
 
     def corrected(self, change: NDArray[np.float64], covariance: NDArray[np.float64]) -> CameraMotion:
         """Apply a change ``(6,)``: rotation vector and translation."""
-        moved = RigidMotion(turn(change[:3]) @ self.motion.rotation, self.motion.translation + change[3:])
+        moved = RigidMotion(
+            rotation_from_vector(change[:3]) @ self.motion.rotation, self.motion.translation + change[3:]
+        )
         return CameraMotion(moved, covariance)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.epipolar import excess, parallax, refine
-from mdflow_ros.navigation.matches import Matches, transformed
+from mdflow_ros.navigation.matches import Matches, transformed, with_shared_errors
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 
 MIN_DEPTH = 2.0
@@ -63,7 +63,11 @@ class SelfMotion:
     homography: NDArray[np.float64] | None
 
     def excess(self, matches: Matches) -> NDArray[np.float32]:
-        """Return how far each match is from what the motion explains, in standard deviations ``(H, W)``."""
+        """Return how far each match is from what the motion explains, in standard deviations ``(H, W)``.
+
+        These include the errors that neighbors share (`with_shared_errors`).
+        """
+        matches = with_shared_errors(matches)
         if self.homography is None:
             return excess(parallax(matches, self.camera, MIN_DEPTH), MIN_DEPTH)
         return plane_excess(matches, self.homography)
@@ -104,7 +108,7 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     # Else the free translation of an essential matrix would explain what moves before a camera that does not.
     if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * of_plane):
         return turning
-    lines = max(_motions_past_depth(subset, matches, min_confidence), key=explained, default=None)
+    lines = max(_essential_motions(subset, matches, min_confidence), key=explained, default=None)
     of_lines = explained(lines)
     if max(of_plane, of_lines) < MIN_SHARE:
         return None
@@ -120,7 +124,7 @@ def _confident_points(
     return matches.older[usable].astype(float), matches.newer[usable].astype(float), noise
 
 
-def _motions_past_depth(subset: Matches, matches: Matches, min_confidence: float) -> Iterator[SelfMotion]:
+def _essential_motions(subset: Matches, matches: Matches, min_confidence: float) -> Iterator[SelfMotion]:
     """Yield motions that move points of different depth differently: essential matrices, refined by ``matches``."""
     older, newer, noise = _confident_points(subset, min_confidence)
     for deviations in RANSAC_DEVIATIONS:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.affine_fit import SYSTEMATIC, correlation_factor, fit_affine
-from mdflow_ros.navigation.matches import Matches, transformed
+from mdflow_ros.navigation.affine_fit import SYSTEMATIC, fit_affine
+from mdflow_ros.navigation.matches import Matches, correlation_factor, transformed
 
 MIN_MATCHES = 20
 """A sector with fewer confident matches stays unknown."""

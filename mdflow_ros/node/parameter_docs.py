@@ -1,14 +1,17 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write ``docs/parameters.md`` and ``config/flow.yaml`` from the declarations.
+"""Write ``docs/parameters.md``, ``docs/navigation/parameters.md`` and ``config/flow.yaml`` from the declarations.
 
 Run it in the root of a checkout after a change: ``python -m mdflow_ros.node.parameter_docs``.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import textwrap
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,13 @@ from mdflow_ros.node.parameters import DECLARATIONS, Declaration
 
 LAUNCHED = ("autostart", "build_only")
 """Parameters that the launch file and the command line set, so they are not in the parameter file."""
+
+CONSUMERS = ("flow_view", "depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points")
+
+COLUMNS = """\
+| parameter | default | values | when | what |
+|---|---|---|---|---|
+"""
 
 TABLE_HEAD = """\
 # Parameters of the flow node
@@ -31,8 +41,15 @@ The QoS of the subscriptions follows what the camera offers. `qos_overrides./TOP
 `keep_all`) and `.depth` override it; those of the publishers are `qos_overrides./mdflow/flow.publisher.reliability`,
 `.history` and `.depth`. TOPIC is the name after remapping, such as `/camera/image_raw`.
 
-| parameter | default | values | when | what |
-|---|---|---|---|---|
+"""
+
+CONSUMERS_HEAD = """\
+# Parameters of the consumers
+
+Written by `python -m mdflow_ros.node.parameter_docs` from `mdflow_ros/navigation/nodes/`.
+
+*Live* parameters take effect at once, *start* ones can be set at the start only. `config/navigation.yaml` holds those
+that are worth setting.
 """
 
 FILE_HEAD = """\
@@ -45,11 +62,19 @@ FILE_HEAD = """\
 
 def table() -> str:
     """Return the contents of ``docs/parameters.md``."""
-    rows = [
-        f"| `{name}` | `{_yaml(d.default)}` | {_values(d)} | {_when(d)} | {d.description} |"
-        for name, d in DECLARATIONS.items()
-    ]
-    return TABLE_HEAD + "\n".join(rows) + "\n"
+    return TABLE_HEAD + _rows(DECLARATIONS)
+
+
+def consumer_tables() -> str:
+    """Return the contents of ``docs/navigation/parameters.md``."""
+    parts = [CONSUMERS_HEAD]
+    for name in CONSUMERS:
+        # By name: modules with a command are not imported.
+        module = importlib.import_module(f"mdflow_ros.navigation.nodes.{name}_node")
+        parameters = getattr(module, f"{name.title().replace('_', '')}Node").PARAMETERS
+        live = {key: replace(declaration, live=True) for key, declaration in parameters.items()}
+        parts.append(f"## {name}\n\n{_rows(live)}")
+    return "\n".join(parts)
 
 
 def parameter_file() -> str:
@@ -63,6 +88,14 @@ def parameter_file() -> str:
             )
             parts.append(f"    {name}: {_yaml(d.default)}")
     return FILE_HEAD + "\n".join(parts) + "\n"
+
+
+def _rows(declarations: Mapping[str, Declaration]) -> str:
+    rows = (
+        f"| `{name}` | `{_yaml(d.default)}` | {_values(d)} | {_when(d)} | {d.description} |\n"
+        for name, d in declarations.items()
+    )
+    return COLUMNS + "".join(rows)
 
 
 def _yaml(value: Any) -> str:
@@ -89,4 +122,5 @@ def _when(declaration: Declaration) -> str:
 
 if __name__ == "__main__":
     Path("docs/parameters.md").write_text(table())
+    Path("docs/navigation/parameters.md").write_text(consumer_tables())
     Path("config/flow.yaml").write_text(parameter_file())

@@ -1,9 +1,11 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import time
+
 import numpy as np
 import pytest
 
-from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, flow_to_color
+from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, draw_legend, flow_to_color
 
 
 def color_of(u, v, max_flow=10.0):
@@ -71,6 +73,13 @@ def test_arrows_point_where_the_flow_leads_and_leave_out_the_unknown():
     assert picture.min() == 255
 
 
+def test_many_arrows_take_no_time() -> None:
+    flow = np.full((480, 640, 2), (4, 3), np.float32)
+    start = time.process_time()
+    drawn = draw_arrows(np.full((480, 640, 3), 255, np.uint8), flow, 8)
+    assert time.process_time() - start < 0.05 and drawn.min() < 64
+
+
 def test_the_color_scale_follows_slowly_and_ignores_noise():
     scale = ColorScale()
     assert scale.follow(np.full((16, 16, 2), 6.0, np.float32)) == pytest.approx(6 * 2**0.5)
@@ -78,3 +87,21 @@ def test_the_color_scale_follows_slowly_and_ignores_noise():
     assert 8 < jump < 20
     assert ColorScale().follow(np.full((16, 16, 2), 0.1, np.float32)) == ColorScale.SHORTEST
     assert ColorScale().follow(np.full((16, 16, 2), np.nan, np.float32)) == ColorScale.SHORTEST
+
+
+def test_the_legend_is_a_wheel_of_the_same_colors_in_the_corner():
+    picture = np.full((240, 320, 3), 200, np.uint8)
+    drawn = draw_legend(picture, 12.0)
+    changed = np.nonzero((drawn != picture).any(axis=2))
+    assert changed[0].min() > 160 and changed[1].min() > 160, "bottom right"
+    right, left = drawn[202, 320 - 8 - 4].tolist(), drawn[202, 320 - 8 - 56].tolist()
+    assert (
+        np.abs(np.subtract(right, color_of(9, 0))).max() < 40 and np.abs(np.subtract(left, color_of(-9, 0))).max() < 40
+    )
+    assert (picture == 200).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 640), (640, 1), (40, 40), (5, 7)])
+def test_a_picture_too_small_for_the_legend_stays_as_it_is(shape):
+    picture = np.full((*shape, 3), 200, np.uint8)
+    assert (draw_legend(picture, 1e6) == picture).all()

@@ -110,14 +110,14 @@ def test_a_robot_whose_gyro_is_late_is_not_taken_to_be_level(consumer: Px4Optica
 
 @pytest.mark.parametrize("consumer", [(FlowPointsNode,)], indirect=True)
 def test_diagnostics_tell_when_no_pair_comes_any_more(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
-    consumer._inputs = [None]  # type: ignore[list-item]
+    consumer._inputs = {"flow": None}  # type: ignore[dict-item]
     consumer.published()
     assert consumer._status() == (DiagnosticStatus.OK, "running")
     later = time.monotonic() + 9
     monkeypatch.setattr(time, "monotonic", lambda: later)
     level, summary = consumer._status()
-    assert level == DiagnosticStatus.WARN and "no pair for 9 s" in summary
-    consumer._inputs = []
+    assert level == DiagnosticStatus.WARN and "no flow for 9 s" in summary
+    consumer._inputs = {}
 
 
 @pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "camera_pose:=[0, 0, 1, 1, 0, 0, 0]")], indirect=True)
@@ -182,7 +182,7 @@ def test_bad_values_are_refused_while_running(consumer: Consumer, name: str, val
 
 @pytest.mark.parametrize("consumer", [(DepthFromMotionNode, "motion_from:=odometry")], indirect=True)
 def test_pairs_that_wait_go_with_the_last_subscriber(consumer: DepthFromMotionNode) -> None:
-    consumer._subscribe()
+    consumer._inputs = consumer._subscribe(consumer.wanted_inputs())
     consumer._synchronizer.add("flow", pair_of(approach_step(1.0, 0.1)))
     consumer.on_pair(pair_of(approach_step(1.0, 0.1)))
     assert consumer._waiting and not consumer._retry_timer.is_canceled()
@@ -233,7 +233,7 @@ def test_transforms_are_forgotten_when_time_jumps_back(monkeypatch: pytest.Monke
 def test_flow_that_is_published_with_another_qos_is_reported(consumer: FlowPointsNode) -> None:
     camera = rclpy.create_node("flow_node")
     camera.create_publisher(Image, "mdflow/flow", QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT))
-    consumer._subscribe()
+    consumer._inputs = consumer._subscribe(consumer.wanted_inputs())
     deadline = time.monotonic() + PATIENCE
     while consumer._last_problem is None and time.monotonic() < deadline:
         rclpy.spin_once(consumer, timeout_sec=0.1)

@@ -10,8 +10,9 @@ import pytest
 from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion, true_depth
 
 from mdflow_ros.navigation.depth_from_motion import DepthLimits, depth_from_motion, depth_image
+from mdflow_ros.navigation.epipolar import refine
 from mdflow_ros.navigation.matches import match
-from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, turn
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_from_vector
 from mdflow_training.synthetic.navigation_world import Step, crossing_step, hall_step
 
 FRAMES = range(0, 220, 22)
@@ -81,6 +82,18 @@ def test_refinement_takes_the_rotation_noise_out(drive: list[Step]) -> None:
         before.append(angle(motion, step))
         after.append(angle(depth_from_motion(matches_of(step, random), motion, DepthLimits()).motion, step))
     assert np.mean(after) < 0.3 * np.mean(before)
+
+
+def test_matches_that_are_8_pixels_apart_tell_the_motion_independently(drive: list[Step]) -> None:
+    step = drive[0]
+    loose = CameraMotion(measured_motion(step).motion, np.eye(6))
+    variances = [
+        refine(
+            match(step.flow, np.ones(step.depth.shape, np.float32), camera_of(step), stride), loose, 0.3, 0.5
+        ).covariance[1, 1]
+        for stride in (8, 16)
+    ]
+    assert variances[1] / variances[0] == pytest.approx(4, rel=0.3)
 
 
 def test_moving_boxes_are_not_in_the_cloud() -> None:
@@ -165,11 +178,13 @@ def test_an_error_of_the_robots_turn_moves_a_camera_off_its_center() -> None:
     """Monte Carlo: a robot that turns in place, its camera half a meter ahead."""
     pose = RigidMotion.of_pose([0.5, 0, 0.4, -0.5, 0.5, -0.5, 0.5])
     sigma, random = 0.01, np.random.default_rng(0)
-    robot = RigidMotion(turn(np.array([0, 0, 0.1])), np.zeros(3))
+    robot = RigidMotion(rotation_from_vector(np.array([0, 0, 0.1])), np.zeros(3))
     motion = (robot @ pose).inverse() @ pose
     errors = []
     for _ in range(4000):
-        wrong = (RigidMotion(turn(random.normal(0, sigma, 3)) @ robot.rotation, np.zeros(3)) @ pose).inverse() @ pose
+        wrong = (
+            RigidMotion(rotation_from_vector(random.normal(0, sigma, 3)) @ robot.rotation, np.zeros(3)) @ pose
+        ).inverse() @ pose
         vector = cv2.Rodrigues(wrong.rotation @ motion.rotation.T)[0].ravel()
         errors.append(np.concatenate((vector, wrong.translation - motion.translation)))
     expected = CameraMotion.with_sigmas(motion, 0.0, sigma, pose.inverse().translation).covariance

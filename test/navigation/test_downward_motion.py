@@ -20,7 +20,7 @@ from mdflow_ros.navigation.downward_motion import (
     pixel_flow,
 )
 from mdflow_ros.navigation.matches import derotated, match, reoriented, transformed
-from mdflow_ros.navigation.rigid_motion import rotation_of, turn
+from mdflow_ros.navigation.rigid_motion import rotation_from_vector, rotation_of
 from mdflow_training.synthetic.navigation_world import Step, downward_step
 
 MOUNT = rotation_of(np.array(DOWNWARD[3:]))
@@ -123,6 +123,11 @@ def test_height_error_adds_to_the_covariance() -> None:
     assert np.sqrt(twist.covariance[1, 1]) < 0.01
 
 
+def test_on_the_ground_the_ground_does_not_move() -> None:
+    twist = ground_twist(ground_of(downward_step(1.0, (0.05, 0, 0))), 0.0, 0.0, INTERVAL, MOUNT, np.zeros(3), None)
+    assert not twist.linear.any() and np.isfinite(twist.covariance).all()
+
+
 def test_too_little_trusted_flow() -> None:
     step = downward_step(1.0, (0.03, 0, 0))
     assert ground_motion(match(step.flow, np.zeros(step.depth.shape, np.float32), camera_of(step), 2), 0.5) is None
@@ -153,7 +158,7 @@ def step_over_slope(pitch: float, velocity: tuple[float, ...]) -> GroundMotion:
     camera = camera_of(downward_step(1.0, (0, 0, 0)))
     width, height = camera.size
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    body = turn(np.array([0.0, pitch, 0.0]))
+    body = rotation_from_vector(np.array([0.0, pitch, 0.0]))
     to_world = body @ MOUNT
     newer = np.array([0.0, 0.0, 1.0])
     older = newer - np.array(velocity) * INTERVAL
@@ -170,14 +175,14 @@ def test_sloping_ground_neither_climbs_nor_turns(velocity: tuple[float, ...]) ->
     pitch = np.deg2rad(10)
     ground, distance = step_over_slope(pitch, velocity), 1 / np.cos(pitch)
     twist = ground_twist(ground, distance, 0.0, INTERVAL, MOUNT, np.zeros(3), None)
-    true = turn(np.array([0.0, pitch, 0.0])).T @ np.array(velocity)
+    true = rotation_from_vector(np.array([0.0, pitch, 0.0])).T @ np.array(velocity)
     np.testing.assert_allclose(twist.linear, true, atol=0.05 * np.linalg.norm(velocity))
     assert abs(twist.angular[2]) < 0.01
 
 
 @pytest.mark.parametrize("yaw", [0, 45, 135])
 def test_the_rates_that_are_not_measured_stay_unknown_for_every_mount(yaw: float) -> None:
-    mount = turn(np.array([0.0, 0.0, np.deg2rad(yaw)])) @ MOUNT
+    mount = rotation_from_vector(np.array([0.0, 0.0, np.deg2rad(yaw)])) @ MOUNT
     twist = ground_twist(ground_of(downward_step(1.0, (0.03, 0, 0))), 1.0, 0.0, INTERVAL, mount, np.zeros(3), None)
     sigmas = np.sqrt(np.diag(twist.covariance))
     assert (sigmas[3:5] > 900).all() and sigmas[5] < 0.1
@@ -206,14 +211,14 @@ def twist_of(
         ahead: place of the camera in front of the robot's center, meters.
         gyro: whether the rates are measured.
     """
-    mount, position = turn(np.array([0.0, -tilt, 0.0])) @ MOUNT, np.array([ahead, 0.0, 0.0])
+    mount, position = rotation_from_vector(np.array([0.0, -tilt, 0.0])) @ MOUNT, np.array([ahead, 0.0, 0.0])
     times = (np.arange(200) + 0.5) / 200 * INTERVAL
-    moved = sum(turn(np.array(rates) * time) @ np.array(velocity) for time in times) * INTERVAL / 200
+    moved = sum(rotation_from_vector(np.array(rates) * time) @ np.array(velocity) for time in times) * INTERVAL / 200
     camera = camera_of(downward_step(1.0, (0, 0, 0)))
     pixels = np.stack(np.meshgrid(np.arange(camera.size[0]), np.arange(camera.size[1])), axis=-1).astype(np.float32)
     rays = np.dstack((camera.rays(pixels), np.ones(pixels.shape[:2]))) @ mount.T
     ground = rays * (-1.0 / np.minimum(rays[..., 2:], -0.05)) + position
-    older = (ground @ turn(np.array(rates) * INTERVAL).T + moved - position) @ mount
+    older = (ground @ rotation_from_vector(np.array(rates) * INTERVAL).T + moved - position) @ mount
     flow = camera.pixels((older[..., :2] / older[..., 2:]).astype(np.float32)) - pixels
     matches = match(flow, np.full(flow.shape[:2], 0.95, np.float32), camera, 2, backward=True)
     matches = reoriented(matches, MOUNT.T @ mount)

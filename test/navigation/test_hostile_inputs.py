@@ -120,6 +120,14 @@ def test_a_range_out_of_reach_is_no_height(value: float) -> None:
         ground.height(0)
 
 
+@pytest.mark.parametrize("max_range", [0.0, 5.0])
+def test_a_range_of_zero_is_no_height(max_range: float) -> None:
+    ground = GroundRange()
+    ground.add(Range(range=0.0, min_range=0.0, max_range=max_range))
+    with pytest.raises(HeightUnknown, match="the range is 0"):
+        ground.height(0)
+
+
 def test_limits_that_a_driver_leaves_at_zero_do_not_count() -> None:
     ground = GroundRange()
     ground.add(Range(range=1.5, min_range=0.0, max_range=0.0))
@@ -133,9 +141,9 @@ def test_the_parameter_is_the_height_only_while_no_range_comes(consumer: Px4Opti
     consumer.set_parameters([Parameter("height", value=2.0)])
     assert consumer._height(10**9) == 2.0
     consumer._range.add(Range(range=np.inf, min_range=0.1, max_range=5.0))
-    with pytest.raises(HeightUnknown, match="the stamp of the range is 1 s before the image's"):
+    with pytest.raises(HeightUnknown, match="the range and the image are 1 s apart"):
         consumer._height(10**9)
-    with pytest.raises(HeightUnknown, match="the range is infinite"):
+    with pytest.raises(HeightUnknown, match="the range is 0, infinite"):
         consumer._height(0)
 
 
@@ -151,7 +159,7 @@ def test_an_imu_without_gyro_says_nothing_of_the_turn(consumer: Px4OpticalFlowNo
 
 def test_a_position_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[nan, 0, 0\] is not a position"):
-        RigidMotion.of(np.array([np.nan, 0.0, 0.0]), np.array([0.0, 0.0, 0.0, 1.0]))
+        RigidMotion.from_quaternion(np.array([np.nan, 0.0, 0.0]), np.array([0.0, 0.0, 0.0, 1.0]))
 
 
 def test_a_turn_rate_that_is_not_finite_makes_the_turn_unknown() -> None:

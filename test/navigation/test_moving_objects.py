@@ -14,26 +14,38 @@ from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
-from mdflow_ros.navigation.epipolar import excess, parallax, refine
 from mdflow_ros.navigation.matches import Matches, flow_sigma, match, transformed
-from mdflow_ros.navigation.moving_objects import MovingLimits, MovingObject, ground_points, moving_objects
+from mdflow_ros.navigation.moving_objects import (
+    MovingLimits,
+    ground_points,
+    moving_objects,
+    static_excess,
+)
 from mdflow_ros.navigation.regions import moving_regions
-from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, turn
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_from_vector
 from mdflow_ros.navigation.self_motion import self_motion
-from mdflow_training.synthetic.navigation_world import Step, crossing_step, hall_step
+from mdflow_training.synthetic.navigation_world import (
+    Step,
+    crossing_step,
+    forward_view,
+    hall_step,
+    open_hall,
+    render_step,
+)
 
 MIN_DEPTH = 0.3
 
 
 def excess_with_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
-    motion = refine(matches, measured_motion(step, random), MIN_DEPTH, 0.5)
-    return excess(parallax(matches, motion, MIN_DEPTH), MIN_DEPTH)
+    found = static_excess(matches, measured_motion(step, random), MIN_DEPTH, 0.5)
+    assert found is not None
+    return found
 
 
 def excess_without_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
-    found = self_motion(matches, 0.5)
+    found = static_excess(matches, None, MIN_DEPTH, 0.5)
     assert found is not None
-    return found.excess(matches)
+    return found
 
 
 MODES = pytest.mark.parametrize("excess_of", [excess_with_odometry, excess_without_odometry])
@@ -98,13 +110,12 @@ def test_too_little_trusted_flow_gives_no_motion() -> None:
 
 def test_ground_points_lie_where_the_object_stands() -> None:
     # A camera 1 m high that looks forward: a ray that falls by 0.5 per meter meets the ground 2 m ahead.
-    pose = RigidMotion.of(np.array([0, 0, 1.0]), np.array([-0.5, 0.5, -0.5, 0.5]))
+    pose = RigidMotion.from_quaternion(np.array([0, 0, 1.0]), np.array([-0.5, 0.5, -0.5, 0.5]))
     rays = np.array([[[-0.1, 0.5], [0.1, 0.5]], [[0, -0.1], [0.2, -0.1]]], np.float32)
-    objects = [MovingObject(0, 0, 1, 1, 1.0)] * 2
-    points = ground_points(objects, rays, pose)
+    points = ground_points(rays, pose)
     np.testing.assert_allclose(points[:, 1:], np.tile([1.0, 2.0], (len(points), 1)), atol=1e-6)
     np.testing.assert_allclose([points[:, 0].min(), points[:, 0].max()], [-0.2, 0.2], atol=1e-6)
-    assert ground_points([], np.zeros((0, 2, 2), np.float32), pose).shape == (0, 3)
+    assert ground_points(np.zeros((0, 2, 2), np.float32), pose).shape == (0, 3)
 
 
 def test_real_estimator_end_to_end() -> None:
@@ -149,11 +160,12 @@ def test_a_distorting_lens_does_not_reverse_the_motion() -> None:
 def test_a_camera_that_does_not_translate_sees_what_moves_by_odometry(turned: float) -> None:
     """The epipolar lines have no direction where the camera does not translate."""
     step, random = crossing_step(1, speed=0.0, max_turn=0.0), np.random.default_rng(0)
-    rotation = turn(np.array([0.0, turned, 0.0]))
+    rotation = rotation_from_vector(np.array([0.0, turned, 0.0]))
     matches = matches_of(step, random)
     matches = replace(matches, newer=transformed(matches.newer, rotation))
     motion = CameraMotion.with_sigmas(RigidMotion(rotation, np.zeros(3)), 0.02, 0.003)
-    off = excess(parallax(matches, refine(matches, motion, MIN_DEPTH, 0.5), MIN_DEPTH), MIN_DEPTH)
+    off = static_excess(matches, motion, MIN_DEPTH, 0.5)
+    assert off is not None
     mask, _ = moving_objects(matches, off, camera_of(step).size, MovingLimits())
     precision, recall = precision_and_recall([mask], [step.newer_moving])
     assert precision >= 0.8 and recall >= 0.75
@@ -164,7 +176,7 @@ def test_a_camera_that_turns_on_the_spot_sees_what_moves_by_the_flow_alone(share
     camera, random = camera_of(crossing_step(0)), np.random.default_rng(0)
     width, height = camera.size
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    flow = camera.pixels(transformed(camera.rays(pixels), turn(np.array([0.0, 0.03, 0.0])))) - pixels
+    flow = camera.pixels(transformed(camera.rays(pixels), rotation_from_vector(np.array([0.0, 0.03, 0.0])))) - pixels
     moving = np.zeros((height, width), bool)
     side = round(np.sqrt(share * width * height))
     moving[20 : 20 + side, 60 : 60 + side] = True
@@ -190,7 +202,7 @@ def test_nothing_moves_in_a_hall_that_is_passed_slowly(scale: float) -> None:
         width, height = camera.size
         pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
         points = np.dstack((camera.rays(pixels), np.ones((height, width)))) * step.depth[..., None]
-        rotation = turn(scale * cv2.Rodrigues(step.rotation)[0].ravel())
+        rotation = rotation_from_vector(scale * cv2.Rodrigues(step.rotation)[0].ravel())
         moved = points @ rotation.T + scale * step.translation
         flow = camera.pixels((moved[..., :2] / moved[..., 2:]).astype(np.float32)) - pixels
         confidence = np.full((height, width), 0.95, np.float32)
@@ -242,3 +254,14 @@ def test_a_camera_on_the_spot_with_the_real_estimator(max_turn: float) -> None:
         ground_truths.append(step.newer_moving)
     precision, recall = precision_and_recall(masks, ground_truths)
     assert precision >= 0.75 and recall >= 0.75
+
+
+@MODES
+@pytest.mark.parametrize("yaw", [0.03, 0.06, 0.1])
+def test_nothing_moves_in_a_hall_in_which_the_robot_turns_on_the_spot(excess_of: Callable, yaw: float) -> None:
+    flow, random, size = RealFlow(), np.random.default_rng(0), (256, 320)
+    for seed in range(4):
+        hall = open_hall(np.random.default_rng([seed, 5]))
+        step = render_step(hall, hall, (forward_view(size), forward_view(size, yaw=yaw)), size, seed)
+        _, objects = find(step, flow.matches(step), excess_of, random)
+        assert not objects

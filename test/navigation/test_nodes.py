@@ -28,6 +28,7 @@ from node_harness import ENVIRONMENT, PATIENCE
 from places import ROOT
 from process_helpers import run
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, TimeReference
 from std_msgs.msg import Bool, Float32, Header
 
@@ -41,6 +42,7 @@ from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
 from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
 from mdflow_ros.node.messages import image_message
+from mdflow_ros.node.parameters import validate_parameters
 from mdflow_ros.node.start import node_parser
 from mdflow_training.synthetic.navigation_world import Step, approach_step, crossing_step, downward_step, hall_step
 
@@ -107,7 +109,12 @@ class FlowNodeStandIn:
             self.executor.spin_once(timeout_sec=0.02)
 
     def publish(
-        self, step: Step, newer: float, interval: float = 0.1, distortion: Sequence[float] = (0.0,) * 5
+        self,
+        step: Step,
+        newer: float,
+        interval: float = 0.1,
+        distortion: Sequence[float] = (0.0,) * 5,
+        direction: str = "forward",
     ) -> Header:
         """Publish a step whose newer image is stamped ``newer`` seconds, when the consumer listens."""
         self.spin_until(self.outputs["flow"].get_subscription_count, "the consumer to subscribe")
@@ -117,7 +124,7 @@ class FlowNodeStandIn:
         height, width = step.depth.shape
         info = CameraInfo(header=header, width=width, height=height, distortion_model="plumb_bob", d=distortion)
         info.k[:] = step.intrinsics.ravel()
-        previous = TimeReference(header=header, source="forward")
+        previous = TimeReference(header=header, source=direction)
         previous.time_ref.sec, previous.time_ref.nanosec = divmod(round((newer - interval) * 1e9), 10**9)
         self.outputs["camera_info"].publish(info)
         self.outputs["previous_stamp"].publish(previous)
@@ -268,6 +275,38 @@ def test_flow_view(flow_node: FlowNodeStandIn) -> None:
     assert (confidence[0].encoding, confidence[0].step) == ("rgb8", 3 * width)
 
 
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_flow_view_blends_the_image_on_whose_grid_the_flow_lies(flow_node: FlowNodeStandIn, direction: str) -> None:
+    step = hall_step(10)
+    height, width = step.flow.shape[:2]
+    camera = flow_node.node.create_publisher(Image, "image", 5)
+    with running("flow_view", "max_flow:=10.0", "overlay:=0.5"):
+        color = flow_node.listen(Image, "mdflow/flow/image_color")
+        flow_node.spin_until(camera.get_subscription_count, "the image to be wanted")
+        for sec, image in zip((9, 10), step.images, strict=True):
+            header = Header(frame_id="camera")
+            header.stamp.sec = sec
+            camera.publish(image_message(header, image))
+        flow_node.publish(step, 10.0, interval=1.0, direction=direction)
+        flow_node.spin_until(lambda: color, "a picture")
+    picture = np.frombuffer(color[0].data, np.uint8).reshape(height, width, 3).astype(int)
+    image = step.images[0 if direction == "forward" else 1]
+    np.testing.assert_allclose(picture, (image.astype(int) + flow_to_color(step.flow, 10.0)) / 2, atol=1)
+
+
+def test_flow_view_takes_the_confidence_only_while_a_picture_needs_it(flow_node: FlowNodeStandIn) -> None:
+    step = hall_step(10)
+    with running("flow_view"):
+        color = flow_node.listen(Image, "mdflow/flow/image_color")
+        flow_node.publish(step, 10.0)
+        flow_node.spin_until(lambda: color, "a picture")
+        assert not flow_node.outputs["confidence"].get_subscription_count()
+        confidence = flow_node.listen(Image, "mdflow/confidence/image_color")
+        flow_node.spin_until(flow_node.outputs["confidence"].get_subscription_count, "the confidence to be wanted")
+        flow_node.publish(step, 11.0)
+        flow_node.spin_until(lambda: confidence, "a picture of the confidence")
+
+
 @pytest.mark.parametrize("name", NODES)
 def test_help_names_every_parameter(name: str) -> None:
     module = sys.modules[NODES[name].__module__]
@@ -293,6 +332,13 @@ def test_parameter_file_holds_known_parameters_with_their_defaults() -> None:
 )
 def test_bad_parameters_are_refused_at_the_start(parameters: list[str], message: str) -> None:
     assert message in errors_of_start(*parameters)
+
+
+@pytest.mark.parametrize("spacing", [0, 1, 7, 8, 512])
+def test_arrows_that_cover_each_other_are_refused(spacing: int) -> None:
+    error = validate_parameters([Parameter("arrows", value=spacing)], FlowViewNode.PARAMETERS)
+    assert (error is None) == (spacing in (0, 8, 512))
+    assert error is None or (f"arrows is {spacing}" in error and "set 8 pixels or more, or 0" in error)
 
 
 def test_missing_tf2_names_the_way_out() -> None:

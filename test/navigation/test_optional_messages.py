@@ -67,6 +67,13 @@ def test_px4_gets_angles_in_its_axes_and_says_what_is_unknown(monkeypatch: pytes
         assert np.isnan([*message.delta_angle, message.distance_m]).all()
 
 
+def test_px4_gets_a_height_of_zero_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(px4_optical_flow_node, "SensorOpticalFlow", SENSOR_OPTICAL_FLOW)
+    pair = SimpleNamespace(older=5_000_000_000, newer=5_050_000_000)
+    message = px4_optical_flow_node.sensor_message(pair, 0, np.zeros(2), None, 0.0, 0.5)  # type: ignore[arg-type]
+    assert (message.distance_m, message.distance_available) == (0.0, True)
+
+
 # vision_msgs 4, of Humble and later
 HYPOTHESIS = message_type(class_id="", score=0.0)
 CENTER = message_type(position=message_type(x=0.0, y=0.0), theta=0.0)

@@ -11,7 +11,7 @@ from navigation_scenes import RealFlow, camera_of, matches_of
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
-from mdflow_ros.navigation.rigid_motion import turn
+from mdflow_ros.navigation.rigid_motion import rotation_from_vector
 from mdflow_ros.navigation.self_motion import _of_essential, self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, TimeToContact, nearest_contact, time_to_contact
 from mdflow_training.synthetic.navigation_world import Step, approach_step
@@ -51,7 +51,7 @@ def test_turning_alone_is_no_approach() -> None:
 def test_an_essential_matrix_of_any_rotation_gives_a_motion(turned: float) -> None:
     step = approach_step(2.0, 0.2)
     direction = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 0]])
-    essential = direction @ turn(np.array([0.0, turned, 0.0]))
+    essential = direction @ rotation_from_vector(np.array([0.0, turned, 0.0]))
     found = _of_essential(essential, matches_of(step, np.random.default_rng(0)), 0.5)
     assert np.isclose(np.linalg.norm(found.motion.translation), 1)
 

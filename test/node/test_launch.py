@@ -24,7 +24,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from shifted_images import textured_image
 
-from mdflow_ros.node.parameter_docs import LAUNCHED, parameter_file, table
+from mdflow_ros.node.parameter_docs import CONSUMERS, LAUNCHED, consumer_tables, parameter_file, table
 from mdflow_ros.node.parameters import DECLARATIONS
 
 DOMAIN = 24
@@ -64,6 +64,9 @@ def default_camera(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 def test_parameter_file_and_table_are_current() -> None:
     assert (ROOT / "config" / "flow.yaml").read_text() == parameter_file()
     assert (ROOT / "docs" / "parameters.md").read_text() == table()
+    assert (ROOT / "docs" / "navigation" / "parameters.md").read_text() == consumer_tables()
+    nodes = (ROOT / "mdflow_ros" / "navigation" / "nodes").glob("*_node.py")
+    assert set(CONSUMERS) == {path.stem.removesuffix("_node") for path in nodes}
     parameters = yaml.safe_load(parameter_file())["/**"]["ros__parameters"]
     assert parameters == {name: d.default for name, d in DECLARATIONS.items() if name not in LAUNCHED}
 

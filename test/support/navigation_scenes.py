@@ -9,7 +9,7 @@ import numpy as np
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, flow_sigma, match
-from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, turn
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_from_vector
 from mdflow_training.synthetic.navigation_world import Step
 
 TRANSLATION_SIGMA, ROTATION_SIGMA = 0.02, float(np.deg2rad(0.2))
@@ -39,7 +39,7 @@ def measured_motion(step: Step, random: np.random.Generator | None = None) -> Ca
     if random is not None:
         distance = float(np.linalg.norm(step.translation))
         motion = RigidMotion(
-            turn(random.normal(0, ROTATION_SIGMA, 3)) @ step.rotation,
+            rotation_from_vector(random.normal(0, ROTATION_SIGMA, 3)) @ step.rotation,
             step.translation + random.normal(0, TRANSLATION_SIGMA, 3) * distance,
         )
     return CameraMotion.with_sigmas(motion, TRANSLATION_SIGMA, ROTATION_SIGMA)

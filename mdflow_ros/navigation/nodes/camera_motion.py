@@ -92,7 +92,7 @@ def rigid(pose: Pose | Transform) -> RigidMotion:
     """
     position = pose.translation if isinstance(pose, Transform) else pose.position
     orientation = pose.rotation if isinstance(pose, Transform) else pose.orientation
-    return RigidMotion.of(
+    return RigidMotion.from_quaternion(
         np.array([position.x, position.y, position.z]),
         np.array([orientation.x, orientation.y, orientation.z, orientation.w]),
     )

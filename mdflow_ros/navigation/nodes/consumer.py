@@ -32,7 +32,7 @@ from mdflow_ros.core.resizing import size_of
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
-from mdflow_ros.navigation.nodes.fields import camera_of
+from mdflow_ros.navigation.nodes.conversions import camera_of
 from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
 from mdflow_ros.node.diagnostics import diagnostic_array
 from mdflow_ros.node.executor import spin_until
@@ -61,7 +61,7 @@ INPUTS: dict[str, type[Any]] = {
 
 COMMON = {
     "min_confidence": Declaration(
-        0.5, "Least probability that a pixel's flow is right for it to be used.", minimum=0.0, maximum=1.0
+        0.5, "Minimum probability that a pixel's flow is right for it to be used.", minimum=0.0, maximum=1.0
     ),
 }
 CALIBRATED = {
@@ -82,7 +82,7 @@ class PublishedFlow:
         older: stamp of the older image, nanoseconds; 0 where it is not known.
         newer: stamp of the newer image, nanoseconds.
         flow: ``(H, W, 2)`` pixels.
-        confidence: ``(H, W)``, probability that the flow is right.
+        confidence: ``(H, W)``, probability that the flow is right; 1 where the consumer does not ask for it.
         camera: of images of this size, where the consumer asks for it.
         backward: whether the flow leads from the newer to the older image; False where it is not known.
     """
@@ -124,8 +124,9 @@ class Consumer(Node):
         for key, declaration in self.PARAMETERS.items():
             live = replace(declaration, live=True)  # a consumer has no lifecycle
             self.declare_parameter(key, declaration.default, live.descriptor())
+        self._all_inputs = inputs
         self._synchronizer = ExactSynchronizer(inputs, self._on_set)
-        self._inputs: list[Subscription[Any]] = []
+        self._inputs: dict[str, Subscription[Any]] = {}
         self._outputs: list[Publisher[Any]] = []
         self._camera: tuple[Any, Camera] | None = None
         self._published, self._last_published = 0, 0.0
@@ -164,6 +165,10 @@ class Consumer(Node):
         assert pair.camera is not None
         return match(pair.flow, pair.confidence, pair.camera, self.value("stride"), pair.backward)
 
+    def wanted_inputs(self) -> tuple[str, ...]:
+        """Return which of `INPUTS` the outputs that have subscribers need, by default all of the node's."""
+        return self._all_inputs
+
     def published(self) -> None:
         """Count a published pair."""
         self._published, self._last_published = self._published + 1, time.monotonic()
@@ -187,17 +192,18 @@ class Consumer(Node):
         return SetParametersResult(successful=error is None, reason=error or "")
 
     def _poll(self) -> None:
-        wanted = any(output.get_subscription_count() for output in self._outputs)
-        if wanted and not self._inputs:
-            self._subscribe()
-        elif not wanted and self._inputs:
-            for subscription in self._inputs:
-                self.destroy_subscription(subscription)
-            self._inputs = []
-            self._synchronizer.clear()
+        watched = any(output.get_subscription_count() for output in self._outputs)
+        wanted = self.wanted_inputs() if watched else ()
+        if wanted == tuple(self._inputs):
+            return
+        for subscription in self._inputs.values():
+            self.destroy_subscription(subscription)
+        self._synchronizer.restart(wanted)
+        self._inputs = self._subscribe(wanted)
+        if not wanted:
             self.unsubscribed()
 
-    def _subscribe(self) -> None:
+    def _subscribe(self, names: tuple[str, ...]) -> dict[str, Subscription[Any]]:
         profile = QoSProfile(depth=QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         overridable = QoSOverridingOptions.with_default_policies()
         events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos)
@@ -215,7 +221,7 @@ class Consumer(Node):
                 qos_overriding_options=overridable,
             )
 
-        self._inputs = [listen(name) for name in self._synchronizer.names]
+        return {name: listen(name) for name in names}
 
     def _on_incompatible_qos(self, event: Any) -> None:
         policy = QoSPolicyKind(event.last_policy_kind).name.lower()  # Humble gives the number
@@ -248,12 +254,13 @@ class Consumer(Node):
                 )
             if not older < newer:
                 raise ValueError(f"the older image's stamp, {older}, is not before the newer's, {newer}")
+        vectors, confidence = read_field(flow, 2), messages.get("confidence")
         pair = PublishedFlow(
             header=flow.header,
             older=older,
             newer=newer,
-            flow=read_field(flow, 2),
-            confidence=read_field(messages["confidence"], 1),
+            flow=vectors,
+            confidence=np.ones(vectors.shape[:2], np.float32) if confidence is None else read_field(confidence, 1),
             camera=self._camera_of(messages["camera_info"]) if "camera_info" in messages else None,
             backward=backward,
         )
@@ -297,7 +304,7 @@ class Consumer(Node):
         if self._published:
             age = time.monotonic() - self._last_published
             if age > SILENCE_WARNING_SECONDS:
-                return DiagnosticStatus.WARN, f"no pair for {age:.0f} s: do the flow node and the camera run?"
+                return DiagnosticStatus.WARN, f"no flow for {age:.0f} s: are the flow node and the camera running?"
             return DiagnosticStatus.OK, "running"
         missing = [self.resolve_topic_name(f"mdflow/{name}") for name in self._synchronizer.missing()]
         if missing and any(self._synchronizer.received.values()):

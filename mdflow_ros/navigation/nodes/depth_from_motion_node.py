@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.depth_from_motion import DepthLimits, depth_from_motion, depth_image
 from mdflow_ros.navigation.nodes.consumer import PublishedFlow, run
-from mdflow_ros.navigation.nodes.fields import coarse_camera_info, point_cloud
+from mdflow_ros.navigation.nodes.conversions import coarse_camera_info, point_cloud
 from mdflow_ros.navigation.nodes.motion_consumer import MotionConsumer
 from mdflow_ros.navigation.rigid_motion import CameraMotion
 from mdflow_ros.node.messages import image_message

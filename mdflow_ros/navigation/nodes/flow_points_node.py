@@ -17,7 +17,7 @@ from sensor_msgs.msg import PointCloud2
 
 from mdflow_ros.navigation.flow_points import flow_points
 from mdflow_ros.navigation.nodes.consumer import COMMON, Consumer, PublishedFlow, run
-from mdflow_ros.navigation.nodes.fields import point_cloud
+from mdflow_ros.navigation.nodes.conversions import point_cloud
 from mdflow_ros.node.parameters import Declaration
 
 CLOUD_FIELDS = ("x", "y", "u", "v", "confidence")

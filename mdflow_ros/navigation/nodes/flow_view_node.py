@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """flow_view: pictures of the flow and of its confidence, for RViz, Foxglove and rqt_image_view.
 
-Inputs: mdflow/flow and mdflow/confidence of the flow node. Outputs, each computed only while it is watched:
-mdflow/flow/image_color (rgb8; right is red, down yellow, left cyan, up violet), the same as JPEG on
+Inputs: mdflow/flow of the flow node, mdflow/confidence where a picture needs it, and with overlay also
+mdflow/previous_stamp and image (sensor_msgs/Image, the same that the flow node gets). Outputs, each computed only while
+it is watched: mdflow/flow/image_color (rgb8; right is red, down yellow, left cyan, up violet), the same as JPEG on
 mdflow/flow/image_color/compressed, and mdflow/confidence/image_color (rgb8; yellow is 1, violet 0).
 """
 
@@ -16,15 +17,30 @@ from typing import ClassVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, flow_to_color
-from mdflow_ros.navigation.nodes.consumer import Consumer, PublishedFlow, run
-from mdflow_ros.node.messages import image_message
+from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, draw_legend, flow_to_color
+from mdflow_ros.core.image_decoding import MAX_PIXELS
+from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.navigation.nodes.consumer import LOG_PERIOD, Consumer, PublishedFlow, run
+from mdflow_ros.node.messages import image_message, stamp_of, to_frame
 from mdflow_ros.node.parameters import Declaration
 
 JPEG_QUALITY = 85
+KEPT_IMAGES = 20
+"""Images that wait for their flow."""
+
+MIN_ARROWS = 8
+"""Closer arrows overlap and take longer to draw than the flow takes to compute, pixels."""
+
+
+def _arrows_error(spacing: int) -> str | None:
+    if spacing == 0 or spacing >= MIN_ARROWS:
+        return None
+    return f"arrows is {spacing}, so near that they cover each other: set {MIN_ARROWS} pixels or more, or 0 for none"
 
 
 class FlowViewNode(Consumer):
@@ -36,8 +52,19 @@ class FlowViewNode(Consumer):
         ),
         "min_confidence": Declaration(0.0, "Flow of less confidence is drawn black.", minimum=0.0, maximum=1.0),
         "arrows": Declaration(
-            0, "Distance in pixels between arrows drawn over the colors; 0 draws none.", minimum=0, maximum=512
+            0,
+            "Distance in pixels between arrows drawn over the colors, 8 at least; 0 draws none.",
+            minimum=0,
+            maximum=512,
+            check=_arrows_error,
         ),
+        "overlay": Declaration(
+            0.0,
+            "Share of the camera's image in the picture of the flow; 0 shows the colors alone, 1 the image.",
+            minimum=0.0,
+            maximum=1.0,
+        ),
+        "legend": Declaration(False, "Draw the color wheel and the length of its strongest color into a corner."),
     }
 
     def __init__(self) -> None:
@@ -46,6 +73,33 @@ class FlowViewNode(Consumer):
         self._jpeg = self.output(CompressedImage, "mdflow/flow/image_color/compressed")
         self._confidence = self.output(Image, "mdflow/confidence/image_color")
         self._scale = ColorScale()
+        self._camera_images: Subscription[Image] | None = None
+        self._images: dict[int, Image] = {}
+        """The last ones of the camera, by stamp."""
+
+    def wanted_inputs(self) -> tuple[str, ...]:
+        """Leave out the confidence while no picture needs it, as the flow node computes it only for subscribers."""
+        needed = self.value("min_confidence") > 0 or self._confidence.get_subscription_count()
+        confidence = ("confidence",) if needed else ()
+        return ("flow", *confidence, "previous_stamp") if self.value("overlay") else ("flow", *confidence)
+
+    def _poll(self) -> None:
+        super()._poll()
+        wanted = "previous_stamp" in self._inputs and self.value("overlay") > 0
+        if wanted and self._camera_images is None:
+            profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+            self._camera_images = self.create_subscription(Image, "image", self._on_image, profile)
+        elif not wanted and self._camera_images is not None:
+            self.destroy_subscription(self._camera_images)
+            self._camera_images = None
+            self._images.clear()
+
+    def _on_image(self, message: Image) -> None:
+        stamp = stamp_of(message.header)
+        self._images.pop(stamp, None)  # a looping bag repeats it: then it is the newest
+        self._images[stamp] = message
+        if len(self._images) > KEPT_IMAGES:
+            del self._images[next(iter(self._images))]
 
     def process(self, pair: PublishedFlow) -> None:
         """Draw what is watched."""
@@ -55,14 +109,35 @@ class FlowViewNode(Consumer):
                 self._color.publish(image_message(pair.header, picture))
             if self._jpeg.get_subscription_count():
                 self._jpeg.publish(jpeg_message(pair.header, picture))
-        if self._confidence.get_subscription_count():
+        # Just after somebody began to watch it, the pair is still one without a confidence.
+        if self._confidence.get_subscription_count() and "confidence" in self._synchronizer.names:
             self._confidence.publish(image_message(pair.header, confidence_to_color(pair.confidence)))
 
     def _draw(self, pair: PublishedFlow) -> NDArray[np.uint8]:
         max_flow = float(self.value("max_flow")) or self._scale.follow(pair.flow)
         shown = np.where((pair.confidence < self.value("min_confidence"))[..., None], np.float32(np.nan), pair.flow)
         picture = flow_to_color(shown, max_flow)
-        return draw_arrows(picture, shown, self.value("arrows")) if self.value("arrows") else picture
+        if self.value("overlay"):
+            picture = self._over_image(picture, pair)
+        if self.value("arrows"):
+            picture = draw_arrows(picture, shown, self.value("arrows"))
+        return draw_legend(picture, max_flow) if self.value("legend") else picture
+
+    def _over_image(self, picture: NDArray[np.uint8], pair: PublishedFlow) -> NDArray[np.uint8]:
+        """Blend a picture of the flow with the image on whose grid the flow lies."""
+        message = self._images.get(pair.newer if pair.backward else pair.older)
+        if message is None:
+            self.get_logger().warning(
+                f"{self.resolve_topic_name('image')} has no image with the flow's stamp: remap image to the topic that "
+                "the flow node gets",
+                throttle_duration_sec=LOG_PERIOD,
+                skip_first=True,  # it came before this node listened
+            )
+            return picture
+        image = to_frame(message, MAX_PIXELS, IntensityStretch()).image
+        image = np.asarray(cv2.resize(image, picture.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
+        share = self.value("overlay")
+        return np.asarray(cv2.addWeighted(image, share, picture, 1 - share, 0), np.uint8)
 
 
 def jpeg_message(header: Header, picture: NDArray[np.uint8]) -> CompressedImage:

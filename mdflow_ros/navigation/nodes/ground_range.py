@@ -29,10 +29,10 @@ class GroundRange:
         self._receipt_time = -math.inf
 
     def add(self, message: Range) -> None:
-        """Take a message. Infinite and NaN ranges say that the ground is out of reach (REP 117)."""
+        """Take a message. Infinite and NaN ranges say that the ground is out of reach (REP 117), 0 is no height."""
         # Some drivers leave both limits at 0.
         has_limits = message.max_range > message.min_range
-        within = message.min_range <= message.range <= message.max_range if has_limits else message.range > 0
+        within = message.range > 0 and (not has_limits or message.min_range <= message.range <= message.max_range)
         self._distance = message.range if math.isfinite(message.range) and within else None
         self._stamp, self._receipt_time = stamp_of(message.header), time.monotonic()
 
@@ -49,7 +49,7 @@ class GroundRange:
         """
         age = (stamp - self._stamp) / NANOSECONDS
         if abs(age) > MAX_RANGE_AGE:
-            raise HeightUnknown(f"the stamp of the range is {age:.3g} s before the image's: both need the same clock")
+            raise HeightUnknown(f"the range and the image are {abs(age):.3g} s apart: do both use the same clock?")
         if self._distance is None:
-            raise HeightUnknown("the range is infinite, NaN, or outside its limits min_range and max_range")
+            raise HeightUnknown("the range is 0, infinite, NaN, or outside its limits min_range and max_range")
         return self._distance

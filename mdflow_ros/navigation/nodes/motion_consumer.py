@@ -28,7 +28,7 @@ RETRY_PERIOD = 0.02
 MAX_WAITING = 10
 """Most pairs that wait at a time; further ones are left out."""
 
-LONGEST_WAIT = 1.0
+MAX_WAIT = 1.0
 """A pair is given up after this time, in seconds: visual odometry comes 0.1 to 0.3 s after the image."""
 
 
@@ -95,10 +95,10 @@ class MotionConsumer(Consumer):
 
     def _give_up(self) -> None:
         """Forget pairs that have waited too long."""
-        while self._waiting and time.monotonic() - self._waiting[0][0] > LONGEST_WAIT:
+        while self._waiting and time.monotonic() - self._waiting[0][0] > MAX_WAIT:
             self._waiting.popleft()
             assert self._source is not None
-            self.report_problem(f"gave up a pair that waited {LONGEST_WAIT:g} s for {self._source.waits_for()}")
+            self.report_problem(f"gave up a pair that waited {MAX_WAIT:g} s for {self._source.waits_for()}")
 
     def _robot_center(self, camera_frame: str) -> NDArray[np.float64] | None:
         """Return the robot's center in the camera's axes, ``(3,)`` meters, where it is known."""

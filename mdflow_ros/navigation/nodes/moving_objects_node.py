@@ -19,15 +19,18 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 
-from mdflow_ros.navigation.epipolar import excess, parallax, refine
-from mdflow_ros.navigation.matches import Matches
-from mdflow_ros.navigation.moving_objects import MovingLimits, MovingObject, ground_points, moving_objects
+from mdflow_ros.navigation.moving_objects import (
+    MovingLimits,
+    MovingObject,
+    ground_points,
+    moving_objects,
+    static_excess,
+)
 from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source
 from mdflow_ros.navigation.nodes.consumer import PublishedFlow, run
-from mdflow_ros.navigation.nodes.fields import point_cloud
+from mdflow_ros.navigation.nodes.conversions import point_cloud
 from mdflow_ros.navigation.nodes.motion_consumer import MotionConsumer
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
-from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_ros.node.messages import image_message
 from mdflow_ros.node.parameters import Declaration
 
@@ -56,7 +59,7 @@ class MovingObjectsNode(MotionConsumer):
         ),
         "min_excess": Declaration(
             MovingLimits.min_excess,
-            "Least distance from the flow of static points, standard deviations.",
+            "Minimum distance from the flow of static points, standard deviations.",
             minimum=1.0,
             maximum=100.0,
         ),
@@ -81,7 +84,12 @@ class MovingObjectsNode(MotionConsumer):
         assert pair.camera is not None
         matches = self.matches(pair)
         limits = MovingLimits(**{name: self.value(name) for name in MovingLimits.__dataclass_fields__})
-        mask, objects = moving_objects(matches, self._excess(pair, matches, motion), pair.camera.size, limits)
+        excess = static_excess(matches, motion, self.value("min_depth"), limits.min_confidence)
+        if excess is None:
+            raise ValueError(
+                "no camera motion explains half of the trusted flow: objects may fill the view, or it is too dark"
+            )
+        mask, objects = moving_objects(matches, excess, pair.camera.size, limits)
         self._count = len(objects)
         if self._mask.get_subscription_count():
             self._mask.publish(image_message(pair.header, mask))
@@ -90,20 +98,7 @@ class MovingObjectsNode(MotionConsumer):
         if self._points.get_subscription_count():
             pose = self._camera_pose(pair.header.frame_id)
             rays = pair.camera.rays(bottom_corners(objects, pair.camera.size))
-            self._points.publish(point_cloud(pair.header, ("x", "y", "z"), ground_points(objects, rays, pose)))
-
-    def _excess(self, pair: PublishedFlow, matches: Matches, motion: CameraMotion | None) -> NDArray[np.float32]:
-        assert pair.camera is not None
-        confidence = self.value("min_confidence")
-        if motion is not None:
-            depth = self.value("min_depth")
-            return excess(parallax(matches, refine(matches, motion, depth, confidence), depth), depth)
-        found = self_motion(matches, confidence)
-        if found is None:
-            raise ValueError(
-                "no camera motion explains half of the trusted flow: objects may fill the view, or it is too dark"
-            )
-        return found.excess(matches)
+            self._points.publish(point_cloud(pair.header, ("x", "y", "z"), ground_points(rays, pose)))
 
     def _camera_pose(self, frame: str) -> RigidMotion:
         if self._source is not None:

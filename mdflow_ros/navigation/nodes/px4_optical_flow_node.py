@@ -68,14 +68,14 @@ class Px4OpticalFlowNode(Consumer):
         ),
         "height_sigma": Declaration(0.03, "Standard deviation of the height, share of it.", minimum=0.0, maximum=1.0),
         "min_quality": Declaration(
-            0.2, "Least quality of the flow, 0 to 1, at which ~/twist is published.", minimum=0.0, maximum=1.0
+            0.2, "Minimum quality of the flow, 0 to 1, at which ~/twist is published.", minimum=0.0, maximum=1.0
         ),
-        "max_flow_rate": Declaration(7.0, "Fastest flow that PX4 may use, rad/s.", minimum=0.1, maximum=100.0),
+        "max_flow_rate": Declaration(7.0, "Maximum flow rate that PX4 may use, rad/s.", minimum=0.1, maximum=100.0),
         "min_ground_distance": Declaration(
-            0.1, "Least height at which PX4 may use the flow, meters.", minimum=0.0, maximum=100.0
+            0.1, "Minimum height at which PX4 may use the flow, meters.", minimum=0.0, maximum=100.0
         ),
         "max_ground_distance": Declaration(
-            30.0, "Greatest height at which PX4 may use the flow, meters.", minimum=0.1, maximum=1000.0
+            30.0, "Maximum height at which PX4 may use the flow, meters.", minimum=0.1, maximum=1000.0
         ),
     }
 
@@ -181,7 +181,7 @@ def sensor_message(
     delta = np.full(3, np.nan) if gyro_rotation is None else FLU_TO_FRD @ gyro_rotation
     message.delta_angle = [float(angle) for angle in delta]
     message.delta_angle_available = gyro_rotation is not None
-    message.distance_m, message.distance_available = height or float("nan"), height is not None
+    message.distance_m, message.distance_available = np.nan if height is None else height, height is not None
     message.quality = round(255 * quality)
     return message
 

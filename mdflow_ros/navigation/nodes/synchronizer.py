@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,14 +17,14 @@ class ExactSynchronizer:
 
     Args:
         names: of the topics.
-        on_set: gets a dictionary from name to message, sets in the order of their stamps.
+        on_set: gets a dictionary from name to message, as soon as a set is complete.
     """
 
     def __init__(self, names: Iterable[str], on_set: Callable[[dict[str, Any]], None]) -> None:
         self.names = tuple(names)
         self.sets = 0
         self.incomplete = 0
-        self.received: dict[str, int] = dict.fromkeys(self.names, 0)
+        self.received: Counter[str] = Counter()
         self._on_set = on_set
         self._waiting: dict[tuple[int, int], dict[str, Any]] = {}
 
@@ -46,10 +47,11 @@ class ExactSynchronizer:
             del self._waiting[next(iter(self._waiting))]
             self.incomplete += 1
 
-    def clear(self) -> None:
-        """Forget the incomplete sets."""
+    def restart(self, names: Iterable[str]) -> None:
+        """Collect other topics, and forget the incomplete sets."""
+        self.names = tuple(names)
         self._waiting.clear()
 
     def missing(self) -> list[str]:
         """Return the topics of which nothing came so far."""
-        return [name for name, count in self.received.items() if not count]
+        return [name for name in self.names if not self.received[name]]

@@ -53,7 +53,7 @@ class TimeToContactNode(Consumer):
         "derotate": Declaration(True, "Take the camera's rotation out first, as far as the flow shows it."),
         "threshold": Declaration(1.5, "~/stop is true below this time, seconds.", minimum=0.0, maximum=60.0),
         "min_certainty": Declaration(
-            0.99, "Least probability that a sector approaches for it to count.", minimum=0.5, maximum=1.0
+            0.99, "Minimum probability that a sector approaches for it to count.", minimum=0.5, maximum=1.0
         ),
         "hold": Declaration(0.3, "~/stop stays true for this long, seconds.", minimum=0.0, maximum=60.0),
     }
