@@ -26,8 +26,8 @@ class SourceFrame:
 
     Attributes:
         rgb: ``(H, W, 3)`` uint8.
-        stamp: capture time in ns, on a clock of the recording's own, of further videos or cameras of the same source
-            moved behind the first; 0 for a live camera.
+        stamp: capture time in ns, on the recording's clock; further videos of a source follow the first one. 0 for a
+            live camera.
     """
 
     rgb: NDArray[np.uint8]
