@@ -11,7 +11,6 @@ ROS arguments remap the topics: flow_rerun --ros-args -r image:=/camera/image_ra
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
+from mdflow_ros.core.argument_types import positive
 from mdflow_ros.core.atomic_files import written_aside
 from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer, ResetReason
 from mdflow_ros.core.image_decoding import MAX_PIXELS
@@ -45,15 +45,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quality", default="auto", help="quality for a recording; default %(default)s")
     parser.add_argument(
         "--max-frame-gap",
-        type=float,
+        type=positive,
         default=0.5,
         metavar="SECONDS",
         help="longest time between the images of a pair of a recording; default %(default)s",
     )
-    options = parser.parse_args(arguments)
-    if not 0 < options.max_frame_gap < math.inf:
-        parser.error(f"--max-frame-gap {options.max_frame_gap} is not above 0; give seconds, such as 2")
-    return options
+    return parser.parse_args(arguments)
 
 
 def check_output(save: Path, source: str | None) -> None:
