@@ -13,13 +13,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_ros.core.flow_color import confidence_to_color, flow_to_color
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_training.evaluation.pictures import with_caption
-from mdflow_training.flow_files import Image, write_image
+from mdflow_training.flow_files import write_image
 from mdflow_training.synthetic.plane_renderer import render_image
 from mdflow_training.synthetic.robot_world_scene import Warehouse, drive
 
@@ -37,9 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
     first, second = (render_image(warehouse.rectangles(frame), views[frame], SIZE) for frame in (FRAME, FRAME + 1))
     estimate = FlowEstimator(backend="onnxruntime", quality="best").estimate(first, second)
     assert estimate.confidence is not None
-    levels = np.rint(255 * estimate.confidence).astype(np.uint8)
-    confidence: Image = np.ascontiguousarray(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[..., ::-1])
-    tiles = {"image": first, "flow": flow_to_color(estimate.flow), "confidence, yellow is 1": confidence}
+    tiles = {
+        "image": first,
+        "flow": flow_to_color(estimate.flow),
+        "confidence, yellow is 1": confidence_to_color(estimate.confidence),
+    }
     write_image(options.out, np.hstack([with_caption(*tile) for tile in tiles.items()]))
     return 0
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_ros.core.flow_color import confidence_to_color, flow_to_color
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.evaluation.flow_metrics import endpoint_error
-from mdflow_training.evaluation.pictures import confidence_to_gray, error_to_color, with_caption
+from mdflow_training.evaluation.pictures import error_to_color, with_caption
 from mdflow_training.flow_files import Image, write_image
 from mdflow_training.synthetic.camera_effects import add_noise
 from mdflow_training.synthetic.layers import Layer, render
@@ -113,7 +113,7 @@ def draw_row(title: str, scene: Scene, estimator: FlowEstimator) -> Image:
         ("estimated flow", flow_to_color(estimate.flow, scale)),
         (f"true flow, up to {scale:.0f} px", flow_to_color(ground_truth, scale)),
         (f"error, mean {np.nanmean(error):.2f} px", error_to_color(error)),
-        ("confidence", confidence_to_gray(estimate.confidence)),
+        ("confidence", confidence_to_color(estimate.confidence)),
     )
     return np.hstack([with_caption(*tile) for tile in tiles])
 

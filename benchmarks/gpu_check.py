@@ -20,7 +20,7 @@ from gpu_latency import Latency, measure_latency
 from machine import processor_name
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
-from mdflow_ros.backends.selection import BACKENDS, create_backend
+from mdflow_ros.backends.selection import BACKENDS, ON_GPU, create_backend, working_backends
 from mdflow_ros.backends.tensorrt.cache import EngineCache
 from mdflow_ros.backends.tensorrt.engine import outputs_of
 from mdflow_ros.backends.tensorrt.library import load_tensorrt
@@ -31,6 +31,7 @@ from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
 from mdflow_ros.model.graphs import PARTS
 from mdflow_ros.quality import QUALITIES
 
+ROOT = Path(__file__).resolve().parents[1]
 TENSORRT = "tensorrt"
 AGREEMENT_SIZE = Size(640, 384)
 CONFIGURATIONS: tuple[tuple[Size, str], ...] = (
@@ -203,6 +204,12 @@ def run(options: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
     return measurements, left_out
 
 
+def gpu_backend() -> str:
+    """Return the best backend for a GPU that can run here; if none can, TensorRT, whose error says what is missing."""
+    working = working_backends()
+    return next((name for name in ON_GPU if name in working), TENSORRT)
+
+
 def _configuration(text: str) -> tuple[Size, str]:
     size, _, precision = text.partition(",")
     width, _, height = size.partition("x")
@@ -215,19 +222,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="ONNX file")
-    parser.add_argument("--backend", choices=BACKENDS, default=TENSORRT, help="what to check")
+    parser.add_argument("--backend", choices=BACKENDS, default=gpu_backend(), help="what to check")
     parser.add_argument("--pairs", type=Path, help="folder of real pairs with true flow; else a sample clip, without")
     parser.add_argument("--only", type=_configuration, nargs="+", help="sizes and precisions, such as 640x384,fp16")
     parser.add_argument("--seconds", type=float, default=3.0, help="time for each latency")
     parser.add_argument("--budget", type=float, default=BUDGET_SECONDS, help="seconds, after which nothing new begins")
-    parser.add_argument("--out", type=Path, default=Path("build/gpu_check"), help="folder for results")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu_check", help="folder for results")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         machine = describe_machine(options.backend)
         measurements, left_out = run(options)
     except BackendUnavailable as error:
-        print(f"no figure was measured: {error}", file=sys.stderr)
+        print(f"nothing was measured: {error}", file=sys.stderr)
         return 1
     except (BackendError, ModelError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

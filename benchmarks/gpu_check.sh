@@ -4,15 +4,16 @@
 #
 # Check this machine's GPU in less than 8 minutes: agreement with the processor, latency, memory, build time.
 #
-#   benchmarks/gpu_check.sh                       TensorRT, on a sample clip
+#   benchmarks/gpu_check.sh                       TensorRT, or ONNX Runtime where there is none, on a sample clip
 #   benchmarks/gpu_check.sh --pairs FOLDER        on your pairs with true flow
 #   benchmarks/gpu_check.sh --backend onnxruntime-cuda
 #
 # Results: build/gpu_check/gpu_check.json and gpu_check.md. Engines stay cached; what the time did not suffice for is
 # measured when you run it again. More: benchmarks/gpu_check.sh --help
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-python=.venv/bin/python
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+python=$root/.venv/bin/python
 [[ -x $python ]] || python=python3
-exec "$python" benchmarks/gpu_check.py "$@"
+export PYTHONPATH=$root:$root/training${PYTHONPATH:+:$PYTHONPATH}
+exec "$python" "$root/benchmarks/gpu_check.py" "$@"

@@ -15,15 +15,15 @@
 # Environment: OUT (build/gpu_session), PACK (build/textures.tar), LIMIT (560 seconds a step), PYTHON, CONFIG (of
 # pretraining), FRAMES (600, of the rendered world), STUDY (further arguments of benchmarks/adaptation_study.py).
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-out=${OUT:-build/gpu_session}
-pack=${PACK:-build/textures.tar}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+out=${OUT:-$root/build/gpu_session}
+pack=${PACK:-$root/build/textures.tar}
 limit=${LIMIT:-560}
-python=${PYTHON:-.venv/bin/python}
+python=${PYTHON:-$root/.venv/bin/python}
 [[ -x $python ]] || python=python3
 part_bytes=16777216
-export PYTHONPATH=$PWD:$PWD/training${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$root:$root/training${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$out/parts"
 
 # Run a command for at most LIMIT seconds. Being stopped is success: each step resumes.
@@ -35,7 +35,7 @@ limited() {
 }
 
 check() {
-    limited "$python" benchmarks/gpu_check.py --out "$out/parts/check"
+    limited "$python" "$root/benchmarks/gpu_check.py" --out "$out/parts/check"
 }
 
 pretrain() {
@@ -50,7 +50,7 @@ pretrain() {
         cp "$out/parts/config.yaml" "$out/parts/curve.csv" "$run/"
         cat "$out"/parts/last.pt.* >"$run/last.pt"
     fi
-    limited "$python" training/pretrain.py --config "${CONFIG:-training/configs/pretrain_gpu.yaml}" \
+    limited "$python" "$root/training/pretrain.py" --config "${CONFIG:-$root/training/configs/pretrain_gpu.yaml}" \
         --textures "$out/textures" --out "$run" || status=$?
     if [[ -f $run/last.pt ]]; then
         rm -f "$out"/parts/last.pt.*
@@ -65,11 +65,11 @@ pretrain() {
 adapt() {
     local world=$out/world
     if [[ ! -d $world/truth_of_recording ]]; then
-        "$python" training/robot_world.py --out "$world" --frames "${FRAMES:-600}"
-        "$python" training/robot_world.py --out "$world" --match "$world/frames"
+        "$python" "$root/training/robot_world.py" --out "$world" --frames "${FRAMES:-600}"
+        "$python" "$root/training/robot_world.py" --out "$world" --match "$world/frames"
     fi
     # shellcheck disable=SC2086  # STUDY holds several arguments
-    limited "$python" benchmarks/adaptation_study.py "$world/frames" --truth "$world/truth_of_recording" \
+    limited "$python" "$root/benchmarks/adaptation_study.py" "$world/frames" --truth "$world/truth_of_recording" \
         --out "$out/study" --seeds 0 --only "student raft_small, from scratch" ${STUDY:-}
     find "$out/study" -name errors.json -exec cp {} "$out/parts/study_errors.json" \;
 }
@@ -80,7 +80,7 @@ all)
     failed=()
     for step in check pretrain adapt; do
         echo "== $step"
-        benchmarks/gpu_session.sh "$step" || failed+=("$step")
+        "${BASH_SOURCE[0]}" "$step" || failed+=("$step")
     done
     if ((${#failed[@]})); then echo "FAILED: ${failed[*]}" >&2; exit 1; fi
     ;;

@@ -49,7 +49,7 @@ class Measured:
     """The bundled model on rendered steps; its confidence as a probability."""
 
     def __init__(self) -> None:
-        self.estimator = FlowEstimator(backend="onnxruntime")
+        self.estimator = FlowEstimator(backend="auto")
 
     def __call__(self, step: Step) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return flow and probability."""
@@ -195,10 +195,11 @@ def measure_cost(measured: Measured) -> None:
         "px4_optical_flow": lambda: ground_motion(matches(), MIN_CONFIDENCE),
         "flow_points": lambda: flow_points(flow, confidence, 500, 8),
     }
+    engine = measured.estimator.backend
     model = float(np.median([cost(lambda: measured(step)) for _ in range(10)]))
     for name, work in consumers.items():
         spent = float(np.median([cost(work) for _ in range(20)]))
-        print(f"{name}: {spent * 1e3:.1f} ms, {spent / model:.1%} of the model's {model * 1e3:.0f} ms")
+        print(f"{name}: {spent * 1e3:.1f} ms, {spent / model:.1%} of the {model * 1e3:.0f} ms of the model on {engine}")
 
 
 def cost(work: Callable[[], object]) -> float:

@@ -31,7 +31,14 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Float64
 
 from mdflow_ros.core.allocator import keep_freed_memory
+from mdflow_ros.core.argument_types import at_least, positive
 from mdflow_ros.core.resizing import Size
+
+WARM_UP_PAIRS = 5
+"""The first pairs pay for allocations and discovery."""
+
+MIN_PAIRS = WARM_UP_PAIRS + 2
+"""A rate needs two pairs after the warm-up."""
 
 
 class NodeLoad:
@@ -110,11 +117,11 @@ class NodeLoad:
         return self._metrics(peak / 1024)
 
     def _metrics(self, peak: float) -> dict[str, float]:
-        # The first pairs pay for allocations and discovery.
-        latencies, inferences = np.array(self.latencies[5:]), np.array(self.inferences[5:])
+        latencies, inferences = (np.array(values[WARM_UP_PAIRS:]) for values in (self.latencies, self.inferences))
+        arrivals = self.arrivals[WARM_UP_PAIRS:]
         return {
             "first_flow_s": self.arrivals[0] - self.started,
-            "rate_hz": (len(self.arrivals) - 6) / (self.arrivals[-1] - self.arrivals[5]),
+            "rate_hz": (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]),
             "estimator_ms_p50": float(np.median(inferences)),
             "latency_ms_p50": float(np.median(latencies)),
             "latency_ms_p95": float(np.percentile(latencies, 95)),
@@ -123,14 +130,14 @@ class NodeLoad:
         }
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, nargs=2, default=(320, 256), metavar=("WIDTH", "HEIGHT"))
-    parser.add_argument("--rate", type=float, help="images a second")
-    parser.add_argument("--pairs", type=int, default=100, help="how many flows to wait for; default %(default)s")
+    parser.add_argument("--size", type=at_least(8), nargs=2, default=(320, 256), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--rate", type=positive, help="images a second")
+    parser.add_argument("--pairs", type=at_least(MIN_PAIRS), default=100, help="flows to wait for; default %(default)s")
     parser.add_argument("--namespace", default="/", help="of all topics; default %(default)s")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rclpy.init()
     load = NodeLoad(Size(*options.size), options.rate, with_confidence=True, namespace=options.namespace)
     print(json.dumps(load.run(options.pairs)))

@@ -8,8 +8,9 @@
 
 All methods run in turns, so that other load on the machine affects all of them equally; ratios are medians over
 the rounds. A time is that of one frame of a stream: encoding it and estimating the flow from the frame before.
-``speedup_*`` compares the default level, flow and confidence, with eager torch in official arithmetic, both directions
-in one batch; with ``--compare`` also with the default of another checkout. Close everything else first.
+``speedup_*`` is how many times as fast as eager torch in official arithmetic, both directions in one batch, the default
+level is, with flow and confidence. ``--compare`` adds the time of another checkout's default, and ``ratio of default of
+the other checkout to`` ours. Close everything else first.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ from torchvision.models.optical_flow import raft_small
 from worker import frames_of
 
 from mdflow_ros.backends.selection import working_backends
+from mdflow_ros.core.argument_types import at_least
 from mdflow_ros.core.atomic_files import replace_file, write_json
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_ros.quality import QUALITIES
+from mdflow_training.commands.evaluate import find_data
 from mdflow_training.evaluation.baselines import farneback_of_gray
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,7 +152,7 @@ def ours_name(quality: str, engine: str, with_confidence: bool) -> str:
     return f"{quality}, {engine}, {'flow and confidence' if with_confidence else 'flow alone'}"
 
 
-def summarize(size: Size, times: Times, engines: list[str]) -> dict[str, Any]:
+def summarize(times: Times, engines: list[str]) -> dict[str, Any]:
     """Return medians in milliseconds, and ratios to the baselines."""
     result: dict[str, Any] = {name: round(1e3 * float(np.median(values)), 2) for name, values in times.items()}
     for engine in engines:
@@ -204,7 +207,14 @@ def measure_errors(data: Path, threads: int) -> dict[str, dict[str, float]]:
 
 def table(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    lines = [f"{results['processor']}, {results['threads']} threads, milliseconds of a frame, medians.", ""]
+    peak = ", ".join(f"{value:g} Gflop/s in {name}" for name, value in results["matrix_peak_gflops"].items())
+    lines = [
+        f"{results['processor']}, {results['threads']} threads, milliseconds of a frame, medians.",
+        "",
+        f"A matrix product reaches {peak} here. *{ours_name(DEFAULT_LEVEL, REFERENCE_ENGINE, False)}* at 640x384 "
+        f"makes {results['peak_share']:.0%} of the peak in fp32.",
+        "",
+    ]
     sizes = list(results["speed"])
     lines += ["| method | " + " | ".join(sizes) + " |", "|---" * (len(sizes) + 1) + "|"]
     for name in dict.fromkeys(name for size in sizes for name in results["speed"][size]):
@@ -244,7 +254,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     def label(text: str, milliseconds: float, error: float) -> None:
         axes.annotate(text, (milliseconds, error), xytext=(6, 5), textcoords="offset points", fontsize=8)
 
-    for engine in working_backends():
+    for engine in results["engines"]:
         points = [(speed[ours_name(level, engine, True)], relative[level]) for level in QUALITIES]
         axes.plot(*zip(*points, strict=True), "o-", label=f"ours on {engine}")
         for level, point in zip(QUALITIES, points, strict=True):
@@ -269,27 +279,30 @@ def write_markdown(path: Path, text: str) -> None:
     replace_file(path, f"{before}{START}\n\n{text}\n{END}{after}".encode())
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    options = parse_arguments()
+    options = parse_arguments(arguments)
     cv2.setNumThreads(options.threads)
     results = collect(options)
     write_json(options.out, results)
+    if options.data:
+        results["errors"] = measure_errors(options.data, options.threads)
+        write_json(options.out, results)
     if options.markdown:
         write_markdown(options.markdown, table(results))
-    if options.plot and options.data:
+    if options.plot:
         draw(results, options.plot)
     for name in ("speedup_640x384", "speedup_320x256", "confidence_surcharge", "peak_share", "rate_320x256_hz"):
         print(f"{name} {results[name]}")
     return 0
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Parse the command line."""
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line, and refuse what would only fail after everything is measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--quick", action="store_true", help="a minute: fewer rounds, two sizes, one node run")
-    parser.add_argument("--threads", type=int, default=2, help="of every method; default: %(default)s")
+    parser.add_argument("--threads", type=at_least(1), default=2, help="of every method; default: %(default)s")
     parser.add_argument(
         "--compare",
         type=Path,
@@ -299,13 +312,34 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="data sets for the errors, see training/evaluate.py")
     parser.add_argument("--markdown", type=Path, help="page in which to replace the table")
     parser.add_argument("--plot", type=Path, help="PNG to draw error against time into; needs --data")
-    return parser.parse_args()
+    options = parser.parse_args(arguments)
+    try:
+        check_files(options)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    return options
+
+
+def check_files(options: argparse.Namespace) -> None:
+    """Raise OSError or ValueError where something that is read or written later is missing."""
+    if not options.out.absolute().parent.is_dir():
+        raise ValueError(f"--out {options.out}: there is no folder {options.out.parent}; make it first")
+    if options.compare and not (options.compare / "mdflow_ros").is_dir():
+        raise ValueError(f"--compare {options.compare} holds no mdflow_ros; name the root of a checkout")
+    if options.markdown and not (START in (page := options.markdown.read_text()) and END in page):
+        raise ValueError(f"--markdown {options.markdown} lacks {START} or {END}; add both where the table goes")
+    if options.plot and not options.data:
+        raise ValueError("--plot needs the errors; give --data too")
+    if options.plot and not options.plot.absolute().parent.is_dir():
+        raise ValueError(f"--plot {options.plot}: there is no folder {options.plot.parent}; make it first")
+    if options.data:
+        find_data(str(options.data))
 
 
 def collect(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure everything; return the content of the JSON file."""
+    """Measure every time; return the content of the JSON file, without errors."""
     peak = matrix_peak(2.0 if options.quick else 6.0, options.threads)
-    engines = [name for name in working_backends() if name in ("onnxruntime", "openvino", "tensorrt")]
+    engines = working_backends()
     sizes = SIZES[:2] if options.quick else SIZES
     ours = Worker(ROOT, options.threads)
     other = Worker(options.compare.resolve(), options.threads) if options.compare else None
@@ -313,7 +347,7 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
     for size in sizes:
         with_raft = not options.quick and max(size) <= MAX_RAFT_SIDE
         times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 25.0, with_raft)
-        speed[f"{size.width}x{size.height}"] = summarize(size, times, engines)
+        speed[f"{size.width}x{size.height}"] = summarize(times, engines)
     for worker in filter(None, (ours, other)):
         worker.close()
     node = measure_node(SIZES[:1] if options.quick else (SIZES[0], SIZES[2]), 30 if options.quick else 100)
@@ -322,10 +356,11 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {
         "processor": processor_name(),
         "threads": options.threads,
+        "engines": engines,
         "matrix_peak_gflops": {name: round(value, 1) for name, value in peak.items()},
         "speed": speed,
         "node": node,
-        "errors": measure_errors(options.data, options.threads) if options.data else {},
+        "errors": {},
     }
     default = ours_name(DEFAULT_LEVEL, REFERENCE_ENGINE, True)
     for size in SIZES[:2]:

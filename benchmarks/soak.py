@@ -26,6 +26,7 @@ from node_load import NodeLoad
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
+from mdflow_ros.core.argument_types import at_least, positive
 from mdflow_ros.core.resizing import Size
 
 MAX_GROWTH = 1.0
@@ -33,6 +34,9 @@ MAX_GROWTH = 1.0
 
 WARM_UP = 0.1
 """Share of the time that does not count for the growth."""
+
+MIN_MINUTES = 3
+"""The growth needs two minutes after the warm-up."""
 
 
 @dataclass
@@ -113,9 +117,9 @@ def growth(minutes: list[Minute]) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=int, default=60, help="default %(default)s")
-    parser.add_argument("--rate", type=float, default=10.0, help="images a second; default %(default)s")
-    parser.add_argument("--size", type=int, nargs=2, default=(320, 256), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--minutes", type=at_least(MIN_MINUTES), default=60, help="default %(default)s")
+    parser.add_argument("--rate", type=positive, default=10.0, help="images a second; default %(default)s")
+    parser.add_argument("--size", type=at_least(8), nargs=2, default=(320, 256), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--backend", default="auto", help="default %(default)s")
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     options = parser.parse_args(arguments)

@@ -33,16 +33,18 @@ def main() -> None:
     """Answer until the input ends."""
     threads = int(sys.argv[1])
     cv2.setNumThreads(threads)
-    estimators: dict[tuple[str, str], FlowEstimator] = {}
+    estimators: dict[tuple[str, str, tuple[int, int] | None], FlowEstimator] = {}
     for line in sys.stdin:
-        quality, backend, size, with_confidence = line.split()
-        if (quality, backend) not in estimators:
+        quality, backend, size_text, with_confidence = line.split()
+        width, height = map(int, size_text.split("x"))
+        key = quality, backend, (width, height) if backend == "tensorrt" else None  # whose engines have one size
+        if key not in estimators:
             extra: dict[str, Any] = {"quality": quality} if STREAMS else {}
-            estimators[quality, backend] = FlowEstimator(
-                backend=backend, options=BackendOptions(threads=threads), **extra
+            estimators[key] = FlowEstimator(
+                backend=backend, inference_size=key[2], options=BackendOptions(threads=threads), **extra
             )
-        estimator = estimators[quality, backend]
-        frames = frames_of(*map(int, size.split("x")))
+        estimator = estimators[key]
+        frames = frames_of(width, height)
         older, seconds = estimator.encode(frames[0]) if STREAMS else frames[0], []
         for frame in frames[1:]:
             start = time.perf_counter()

@@ -11,6 +11,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from importlib import metadata
 
 _PLACES = {
     "flow_node": "mdflow_ros.node.flow_node",
@@ -86,5 +87,14 @@ def _reason(error: ImportError, install: str) -> str | None:
     missing = (error.name or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or missing in ("", "mdflow_ros", "mdflow_training"):
         return None
-    remedy = ROS_MISSING if _ROS.fullmatch(missing) else f"in your clone of mdflow_ros, run: {install}"
+    remedy = ROS_MISSING if _ROS.fullmatch(missing) else f"in your clone of mdflow_ros, run: {_keeping_numpy(install)}"
     return f"needs the Python package '{missing}', which is not installed; {remedy}"
+
+
+def _keeping_numpy(install: str) -> str:
+    """Return a command of pip that leaves numpy at 1, for which apt's ROS 2 up to Kilted is compiled, where it is 1."""
+    try:
+        is_1 = metadata.version("numpy").startswith("1.")
+    except metadata.PackageNotFoundError:
+        is_1 = False
+    return f"{install} 'numpy<2'" if is_1 else install

@@ -11,7 +11,8 @@
 # Results: demo_output/contact_sheet.png, flow.mp4, summary.json, and the processes' logs.
 #
 # DEMO_WIDTH=448 pixels is the width that wider images are scaled down to, DEMO_RATE=8 the frames a second at which
-# recordings are played: what two CPU cores keep up with. Give more where there are more. DEMO_OUTPUT is another folder.
+# recordings are played: what two CPU cores keep up with. Give more where there are more. DEMO_QUALITY=auto, fast, balanced
+# or best is the quality of the flow. DEMO_OUTPUT is another folder.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -28,7 +29,7 @@ fail() {
 # --- what to play ------------------------------------------------------------------------------------------------
 
 case "${1-}" in
-    -h | --help) sed -n '5,14s/^# \{0,1\}//p' "$0" && exit ;;
+    -h | --help) sed -n '5,15s/^# \{0,1\}//p' "$0" && exit ;;
 esac
 (($# <= 1)) || fail "one argument at most. Usage: $0 [VIDEO_FILE | CAMERA_INDEX]"
 source=${1-}
@@ -72,7 +73,8 @@ logs=("$node_log" "$player_log")
 echo "demo: playing $source; ROS_DOMAIN_ID=$ROS_DOMAIN_ID; Ctrl-C ends it"
 
 start "$python" -m mdflow_ros.node.flow_node \
-    --ros-args --params-file config/flow.yaml -r image:=camera/image_raw >"$node_log" 2>&1
+    --ros-args --params-file config/flow.yaml -p "quality:=${DEMO_QUALITY:-auto}" \
+    -r image:=camera/image_raw >"$node_log" 2>&1
 node=$!
 start "$python" -m mdflow_ros.demo.flow_recorder --output "$output" --minimum-share 0.95 \
     --ros-args -r image:=camera/image_raw

@@ -73,8 +73,12 @@ def test_what_to_install_is_no_more_than_the_command_needs(
         raise ModuleNotFoundError(f"No module named 'cv2' for {module}", name="cv2")
 
     monkeypatch.setattr(robot.importlib, "import_module", missing)
+    monkeypatch.setattr(robot.metadata, "version", lambda package: "2.4.6")
     assert getattr(robot, name)() == 1
     assert capsys.readouterr().err.endswith(remedy)
+    monkeypatch.setattr(robot.metadata, "version", lambda package: "1.26.4")  # as apt's ROS 2 needs it
+    assert getattr(robot, name)() == 1
+    assert capsys.readouterr().err.endswith(remedy.replace("\n", " 'numpy<2'\n"))
 
 
 @pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])

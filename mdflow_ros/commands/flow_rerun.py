@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
-from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer
+from mdflow_ros.core.argument_types import positive
+from mdflow_ros.core.atomic_files import written_aside
+from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer, ResetReason
 from mdflow_ros.core.image_decoding import MAX_PIXELS
 from mdflow_ros.demo.playback import read_frames
 from mdflow_ros.demo.rerun_log import RerunLog
-from mdflow_ros.estimator import FlowEstimator
+from mdflow_ros.estimator import FlowEstimate, FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
-
-MAX_FRAME_GAP = 0.5
-"""Longest time between the images of a pair of a recording, seconds."""
+from mdflow_ros.recordings.source import parse_source
 
 LOG_PERIOD = 5.0
 """Seconds between two log lines of the same warning."""
@@ -41,37 +43,98 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     output.add_argument("--connect", metavar="URL", help="send to a viewer that is running here or elsewhere")
     parser.add_argument("--model", type=Path, help="model for a recording; default: the bundled one")
     parser.add_argument("--quality", default="auto", help="quality for a recording; default %(default)s")
+    parser.add_argument(
+        "--max-frame-gap",
+        type=positive,
+        default=0.5,
+        metavar="SECONDS",
+        help="longest time between the images of a pair of a recording; default %(default)s",
+    )
     return parser.parse_args(arguments)
 
 
-def show_recording(log: RerunLog, options: argparse.Namespace) -> int:
-    """Estimate the flow of a recording and log it; returns how many pairs there were.
+def check_output(save: Path, source: str | None) -> None:
+    """Refuse a file that cannot be written, or that belongs to the recording.
+
+    Raises:
+        FrameSourceError: there is no such recording.
+        ValueError: choose another file.
+    """
+    if save.is_dir():
+        raise ValueError(f"--save {save} is a folder; name a file in it, such as {save / 'flow.rrd'}")
+    if not save.parent.is_dir():
+        raise ValueError(f"--save {save}: there is no folder {save.parent}; make it, or choose another file")
+    for path in parse_source(source).paths if source else ():
+        if save.resolve().is_relative_to(path.resolve()):
+            raise ValueError(f"--save {save} would overwrite or lie inside the recording {path}; choose another file")
+
+
+@contextmanager
+def opened_log(options: argparse.Namespace) -> Iterator[RerunLog]:
+    """Give the log to write to; a file appears when it is whole, and replaces none before."""
+    with written_aside(options.save) if options.save else nullcontext() as file:
+        log = RerunLog(file, options.connect)
+        try:
+            yield log
+        finally:
+            log.close()
+
+
+def estimate_pairs(
+    options: argparse.Namespace, warnings: list[str]
+) -> Iterator[tuple[CameraFrame, CameraFrame, FlowEstimate]]:
+    """Yield the images of each pair of a recording and their flow.
 
     Raises:
         FrameSourceError: the recording cannot be read.
         ModelError: the model cannot be read.
         BackendUnavailable: no backend can run here.
         BackendError: inference failed.
+        ValueError: the recording holds no pair.
     """
     estimator = FlowEstimator(options.model or BUNDLED_MODEL, quality=options.quality)
-    pairer = FramePairer(max_frame_gap=MAX_FRAME_GAP)
-    warnings: list[str] = []
+    pairer = FramePairer(options.max_frame_gap)
     pairs = 0
     for frame in read_frames(options.source, warnings):
-        log.log_image(frame.stamp, frame.rgb)
         # A video begins at 0, which means "no stamp" in ROS.
-        current = CameraFrame(frame.rgb, frame.stamp + 1, frame_id="", encoding="rgb8")
-        previous = pairer.push(current)
-        if previous is None:
-            continue
-        estimate = estimator.estimate(previous.image, current.image)
-        assert estimate.confidence is not None
-        log.log_flow(frame.stamp, estimate.flow)
-        log.log_confidence(frame.stamp, estimate.confidence)
-        pairs += 1
-    for warning in warnings:
-        print(f"note: {warning}", file=sys.stderr)
-    return pairs
+        newer = CameraFrame(frame.rgb, frame.stamp + 1, frame_id="", encoding="rgb8")
+        if (older := pairer.push(newer)) is not None:
+            pairs += 1
+            yield older, newer, estimator.estimate(older.image, newer.image)
+    if not pairs:
+        raise ValueError(f"{options.source} gives no pair of images: {_why_no_pair(pairer)}")
+
+
+def _why_no_pair(pairer: FramePairer) -> str:
+    if pairer.last_reason is ResetReason.FIRST_FRAME:
+        return "fewer than two of its images can be read"
+    if pairer.last_reason is ResetReason.GAP:
+        return f"they are more than {pairer.max_frame_gap:g} s apart; raise --max-frame-gap"
+    return pairer.last_reason.advice
+
+
+def show_recording(options: argparse.Namespace) -> int:
+    """Estimate the flow of a recording and log it; returns how many pairs there were. Raises as `estimate_pairs`."""
+    parse_source(options.source)  # as a live camera is none
+    warnings: list[str] = []
+    estimates = estimate_pairs(options, warnings)
+    count, shown = 0, 0
+    try:
+        first = next(estimates)  # before a viewer starts or a file is written
+        with opened_log(options) as log:
+            for older, newer, estimate in chain([first], estimates):
+                for image in (older, newer):
+                    if image.stamp > shown:
+                        log.log_image(image.stamp, image.image)
+                shown = newer.stamp
+                assert estimate.confidence is not None
+                log.log_flow(newer.stamp, estimate.flow)
+                log.log_confidence(newer.stamp, estimate.confidence)
+                count += 1
+    finally:
+        for warning in warnings:
+            print(f"note: {warning}", file=sys.stderr)
+    return count
 
 
 def show_topics(log: RerunLog, arguments: list[str]) -> int:
@@ -120,18 +183,17 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     own = given[: given.index("--ros-args")] if "--ros-args" in given else given
     options = parse_arguments(own)
-    log = RerunLog(options.save, options.connect)
     try:
+        if options.save:
+            check_output(options.save, options.source)
         if options.source is None:
-            return show_topics(log, given)
-        pairs = show_recording(log, options)
-        print(f"{pairs} pairs")
-        return 0 if pairs else 1
+            with opened_log(options) as log:
+                return show_topics(log, given)
+        print(f"{show_recording(options)} pairs")
+        return 0
     except (ValueError, BackendError, BackendUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    finally:
-        log.close()
 
 
 if __name__ == "__main__":

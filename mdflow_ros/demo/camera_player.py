@@ -10,7 +10,6 @@ with the number of frames published, once a second and at the end.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from mdflow_ros.core.argument_types import at_least, positive
 from mdflow_ros.core.resizing import size_of
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.playback import SourceFrame, is_camera, read_frames
@@ -172,28 +172,14 @@ def _shrink(rgb: NDArray[np.uint8], max_width: int | None) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
-def _positive_integer(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="camera_player", description="Publish a recording or a camera as sensor_msgs/Image on camera/image_raw."
     )
     parser.add_argument("source", help="camera index, video file, folder of images, or bag")
-    parser.add_argument("--rate", type=_positive, help="frames a second (default: as recorded; a camera ignores it)")
+    parser.add_argument("--rate", type=positive, help="frames a second (default: as recorded; a camera ignores it)")
     parser.add_argument("--loop", action="store_true", help="start again at the end")
-    parser.add_argument("--max-width", type=_positive_integer, help="scale wider images down to this many pixels")
+    parser.add_argument("--max-width", type=at_least(1), help="scale wider images down to this many pixels")
     parser.add_argument("--frame-id", default="camera", help="header.frame_id (default: camera)")
     parser.add_argument("--encoding", choices=("rgb8", "bgr8"), default="rgb8", help="default: rgb8")
     parser.add_argument(
@@ -203,13 +189,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="of the publishers (default: best_effort, as camera drivers do)",
     )
     parser.add_argument(
-        "--focal-length", type=_positive, help="in pixels of the published image; also publishes camera/camera_info"
+        "--focal-length", type=positive, help="in pixels of the published image; also publishes camera/camera_info"
     )
     parser.add_argument(
         "--wait-for-subscribers", type=int, default=0, metavar="N", help="start when the images have N subscribers"
     )
     parser.add_argument(
-        "--wait-timeout", type=_positive, default=60.0, metavar="SECONDS", help="give up waiting (default: 60)"
+        "--wait-timeout", type=positive, default=60.0, metavar="SECONDS", help="give up waiting (default: 60)"
     )
     return parser.parse_args(arguments)
 

@@ -32,9 +32,9 @@ MUTED = (160, 164, 170)
 FONT = cv2.FONT_HERSHEY_DUPLEX
 COLUMNS = ("image", "optical flow", "confidence")
 
-FASTEST_PERCENT = 99
+MAX_PERCENTILE = 99
 """Full color is this percentile of the lengths, so that outliers do not make all other colors pale."""
-SLOWEST_FULL_COLOR = 3.0
+MIN_FULL_COLOR = 3.0
 """Full color in pixels where nothing moves faster, so that noise stays pale."""
 
 
@@ -161,7 +161,7 @@ def _median_length(flow: NDArray[np.float32]) -> float:
 def full_color(moment: Moment) -> float:
     """Return the length in pixels to draw in full color."""
     lengths = _lengths(moment.flow)
-    return max(SLOWEST_FULL_COLOR, float(np.percentile(lengths, FASTEST_PERCENT)) if lengths.size else 0.0)
+    return max(MIN_FULL_COLOR, float(np.percentile(lengths, MAX_PERCENTILE)) if lengths.size else 0.0)
 
 
 def _canvas(height: int, width: int) -> Picture:

@@ -30,6 +30,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
+from mdflow_ros.core.argument_types import positive
 from mdflow_ros.core.atomic_files import without_nan, write_json
 from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_image
 from mdflow_ros.core.stop_signal import StopSignal
@@ -245,9 +246,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         prog="flow_recorder", description="Record flow.mp4, contact_sheet.png and summary.json from a running node."
     )
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder (default: demo_output)")
-    parser.add_argument("--duration", type=float, metavar="SECONDS", help="stop after this time")
+    parser.add_argument("--duration", type=positive, metavar="SECONDS", help="stop after this time")
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="SECONDS", help="stop when no flow comes for this long (60)"
+        "--timeout", type=positive, default=60.0, metavar="SECONDS", help="stop when no flow comes for this long (60)"
     )
     parser.add_argument(
         "--minimum-share",

@@ -26,8 +26,8 @@ class SourceFrame:
 
     Attributes:
         rgb: ``(H, W, 3)`` uint8.
-        stamp: capture time in ns, on a clock of the recording's own, of further videos or cameras of the same source
-            moved behind the first; 0 for a live camera.
+        stamp: capture time in ns, on the recording's clock; further videos of a source follow the first one. 0 for a
+            live camera.
     """
 
     rgb: NDArray[np.uint8]
@@ -71,12 +71,8 @@ def _camera_frames(index: int) -> Iterator[SourceFrame]:
 
 
 def _recorded_frames(source: str, warnings: list[str]) -> Iterator[SourceFrame]:
-    try:
-        from mdflow_ros.recordings.source import parse_source
-    except ModuleNotFoundError as error:
-        raise FrameSourceError(
-            f"Playing recordings needs the package {error.name}: pip install {error.name}"
-        ) from error
+    from mdflow_ros.recordings.source import parse_source  # a live camera needs none of its packages
+
     offset, last, playing = 0, 0, ""
     for stream, frame in parse_source(source).frames(warnings):
         if playing and stream != playing:

@@ -23,6 +23,9 @@ class RerunLog:
     Args:
         save: file that gets the recording.
         connect: URL of a viewer that runs already. Without either, a viewer is started.
+
+    Raises:
+        ValueError: the URL is none, or the viewer cannot be started.
     """
 
     def __init__(self, save: Path | None = None, connect: str | None = None) -> None:
@@ -33,10 +36,18 @@ class RerunLog:
         self._scale = ColorScale()
         if save is not None:
             self._recording.save(save, default_blueprint=blueprint)
-        elif connect is not None:
-            self._recording.connect_grpc(connect, default_blueprint=blueprint)
-        else:
-            self._recording.spawn(default_blueprint=blueprint)
+            return
+        try:
+            if connect is not None:
+                self._recording.connect_grpc(connect, default_blueprint=blueprint)
+            else:
+                self._recording.spawn(default_blueprint=blueprint)
+        except RuntimeError as error:
+            what = f"--connect {connect}" if connect is not None else "the viewer cannot be started"
+            raise ValueError(
+                f"{what}: {_first_line(error)}. Give the URL of a running viewer, such as "
+                "rerun+http://127.0.0.1:9876/proxy, or --save a file"
+            ) from error
 
     def log_image(self, stamp: int, image: NDArray[np.uint8]) -> None:
         """Log an image ``(H, W, 3)`` RGB; ``stamp`` in ns."""
@@ -57,10 +68,24 @@ class RerunLog:
         self._log(stamp, "curves/mean_confidence", rr.Scalars(float(confidence.mean())))
 
     def close(self) -> None:
-        """Write what has not been written yet."""
-        self._recording.flush()
-        self._recording.disconnect()
+        """Write what has not been written yet.
+
+        Raises:
+            ValueError: the viewer or the disk does not take it.
+        """
+        try:
+            self._recording.flush()
+        except RuntimeError as error:
+            raise ValueError(
+                f"not everything could be written: {_first_line(error)}. Is a viewer there, and the disk not full?"
+            ) from error
+        finally:
+            self._recording.disconnect()
 
     def _log(self, stamp: int, entity: str, value: rr.AsComponents) -> None:
         self._recording.set_time(TIMELINE, timestamp=np.datetime64(stamp, "ns"))
         self._recording.log(entity, value)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")

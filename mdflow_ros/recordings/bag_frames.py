@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -58,6 +59,7 @@ class BagFrames:
     ) -> None:
         self._warnings = warnings
         self._stretch = IntensityStretch(intensity_range)
+        self._bags = bags
         self._name = ", ".join(str(bag) for bag in bags)
         self._bag_of = {part: number for number, bag in enumerate(bags) for part in find_parts(bag, warnings)}
         self._parts = open_parts(self._bag_of, warnings)
@@ -136,7 +138,7 @@ class BagFrames:
             return cameras[0]
         raise FrameSourceError(
             f"{self._name} holds several image topics; choose one by appending it to the source, as in "
-            f"'bag:drive#{min(cameras or images)}'. {_list_topics(images, topics)}"
+            f"{shlex.quote(f'bag:{self._bags[0]}#{min(cameras or images)}')}. {_list_topics(images, topics)}"
         )
 
     def _cameras(self, images: dict[str, Topic]) -> list[str]:

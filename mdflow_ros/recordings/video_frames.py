@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,8 +130,10 @@ def _opened(path: Path) -> InputContainer:
     """Open a video, whatever the encoding of its title and other tags."""
     import av
 
+    # PyAV 19 replaces what it cannot decode anyway, and knows no such argument.
+    options: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     # An absolute path, as FFmpeg takes what precedes a colon for a protocol.
-    return av.open(str(path.absolute()), metadata_errors="replace")
+    return av.open(str(path.absolute()), mode="r", **options)
 
 
 def _track(container: InputContainer) -> VideoStream:

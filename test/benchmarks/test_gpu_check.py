@@ -103,7 +103,7 @@ def test_other_backends_are_measured_in_their_one_precision(pairs, tmp_path):
 def test_without_a_gpu_no_figure_is_written(monkeypatch, pairs, tmp_path, capsys):
     monkeypatch.setattr(cuda_driver, "DRIVER_LIBRARY", "libno-such-driver.so.1")
     assert gpu_check.main(["--pairs", str(pairs), "--out", str(tmp_path / "out")]) == 1
-    assert capsys.readouterr().err.startswith("no figure was measured: there is no NVIDIA driver here")
+    assert capsys.readouterr().err.startswith("nothing was measured: there is no NVIDIA driver here")
     assert not (tmp_path / "out").exists()
 
 
@@ -116,3 +116,18 @@ def test_the_script_runs_from_anywhere(tmp_path):
     script = subprocess.run([BENCHMARKS / "gpu_check.sh", "--help"], capture_output=True, text=True, cwd=tmp_path)
     assert script.returncode == 0
     assert "--pairs" in script.stdout
+
+
+def test_the_script_finds_files_from_where_it_is_called(pairs, tmp_path):
+    command = [BENCHMARKS / "gpu_check.sh", "--backend", "onnxruntime", "--seconds", "0", "--only", "64x64,fp32"]
+    command += ["--pairs", pairs.name, "--out", "here"]
+    script = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert script.returncode == 0, script.stderr
+    assert (tmp_path / "here" / "gpu_check.md").is_file()
+
+
+def test_where_there_is_no_tensorrt_onnx_runtime_on_the_gpu_is_checked(monkeypatch):
+    monkeypatch.setattr(gpu_check, "working_backends", lambda: ["onnxruntime", "onnxruntime-cuda", "openvino"])
+    assert gpu_check.gpu_backend() == "onnxruntime-cuda"
+    monkeypatch.setattr(gpu_check, "working_backends", lambda: ["onnxruntime"])
+    assert gpu_check.gpu_backend() == "tensorrt"

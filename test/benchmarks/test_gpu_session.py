@@ -25,10 +25,13 @@ SCRIPT = ROOT / "benchmarks" / "gpu_session.sh"
 PART_BYTES = 16 * 2**20
 
 
-def session(out: Path, *arguments: str, **environment: object) -> subprocess.CompletedProcess[str]:
+def session(
+    out: Path, *arguments: str, script: object = SCRIPT, cwd: Path | None = None, **environment: object
+) -> subprocess.CompletedProcess[str]:
     variables = {name: str(value) for name, value in environment.items()}
     return subprocess.run(
-        [SCRIPT, *arguments],
+        [str(script), *arguments],
+        cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable, "OUT": str(out), **variables},
         capture_output=True,
         text=True,
@@ -110,7 +113,14 @@ def test_the_adaptation_study_runs_on_a_rendered_world(tmp_path: Path) -> None:
 
 def test_without_a_gpu_the_check_says_so_and_an_unknown_step_shows_the_help(tmp_path: Path) -> None:
     if not shutil.which("nvidia-smi"):
-        assert "no figure was measured" in session(tmp_path, "check").stderr
-    unknown = session(tmp_path, "chekc")
-    assert unknown.returncode == 2
-    assert "gpu_session.sh pretrain" in unknown.stderr
+        assert "nothing was measured" in session(tmp_path, "check").stderr
+    for script, folder in ((SCRIPT, tmp_path), ("./gpu_session.sh", SCRIPT.parent)):
+        unknown = session(tmp_path, "chekc", script=script, cwd=folder)
+        assert unknown.returncode == 2
+        assert "gpu_session.sh pretrain" in unknown.stderr
+
+
+def test_files_are_found_from_where_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "mine.tar").write_text("no archive")
+    session(tmp_path, "pretrain", cwd=tmp_path, OUT="here", PACK="mine.tar")
+    assert (tmp_path / "here" / "unpacked").is_dir()

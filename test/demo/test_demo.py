@@ -222,9 +222,14 @@ def test_player_says_what_is_wrong(processes, clip):
     code, text = finish(processes.player(damaged))
     assert code == 1 and "holds no images that can be read" in text and "7 bytes of compressed image" in text
     code, text = finish(processes.player(clip, "--max-width", 0))
-    assert code == 2 and "0 is not above 0" in text and "Traceback" not in text
+    assert code == 2 and "0 is less than 1" in text and "Traceback" not in text
     code, text = finish(processes.player(clip, "--wait-for-subscribers", 1, "--wait-timeout", 0.5))
     assert code == 1 and "0 of 1 subscribers" in text
+
+
+def test_recorder_refuses_a_duration_below_0(processes, tmp_path):
+    code, text = finish(processes.recorder(tmp_path, "--duration", -1))
+    assert code == 2 and "-1 is not a number above 0" in text
 
 
 def test_measurements_count_drops_up_to_the_last_pair():

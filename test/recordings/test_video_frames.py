@@ -134,6 +134,18 @@ def test_tags_in_another_encoding_do_not_matter(tmp_path: Path) -> None:
     assert len(read(path)[0]) == len(IMAGES)
 
 
+def test_pyav_19_which_knows_no_metadata_errors_reads_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "walk.avi", "rawvideo", "bgr24")
+    real_open = av.open
+
+    def open_of_pyav_19(file: str, mode: str = "r") -> object:
+        return real_open(file, mode)
+
+    monkeypatch.setattr(av, "open", open_of_pyav_19)
+    monkeypatch.setattr(av, "__version__", "19.0.2")
+    assert len(read(path)[0]) == len(IMAGES)
+
+
 def test_without_pyav_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "walk.avi", "rawvideo", "bgr24")
     monkeypatch.setitem(sys.modules, "av", None)

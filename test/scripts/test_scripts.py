@@ -138,3 +138,15 @@ def test_demo_refuses_bad_arguments_before_it_sets_up(tmp_path, arguments, messa
     result = run(tmp_path / "scripts" / "demo.sh", *arguments)
     assert result.returncode == 1
     assert message in result.stderr
+
+
+def test_the_demo_gives_the_node_its_quality(tmp_path):
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    stand_ins = {"scripts/setup.sh": "true", ".venv/bin/python": 'echo "$*"; sleep 1'}
+    for name, command in stand_ins.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{command}\n")
+        path.chmod(0o755)
+    run(tmp_path / "scripts" / "demo.sh", tmp_path, DEMO_QUALITY="fast")
+    assert "-p quality:=fast " in (tmp_path / "demo_output" / "node.log").read_text()

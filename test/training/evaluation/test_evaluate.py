@@ -170,6 +170,8 @@ def test_pictures_show_images_flow_truth_error_and_confidence(evaluate, data, tm
     height, width = SIZE
     assert picture.shape == (3 * (height + 24), 2 * width, 3)
     assert (picture[24 : 24 + height, :width] == read_image(data / "kitti2012/000001/000001_10.png")).all()
+    confidence = picture[-height:, width:].astype(int)
+    assert np.ptp(confidence, axis=2).min() > 0, "in the node's colors, from violet to yellow, none of which is gray"
 
 
 def test_generated_sets_are_measured_without_any_file(evaluate, monkeypatch):

@@ -1,5 +1,7 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import re
+import shlex
 import shutil
 import sqlite3
 
@@ -246,9 +248,12 @@ def test_the_only_camera_is_found_among_depth_and_copies(tmp_path):
 
 def test_several_cameras_ask_for_a_choice(tmp_path):
     other = image_message(get_typestore(Stores.ROS2_HUMBLE), START, panning_images(1)[0])
-    bag = write_ros2(tmp_path / "bag", panning_images(2), more=[("/left/image_raw", "sensor_msgs/msg/Image", other)])
-    with pytest.raises(FrameSourceError, match=r"several image topics; choose one .*#/camera/image_raw"):
+    more = [("/left/image_raw", "sensor_msgs/msg/Image", other)]
+    bag = write_ros2(tmp_path / "two cameras", panning_images(2), more=more)
+    with pytest.raises(FrameSourceError, match="several image topics; choose one") as error:
         read(bag)
+    (advised,) = re.findall(r"as in ('.*?')\. ", str(error.value))
+    assert len(read(*shlex.split(advised))) == 2
 
 
 @pytest.mark.parametrize("name", ["nowhere.mcap", "bag:nowhere", "images:nowhere", "nothing_*"])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.flow_color import flow_to_color
+from mdflow_ros.core.flow_color import confidence_to_color, flow_to_color
 from mdflow_training.evaluation.flow_evaluation import Estimate
 from mdflow_training.evaluation.flow_pairs import LoadedPair
 from mdflow_training.flow_files import Image
@@ -29,7 +29,7 @@ def draw_evaluation(pair: LoadedPair, estimate: Estimate) -> Image:
     if estimate.confidence is None:
         confidence = ("no confidence", np.zeros_like(pair.first))
     else:
-        confidence = ("confidence, bright: trust", confidence_to_gray(estimate.confidence))
+        confidence = ("confidence, yellow is 1", confidence_to_color(estimate.confidence))
     error_caption = f"error, mean {np.nanmean(estimate.error):.2f} px, red: {ERROR_SCALE:.0f} px or more"
     rows = (
         (("first image", pair.first), ("second image", pair.second)),
@@ -48,11 +48,6 @@ def error_to_color(error: NDArray[np.float32]) -> Image:
     bgr = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)
     bgr[np.isnan(error)] = 0
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def confidence_to_gray(confidence: NDArray[np.float32]) -> Image:
-    """Draw a confidence ``(H, W)`` in [0, 1], bright where it trusts."""
-    return np.repeat(np.rint(255 * confidence).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def with_caption(caption: str, picture: Image) -> Image:

@@ -19,8 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.flow_color import flow_to_color
-from mdflow_training.evaluation.pictures import confidence_to_gray
+from mdflow_ros.core.flow_color import confidence_to_color, flow_to_color
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.judging.held_out_metrics import MEASURES, TwoWayFlow
 from mdflow_training.judging.verdict import CONFIDENCE_LEVEL, Difference
@@ -87,7 +86,7 @@ def write_page(page: Page, path: Path, run_folder: Path | None = None) -> None:
         parts += [f"<h3>{escape(name)}</h3>{_difference_table(values)}" for name, values in page.recordings.items()]
     if page.frames:
         parts.append("<h2>The same frames, before and after</h2><p>Color is direction, saturation length, the same in "
-                     "each row; bright confidence means trust.</p>")  # fmt: skip
+                     "each row; yellow confidence means trust.</p>")  # fmt: skip
         parts += [_frame_row(frame) for frame in page.frames]
     curves = read_curves(run_folder) if run_folder else {}
     if curves:
@@ -137,7 +136,7 @@ def _frame_row(frame: ReportFrame) -> str:
     pictures = {"image": frame.image} | {name: flow_to_color(flow, scale) for name, flow in flows.items()}
     for name, estimate in (("before", frame.before), ("after", frame.after)):
         if estimate.confidence is not None:
-            pictures[f"confidence {name}"] = confidence_to_gray(estimate.confidence)
+            pictures[f"confidence {name}"] = confidence_to_color(estimate.confidence)
     figures = "".join(
         f"<figure>{_embed(_encode(picture), name)}<figcaption>{escape(name)}</figcaption></figure>"
         for name, picture in pictures.items()
