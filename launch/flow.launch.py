@@ -110,7 +110,7 @@ def remappings(values: dict[str, str], *names: str) -> list[tuple[str, str]]:
 
 def consumer_nodes(values: dict[str, str]) -> list[Node]:
     """Create the consumers that the argument names."""
-    names = [name.strip() for name in values["consumers"].strip("[] ").split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in values["consumers"].strip("[] ").split(",") if name.strip()))
     unknown = [name for name in names if name not in CONSUMERS]
     if unknown:
         raise ValueError(f"unknown consumer '{unknown[0]}'; choose from {', '.join(CONSUMERS)}")
@@ -122,7 +122,7 @@ def consumer_nodes(values: dict[str, str]) -> list[Node]:
             name=name,
             namespace=values["namespace"],
             parameters=[values["params_file"], values["consumers_params_file"], *overrides],
-            remappings=remappings(values, "odom", "imu", "range"),
+            remappings=remappings(values, "image", "odom", "imu", "range"),
             arguments=["--ros-args", "--log-level", values["log_level"]],
             output="screen",
             emulate_tty=True,

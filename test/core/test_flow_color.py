@@ -1,6 +1,5 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-import time
 
 import numpy as np
 import pytest
