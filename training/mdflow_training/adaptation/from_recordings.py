@@ -14,6 +14,7 @@ from mdflow_ros.model.card import ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
 from mdflow_training.adaptation.outcome import split_held_out, write_outcome, write_outcome_without_pairs
+from mdflow_training.adaptation.run_time import RunTime
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean, use_threads_of_others
 from mdflow_training.engine.loop import State
 from mdflow_training.folder_lock import folder_lock
@@ -96,11 +97,16 @@ def adapt_from_recordings(
         adapt(teacher, prepared.training, to_choose_by, config, out, context)
         return None
     with folder_lock(out):
+        run_time = RunTime(out, start)
         recordings = hash_recordings(sources)  # now, as the recording may be gone when the training ends
-        result = adapt(teacher, prepared.training, to_choose_by, config, out, context)
-        print_decisions(result)
-        use_threads_of_others()
-        return write_outcome(result, to_report_on, recordings, config, model, out, time.monotonic() - start, flows)
+        try:
+            result = adapt(teacher, prepared.training, to_choose_by, config, out, context, run_time.save)
+            print_decisions(result)
+            use_threads_of_others()
+            return write_outcome(result, to_report_on, recordings, config, model, out, run_time, flows)
+        except KeyboardInterrupt:
+            run_time.save()
+            raise
 
 
 def check_size(pairs: RecordedPairs) -> None:

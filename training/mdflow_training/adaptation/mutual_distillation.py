@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +60,7 @@ def adapt(
     config: AdaptationConfig,
     run_folder: Path,
     context: ProcessContext,
+    on_checkpoint: Callable[[], None] = lambda: None,
 ) -> AdaptationResult:
     """Adapt a teacher to the world that the pairs show, or resume a killed run.
 
@@ -73,6 +74,7 @@ def adapt(
         config: all settings.
         run_folder: gets checkpoints, logs, labels while they are needed, and ``adaptation.json``.
         context: which process this is.
+        on_checkpoint: called in the main process whenever the state of the run was saved.
 
     Raises:
         ConfigError: the folder holds a run with other settings, weights or data.
@@ -84,7 +86,7 @@ def adapt(
             "frames.held_out_share"
         )
     size = training_size(size_of(training_pairs[0][0]), config, quality_of(config, context))
-    run = Run(config, run_folder, context, training_pairs, size)
+    run = Run(config, run_folder, context, training_pairs, size, on_checkpoint)
     claim_folder(run_folder, identity_of(teacher_state, validation_pairs, run), context)
     result = _Adaptation(teacher_state, run, validation_pairs).run_all()
     if context.is_main:

@@ -68,6 +68,7 @@ class Run:
         context: which process this is.
         pairs: what to learn from.
         size: of training.
+        on_checkpoint: called in the main process whenever a stage has saved its state.
     """
 
     config: AdaptationConfig
@@ -75,6 +76,7 @@ class Run:
     context: ProcessContext
     pairs: FramePairs
     size: Size
+    on_checkpoint: Callable[[], None] = lambda: None
 
     @property
     def quality(self) -> Quality:
@@ -135,6 +137,7 @@ def run_stage(
         if run.context.is_main:
             save_state(finished, result._asdict())
             (folder / "checkpoint.pt").unlink(missing_ok=True)
+            run.on_checkpoint()
     network.core.load_state_dict(result.state)
     return result
 
@@ -219,6 +222,7 @@ class _Loop:
                 "log": self.log.state_dict(),
             },
         )
+        self.run.on_checkpoint()
 
     def _resume(self) -> dict[str, Any]:
         state = load_state(self.checkpoint)
