@@ -315,7 +315,7 @@ class ValidationSettings(Settings):
 
 
 class GuardSettings(Settings):
-    """When a stage stops and goes back to its last good state."""
+    """When a stage stops and goes back to its last good state, of which it keeps one every 50 steps."""
 
     minimum_visible: Share = 0.3
     """Smallest running mean of the share of visible pixels: below it, the flow has collapsed."""
