@@ -219,6 +219,15 @@ def test_a_term_that_is_switched_on_is_no_explosion_but_one_after_it_is(weights:
     assert any(guards.check(90.0, 1.0, weights[-1]) for _ in range(40))
 
 
+def test_a_loss_after_steps_with_empty_masks_is_no_explosion_but_a_larger_one_after_it_is():
+    guards = Guards(GuardSettings())
+    for _ in range(30):
+        assert guards.check(0.0, 1.0) is None
+    for step in range(60):
+        assert guards.check(2.0 * (step % 3 > 0), 1.0) is None
+    assert any("the loss rose from 2 to" in str(guards.check(30.0, 1.0)) for _ in range(40))
+
+
 def test_the_visible_share_is_watched_while_a_term_is_switched_on():
     guards = Guards(GuardSettings())
     assert any(guards.check(1.0, 0.1, 0.01 * step) for step in range(25))
