@@ -46,6 +46,7 @@ from mdflow_training.judging.verdict import (
     describe_enlarged,
 )
 from mdflow_training.losses.census import Census
+from mdflow_training.report import page as report_page
 from mdflow_training.report.comparison import (
     AFTER,
     BEFORE,
@@ -297,6 +298,13 @@ SETTINGS = (
 
 def adapt(*arguments: str) -> int:
     return adapt_from_bag.main([*arguments, *(part for setting in SETTINGS for part in ("--set", setting))])
+
+
+def test_the_page_says_once_of_each_measure_which_value_is_better(tmp_path: Path):
+    means = {BEFORE: dict.fromkeys(MEASURES, 0.5)}
+    report_page.write_page(report_page.Page("improved", "", "", means, {}, {}, [], {}), tmp_path / "report.html")
+    rows = (tmp_path / "report.html").read_text().split("<tr><td>")[1:]
+    assert len(rows) == len(MEASURES) and all(row.count("is better") == 1 for row in rows)
 
 
 def test_adaptation_ends_with_report_and_full_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
