@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import cv2
 import pytest
@@ -124,6 +125,21 @@ def test_what_is_wrong_is_said_in_a_line(
     error = capsys.readouterr().err
     assert "error: " in error and message in error and "Traceback" not in error
     assert not (tmp_path / "run" / "stage1").exists(), "it is said before anything is trained"
+
+
+def test_without_network_it_says_how_to_bring_the_student_before_anything_is_prepared(
+    drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_: object, **__: object) -> None:
+        raise URLError("name resolution failed")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    settings = ("student.name=raft_small", "student.weights=torchvision:C_T_V2", "stage3.start_from=teacher")
+    arguments = [argument for setting in settings for argument in ("--set", setting)]
+    assert main([f"images:{drive}", "--out", str(tmp_path / "run"), *arguments]) == 1
+    error = capsys.readouterr().err
+    assert "error: cannot download torchvision:C_T_V2 (no network? <urlopen error name" in error
+    assert ".pth elsewhere and set student.weights=FILE" in error and not (tmp_path / "run").exists()
 
 
 def test_a_report_that_fails_is_made_by_the_next_call(

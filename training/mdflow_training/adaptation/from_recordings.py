@@ -21,6 +21,7 @@ from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
+from mdflow_training.networks.students import build_student
 from mdflow_training.report.adapted_model import hash_recordings
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
@@ -79,6 +80,9 @@ def adapt_from_recordings(
     if ground_truth is not None and not ground_truth.is_dir():
         raise NotADirectoryError(f"there is no folder {ground_truth}; give --ground-truth the folder of true flow")
     teacher = load_teacher(model)
+    if config.rounds:
+        with torch.random.fork_rng(devices=[]):
+            build_student(config.student, teacher)  # one that cannot be built fails now, not after the preparation
     try:
         prepared = prepare_together(sources, out / "frames", config, context)
     except NotEnoughFrames as error:
