@@ -25,6 +25,7 @@ from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.flow_files import Flow, write_flow, write_image
 from mdflow_training.frames.sequences import RecordedPairs
+from mdflow_training.judging.forgetting import generated_pairs
 from mdflow_training.judging.held_out_metrics import (
     CENSUS,
     EXTRAPOLATION,
@@ -240,6 +241,12 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
         Verdict.WORSE,
         Verdict.NO_CHANGE,
     ]
+    # A model that has forgotten does not lose by it, but the report says so.
+    errors = better.about["error_on_generated_pairs"]
+    still = np.mean([np.linalg.norm(flow, axis=-1).mean() for _, _, flow in generated_pairs()])
+    assert errors[AFTER] < errors[BEFORE] == errors[CONTROL] and errors[AFTER] < 0.5 * still
+    change = f"{errors[BEFORE]:.2f} -> {errors[AFTER]:.2f} px (-"
+    assert change in better.reason and "px (+0%)" in same.reason
     assert "better than the control" in better.reason and "no different from the control" in same.reason
     assert "by the ground truth: endpoint error -" in better.reason and ", AUSE " in better.reason
     change = better.differences["after - before"]
