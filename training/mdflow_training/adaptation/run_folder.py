@@ -71,7 +71,7 @@ def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext
         if differences:
             raise ConfigError(
                 f"{folder} holds a run that was started differently: {'; '.join(differences)}. "
-                "Go on with what it was started with, or choose another folder"
+                "Use the original settings and data, or another folder"
             )
     elif context.is_main:
         folder.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ def find_data(spec: str) -> Benchmarks:
     if kind != SYNTHETIC:
         return find_benchmarks(Path(spec))
     if count and not (count.isdecimal() and int(count) > 0):
-        raise ValueError(f"{spec}: how many pairs of each generated set? Write {SYNTHETIC}:20.")
+        raise ValueError(f"{spec}: give the number of pairs, for example {SYNTHETIC}:20")
     from mdflow_training.evaluation.synthetic_benchmark import DEFAULT_COUNT, synthetic_sets
 
     return Benchmarks(synthetic_sets(int(count or DEFAULT_COUNT)))

@@ -202,7 +202,7 @@ class ReplaySettings(Settings):
     frames: Annotated[int, Field(ge=0)] = 0
     """How many frames of the recording join the made-up textures of the scenes."""
     image_size: tuple[NetworkSide, NetworkSide] = (192, 256)
-    """Height and width. Small pairs teach to forget the large motion of large images."""
+    """Height and width. With small pairs the network forgets large motion."""
     sequence_decay: Share = 0.3
     """Weight ratio between successive outputs (RAFT's gamma)."""
 
@@ -355,7 +355,7 @@ class AdaptationConfig(Settings):
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Mixed precision; auto is float16 on CUDA, bfloat16 on processors with AMX or AVX512_BF16, else float32."""
     census_noise: Literal["auto"] | Weight = "auto"
-    """Camera noise in gray levels of 255, to which the census adapts; auto measures it, 0 is the papers' census."""
+    """Camera noise in intensity levels of 255; the census adapts to it. auto measures it, 0 is the papers' census."""
     initial_teacher: Literal["given", "scratch"] = "given"
     """Start stage 1 from the given weights or from random ones."""
     trained_weights: TrainedWeights = "all"

@@ -38,7 +38,7 @@ SIZE = (256, 320)
 """Height and width, pixels."""
 
 CAMERA_NOISE = 2.0
-"""Standard deviation in gray levels."""
+"""Standard deviation in intensity levels."""
 
 
 @dataclass(frozen=True, eq=False)
