@@ -68,7 +68,8 @@ class UnsupervisedSettings(Settings):
     level_weights: tuple[Weight, ...] = (1.0,)
     """Photometric weight of each output, finest first; training from scratch wants [1.0, 0.5, 0.25, 0.12]."""
     smoothness: Weight = 0.5
-    """lambda_sm, relative to the photometric term."""
+    """lambda_sm, relative to the photometric term. It acts at the finest decoded level, in its pixels: stride 8 for the
+    qualities fast and balanced, and 4, as in UFlow, for best."""
     smoothness_order: Literal[1, 2] = 1
     """1 favors constant flow, 2 flow that changes linearly (driving)."""
     edge_sensitivity: Weight = 10.0
@@ -111,7 +112,7 @@ class SpatialSettings(Settings):
     rotation: Weight = 0.2
     """Largest angle in radians."""
     translation: Weight = 0.2
-    """Width of the range of shifts, as a share of each side."""
+    """Width of the range of shifts, as a share of each side (ARFlow's, in [-1, 1], is of half a side)."""
     relative_zoom: MagnificationRange = (0.985, 1.015)
     """As `zoom`, of the second frame alone; so are the next two."""
     relative_rotation: Weight = 0.015
@@ -219,9 +220,9 @@ class OptimizationSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0)] = 4e-4
     """Highest learning rate."""
     warm_up: Share = 0.05
-    """Share of the steps over which the learning rate rises from 0."""
+    """Share of the steps over which the learning rate rises linearly from near 0."""
     final_learning_rate: Share = 0.1
-    """The learning rate at the end, as a share of the highest."""
+    """The learning rate toward which it falls, as a share of the highest; reached one step after the last."""
     weight_decay: Weight = 1e-6
     """Decoupled, relative to the learning rate."""
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
