@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which frames of a recording are worth training on.
 
-All tests look at block means (a thumbnail of 96 columns, gray, 0 to 255), in which sensor noise is averaged away but
+Most tests look at block means (a thumbnail of 96 columns, gray, 0 to 255), in which sensor noise is averaged away but
 the motion of edges still shows.
 """
 

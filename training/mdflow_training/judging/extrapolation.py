@@ -17,7 +17,7 @@ from mdflow_training.networks.directions import swap_directions
 from mdflow_training.settings.adaptation import MIN_SIDE
 
 MAX_PART = 0.8
-"""The middle has at most this share of each side."""
+"""The middle has at most this share of each side, but at least `MIN_SIDE` pixels."""
 
 
 def center_crop(height: int, width: int) -> tuple[slice, slice] | None:

@@ -111,7 +111,7 @@ GroundTruth = Callable[[int], Flow | None]
 
 
 def two_way_model_method(model: Path, scale: float | None = None) -> TwoWayMethod:
-    """Return a deployable model, as the node runs it on a CPU.
+    """Return a deployable model, in ONNX Runtime on the CPU.
 
     Args:
         model: the ONNX file.
