@@ -25,7 +25,6 @@ from mdflow_training.losses.supervised import multi_scale_loss
 from mdflow_training.networks.checkpoints import load_checkpoint
 from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.pretraining.log import PretrainingLog
-from mdflow_training.pretraining.run import split
 from mdflow_training.pretraining.schedule import schedule
 from mdflow_training.pretraining.training import Training, load_initial_weights
 from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_pretrain_config
@@ -233,7 +232,7 @@ def test_the_learning_rate_rises_and_falls_once_a_phase() -> None:
 
 def test_validation_textures_are_held_out() -> None:
     library = procedural_library(0, 20, 128)
-    train, held_out = split(library)
+    train, held_out = library.split()
     assert (len(train.photographs), len(held_out.photographs)) == (18, 2)
     assert not any(one is other for one in train.photographs for other in held_out.photographs)
 
