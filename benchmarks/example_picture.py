@@ -20,7 +20,7 @@ from mdflow_ros.estimator import FlowEstimator
 from mdflow_training.evaluation.pictures import with_caption
 from mdflow_training.flow_files import write_image
 from mdflow_training.synthetic.plane_renderer import render_image
-from mdflow_training.synthetic.robot_world_scene import Warehouse, drive
+from mdflow_training.synthetic.warehouse import Warehouse, drive
 
 SIZE = (288, 384)
 FRAME = 30

@@ -27,10 +27,10 @@ from mdflow_training.synthetic.camera_effects import add_noise
 from mdflow_training.synthetic.layers import Layer, render
 from mdflow_training.synthetic.planar import photograph_patch, thin_structure, translation
 from mdflow_training.synthetic.plane_renderer import render_flow, render_image
-from mdflow_training.synthetic.robot_world import RobotCamera
-from mdflow_training.synthetic.robot_world_scene import Warehouse, drive
-from mdflow_training.synthetic.robot_worlds import WORLDS
+from mdflow_training.synthetic.render_drive import RobotCamera
 from mdflow_training.synthetic.textures import procedural_library
+from mdflow_training.synthetic.warehouse import Warehouse, drive
+from mdflow_training.synthetic.worlds import WORLDS
 
 SIZE = (192, 256)
 TURNING_FRAME = 66

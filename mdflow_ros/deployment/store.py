@@ -101,14 +101,6 @@ class ModelStore:
             return []
         return sorted((path.name for path in self.folder.iterdir() if VERSION_NAME.fullmatch(path.name)), key=_number)
 
-    def versions(self) -> list[Version]:
-        """List all versions, oldest first.
-
-        Raises:
-            ModelError: the notes of one are damaged.
-        """
-        return [self.version(name) for name in self.names()]
-
     def version(self, name: str) -> Version:
         """Return a version by its name.
 
@@ -155,7 +147,8 @@ class ModelStore:
         """Return what the current version has replaced; ``None`` is the bundled model.
 
         Raises:
-            ModelError: the bundled model is current, so there is nothing to go back to.
+            ModelError: the bundled model is current, so there is nothing to go back to; or the notes of the current
+                version or of the one before are damaged, or that one has been deleted.
         """
         current = self.current()
         if current is None:
@@ -201,7 +194,12 @@ class ModelStore:
             link.replace(self.pointer)
 
     def remove(self, version: Version) -> None:
-        """Delete a version that is not current."""
+        """Delete a version that is not current.
+
+        Raises:
+            ModelError: it is current, or the store is damaged.
+            OSError: it cannot be deleted.
+        """
         current = self.current()
         if current is not None and current.name == version.name:
             raise ModelError(f"{version.name} is the current model; roll back before you remove it")

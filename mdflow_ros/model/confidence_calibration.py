@@ -38,5 +38,8 @@ def _calibration(values: Any) -> ConfidenceCalibration:
     }
     counts = {len(vector) for vector in vectors.values()}
     if len(counts) != 1 or not MIN_MEASURES <= max(counts) <= len(CONFIDENCE_INPUTS):
-        raise ValueError(f"each list needs {len(CONFIDENCE_INPUTS)} numbers; run calibrate_confidence.py on the model")
+        raise ValueError(
+            f"each list needs the same count of {MIN_MEASURES} to {len(CONFIDENCE_INPUTS)} numbers; run "
+            "calibrate_confidence.py on the model"
+        )
     return ConfidenceCalibration(**vectors, bias=float(values["bias"]))

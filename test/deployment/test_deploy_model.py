@@ -92,7 +92,7 @@ def test_a_live_node_takes_a_model_over_and_goes_back(
     for model, reason in ((broken_model(tmp_path), "holds no FastFlowNet parameters"), (absurd, "kept the old model")):
         assert main([str(model), "--store", str(store.folder)]) == 1
         assert reason in capsys.readouterr().err
-    assert store.current() == current and store.versions() == [current] and model_of(camera) == str(current.model)
+    assert store.current() == current and store.names() == [current.name] and model_of(camera) == str(current.model)
 
     assert main(["--list", "--store", str(store.folder)]) == 0
     assert f"* {current.name}" in capsys.readouterr().out
@@ -114,7 +114,7 @@ def test_a_wrong_name_is_answered_with_the_right_one(
     assert main([str(other_model), "--node", "/left/mdflow", "--store", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert "no node answers at /left/mdflow" in error and "there is /mdflow: choose with --node" in error
-    assert ModelStore(tmp_path).versions() == []
+    assert ModelStore(tmp_path).names() == []
 
 
 def test_without_a_node_nothing_changes_unless_offline(
@@ -127,7 +127,7 @@ def test_without_a_node_nothing_changes_unless_offline(
     assert main([str(other_model), "--store", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert "no node answers at /mdflow" in error and f"in ROS_DOMAIN_ID {DOMAIN + 1}" in error
-    assert store.versions() == [] and store.current() is None
+    assert store.names() == [] and store.current() is None
 
     assert main([str(other_model), "--store", str(tmp_path), "--offline"]) == 0
     assert f"model:={tmp_path}/current/teacher.onnx" in capsys.readouterr().out
@@ -175,7 +175,7 @@ def test_a_store_that_cannot_be_written_leaves_the_node_its_model(
     store = ModelStore(tmp_path)
     with pytest.raises(OSError, match="no links"):
         deploy_module.deploy(other_model, store)
-    assert len(loaded) == 3 and loaded[-1] == "/old.onnx" and store.versions() == []
+    assert len(loaded) == 3 and loaded[-1] == "/old.onnx" and store.names() == []
 
 
 def test_an_interrupted_switch_restores_the_parameter(monkeypatch: pytest.MonkeyPatch) -> None:

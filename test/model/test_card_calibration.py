@@ -44,6 +44,6 @@ def test_a_card_from_before_a_measure_was_added_is_read_and_ignores_it(count: in
 @pytest.mark.parametrize(("count", "linear"), [(4, 4), (0, 0), (6, 5), (5, 6)])
 def test_a_wrong_count_is_refused(count: int, linear: int) -> None:
     with pytest.raises(
-        ModelError, match=rf"each list needs {len(CONFIDENCE_INPUTS)} numbers; run calibrate_confidence\.py"
+        ModelError, match=rf"the same count of 5 to {len(CONFIDENCE_INPUTS)} numbers; run calibrate_confidence\.py"
     ):
         confidence_calibration_of(with_counts(count, linear), "fast")

@@ -55,7 +55,8 @@ def read_image(path: Path, stretch: IntensityStretch | None = None) -> Image:
 
     Args:
         path: of the file.
-        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of 16 bits.
+        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of unsigned 16 bits, and
+            stretches others by their own.
 
     Raises:
         OSError: the file cannot be read.

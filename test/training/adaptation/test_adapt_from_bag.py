@@ -1,10 +1,13 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
 
 import cv2
 import pytest
@@ -17,6 +20,7 @@ from mdflow_ros.model.card import BUNDLED_MODEL, load_card
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation.from_recordings import load_teacher
 from mdflow_training.commands.adapt_from_bag import default_name, main
+from mdflow_training.engine.loop import _Loop
 from mdflow_training.judging.verdict import Verdict
 
 QUICK = [
@@ -62,6 +66,32 @@ def test_a_recording_becomes_a_deployable_teacher(drive: Path, tmp_path: Path, c
     assert load_card(out / "teacher.onnx").sha256 == card.sha256
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt, MemoryError])
+def test_the_time_of_a_resumed_run_is_that_of_all_its_parts(
+    end: type[BaseException], drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "run"
+    arguments = [f"images:{drive}", "--out", str(out), *QUICK, "--set", "stage1.optimization.steps=2"]
+    arguments += ["--set", "execution.checkpoint_every=1"]
+
+    def end_after_a_step(loop: _Loop, *rest: Any) -> str | None:
+        if loop.step == 1:
+            raise end
+        return train_step(loop, *rest)
+
+    train_step = _Loop._train_step
+    with monkeypatch.context() as patch, contextlib.suppress(MemoryError):
+        patch.setattr(_Loop, "_train_step", end_after_a_step)
+        main(arguments)
+    before = json.loads((out / "run_time.json").read_text())["seconds"]
+    for _ in range(2):  # to its end, and once more
+        main(arguments)
+        report = json.loads((out / "report.json").read_text())
+        last = report["seconds_of_its_last_part"]
+        assert before > 0 < last and report["seconds_of_this_run"] == pytest.approx(before + last, abs=0.2)
+        before += last
+
+
 def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path):
     out = tmp_path / "run"
     assert main([f"images:{drive}", "--out", str(out), "--set", "validation.minimum_gain=0.99", *QUICK]) == NO_CHANGE
@@ -95,6 +125,21 @@ def test_what_is_wrong_is_said_in_a_line(
     error = capsys.readouterr().err
     assert "error: " in error and message in error and "Traceback" not in error
     assert not (tmp_path / "run" / "stage1").exists(), "it is said before anything is trained"
+
+
+def test_without_network_it_says_how_to_bring_the_student_before_anything_is_prepared(
+    drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_: object, **__: object) -> None:
+        raise URLError("name resolution failed")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    settings = ("student.name=raft_small", "student.weights=torchvision:C_T_V2", "stage3.start_from=teacher")
+    arguments = [argument for setting in settings for argument in ("--set", setting)]
+    assert main([f"images:{drive}", "--out", str(tmp_path / "run"), *arguments]) == 1
+    error = capsys.readouterr().err
+    assert "error: cannot download torchvision:C_T_V2 (no network? <urlopen error name" in error
+    assert ".pth elsewhere and set student.weights=FILE" in error and not (tmp_path / "run").exists()
 
 
 def test_a_report_that_fails_is_made_by_the_next_call(

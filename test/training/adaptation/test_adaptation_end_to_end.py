@@ -148,7 +148,7 @@ def test_an_improved_model_reaches_the_running_node_between_two_frames(
         )
         assert status == 1 and "holds no FastFlowNet parameters" in printed, printed
         assert sha256_in_use(consumer) == load_card(model).sha256
-        assert [version.card() for version in store.versions()] == [load_card(model)]
+        assert [store.version(name).card() for name in store.names()] == [load_card(model)]
 
         wait_for_flow(consumer)
         player.send_signal(signal.SIGTERM)

@@ -134,6 +134,37 @@ def test_a_deployed_model_is_checked_on_the_next_recording(
     assert "0002 ended" in robot.daemon.step(), "then it learns from that recording"
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("rolled back", "the model on trial is no longer deployed"),
+        ("model before deleted", "stays, as the model before it cannot be used: there is no model"),
+        ("model before damaged", "stays, as the model before it cannot be used"),
+    ],
+)
+def test_a_trial_that_cannot_be_judged_ends_and_the_daemon_adapts_again(
+    robot: Robot, change: str, said: str, tmp_path: Path
+) -> None:
+    store = robot.workspace.store
+    if change != "rolled back":
+        before = store.add(disturbed_teacher(tmp_path, 0.25))
+        store.make_current(before)
+    robot.record()
+    robot.orders(adapt=0, model=str(disturbed_teacher(tmp_path, 0.5)))
+    robot.daemon.step()
+    assert robot.workspace.history.on_trial is not None
+    robot.record()
+    robot.orders(compare=4, adapt=3)
+    if change == "rolled back":
+        store.make_current(None)
+    elif change == "model before deleted":
+        store.remove(before)
+    else:
+        before.model.write_bytes(b"damaged")
+    assert said in robot.daemon.step()
+    assert "0002 ended" in robot.daemon.step()
+
+
 def test_a_failed_adaptation_is_not_repeated_for_ever(robot: Robot) -> None:
     robot.record()
     robot.orders(adapt=1)

@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
+from mdflow_training.engine import loop
 from mdflow_training.engine.batches import Batch
 from mdflow_training.engine.checkpoint import load_state
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.guards import Guards
-from mdflow_training.engine.loop import Outcome, Run, learning_rate, run_stage
+from mdflow_training.engine.loop import Outcome, Run, StageResult, learning_rate, run_stage
 from mdflow_training.networks.flow_network import FastFlowNetwork
 from mdflow_training.settings.adaptation import (
     AdaptationConfig,
@@ -111,8 +112,9 @@ def test_an_interrupted_stage_ends_like_an_uninterrupted_one(tmp_path: Path):
     ],
 )
 def test_a_guard_stops_with_a_reason_and_the_last_good_state(
-    tmp_path: Path, loss: Callable[[int], float], visible: float, reason: str
+    tmp_path: Path, loss: Callable[[int], float], visible: float, reason: str, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(loop, "GOOD_EVERY", 4)
     objective = Scripted(loss, visible)
     result = run_stage("stage", a_network(), objective, SETTINGS, 0, a_run(tmp_path))
     assert result.stopped is not None and reason in result.stopped and "stage stopped at step" in result.stopped
@@ -126,6 +128,27 @@ def test_a_guard_stops_with_a_reason_and_the_last_good_state(
     assert all(torch.equal(result.state[name], value) for name, value in reference.items())
     stored = run_stage("stage", a_network(), Scripted(rising, interrupt_at=0), SETTINGS, 0, a_run(tmp_path))
     assert stored.stopped == result.stopped, "a resumed run does not go round the guard"
+
+
+@pytest.mark.parametrize("interrupt_at", [None, 4, 8])
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_the_state_that_a_guard_goes_back_to_does_not_depend_on_checkpoints(
+    tmp_path: Path, every: int, interrupt_at: int | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loop, "GOOD_EVERY", 3)
+
+    def stage(folder: str, every: int, interrupt_at: int | None = None) -> StageResult:
+        objective = Scripted(lambda step: math.nan if step == 8 else 1.0, interrupt_at=interrupt_at)
+        run = a_run(tmp_path / folder, f"execution.checkpoint_every={every}")
+        return run_stage("stage", a_network(), objective, SETTINGS, 0, run)
+
+    usual = stage("usual", 4)
+    if interrupt_at is not None:
+        with pytest.raises(KeyboardInterrupt):
+            stage("other", every, interrupt_at)
+    other = stage("other", every)
+    assert usual.steps == other.steps == 6 and usual.stopped == other.stopped
+    assert all(torch.equal(other.state[name], value) for name, value in usual.state.items())
 
 
 def test_a_resumed_stage_meets_the_same_guard(tmp_path: Path):
@@ -194,6 +217,15 @@ def test_a_term_that_is_switched_on_is_no_explosion_but_one_after_it_is(weights:
     for _ in range(60):
         assert guards.check(11.6, 1.0, weights[-1]) is None
     assert any(guards.check(90.0, 1.0, weights[-1]) for _ in range(40))
+
+
+def test_a_loss_after_steps_with_empty_masks_is_no_explosion_but_a_larger_one_after_it_is():
+    guards = Guards(GuardSettings())
+    for _ in range(30):
+        assert guards.check(0.0, 1.0) is None
+    for step in range(60):
+        assert guards.check(2.0 * (step % 3 > 0), 1.0) is None
+    assert any("the loss rose from 2 to" in str(guards.check(30.0, 1.0)) for _ in range(40))
 
 
 def test_the_visible_share_is_watched_while_a_term_is_switched_on():

@@ -9,7 +9,9 @@ import torch
 from places import SHARED
 
 from mdflow_ros.estimator import FlowEstimate, FlowEstimator
+from mdflow_training.commands import evaluate as evaluate_command
 from mdflow_training.commands.evaluate import main, mdflow_inference_size
+from mdflow_training.evaluation import pictures
 from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.evaluation.datasets import find_benchmarks
 from mdflow_training.evaluation.flow_evaluation import evaluate_methods, without_confidence
@@ -172,6 +174,27 @@ def test_pictures_show_images_flow_truth_error_and_confidence(evaluate, data, tm
     assert (picture[24 : 24 + height, :width] == read_image(data / "kitti2012/000001/000001_10.png")).all()
     confidence = picture[-height:, width:].astype(int)
     assert np.ptp(confidence, axis=2).min() > 0, "in the node's colors, from violet to yellow, none of which is gray"
+
+
+def test_pictures_show_the_calibration_of_each_set(evaluate, data, tmp_path, monkeypatch):
+    drawn = []
+    draw = pictures.draw_calibration
+    monkeypatch.setattr(evaluate_command, "draw_calibration", lambda *values: drawn.append(values) or draw(*values))
+    _, report = evaluate(data, "--pictures", str(tmp_path / "pictures"))
+    for (name, metrics), values in zip(report["sets"].items(), drawn, strict=True):
+        assert values == (metrics["calibration"], metrics["ece"])
+        assert read_image(tmp_path / "pictures" / f"{name}_calibration.png").shape == (480, 480, 3)
+
+
+def test_the_reliability_diagram_has_a_bin_where_its_values_say():
+    def blue(right):
+        bins = [{"confidence": 0.8, "right_percent": right, "pixels_percent": 0.0}]
+        image = cv2.imdecode(np.frombuffer(pictures.draw_calibration(bins, 0.1), np.uint8), cv2.IMREAD_COLOR)
+        marks = (image.astype(int) - (180, 119, 31)).any(axis=2) == 0  # matplotlib's first color, BGR
+        return np.flatnonzero(marks[:, 340:420].any(axis=1)).mean()
+
+    height = blue(20.0) - blue(60.0)
+    assert 130 < height < 190, "40 % of an axis of about 400 pixels"
 
 
 def test_generated_sets_are_measured_without_any_file(evaluate, monkeypatch):

@@ -84,13 +84,13 @@ def test_a_model_that_could_not_be_read_again_is_not_written(
 
 def test_options_reach_the_card(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(state, tmp_path / "net.pth")
-    (tmp_path / "report.json").write_text('{"sets": {"kitti": {"epe": 1.23456, "ause": 0.2, "fl_all": 9}}}')
+    (tmp_path / "report.json").write_text('{"sets": {"kitti": {"epe": 1.23456, "ause": 0.2, "ece": 0.0456, "fl": 9}}}')
     options = ["--cost-volume-normalization", "--preprocessing", "bgr_channel_mean", "--half", "--license", "MIT"]
     options += ["--metrics", str(tmp_path / "report.json")]
     assert main([str(tmp_path / "net.pth"), "--out", str(tmp_path / "net.onnx"), *options]) == 0
     card = load_card(tmp_path / "net.onnx")
     assert (card.cost_volume_normalization, card.preprocessing.value, card.license) == (True, "bgr_channel_mean", "MIT")
-    assert card.metrics == {"kitti": {"epe": 1.235, "ause": 0.2}}
+    assert card.metrics == {"kitti": {"epe": 1.235, "ause": 0.2, "ece": 0.046}}
     assert (tmp_path / "net.onnx").stat().st_size < 3.5e6
 
 

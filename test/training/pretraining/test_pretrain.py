@@ -24,7 +24,7 @@ from mdflow_training.engine.checkpoint import load_state
 from mdflow_training.losses.supervised import multi_scale_loss
 from mdflow_training.networks.checkpoints import load_checkpoint
 from mdflow_training.networks.fastflownet import FastFlowNet
-from mdflow_training.pretraining.run import split
+from mdflow_training.pretraining.log import PretrainingLog
 from mdflow_training.pretraining.schedule import schedule
 from mdflow_training.pretraining.training import Training, load_initial_weights
 from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_pretrain_config
@@ -83,6 +83,19 @@ def test_learning_one_batch_by_heart_lowers_its_error() -> None:
     step = schedule(training.config, 1)[0]
     errors = [training.step(step, batch)[1].item() for _ in range(60)]
     assert min(errors[-5:]) < 0.6 * errors[0]
+
+
+def test_the_log_has_the_means_of_twenty_steps(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = Training(load_pretrain_config(config), distributed.setup())
+    step = schedule(training.config, 1)[0]
+    log = PretrainingLog(tmp_path, training, 40)
+    logged: list[tuple[str, float]] = []
+    monkeypatch.setattr(log.writer, "add_scalar", lambda name, value, samples: logged.append((name, value)))
+    for number in range(40):
+        log.step(step, torch.tensor(float(number)), torch.tensor(2.0 * number))
+    log.close()
+    assert [value for name, value in logged if name == "train/loss"] == [9.5, 29.5]
+    assert [value for name, value in logged if name == "train/epe"] == [19.0, 59.0]
 
 
 def test_a_run_killed_with_signal_9_resumes_to_the_same_end(config: Path, tmp_path: Path) -> None:
@@ -219,7 +232,7 @@ def test_the_learning_rate_rises_and_falls_once_a_phase() -> None:
 
 def test_validation_textures_are_held_out() -> None:
     library = procedural_library(0, 20, 128)
-    train, held_out = split(library)
+    train, held_out = library.split()
     assert (len(train.photographs), len(held_out.photographs)) == (18, 2)
     assert not any(one is other for one in train.photographs for other in held_out.photographs)
 

@@ -25,6 +25,7 @@ from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.flow_files import Flow, write_flow, write_image
 from mdflow_training.frames.sequences import RecordedPairs
+from mdflow_training.judging.forgetting import generated_pairs
 from mdflow_training.judging.held_out_metrics import (
     CENSUS,
     EXTRAPOLATION,
@@ -46,6 +47,7 @@ from mdflow_training.judging.verdict import (
     describe_enlarged,
 )
 from mdflow_training.losses.census import Census
+from mdflow_training.report import page as report_page
 from mdflow_training.report.comparison import (
     AFTER,
     BEFORE,
@@ -239,6 +241,12 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
         Verdict.WORSE,
         Verdict.NO_CHANGE,
     ]
+    # A model that has forgotten does not lose by it, but the report says so.
+    errors = better.about["error_on_generated_pairs"]
+    still = np.mean([np.linalg.norm(flow, axis=-1).mean() for _, _, flow in generated_pairs()])
+    assert errors[AFTER] < errors[BEFORE] == errors[CONTROL] and errors[AFTER] < 0.5 * still
+    change = f"{errors[BEFORE]:.2f} -> {errors[AFTER]:.2f} px (-"
+    assert change in better.reason and "px (+0%)" in same.reason
     assert "better than the control" in better.reason and "no different from the control" in same.reason
     assert "by the ground truth: endpoint error -" in better.reason and ", AUSE " in better.reason
     change = better.differences["after - before"]
@@ -297,6 +305,13 @@ SETTINGS = (
 
 def adapt(*arguments: str) -> int:
     return adapt_from_bag.main([*arguments, *(part for setting in SETTINGS for part in ("--set", setting))])
+
+
+def test_the_page_says_once_of_each_measure_which_value_is_better(tmp_path: Path):
+    means = {BEFORE: dict.fromkeys(MEASURES, 0.5)}
+    report_page.write_page(report_page.Page("improved", "", "", means, {}, {}, [], {}), tmp_path / "report.html")
+    rows = (tmp_path / "report.html").read_text().split("<tr><td>")[1:]
+    assert len(rows) == len(MEASURES) and all(row.count("is better") == 1 for row in rows)
 
 
 def test_adaptation_ends_with_report_and_full_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -13,8 +13,8 @@ from mdflow_ros.recordings.source import parse_source
 from mdflow_training.commands.robot_world import main
 from mdflow_training.flow_files import read_flow
 from mdflow_training.synthetic.plane_renderer import Rectangle, Texture, View, render_flow, render_image
-from mdflow_training.synthetic.robot_world import DRIVES, match_recording, render_world
-from mdflow_training.synthetic.robot_worlds import WORLDS
+from mdflow_training.synthetic.render_drive import DRIVES, match_recording, render_world
+from mdflow_training.synthetic.worlds import WORLDS
 
 SIZE = (96, 128)
 

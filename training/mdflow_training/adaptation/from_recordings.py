@@ -14,12 +14,14 @@ from mdflow_ros.model.card import ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
 from mdflow_training.adaptation.outcome import split_held_out, write_outcome, write_outcome_without_pairs
+from mdflow_training.adaptation.run_time import RunTime
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean, use_threads_of_others
 from mdflow_training.engine.loop import State
 from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
+from mdflow_training.networks.students import build_student
 from mdflow_training.report.adapted_model import hash_recordings
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
@@ -78,6 +80,9 @@ def adapt_from_recordings(
     if ground_truth is not None and not ground_truth.is_dir():
         raise NotADirectoryError(f"there is no folder {ground_truth}; give --ground-truth the folder of true flow")
     teacher = load_teacher(model)
+    if config.rounds:
+        with torch.random.fork_rng(devices=[]):
+            build_student(config.student, teacher)  # one that cannot be built fails now, not after the preparation
     try:
         prepared = prepare_together(sources, out / "frames", config, context)
     except NotEnoughFrames as error:
@@ -96,11 +101,16 @@ def adapt_from_recordings(
         adapt(teacher, prepared.training, to_choose_by, config, out, context)
         return None
     with folder_lock(out):
+        run_time = RunTime(out, start)
         recordings = hash_recordings(sources)  # now, as the recording may be gone when the training ends
-        result = adapt(teacher, prepared.training, to_choose_by, config, out, context)
-        print_decisions(result)
-        use_threads_of_others()
-        return write_outcome(result, to_report_on, recordings, config, model, out, time.monotonic() - start, flows)
+        try:
+            result = adapt(teacher, prepared.training, to_choose_by, config, out, context, run_time.save)
+            print_decisions(result)
+            use_threads_of_others()
+            return write_outcome(result, to_report_on, recordings, config, model, out, run_time, flows)
+        except KeyboardInterrupt:
+            run_time.save()
+            raise
 
 
 def check_size(pairs: RecordedPairs) -> None:

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.networks.directions import mirror_flow
 from mdflow_training.networks.flow_network import FlowNetwork, upsample_flow
-from mdflow_training.settings.adaptation import MIN_SIDE, LabelSettings
+from mdflow_training.networks.sides import nearest_side
+from mdflow_training.settings.adaptation import LabelSettings
 
 SINGLE_FLOW = LabelSettings()
 
@@ -39,7 +39,7 @@ def mean_flow(network: FlowNetwork, first: Tensor, second: Tensor, settings: Lab
 
 def _scaled_flow(network: FlowNetwork, first: Tensor, second: Tensor, scale: float) -> Tensor:
     height, width = first.shape[-2:]
-    size = [max(MIN_SIDE, SIZE_MULTIPLE * round(scale * side / SIZE_MULTIPLE)) for side in (height, width)]
+    size = [nearest_side(scale * side) for side in (height, width)]
     if size == [height, width]:
         return upsample_flow(network(first, second)[-1], (height, width))
     images = (F.interpolate(image, size, mode="bilinear", align_corners=False) for image in (first, second))

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +60,7 @@ def adapt(
     config: AdaptationConfig,
     run_folder: Path,
     context: ProcessContext,
+    on_checkpoint: Callable[[], None] = lambda: None,
 ) -> AdaptationResult:
     """Adapt a teacher to the world that the pairs show, or resume a killed run.
 
@@ -73,6 +74,7 @@ def adapt(
         config: all settings.
         run_folder: gets checkpoints, logs, labels while they are needed, and ``adaptation.json``.
         context: which process this is.
+        on_checkpoint: called in the main process whenever the state of the run was saved.
 
     Raises:
         ConfigError: the folder holds a run with other settings, weights or data.
@@ -84,7 +86,7 @@ def adapt(
             "frames.held_out_share"
         )
     size = training_size(size_of(training_pairs[0][0]), config, quality_of(config, context))
-    run = Run(config, run_folder, context, training_pairs, size)
+    run = Run(config, run_folder, context, training_pairs, size, on_checkpoint)
     claim_folder(run_folder, identity_of(teacher_state, validation_pairs, run), context)
     result = _Adaptation(teacher_state, run, validation_pairs).run_all()
     if context.is_main:
@@ -102,7 +104,7 @@ class _Adaptation:
         self.book = ScoreBook(run, validation_pairs, self.census)
         state = self.inputs.initial_teacher(teacher_state)
         self.result = AdaptationResult(state, "initial", {"initial": state}, scores=self.book.scores, size=run.size)
-        self.result.notes.append(f"camera noise: {self.inputs.noise:.1f} gray levels; {self.census}")
+        self.result.notes.append(f"camera noise: {self.inputs.noise:.1f} intensity levels; {self.census}")
 
     def run_all(self) -> AdaptationResult:
         """Run stage 1, then rounds of stages 2 and 3 while they help, then the control."""
@@ -196,8 +198,11 @@ class _Adaptation:
             self.result.teachers["control"] = state
             control = self.book.score("control", self.inputs.teacher(state))
             chosen = self.result.scores[self.result.chosen]
-            merit = "did as well without a student" if control.error <= chosen.error else "did worse without a student"
-            self.result.notes.append(f"control: label-free error {control.error:.4f}: as many updates {merit}")
+            merit = "at least as well" if control.error <= chosen.error else "worse"
+            self.result.notes.append(
+                f"control: label-free error {control.error:.4f}: "
+                f"the same number of updates without a student did {merit}"
+            )
 
     def _score_and_select(self, name: str, stage: StageResult) -> bool:
         """Score a new teacher, keep it if it earns its place, and return whether it is the best so far."""
@@ -214,7 +219,7 @@ class _Adaptation:
         improved = score.error < best if validation.gate else kept
         verdict = "is kept" if kept else f"is not kept: {self.result.chosen} stays"
         if kept and not improved:
-            verdict += ": so small a difference may be in favor of the other (validation.teacher_tolerance)"
+            verdict += ", but does not lead: the difference is within validation.teacher_tolerance"
         self.result.notes.append(
             f"{name}: label-free error {before.error:.4f} -> {score.error:.4f}, the teacher {verdict}"
         )

@@ -15,6 +15,7 @@ from mdflow_ros.core.printable import printable
 from mdflow_ros.model.card import MAX_NAME_LENGTH, ModelCard, load_card
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult
 from mdflow_training.adaptation.run_folder import RUN_NAME
+from mdflow_training.adaptation.run_time import RunTime
 from mdflow_training.frames.preparation import NotEnoughFrames
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import GroundTruth
@@ -60,7 +61,7 @@ def write_outcome(
     config: AdaptationConfig,
     model: Path,
     out: Path,
-    seconds: float,
+    run_time: RunTime,
     ground_truth: GroundTruth | None = None,
 ) -> Report:
     """Export the models of an adaptation, compare them, and write the report.
@@ -72,7 +73,7 @@ def write_outcome(
         config: all settings.
         model: the deployable model that it began with.
         out: gets ``teacher.onnx`` if a new teacher was chosen, else ``rejected.onnx``; ``control.onnx``; the report.
-        seconds: that the command has taken.
+        run_time: that the run has taken so far.
         ground_truth: gives the true flow of some of the pairs, if there is any.
 
     Raises:
@@ -93,7 +94,12 @@ def write_outcome(
     report, frames = compare_models(
         models, held_out, ground_truth, chosen, config.validation.maximum_pairs, held_out.recordings.tolist()
     )
-    about: dict[str, Any] = {**report.about, "seconds_of_this_run": round(seconds, 1), **history}
+    run_time.save()
+    seconds = {
+        "seconds_of_this_run": round(run_time.of_all_parts, 1),
+        "seconds_of_its_last_part": round(run_time.of_this_part, 1),
+    }
+    about: dict[str, Any] = {**report.about, **seconds, **history}
     report = dataclasses.replace(report, about=about)
     write_report(report, frames, out, out)
     means = report.means()

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""One picture of the state of a pair: image | flow | student flow | occlusion | reliable mask | confidence."""
+"""One picture of the state of a pair: image | flow | student flow | occlusion | reliable mask | match reliability."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from mdflow_training.losses.match_selection import SelectedMatches, match_reliab
 
 
 def draw_panel(
-    image: Tensor, flow: Tensor | None, student_flow: Tensor | None, matches: SelectedMatches, threshold: float
+    image: Tensor, flow: Tensor, student_flow: Tensor | None, matches: SelectedMatches, threshold: float
 ) -> NDArray[np.uint8]:
     """Draw the first sample of each argument side by side.
 
     Args:
         image: RGB ``(N, 3, H, W)`` in [0, 1].
-        flow: the teacher's, ``(N, 2, H, W)`` in pixels, or None: black.
-        student_flow: the student's, same shape; both flows share one color scale.
+        flow: the teacher's, ``(N, 2, H, W)`` in pixels.
+        student_flow: the student's, same shape, or None: black; both flows share one color scale.
         matches: what the images say about the flow that teaches.
-        threshold: tau of the confidence.
+        threshold: tau of the match reliability.
 
     Returns:
-        ``(H, 6W, 3)`` uint8 RGB; masks are white where visible, reliable or trusted.
+        ``(H, 6W, 3)`` uint8 RGB; masks are white where visible or reliable.
     """
     flows = [None if field is None else _array(field) for field in (flow, student_flow)]
-    longest = max((float(np.linalg.norm(field, axis=-1).max()) for field in flows if field is not None), default=0.0)
+    longest = max(float(np.linalg.norm(field, axis=-1).max()) for field in flows if field is not None)
     height, width = image.shape[-2:]
     columns = [_picture(_array(image))]
     for field in flows:

@@ -25,7 +25,10 @@ RUN_NAME = "run.json"
 
 
 def identity_of(teacher_state: Mapping[str, Tensor], validation: FramePairs, run: Run) -> dict[str, Any]:
-    """Return everything that the result of a run depends on, also what ``auto`` stands for on this machine."""
+    """Return what the result of a run depends on, also what ``auto`` stands for on this machine.
+
+    Of the pairs, it has their number and a hash of the first, the middle and the last one, not of all.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(teacher_state.items()):
         digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
@@ -68,7 +71,7 @@ def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext
         if differences:
             raise ConfigError(
                 f"{folder} holds a run that was started differently: {'; '.join(differences)}. "
-                "Go on with what it was started with, or choose another folder"
+                "Use the original settings and data, or another folder"
             )
     elif context.is_main:
         folder.mkdir(parents=True, exist_ok=True)

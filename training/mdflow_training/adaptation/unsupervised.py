@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,6 +63,16 @@ def unsupervised_loss(
     return photometric + settings.smoothness * smoothness, {"photometric": photometric, "smoothness": smoothness}
 
 
+class Label(NamedTuple):
+    """What the prediction on the augmented pair is to be, before it is augmented too; stacked directions."""
+
+    flow: Tensor
+    """``(2N, 2, H, W)`` pixels."""
+    mask: Tensor
+    """``(2N, 1, H, W)``, 1 where the flow counts."""
+    from_student: bool = False
+
+
 class UnsupervisedObjective:
     """L_ph + lambda_sm L_sm on the clean pair, and lambda_sup L_sup on the augmented one.
 
@@ -88,19 +98,15 @@ class UnsupervisedObjective:
         self.supervised = supervised
         self.occlusion = OcclusionMask(settings.occlusion)
 
-    def labels(self, batch: Batch, flow: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the label and its mask, stacked, for the clean pair.
+    def label(self, batch: Batch, flow: Tensor, visible: Tensor) -> Label:
+        """Return the label of the clean pair.
 
         Args:
             batch: the clean pairs.
             flow: the teacher's, ``(2N, 2, H, W)``, without gradient.
             visible: the teacher's occlusion mask.
         """
-        return flow, visible
-
-    def student_flow(self, label: Tensor) -> Tensor | None:
-        """Return the student's flow for the panel, if there is a student."""
-        return None
+        return Label(flow, visible)
 
     def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
         """See `Objective`."""
@@ -113,9 +119,9 @@ class UnsupervisedObjective:
         visible, share = self.occlusion(flow)
         loss, metrics = unsupervised_loss(source, flows, visible, terms, self.census)
         loss = terms.weight * loss
-        label, mask = self.labels(batch, flow, visible)
+        label = self.label(batch, flow, visible)
         if weight > 0:
-            distillation = self._distillation(network, batch, label, mask)
+            distillation = self._distillation(network, batch, label)
             metrics["distillation"] = distillation
             loss = loss + weight * distillation
         loss = self.supervised(network, batch, loss, metrics)
@@ -124,16 +130,17 @@ class UnsupervisedObjective:
 
         def draw() -> NDArray[np.uint8]:
             matches = select_matches(source, flow, self.selection, self.settings.occlusion.method, self.census)
-            return draw_panel(source, flow, self.student_flow(label), matches, self.selection.threshold)
+            student_flow = label.flow if label.from_student else None
+            return draw_panel(source, flow, student_flow, matches, self.selection.threshold)
 
         return Outcome(loss, metrics, draw, ramped_weight=weight)
 
-    def _distillation(self, network: nn.Module, batch: Batch, label: Tensor, mask: Tensor) -> Tensor:
+    def _distillation(self, network: nn.Module, batch: Batch, label: Label) -> Tensor:
         augmentation = augmentation_of(batch, self.settings.augmentation, self.seed)
         source = augmentation.images(stack_directions(batch.first, batch.second))
-        label, mask = augmentation.flow(label), augmentation.mask(mask)
+        flow, mask = augmentation.flow(label.flow), augmentation.mask(label.mask)
         settings = self.settings.distillation
-        return sequence_loss(network(*source.chunk(2)), label, mask, settings.sequence_decay, settings.error)
+        return sequence_loss(network(*source.chunk(2)), flow, mask, settings.sequence_decay, settings.error)
 
     def observe(self, metrics: dict[str, float], progress: float) -> None:
         """See `Objective`."""

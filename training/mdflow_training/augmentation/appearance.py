@@ -1,6 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Change the appearance of a pair, not its geometry: exposure, contrast, color, gamma, blur and noise."""
+"""Change the appearance of a pair, not its geometry: exposure, contrast, color, gamma, blur and noise, in this order.
+
+After ARFlow, which blurs before gamma, and changes contrast and saturation about the luma; here they change about the
+mean of the channels.
+"""
 
 from __future__ import annotations
 

@@ -106,6 +106,11 @@ def _draw_maps(
     rotation: float,
     translation: float,
 ) -> Tensor:
+    """Draw `CANDIDATES` maps of a frame.
+
+    Unlike ARFlow's, which act in coordinates from -1 to 1, they act in pixels: rotation and squeeze do not depend on
+    the aspect ratio, and a translation, a share of the side, moves twice as far as ARFlow's of the same number.
+    """
     height, width = size
     random = torch.rand(5, CANDIDATES, generator=generator, dtype=torch.float64)
     zooms = zoom[0] + (zoom[1] - zoom[0]) * random[0]

@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.losses.gaussian_blur import blur_images
 from mdflow_training.losses.occlusion import leads_inside
 from mdflow_training.networks.directions import mirror_flow
 from mdflow_training.networks.fastflownet import warp
-from mdflow_training.settings.adaptation import MIN_SIDE, WarpedPairsSettings
+from mdflow_training.networks.sides import side_within
+from mdflow_training.settings.adaptation import WarpedPairsSettings
 
 
 class WarpedPair(NamedTuple):
@@ -87,7 +87,7 @@ def _crop(image: Tensor, crop: float, place: list[float]) -> Tensor:
     window = image
     for axis, where in zip((-2, -1), place, strict=True):
         side = image.shape[axis]
-        kept = min(side, max(MIN_SIDE, int((1 - crop) * side) // SIZE_MULTIPLE * SIZE_MULTIPLE))
+        kept = min(side, side_within((1 - crop) * side))
         window = window.narrow(axis, int(where * (side - kept + 1)), kept)
     return window
 

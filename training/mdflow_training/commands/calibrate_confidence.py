@@ -23,7 +23,6 @@ from mdflow_ros.model.card import card_path, load_card
 from mdflow_ros.model.confidence_calibration import as_card_entry
 from mdflow_ros.quality import QUALITIES
 from mdflow_training.evaluation.calibration import calibration_pairs, fit_calibration
-from mdflow_training.pretraining.run import split
 from mdflow_training.synthetic.texture_packages import default_textures
 from mdflow_training.synthetic.textures import load_library, procedural_library
 
@@ -43,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--pairs must be 1 or more, and --seed 0 or more")
     try:
         # Pictures that pretraining held out: on its own ones the model would seem better than it is.
-        library = procedural_library(options.seed) if options.procedural else split(load_library(options.textures))[1]
+        library = procedural_library(options.seed) if options.procedural else load_library(options.textures).split()[1]
         card = load_card(options.model)
         confidence = {}
         for quality in QUALITIES:

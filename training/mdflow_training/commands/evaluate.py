@@ -9,7 +9,7 @@ import platform
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.selection import AUTO, BACKENDS
-from mdflow_ros.core.atomic_files import write_json
+from mdflow_ros.core.atomic_files import replace_file, write_json
 from mdflow_ros.core.resizing import Size, size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
@@ -37,7 +37,7 @@ from mdflow_training.evaluation.flow_evaluation import (
     without_confidence,
 )
 from mdflow_training.evaluation.flow_pairs import LoadedPair
-from mdflow_training.evaluation.pictures import draw_evaluation
+from mdflow_training.evaluation.pictures import draw_calibration, draw_evaluation
 from mdflow_training.evaluation.table import format_table
 from mdflow_training.flow_files import Flow, Image, write_image
 
@@ -112,7 +112,7 @@ def find_data(spec: str) -> Benchmarks:
     if kind != SYNTHETIC:
         return find_benchmarks(Path(spec))
     if count and not (count.isdecimal() and int(count) > 0):
-        raise ValueError(f"{spec}: how many pairs of each generated set? Write {SYNTHETIC}:20.")
+        raise ValueError(f"{spec}: give the number of pairs, for example {SYNTHETIC}:20")
     from mdflow_training.evaluation.synthetic_benchmark import DEFAULT_COUNT, synthetic_sets
 
     return Benchmarks(synthetic_sets(int(count or DEFAULT_COUNT)))
@@ -158,6 +158,14 @@ def _picture_writer(folder: Path | None) -> PairListener | None:
     return write if folder else None
 
 
+def _write_calibrations(folder: Path, sets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw how well the model's confidence is calibrated on each set, into ``folder/SET_calibration.png``."""
+    for name, metrics in sets.items():
+        if "calibration" in metrics:
+            picture = draw_calibration(metrics["calibration"], metrics["ece"])
+            replace_file(folder / f"{name}_calibration.png", picture)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line.
 
@@ -197,6 +205,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(format_table(report["sets"]))
     print(f"\n{about_model['name']} ({about_model['backend']}, quality {about_model['quality']})", flush=True)
     write_json(options.out, report)
+    if options.pictures:
+        _write_calibrations(options.pictures, report["sets"])
     print(f"report in {options.out}")
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
@@ -227,7 +237,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baselines", "--peers", action="store_true", help="measure zero flow, OpenCV's DIS and Farneback too"
     )
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw every pair into this folder")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="draw every pair, and the calibration of each set, into this folder",
+    )
     parser.add_argument(
         "--protocol",
         choices=(NATIVE, MDFLOW),

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from mdflow_ros.recordings.frame import FrameSourceError
-from mdflow_training.synthetic.robot_world import (
+from mdflow_training.synthetic.render_drive import (
     DRIVES,
     FRAMES,
     TRUTH,
@@ -28,7 +28,7 @@ from mdflow_training.synthetic.robot_world import (
     match_recording,
     render_world,
 )
-from mdflow_training.synthetic.robot_worlds import WORLDS
+from mdflow_training.synthetic.worlds import WORLDS
 
 
 def main(arguments: list[str] | None = None) -> int:

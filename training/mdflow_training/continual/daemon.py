@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 
 from mdflow_ros.deployment.deploy import roll_back
 from mdflow_ros.deployment.running_node import NodeError
+from mdflow_ros.deployment.store import Version
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
 from mdflow_training.continual.workspace import CurrentRun, Workspace
 from mdflow_training.judging.verdict import Verdict
@@ -165,30 +166,38 @@ class Daemon:
     def _check_on(self, recording: str) -> str:
         """Compare the deployed model with the one before on a recording that neither has learned from."""
         workspace, history = self._workspace, self._workspace.history
+        done: str | None = "the model on trial is no longer deployed"
         try:
-            before, after = workspace.store.previous(), workspace.store.current()
-            if after is None or after.name != history.on_trial:
-                history.on_trial = None
-                workspace.save()
-                return "the model on trial is no longer deployed"
+            after = workspace.store.current()
+            if after is not None and after.name == history.on_trial:
+                done = self._judge(after, recording)
+        except (ModelError, NodeError, OSError) as error:
+            self._wait(self._limits.poll_seconds)
+            return f"the deployed model cannot be checked: {error}"
+        if done is None:
+            return "the check of the deployed model is interrupted and will be repeated"
+        history.on_trial = None
+        workspace.save()
+        return f"checked on {recording}: {done}"
+
+    def _judge(self, after: Version, recording: str) -> str | None:
+        """Return what became of the model on trial; None if the comparison was interrupted."""
+        workspace = self._workspace
+        try:
+            before = workspace.store.previous()
             command = [*self._programs.compare, *self._sources([recording])]
             command += ["--before", str(BUNDLED_MODEL if before is None else before.model), "--after", str(after.model)]
             command += ["--out", str(workspace.runs / f"check_{after.name}")]
             status = self._run([*LOWEST_PRIORITY, *command], self._rests)
             if status == Verdict.WORSE.exit_status:
-                done = roll_back(workspace.store, self._node)
-            elif status in (Verdict.IMPROVED.exit_status, Verdict.NO_CHANGE.exit_status):
-                done = f"{after.name} stays"
-            elif self._stopped() or not self._rests():
-                return "the check of the deployed model is interrupted and will be repeated"
-            else:
-                done = f"{after.name} stays, the comparison failed with exit status {status}"
-        except (ModelError, NodeError, OSError) as error:
-            self._wait(self._limits.poll_seconds)
-            return f"the deployed model cannot be checked: {error}"
-        history.on_trial = None
-        workspace.save()
-        return f"checked on {recording}: {done}"
+                return roll_back(workspace.store, self._node)
+        except ModelError as error:  # damaged or gone, which no repetition changes
+            return f"{after.name} stays, as the model before it cannot be used: {error}"
+        if status in (Verdict.IMPROVED.exit_status, Verdict.NO_CHANGE.exit_status):
+            return f"{after.name} stays"
+        if self._stopped() or not self._rests():
+            return None
+        return f"{after.name} stays, the comparison failed with exit status {status}"
 
     def _sources(self, recordings: Sequence[str]) -> list[str]:
         return [f"bag:{self._workspace.bags / name}#{topic}" for name in recordings for topic in self._topics]

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mdflow_ros.core.resizing import Size, resize_image
-from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.quality import Quality
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.seeds import derive_seed
-from mdflow_training.settings.adaptation import MIN_SIDE, AdaptationConfig
+from mdflow_training.networks.sides import nearest_side
+from mdflow_training.settings.adaptation import AdaptationConfig
 
 Image = NDArray[np.uint8]
 
@@ -63,7 +63,7 @@ def training_size(frame: Size, config: AdaptationConfig, quality: Quality) -> Si
         return Size(width, height)
     deployed = quality.inference_size(frame)
     scale = min(1.0, math.sqrt(config.maximum_pixels / (deployed.width * deployed.height)))
-    return Size(*(max(MIN_SIDE, SIZE_MULTIPLE * round(side * scale / SIZE_MULTIPLE)) for side in deployed))
+    return Size(*(nearest_side(side * scale) for side in deployed))
 
 
 def to_tensor(images: Tensor, device: torch.device) -> Tensor:

@@ -73,6 +73,8 @@ class Guards:
         if ramped_weight != self.ramped_weight:
             # The loss has another scale than before: a term whose weight grows is not an explosion.
             self.ramped_weight, self.loss_steps, self.lowest_loss = ramped_weight, 0, math.inf
+        if loss == 0:  # all masks are empty: compared with such steps, any other would be an explosion
+            return None
         self.loss_steps += 1
         self.loss += (loss - self.loss) / min(self.loss_steps, self.settings.window)
         if self.loss_steps < self.settings.window:

@@ -80,7 +80,7 @@ class StageLog:
         """Show a picture (H, W, 3)."""
         if self.writer is not None:
             self.writer.add_image(
-                "image | flow | student | visible | reliable | confidence", picture, step, dataformats="HWC"
+                "image | flow | student | visible | reliable | match reliability", picture, step, dataformats="HWC"
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -28,6 +28,9 @@ from mdflow_training.settings.adaptation import AdaptationConfig, OptimizationSe
 
 State = dict[str, Tensor]
 
+GOOD_EVERY = 50
+"""Steps between the states to one of which a stage goes back when a guard stops it."""
+
 
 class Outcome(NamedTuple):
     """The loss and metrics of a batch."""
@@ -68,6 +71,7 @@ class Run:
         context: which process this is.
         pairs: what to learn from.
         size: of training.
+        on_checkpoint: called in the main process whenever a stage has saved its state.
     """
 
     config: AdaptationConfig
@@ -75,6 +79,7 @@ class Run:
     context: ProcessContext
     pairs: FramePairs
     size: Size
+    on_checkpoint: Callable[[], None] = lambda: None
 
     @property
     def quality(self) -> Quality:
@@ -135,6 +140,7 @@ def run_stage(
         if run.context.is_main:
             save_state(finished, result._asdict())
             (folder / "checkpoint.pt").unlink(missing_ok=True)
+            run.on_checkpoint()
     network.core.load_state_dict(result.state)
     return result
 
@@ -151,8 +157,8 @@ class _Loop:
         self.update = WeightUpdate(network, settings.optimizer, settings.weight_decay, settings.gradient_clip, float16)
         self.guards = Guards(run.config.guards)
         self.step = 0
+        self.good = StageResult(self._core_state(), None, 0)
         log_state = self._resume() if self.checkpoint.exists() else None
-        self.good = StageResult(self._core_state(), None, self.step)
         events = run.folder / "tensorboard" / name
         self.log = StageLog(name, self.folder, events, run.context, self.step, settings.steps, settings.batch_size)
         if log_state is not None:
@@ -174,6 +180,8 @@ class _Loop:
                 self.step += 1
                 if self.step % execution.log_every == 0 or self.step == self.settings.steps:
                     self.log.write(self.step)
+                if self.step % GOOD_EVERY == 0:
+                    self.good = StageResult(self._core_state(), None, self.step)
                 if self.step % execution.checkpoint_every == 0:
                     self._save()
         return StageResult(self._core_state(), None, self.step)
@@ -205,25 +213,28 @@ class _Loop:
         return {name: value.detach().cpu().clone() for name, value in self.network.core.state_dict().items()}
 
     def _save(self) -> None:
-        self.good = StageResult(self._core_state(), None, self.step)
         if not self.run.context.is_main:
             return
         save_state(
             self.checkpoint,
             {
                 "step": self.step,
-                "network": self.good.state,
+                "network": self._core_state(),
+                "good": self.good._asdict(),
                 **self.update.state_dict(),
                 "objective": self.objective.state_dict(),
                 "guards": self.guards.state_dict(),
                 "log": self.log.state_dict(),
             },
         )
+        self.run.on_checkpoint()
 
     def _resume(self) -> dict[str, Any]:
         state = load_state(self.checkpoint)
         self.step = state["step"]
         self.network.core.load_state_dict(state["network"])
+        # A checkpoint of an earlier version is itself the state to go back to.
+        self.good = StageResult(**state.get("good", {"state": state["network"], "stopped": None, "steps": self.step}))
         self.update.load_state_dict(state)
         self.objective.load_state_dict(state["objective"])
         self.guards.load_state_dict(state["guards"])

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The alternatives to compare with: OpenCV's classical flow, and zero flow as the lower bound."""
+"""The alternatives to compare with: OpenCV's classical flow, and zero flow as the trivial reference."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Pixels = NDArray[np.float32]
 SPARSIFICATION_STEPS = 50
 KEPT_PERCENT = (50, 70, 90)
 RELIABILITY_BINS = 10
-ACCURACY_PIXELS = (1, 3)
+CALIBRATION_PIXELS = (1, 3)
 
 
 def sparsification_curve(uncertainty: Pixels, error: Pixels) -> NDArray[np.float64]:
@@ -80,7 +80,7 @@ class ConfidenceMetrics:
         self.confidence = np.zeros(RELIABILITY_BINS)
         self.error = np.zeros(RELIABILITY_BINS)
         self.right = np.zeros(RELIABILITY_BINS)
-        self.accurate = {limit: np.zeros(RELIABILITY_BINS) for limit in ACCURACY_PIXELS}
+        self.accurate = {limit: np.zeros(RELIABILITY_BINS) for limit in CALIBRATION_PIXELS}
 
     def add(self, confidence: Pixels, error: Pixels, right: NDArray[np.bool_]) -> None:
         """Add the pixels of a pair: confidence in [0, 1], error in pixels, and whether the flow is right there.

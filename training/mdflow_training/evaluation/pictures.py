@@ -1,11 +1,15 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw estimate and ground truth on one sheet: images, flow, error and confidence."""
+"""Draw estimate and ground truth on one sheet, images, flow, error and confidence; and how well that is calibrated."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Mapping, Sequence
+
 import cv2
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mdflow_ros.core.flow_color import confidence_to_color, flow_to_color
@@ -48,6 +52,30 @@ def error_to_color(error: NDArray[np.float32]) -> Image:
     bgr = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)
     bgr[np.isnan(error)] = 0
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def draw_calibration(bins: Sequence[Mapping[str, float]], error: float) -> bytes:
+    """Draw a reliability diagram: below the diagonal the confidence promises too much, above it too little.
+
+    Args:
+        bins: ``calibration`` of `mdflow_training.evaluation.confidence_metrics.ConfidenceMetrics.summary`.
+        error: ``ece`` of the same.
+
+    Returns:
+        A PNG.
+    """
+    confidence, right, pixels = (
+        [values[name] for values in bins] for name in ("confidence", "right_percent", "pixels_percent")
+    )
+    axes = (figure := Figure(figsize=(4.8, 4.8), layout="constrained")).subplots()
+    axes.plot([0, 1], [0, 100], "--", color="gray", label="perfect")
+    axes.bar(confidence, pixels, 0.06, color="lightsteelblue", label="share of the pixels, %")
+    axes.plot(confidence, right, "o-", label="right pixels, %")
+    axes.set(xlabel="mean confidence", ylabel="%", xlim=(0, 1), ylim=(0, 100), title=f"ECE {error:.3f}")
+    axes.legend(loc="upper left")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
 
 
 def with_caption(caption: str, picture: Image) -> Image:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which frames of a recording are worth training on.
 
-All tests look at block means (a thumbnail of 96 columns, gray, 0 to 255), in which sensor noise is averaged away but
+Most tests look at block means (a thumbnail of 96 columns, gray, 0 to 255), in which sensor noise is averaged away but
 the motion of edges still shows.
 """
 
@@ -28,8 +28,8 @@ MIN_CONTRAST = 1.0
 DUPLICATE_CHANGE = 0.25
 # A scene is static if it is still the same view and fewer than MIN_MOVING_SHARE of its blocks have moved. A block has
 # moved if a motion of at least MIN_MOTION pixels explains at least the share MIN_EXPLAINED of its change.
-# Measured on 640x360 frames: white and grainy noise of up to 20 gray levels, JPEG of quality 50 and changes of
-# brightness count as static, a shift by 0.25 pixels in noise of 10 gray levels does not.
+# Measured on 640x360 frames: white and grainy noise of up to 20 intensity levels, JPEG of quality 50 and changes of
+# brightness count as static, a shift by 0.25 pixels in noise of 10 intensity levels does not.
 MIN_MOVING_SHARE, MIN_MOTION, MIN_EXPLAINED, SAME_VIEW_CORRELATION = 0.05, 0.25, 0.15, 0.5
 # Two views with nothing in common, an edited video's next shot: neither their brightness goes together, nor do their
 # colors. Fast motion over a floor changes the one, light that is switched on the other.

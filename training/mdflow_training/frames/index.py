@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A log of every frame a recording holds, kept or not: some 15 bytes each in memory, one line each on disk."""
+"""A log of every frame a recording holds, kept or not: 17 bytes each in memory, one line each on disk."""
 
 from __future__ import annotations
 

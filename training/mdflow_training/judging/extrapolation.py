@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.losses.occlusion import forward_backward_visibility, leads_inside
 from mdflow_training.networks.directions import swap_directions
-from mdflow_training.settings.adaptation import MIN_SIDE
+from mdflow_training.networks.sides import side_within
 
 MAX_PART = 0.8
-"""The middle has at most this share of each side."""
+"""The middle has at most this share of each side, but at least `mdflow_training.settings.adaptation.MIN_SIDE`."""
 
 
 def center_crop(height: int, width: int) -> tuple[slice, slice] | None:
     """Return rows and columns of the middle part of an image, in sizes that networks take; None if it has none."""
-    sides = [max(MIN_SIDE, int(MAX_PART * side) // SIZE_MULTIPLE * SIZE_MULTIPLE) for side in (height, width)]
+    sides = [side_within(MAX_PART * side) for side in (height, width)]
     if sides[0] > height or sides[1] > width or sides == [height, width]:
         return None
     top, left = (height - sides[0]) // 2, (width - sides[1]) // 2

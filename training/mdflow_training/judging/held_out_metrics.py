@@ -74,7 +74,7 @@ MEASURES = {
     "consistency": Measure("pixels that pass the forward-backward check", "%", False),
     "coverage": Measure(f"pixels of confidence {EQUAL_CONFIDENCE} and more", "%", False),
     "epe": Measure("endpoint error", "px", True),
-    "ause": Measure("AUSE (area under the sparsification error curve), lower is better", "", True),
+    "ause": Measure("AUSE (area under the sparsification error curve)", "", True),
 }
 """Every measure by name. The first chooses the teacher: `mdflow_training.judging.label_free_score.LabelFreeScore`."""
 
@@ -111,7 +111,7 @@ GroundTruth = Callable[[int], Flow | None]
 
 
 def two_way_model_method(model: Path, scale: float | None = None) -> TwoWayMethod:
-    """Return a deployable model, as the node runs it on a CPU.
+    """Return a deployable model, in ONNX Runtime on the CPU.
 
     Args:
         model: the ONNX file.

@@ -50,7 +50,7 @@ def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -
     Args:
         first: luma ``(N, 1, H, W)`` in [0, 255]; it gets no gradient.
         second: same shape; in a loss, the image warped by the flow that is learned.
-        softness: square of the gray levels below which a difference counts less; 0.81 in all papers.
+        softness: square of the intensity levels below which a difference counts less; 0.81 in all papers.
 
     Returns:
         ``(N, 1, H, W)`` in [0, 1]; `OUTSIDE` on the border of 3 pixels, where the window leaves the image.
@@ -153,9 +153,10 @@ def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
 class Census:
     """How to compare images with this much camera noise.
 
-    Measured on generated scenes with sensor noise of 0 to 5 gray levels: the chance that a 5x5 patch at its true place
-    looks more alike than 0.5 to 2 px beside it rises from 60 % to 70 % in dark, noisy images, and the area under the
-    curve of telling errors below 0.5 px from those above 2 px from 0.57 to 0.70. Without noise, the original is best.
+    Measured on generated scenes with sensor noise of 0 to 5 intensity levels: the chance that a 5x5 patch at its true
+    place looks more alike than 0.5 to 2 px beside it rises from 60 % to 70 % in dark, noisy images, and the area under
+    the curve of telling errors below 0.5 px from those above 2 px from 0.57 to 0.70. Without noise, the original is
+    best.
 
     Attributes:
         blur: standard deviation of the Gaussian that both images get first, in pixels.
@@ -167,7 +168,7 @@ class Census:
 
     @staticmethod
     def for_noise(noise: float) -> Census:
-        """Return the census for a standard deviation of the luma's noise, in gray levels of 255."""
+        """Return the census for a standard deviation of the luma's noise, in intensity levels of 255."""
         if noise < 0.7:
             return Census()
         return Census(1.0 if noise < 3 else 2.0, NOISY_SOFTNESS)

@@ -25,9 +25,9 @@ def robust_l1(difference: Tensor) -> Tensor:
     return (difference.square() + 1e-6).sqrt().sum(dim=1, keepdim=True)
 
 
-def endpoint(difference: Tensor) -> Tensor:
-    """Return the length of the difference, smooth at zero (Charbonnier)."""
-    return (difference.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
+def endpoint(difference: Tensor, smoothness: float = 1e-6) -> Tensor:
+    """Return the length of the difference, smooth at zero (Charbonnier), where it is the root of ``smoothness``."""
+    return (difference.square().sum(dim=1, keepdim=True) + smoothness).sqrt()
 
 
 ERRORS: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "robust_l1": robust_l1, "endpoint": endpoint}

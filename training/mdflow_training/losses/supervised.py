@@ -7,6 +7,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from mdflow_training.losses.distillation import endpoint
 from mdflow_training.networks.flow_network import upsample_flow
 
 ROBUST_OFFSET = 0.01
@@ -14,7 +15,7 @@ ROBUST_OFFSET = 0.01
 
 def differentiable_endpoint_error(flow: Tensor, ground_truth: Tensor) -> Tensor:
     """Return the length of the flow error ``(N, H, W)`` of flows ``(N, 2, H, W)``, pixels; differentiable at zero."""
-    return ((flow - ground_truth).square().sum(dim=1) + 1e-8).sqrt()
+    return endpoint(flow - ground_truth, smoothness=1e-8).squeeze(1)
 
 
 def multi_scale_loss(flows: list[Tensor], ground_truth: Tensor, weights: list[float], exponent: float) -> Tensor:

@@ -56,7 +56,8 @@ def smoothness_loss(image: Tensor, flow: Tensor, order: int = 1, edge_sensitivit
     Args:
         image: RGB ``(N, 3, H, W)`` in [0, 1].
         flow: ``(N, 2, h, w)`` in full-resolution pixels, at any stride; compared in pixels of its own resolution.
-        order: 1 favors constant flow, 2 flow that changes linearly, as on the road under a car.
+        order: 1 favors constant flow, 2 flow that changes linearly, as on the road under a car. Its edge is the larger
+            one of the two between its three pixels; UFlow takes the difference of the outer two.
         edge_sensitivity: how much an edge excuses a change, per unit of color difference.
 
     Returns:

@@ -144,14 +144,18 @@ def import_checkpoint(
     return save_model(graph.SerializeToString(deterministic=True), card, out)
 
 
+METRICS = ("epe", "ause", "ece")
+"""What a card keeps of each data set."""
+
+
 def metrics_of(report: Path) -> dict[str, Any]:
-    """Return what a card keeps of a report of ``evaluate``: endpoint error in pixels and AUSE, by data set.
+    """Return what a card keeps of a report of ``evaluate``: endpoint error in pixels, AUSE and ECE, by data set.
 
     Raises:
         ModelError: the file is not such a report.
     """
     try:
         sets = json.loads(report.read_text(encoding="utf-8"))["sets"]
-        return {name: {key: round(metrics[key], 3) for key in ("epe", "ause")} for name, metrics in sets.items()}
+        return {name: {key: round(metrics[key], 3) for key in METRICS} for name, metrics in sets.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{report} is not a report of training/evaluate.py: {error!r}") from error

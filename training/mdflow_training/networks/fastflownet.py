@@ -46,9 +46,10 @@ def warp(image: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
 
 
 def normalize_features(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Remove the common mean and unbiased deviation of two feature maps, per sample (UFlow, section 3.1).
+    """Remove the common mean and unbiased deviation of two feature maps, per sample (after UFlow, section 3.1).
 
-    By means of squares, as `torch.std` takes six times longer on a CPU.
+    The deviation is about the common mean; UFlow takes the mean of both variances, each about its own mean. By means of
+    squares, as `torch.std` takes six times longer on a CPU.
     """
     axes = (1, 2, 3)
     mean = (first.mean(axes, keepdim=True) + second.mean(axes, keepdim=True)) / 2
@@ -139,7 +140,7 @@ class FastFlowNet(nn.Module):
             second: the newer images, same shape.
 
         Returns:
-            The flows at strides 4, 8, 16, 32 and 64, in full-resolution pixels / 20.
+            The flows, finest first, from stride ``2**finest_level`` to 64, in full-resolution pixels / 20.
         """
         levels = self.pyramid(torch.cat((first, second)))
         return self.decode({level: tuple(features.chunk(2)) for level, features in levels.items()})

@@ -75,7 +75,7 @@ def build_student(
         trained: which of its weights learn, if they are the teacher's at first.
 
     Raises:
-        ValueError: there is no such student, or its weights cannot be read or do not fit.
+        ValueError: there is no such student, or its weights cannot be downloaded or read, or do not fit.
     """
     network = _build(settings, autocast, finest_level, trained)
     if settings.weights is not None:
@@ -112,7 +112,13 @@ def _initial_weights(settings: StudentSettings, teacher_state: Mapping[str, Tens
         name = settings.weights.removeprefix(TORCHVISION_PREFIX)
         if name not in published.__members__:
             raise ValueError(f"unknown weights {settings.weights}: choose one of {', '.join(published.__members__)}")
-        return published[name].get_state_dict(progress=False)
+        try:
+            return published[name].get_state_dict(progress=False)
+        except OSError as error:
+            raise ValueError(
+                f"cannot download {settings.weights} (no network? {error}): fetch {published[name].url} elsewhere and "
+                "set student.weights=FILE"
+            ) from error
     return read_weights(Path(settings.weights))
 
 

@@ -29,22 +29,25 @@ class PretrainingLog:
         total = training.steps + steps
         interval = progress_interval()
         self.bar = tqdm(total=total, initial=training.steps, unit="step", mininterval=interval, dynamic_ncols=True)
+        self.losses: list[Tensor] = []
         self.errors: list[Tensor] = []
         self.started, self.samples_before = time.monotonic(), training.samples
 
     def step(self, step: TrainingStep, loss: Tensor, error: Tensor) -> None:
-        """Record one step; every 20 steps, show and log the mean."""
+        """Record one step; every 20 steps, show and log the means."""
+        self.losses.append(loss)
         self.errors.append(error)
         self.bar.update()
         if len(self.errors) < 20:
             return
-        mean = torch.stack(self.errors).mean().item()
+        mean_loss, mean = (torch.stack(values).mean().item() for values in (self.losses, self.errors))
+        self.losses.clear()
         self.errors.clear()
         samples = self.training.samples
         rate = (samples - self.samples_before) / (time.monotonic() - self.started)
         self.bar.set_postfix_str(f"{samples} samples, {rate:.1f}/s, EPE {mean:.2f} px, rate {step.learning_rate:.1e}")
         self.writer.add_scalar("train/epe", mean, samples)
-        self.writer.add_scalar("train/loss", loss.item(), samples)
+        self.writer.add_scalar("train/loss", mean_loss, samples)
         self.writer.add_scalar("train/learning_rate", step.learning_rate, samples)
         self.writer.add_scalar("train/samples_per_second", rate, samples)
 

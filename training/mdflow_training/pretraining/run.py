@@ -25,18 +25,6 @@ LOGGER = logging.getLogger(__name__)
 VALIDATION_SEED = 0x5EED
 
 
-def split(library: TextureLibrary, part: int = 10) -> tuple[TextureLibrary, TextureLibrary]:
-    """Return the textures to train on and every tenth, held out for validation."""
-    train, held_out = (
-        TextureLibrary(
-            [picture for number, picture in enumerate(library.photographs) if (number % part == 0) == held],
-            [cutout for number, cutout in enumerate(library.cutouts) if (number % part == 0) == held],
-        )
-        for held in (False, True)
-    )
-    return train, held_out
-
-
 def open_library(config: PretrainConfig) -> TextureLibrary:
     """Read the textures that ``config`` names."""
     if config.textures == Path("procedural"):
@@ -67,7 +55,7 @@ def train(config: PretrainConfig, folder: Path, context: ProcessContext, changed
         context: which process this is.
         changed: whether settings or pairs are others than before, so that earlier validations do not compare.
     """
-    train_textures, held_out = split(open_library(config))
+    train_textures, held_out = open_library(config).split()
     training = Training(config, context)
     if (folder / "last.pt").exists():
         training.restore(load_state(folder / "last.pt"))

@@ -25,6 +25,7 @@ from mdflow_ros.quality import AUTO, QUALITIES, choose_quality
 from mdflow_training.engine.batches import FramePairs, spread_evenly
 from mdflow_training.evaluation.baselines import dis_flow
 from mdflow_training.judging.camera_noise import measure_noise
+from mdflow_training.judging.forgetting import describe_forgetting, error_on_generated_pairs
 from mdflow_training.judging.held_out_metrics import (
     MATCH_ERROR,
     MEASURES,
@@ -173,9 +174,12 @@ def compare_models(
         reason += f"; {describe_control(differences[f'{AFTER} - {CONTROL}'])}"
     for name, inference_size in enlarged.items():
         reason += describe_enlarged(differences[f"{AFTER} - {name}"], inference_size, usual_size)
+    generated = {name: error_on_generated_pairs(model) for name, model in models.items()}
+    reason += describe_forgetting(generated, BEFORE, AFTER)
     about = {
         "models": {name: _describe(model) for name, model in models.items()},
         "images": {**size._asdict(), "held_out_pairs": len(pairs), "noise_gray_levels": noise},
+        "error_on_generated_pairs": generated,
         "versions": _versions(),
     }
     apart = _tell_apart([recordings[index] for index in indices] if recordings else [], metrics)

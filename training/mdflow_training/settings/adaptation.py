@@ -68,7 +68,8 @@ class UnsupervisedSettings(Settings):
     level_weights: tuple[Weight, ...] = (1.0,)
     """Photometric weight of each output, finest first; training from scratch wants [1.0, 0.5, 0.25, 0.12]."""
     smoothness: Weight = 0.5
-    """lambda_sm, relative to the photometric term."""
+    """lambda_sm, relative to the photometric term. It acts at the finest decoded level, in its pixels: stride 8 for the
+    qualities fast and balanced, and 4, as in UFlow, for best."""
     smoothness_order: Literal[1, 2] = 1
     """1 favors constant flow, 2 flow that changes linearly (driving)."""
     edge_sensitivity: Weight = 10.0
@@ -111,7 +112,7 @@ class SpatialSettings(Settings):
     rotation: Weight = 0.2
     """Largest angle in radians."""
     translation: Weight = 0.2
-    """Width of the range of shifts, as a share of each side."""
+    """Width of the range of shifts, as a share of each side (ARFlow's, in [-1, 1], is of half a side)."""
     relative_zoom: MagnificationRange = (0.985, 1.015)
     """As `zoom`, of the second frame alone; so are the next two."""
     relative_rotation: Weight = 0.015
@@ -202,7 +203,7 @@ class ReplaySettings(Settings):
     frames: Annotated[int, Field(ge=0)] = 0
     """How many frames of the recording join the made-up textures of the scenes."""
     image_size: tuple[NetworkSide, NetworkSide] = (192, 256)
-    """Height and width. Small pairs teach to forget the large motion of large images."""
+    """Height and width. With small pairs the network forgets large motion."""
     sequence_decay: Share = 0.3
     """Weight ratio between successive outputs (RAFT's gamma)."""
 
@@ -219,9 +220,9 @@ class OptimizationSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0)] = 4e-4
     """Highest learning rate."""
     warm_up: Share = 0.05
-    """Share of the steps over which the learning rate rises from 0."""
+    """Share of the steps over which the learning rate rises linearly from near 0."""
     final_learning_rate: Share = 0.1
-    """The learning rate at the end, as a share of the highest."""
+    """The learning rate toward which it falls, as a share of the highest; reached one step after the last."""
     weight_decay: Weight = 1e-6
     """Decoupled, relative to the learning rate."""
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
@@ -315,7 +316,7 @@ class ValidationSettings(Settings):
 
 
 class GuardSettings(Settings):
-    """When a stage stops and goes back to its last good state."""
+    """When a stage stops and goes back to its last good state, of which it keeps one every 50 steps."""
 
     minimum_visible: Share = 0.3
     """Smallest running mean of the share of visible pixels: below it, the flow has collapsed."""
@@ -355,7 +356,7 @@ class AdaptationConfig(Settings):
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Mixed precision; auto is float16 on CUDA, bfloat16 on processors with AMX or AVX512_BF16, else float32."""
     census_noise: Literal["auto"] | Weight = "auto"
-    """Camera noise in gray levels of 255, to which the census adapts; auto measures it, 0 is the papers' census."""
+    """Camera noise in intensity levels of 255; the census adapts to it. auto measures it, 0 is the papers' census."""
     initial_teacher: Literal["given", "scratch"] = "given"
     """Start stage 1 from the given weights or from random ones."""
     trained_weights: TrainedWeights = "all"

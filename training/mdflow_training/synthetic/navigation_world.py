@@ -18,27 +18,25 @@ from mdflow_training.synthetic.plane_renderer import (
     render_flow,
     render_image,
 )
-from mdflow_training.synthetic.robot_world_scene import (
+from mdflow_training.synthetic.scene_parts import (
     CAMERA_HEIGHT,
     REST,
-    Warehouse,
     block,
     camera_axes,
     camera_intrinsics,
     carton_picture,
-    drive,
     floor_texture,
     level,
-    shelf_texture,
     upright,
     wall_texture,
 )
+from mdflow_training.synthetic.warehouse import Warehouse, drive, shelf_texture
 
 SIZE = (256, 320)
 """Height and width, pixels."""
 
 CAMERA_NOISE = 2.0
-"""Standard deviation in gray levels."""
+"""Standard deviation in intensity levels."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,17 @@ class TextureLibrary:
     photographs: list[list[np.ndarray]]
     cutouts: list[np.ndarray]
 
+    def split(self, part: int = 10) -> tuple[TextureLibrary, TextureLibrary]:
+        """Return the textures to train on, and every ``part``-th, which is held out for validation."""
+        train, held_out = (
+            TextureLibrary(
+                [picture for number, picture in enumerate(self.photographs) if (number % part == 0) == held],
+                [cutout for number, cutout in enumerate(self.cutouts) if (number % part == 0) == held],
+            )
+            for held in (False, True)
+        )
+        return train, held_out
+
 
 def pyramid(image: np.ndarray) -> list[np.ndarray]:
     """Return ``image`` and its halvings, as long as the shorter side keeps `MIN_LEVEL_SIDE` pixels."""

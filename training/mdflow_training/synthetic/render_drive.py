@@ -19,7 +19,7 @@ from mdflow_ros.recordings.source import parse_source
 from mdflow_training.flow_files import write_flow, write_image
 from mdflow_training.synthetic.camera_effects import add_noise, motion_blur, vignette
 from mdflow_training.synthetic.plane_renderer import render_flow, render_image
-from mdflow_training.synthetic.robot_worlds import WORLDS, World
+from mdflow_training.synthetic.worlds import WORLDS, World
 
 SIZE = (192, 256)
 """Height and width, pixels."""

@@ -12,14 +12,12 @@ import cv2
 import numpy as np
 
 from mdflow_training.synthetic.plane_renderer import Rectangle, Texture, View
-from mdflow_training.synthetic.robot_world_scene import (
+from mdflow_training.synthetic.scene_parts import (
     CAMERA_HEIGHT,
-    Warehouse,
     block,
     camera_axes,
     camera_intrinsics,
     carton_picture,
-    drive,
     finished,
     floor_texture,
     grain,
@@ -27,6 +25,7 @@ from mdflow_training.synthetic.robot_world_scene import (
     upright,
     wall_texture,
 )
+from mdflow_training.synthetic.warehouse import Warehouse, drive
 
 LENGTH = 90.0
 """Meters of corridor or field before and behind the start."""

@@ -1,0 +1,43 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""The time that a run takes, over all its parts: an interrupted run goes on in another process."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from mdflow_ros.core.atomic_files import write_json
+from mdflow_training.adaptation.run_folder import read_json
+
+RUN_TIME_NAME = "run_time.json"
+
+
+class RunTime:
+    """A clock that goes on where the one of the part before was last saved.
+
+    Args:
+        folder: of the run.
+        start: of this part, on the clock of `time.monotonic`.
+
+    Raises:
+        ConfigError: the file of the part before is damaged.
+    """
+
+    def __init__(self, folder: Path, start: float) -> None:
+        self._path, self._start = folder / RUN_TIME_NAME, start
+        self._before: float = read_json(self._path)["seconds"] if self._path.exists() else 0.0
+
+    @property
+    def of_this_part(self) -> float:
+        """Seconds since the start of this part."""
+        return time.monotonic() - self._start
+
+    @property
+    def of_all_parts(self) -> float:
+        """Seconds of this part and of all before it."""
+        return self._before + self.of_this_part
+
+    def save(self) -> None:
+        """Write the time of all parts, for the next one."""
+        write_json(self._path, {"seconds": self.of_all_parts})

@@ -1,0 +1,18 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sides of images that every network takes: multiples of 64 from 128 on."""
+
+from __future__ import annotations
+
+from mdflow_ros.model.architecture import SIZE_MULTIPLE
+from mdflow_training.settings.adaptation import MIN_SIDE
+
+
+def nearest_side(side: float) -> int:
+    """Return the side nearest to this one."""
+    return max(MIN_SIDE, SIZE_MULTIPLE * round(side / SIZE_MULTIPLE))
+
+
+def side_within(side: float) -> int:
+    """Return the largest side that does not exceed this one, or else the smallest of all."""
+    return max(MIN_SIDE, int(side) // SIZE_MULTIPLE * SIZE_MULTIPLE)
