@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ def load_onnxruntime(name: str) -> ModuleType:
     Raises:
         BackendUnavailable: ONNX Runtime or the provider is not installed.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # a robot tells nobody what it runs
     try:
         import onnxruntime
     except ImportError as error:
@@ -34,7 +36,7 @@ def load_onnxruntime(name: str) -> ModuleType:
         raise BackendUnavailable(
             f"this ONNX Runtime has no {provider}; `pip install onnxruntime-gpu` in place of onnxruntime brings it"
         )
-    onnxruntime.disable_telemetry_events()  # a robot tells nobody what it runs
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

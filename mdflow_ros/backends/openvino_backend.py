@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -45,6 +46,8 @@ def load_openvino(device: str = "CPU") -> ModuleType:
     Raises:
         BackendUnavailable: OpenVINO is not installed, or it does not find the device.
     """
+    # A robot tells nobody what it runs: without this module, OpenVINO takes a stand-in of its own.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
