@@ -73,6 +73,34 @@ def test_auto_goes_on_with_onnx_runtime_and_says_so_once(no_driver, caplog, monk
     assert "tensorrt: there is no NVIDIA driver here" in caplog.text
 
 
+@pytest.mark.parametrize("content", ["", "raise AttributeError('_ARRAY_API not found')", "import no_plugin.x"])
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_broken_engine_is_unavailable_and_the_text_names_the_remedy(engine, content, monkeypatch, tmp_path):
+    (tmp_path / engine).mkdir()
+    (tmp_path / engine / "__init__.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == engine]:
+        monkeypatch.delitem(sys.modules, name)
+    try:
+        with pytest.raises(BackendUnavailable, match=rf"`pip install .*{engine}`"):
+            create_backend(engine, BUNDLED_MODEL, OPTIONS)
+    finally:
+        sys.modules.pop(engine, None)
+
+
+@pytest.mark.parametrize("broken", ["Core", "get_property"])
+def test_auto_goes_on_where_openvino_does_not_start(broken, monkeypatch, no_driver):
+    openvino = pytest.importorskip("openvino")
+
+    def fail(*arguments):
+        raise RuntimeError("GLIBC_2.36 not found")
+
+    monkeypatch.setattr(openvino if broken == "Core" else openvino.Core, broken, fail)
+    assert create_backend("auto", BUNDLED_MODEL, OPTIONS).name == "onnxruntime"
+    with pytest.raises(BackendUnavailable, match=r"GLIBC_2\.36 not found.*(install|update)"):
+        create_backend("openvino", BUNDLED_MODEL, OPTIONS)
+
+
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_no_engine_tells_anybody_what_the_robot_runs(engine, tmp_path):
     pytest.importorskip(engine)
