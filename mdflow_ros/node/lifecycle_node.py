@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -68,6 +69,7 @@ class FlowNode(LifecycleNodeMixin, Node):
     def __init__(self) -> None:
         Node.__init__(self, "mdflow")
         # `destroy_node` ends these, also if a parameter is refused below.
+        self._publishing = threading.Lock()
         self._worker: NewestOnlyWorker[Image | CompressedImage] = NewestOnlyWorker(self._process, "flow")
         self._log_bridge = LogBridge(self.get_logger())
         logging.getLogger("mdflow_ros").addHandler(self._log_bridge)
@@ -133,7 +135,8 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; discard the pair being processed."""
-        self._active = False
+        with self._publishing:
+            self._active = False
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -201,16 +204,21 @@ class FlowNode(LifecycleNodeMixin, Node):
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Pause or resume without unloading the model."""
         self._enabled = request.data
-        self._pipeline.reset()
+        self._start_new_pair()
         response.success, response.message = True, "enabled" if request.data else "paused"
         return response
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Forget the last image, so that the next one starts a new pair."""
-        self._worker.clear()
-        self._pipeline.reset()
+        self._start_new_pair()
         response.success, response.message = True, "the next image starts a new pair"
         return response
+
+    def _start_new_pair(self) -> None:
+        """Forget every image so far: none of their flow is published any more."""
+        self._worker.clear()
+        with self._publishing:
+            self._pipeline.reset()
 
     def _check_parameters(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         error = validate_parameters(parameters)
@@ -242,12 +250,15 @@ class FlowNode(LifecycleNodeMixin, Node):
         """Take one message from the camera to the published flow, in the worker's thread, which must survive."""
         if not (self._active and self._enabled):
             return
+        restarts = self._pipeline.restarts
         try:
             with_confidence = self._outputs.confidence_has_subscribers()
             live, camera_info = LiveSettings.from_node(self), self._input.camera_info
             result = self._pipeline.process(message, live, with_confidence, camera_info)
-            if result is not None and self._active and self._enabled:
-                self._publish(result)
+            with self._publishing:
+                is_wanted = self._active and self._enabled and self._pipeline.restarts == restarts
+                if result is not None and is_wanted:
+                    self._publish(result)
         except Exception as error:
             if self.context.ok():  # publishing fails while the process shuts down
                 self._counters.last_refusal = describe(error)

@@ -26,7 +26,7 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from shifted_images import shifted_pair, textured_image
 from std_msgs.msg import Float64
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 DOMAIN = 20
 HEIGHT, WIDTH = 128, 192
@@ -260,6 +260,49 @@ def test_services_answer_while_frames_flow() -> None:
         inference = float(camera.diagnostics[-1]["inference_ms_mean"]) / 1e3
         assert int(camera.diagnostics[-1]["frames_dropped"]) > 0
         assert np.median(waits) < inference / 4
+
+
+HOLD_ESTIMATES = """
+import time
+from pathlib import Path
+from mdflow_ros.estimator import FlowEstimator
+
+estimate = FlowEstimator.estimate
+
+
+def estimate_when_told(*arguments):
+    while Path(HOLD).exists():
+        Path(HOLD).with_name("waiting").touch()
+        time.sleep(0.02)
+    return estimate(*arguments)
+
+
+FlowEstimator.estimate = estimate_when_told
+"""
+"""Estimates wait while the file HOLD exists, and make one named waiting."""
+
+
+@pytest.mark.parametrize("service", ["reset", "enable"])
+def test_services_that_start_a_new_pair_neither_wait_nor_let_an_old_one_through(service: str, tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    with running_node(DOMAIN + 1, before=f"HOLD = {str(hold)!r}{HOLD_ESTIMATES}"), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        hold.touch()
+        camera.publish(FRAME, 1000)
+        camera.publish(FRAME, 1100)
+        camera.spin_until((tmp_path / "waiting").exists, "the node to estimate")
+        if service == "reset":
+            assert camera.call(Trigger, service, Trigger.Request()).success
+        else:
+            for data in (False, True):
+                assert camera.call(SetBool, service, SetBool.Request(data=data)).success
+        hold.unlink()
+        camera.spin_for(1.0)
+        assert not camera.received["flow"]
+        camera.wait_until_listening()
+        camera.publish(FRAME, 1200)
+        camera.publish_and_wait(FRAME, 1300)
+        assert camera.received["previous_stamp"][-1].time_ref.nanosec == 200_000_000
 
 
 def test_lifecycle_goes_round_twice() -> None:
