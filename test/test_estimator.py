@@ -19,7 +19,7 @@ from shifted_images import shifted_pair
 
 from mdflow_ros.backends import selection
 from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, BackendUnavailable
-from mdflow_ros.core.resizing import Size, resize_flow
+from mdflow_ros.core.resizing import Size, resize_flow, resize_image
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import (
     BUNDLED_MODEL,
@@ -184,6 +184,15 @@ def test_models_of_the_former_format_get_quality_levels(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(former.flow, bundled.flow)
     np.testing.assert_array_equal(former.confidence, bundled.confidence)
+
+
+@pytest.mark.parametrize("size", [Size(640, 120), Size(800, 120), Size(160, 120)])
+def test_where_an_image_shrinks_it_is_averaged(size: Size) -> None:
+    stripes = np.zeros((480, 640, 3), np.uint8)
+    stripes[::4] = 240
+    resized = resize_image(stripes, size)
+    assert resized.shape == (size.height, size.width, 3)
+    np.testing.assert_allclose(resized, 60, atol=1)
 
 
 def test_resizing_flow_scales_each_axis_by_its_own_factor() -> None:
