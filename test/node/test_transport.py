@@ -39,6 +39,12 @@ def test_buffers_fit_the_image() -> None:
     assert "sockets_size=48MB" in advice(SET, image_bytes=96 * 1024**2)
 
 
+@pytest.mark.parametrize(("size", "fits"), [("16MB", True), ("16M", True), ("1g", True), ("16K", False), ("16", False)])
+def test_a_unit_may_lack_its_b(size: str, fits: bool) -> None:
+    setting = {**SET, "FASTDDS_BUILTIN_TRANSPORTS": f"LARGE_DATA?sockets_size={size}"}
+    assert ("buffers too small" not in advice(setting)) == fits
+
+
 def test_a_reliable_camera_is_not_asked_to_be_reliable() -> None:
     assert "publish them as reliable" in advice({})
     assert "publish them as reliable" not in advice({}, reliable=True)
