@@ -309,6 +309,10 @@ def test_dropped_messages_are_counted_for_each_publisher():
     for publisher, number in [(b"a", 7), (b"a", 8), (b"b", 1), (b"a", 11), (b"b", 2), (b"b", 4)]:
         count.note(10, {"publication_sequence_number": number, "publisher_gid": {"data": publisher}})
     assert (count.received, count.size, count.dropped) == (6, 60, 3)
+    late = TopicCount()
+    for number in (1, 3, 2, 4):
+        late.note(10, {"publication_sequence_number": number})
+    assert late.dropped == 0, "a message that was overtaken is not lost"
     unnumbered = TopicCount()
     unnumbered.note(10, {"publication_sequence_number": None, "publisher_gid": None})
     unnumbered.note(10, {"publication_sequence_number": 2**64 - 1})
