@@ -57,7 +57,6 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     Attributes:
         exit_code: set when the process is to end.
-        is_loading: whether a model is being loaded.
         slow_groups: callback groups whose callbacks may load a model.
 
     Raises:
@@ -81,7 +80,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         self.add_on_set_parameters_callback(self._check_parameters)
 
         self.exit_code: int | None = None
-        self.is_loading = False
+        self._loads, self._loads_lock = 0, threading.Lock()
         self._active = False
         self._enabled = True
         self._is_shut_down = False
@@ -157,8 +156,14 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._pipeline.release()
         return TransitionCallbackReturn.SUCCESS
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a model is being loaded."""
+        return self._loads > 0
+
     def _load(self, settings: NodeSettings) -> FlowEstimator:
-        self.is_loading = True
+        with self._loads_lock:  # one may begin while another still runs
+            self._loads += 1
         cv2.setNumThreads(settings.options.threads or -1)  # -1 is OpenCV's default: all cores
         try:
             estimator = FlowEstimator(
@@ -172,7 +177,8 @@ class FlowNode(LifecycleNodeMixin, Node):
             if settings.inference_size is not None:
                 estimator.warm_up(settings.inference_size)
         finally:
-            self.is_loading = False
+            with self._loads_lock:
+                self._loads -= 1
         self.get_logger().info(_model_line(estimator))
         return estimator
 

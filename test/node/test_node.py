@@ -9,8 +9,11 @@ import re
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -27,6 +30,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from shifted_images import shifted_pair, textured_image
 from std_msgs.msg import Float64
 from std_srvs.srv import SetBool, Trigger
+
+from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.node import lifecycle_node
+from mdflow_ros.node.parameters import NodeSettings
 
 DOMAIN = 20
 HEIGHT, WIDTH = 128, 192
@@ -460,6 +467,30 @@ def test_a_model_that_is_loaded_too_late_is_dropped(tmp_path: Path) -> None:
         camera.publish(FRAME, 1000)
         camera.publish_and_wait(FRAME, 1100)
         assert field(camera.received["flow"][-1]).shape[:2] == (HEIGHT // 4, WIDTH // 4)
+
+
+def test_a_load_that_ends_does_not_hide_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    holds = {name: threading.Event() for name in ("short", "long")}
+    begun = threading.Barrier(3)
+
+    def load_when_told(model: Path, *_: object) -> None:
+        begun.wait(20)
+        assert holds[model.name].wait(20)
+        raise BackendError("enough")
+
+    monkeypatch.setattr(lifecycle_node, "FlowEstimator", load_when_told)
+    rclpy.init(args=["--ros-args", "-p", "autostart:=false"], domain_id=DOMAIN + 1)
+    node = lifecycle_node.FlowNode()
+    settings = NodeSettings.from_node(node)
+    with ThreadPoolExecutor(2) as pool:
+        loads = {name: pool.submit(node._load, replace(settings, model=Path(name))) for name in holds}
+        begun.wait(20)
+        for name, is_loading in (("short", True), ("long", False)):
+            holds[name].set()
+            assert isinstance(loads[name].exception(20), BackendError)
+            assert node.is_loading == is_loading
+    node.destroy_node()
+    rclpy.try_shutdown()
 
 
 LOAD_SLOWLY = """
