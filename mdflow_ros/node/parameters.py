@@ -260,11 +260,15 @@ class NodeSettings:
 
     @classmethod
     def from_node(cls, node: Node) -> NodeSettings:
-        """Read the parameters of ``node``."""
+        """Read the parameters of ``node``.
+
+        Raises:
+            ValueError: the model's path begins with ``~`` and there is no such home folder.
+        """
         value = _values(node)
         width, height = value["inference_size"]
         return cls(
-            model=Path(value["model"]).expanduser() if value["model"] else BUNDLED_MODEL,
+            model=_model_path(value["model"]),
             backend=value["backend"],
             quality=value["quality"],
             inference_size=Size(width, height) if width else None,
@@ -302,6 +306,13 @@ class LiveSettings:
             mask_invalid=value["mask_invalid"],
             confidence_threshold=float(value["confidence_threshold"]),
         )
+
+
+def _model_path(model: str) -> Path:
+    try:
+        return Path(model).expanduser() if model else BUNDLED_MODEL
+    except RuntimeError as error:
+        raise ValueError(f"model {model}: this user has no home folder; give the whole path, from /") from error
 
 
 def _values(node: Node) -> dict[str, Any]:

@@ -647,6 +647,12 @@ def test_a_value_out_of_range_on_the_command_line_is_named() -> None:
     assert "output_scale" in finished.stderr and "Traceback" not in finished.stderr
 
 
+def test_a_model_in_an_unknown_home_is_named() -> None:
+    with running_node(DOMAIN + 1, "-p", "model:=~nobody_here/x.onnx"), client(DOMAIN + 1, outputs=()) as camera:
+        message = "cannot load the model: model ~nobody_here/x.onnx: this user has no home folder; give the whole path"
+        camera.spin_until(lambda: camera.diagnostics and message in camera.diagnostics[-1]["message"], message)
+
+
 def test_a_destroyed_node_leaves_neither_thread_nor_log_handler() -> None:
     script = (
         "import logging, threading, time, rclpy\n"
