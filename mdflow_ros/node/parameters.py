@@ -123,7 +123,7 @@ def _intensity_range_error(intensity_range: Any) -> str | None:
 
 
 DECLARATIONS = {
-    "autostart": Declaration(True, "Configure and activate without a request.", read_only=True),
+    "autostart": Declaration(True, "Configure and activate at startup.", read_only=True),
     "model": Declaration("", "ONNX file of the model, with its card beside it; empty for the bundled teacher."),
     "backend": Declaration(
         AUTO,
@@ -134,14 +134,15 @@ DECLARATIONS = {
     "quality": Declaration(
         QUALITY_AUTO,
         "fast: decoded to 1/8 of the size, refined at half the size; balanced: refined at 3/4 of it too, small images "
-        "enlarged; best: decoded to 1/4, twice as slow; auto: best on an NVIDIA GPU, else balanced.",
+        "enlarged; best: decoded to 1/4, twice as slow; auto: best with a backend on an NVIDIA GPU, which backend auto "
+        "chooses only with inference_size set, else balanced.",
         choices=(QUALITY_AUTO, *QUALITIES),
     ),
-    "device": Declaration("CPU", "Device of OpenVINO.", choices=("CPU", "GPU", "NPU")),
+    "device": Declaration("CPU", "Device on which OpenVINO runs.", choices=("CPU", "GPU", "NPU")),
     "inference_size": Declaration(
         [0, 0],
         "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] lets the quality choose. "
-        "A larger one sees smaller motion, a smaller one is faster; TensorRT needs one.",
+        "Larger resolves smaller motion, smaller is faster. Required by TensorRT.",
         check=_inference_size_error,
     ),
     "region": Declaration(
@@ -188,7 +189,7 @@ DECLARATIONS = {
     "max_rate": Declaration(
         0.0,
         "Images to process per second at most, by their stamps; 0 for all. Skipped images make the motion of a pair "
-        "larger, not wrong. Between two images there must be less than max_frame_gap.",
+        "larger, not wrong. 1 / max_rate must be below max_frame_gap, or every pair is discarded.",
         minimum=0.0,
         maximum=1000.0,
         live=True,
