@@ -43,7 +43,7 @@ NO_IMAGE_WARNING_SECONDS = 5.0
 MAX_CONSECUTIVE_RESETS = 5
 """With more resets in a row than this, diagnostics warn."""
 
-LONGEST_LATENCY_MS = 60_000.0
+MAX_LATENCY_MS = 60_000.0
 """Stamps that are further than this from the node's clock are of another clock."""
 
 
@@ -343,7 +343,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         return DiagnosticStatus.OK, "flowing"
 
     def _has_foreign_stamps(self) -> bool:
-        return self._stamp_age_ms is not None and abs(self._stamp_age_ms) > LONGEST_LATENCY_MS
+        return self._stamp_age_ms is not None and abs(self._stamp_age_ms) > MAX_LATENCY_MS
 
     def _clock_state(self) -> str:
         simulated = bool(self.get_parameter("use_sim_time").value)
