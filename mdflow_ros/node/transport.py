@@ -81,8 +81,8 @@ def transport_advice(environment: Mapping[str, str], middleware: str, image_byte
             f"{BUILTIN_TRANSPORTS}='{name}?sockets_size={megabytes}MB' {BOTH_SIDES}"
         )
     return (
-        f"does the camera's process have {BUILTIN_TRANSPORTS}={setting} as this one has? "
-        "Processes that differ do not meet"
+        f"set {BUILTIN_TRANSPORTS}='{setting}' in the camera's process too: processes with different transports do "
+        "not see each other"
     )
 
 
