@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import hashlib
+import operator
+import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,7 +47,8 @@ class FlowEstimate:
             pixels of this size.
         confidence: float32 ``(H, W)`` in [0, 1]: the probability that the flow is within 1 pixel or 5 % of the ground
             truth, see `mdflow_ros.core.confidence`; ``None`` if it was not asked for.
-        inference_seconds: time that the estimate took, resizing, refinement and confidence included.
+        inference_seconds: time that the estimate took, resizing, refinement and confidence included; encoding too, of
+            what was given as images.
     """
 
     flow: Field
@@ -59,17 +64,21 @@ class EncodedFrame:
         image: ``(H, W, 3)`` uint8 RGB.
         gray: ``(H, W)`` uint8.
         features: of the network; ``None`` where they depend on the other frame, as for official checkpoints.
+        network_size: at which the network runs on the image.
         seconds: time that encoding took.
     """
 
     image: Image
     gray: Image
     features: Features | None
+    network_size: Size
     seconds: float
 
 
 class FlowEstimator:
     """Estimates dense optical flow with a deployable model.
+
+    It may be used from several threads, and works on one call at a time.
 
     Args:
         model: the ONNX file, with its card beside it.
@@ -102,12 +111,10 @@ class FlowEstimator:
     ) -> None:
         if not 0 < output_scale <= 1:
             raise ValueError(f"output_scale must be in (0, 1], not {output_scale}")
-        if inference_size is not None and min(inference_size) <= 0:
-            raise ValueError(f"inference_size must be positive, not {tuple(inference_size)}")
         self.model = Path(model)
         self.card: ModelCard = load_card(self.model)
         self.output_scale = output_scale
-        self._inference_size = inference_size and network_size(Size(*inference_size), SIZE_MULTIPLE)
+        self._inference_size = None if inference_size is None else _checked_size(inference_size)
         self.quality = choose_quality(quality, runs_on_gpu(backend, inference_size is not None))
         self._quality = QUALITIES[self.quality]
         self._refine = refine
@@ -115,6 +122,8 @@ class FlowEstimator:
         options = options or BackendOptions()
         options = replace(options, inference_size=self._inference_size, decoding=self._quality.decoding)
         self._refiner = FlowRefiner()
+        self._lock = threading.RLock()  # engines and refiner keep what they work on
+        self._is_closed = False
         self._backend: Backend = create_backend(backend, self.model, options)
         subject = {
             "check": "plausible flow",
@@ -146,13 +155,15 @@ class FlowEstimator:
 
         Raises:
             ValueError: the image is not as described.
-            BackendError: the backend failed.
+            BackendError: the backend failed, or the estimator is closed.
         """
         _check_image(image)
-        start = time.perf_counter()
-        features = self._features(image, [image]) if encodes_frames_alone(self.card) else None
-        gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-        return EncodedFrame(image, gray, features, time.perf_counter() - start)
+        with self._one_at_a_time():
+            start = time.perf_counter()
+            features = self._features(image, [image]) if encodes_frames_alone(self.card) else None
+            gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+            network = self.inference_size(size_of(image))
+            return EncodedFrame(image, gray, features, network, time.perf_counter() - start)
 
     def estimate(
         self, first: Image | EncodedFrame, second: Image | EncodedFrame, with_confidence: bool = True
@@ -165,27 +176,30 @@ class FlowEstimator:
             with_confidence: whether to compute the confidence, for which the flow back is decoded, too.
 
         Raises:
-            ValueError: an image is not as described.
-            BackendError: the backend failed.
+            ValueError: an image is not as described, or was encoded for another size of the network.
+            BackendError: the backend failed, or the estimator is closed.
         """
-        start = time.perf_counter()
-        first, second = (frame if isinstance(frame, EncodedFrame) else self.encode(frame) for frame in (first, second))
-        if first.image.shape != second.image.shape:
-            raise ValueError(f"the images differ in size: {first.image.shape[:2]} and {second.image.shape[:2]}")
-        decoded = self._decode(first, second, with_confidence)
-        flow = self._published_flow(first, second, decoded)
-        confidence = None
-        if with_confidence:
-            measures = self._measure(first, second, flow, decoded)
-            confidence = resize_field(self._calibration.probability(measures), size_of(flow))
-        return FlowEstimate(flow, confidence, time.perf_counter() - start)
+        with self._one_at_a_time():
+            start = time.perf_counter()
+            frames = self._encoded(first), self._encoded(second)
+            shapes = [frame.image.shape[:2] for frame in frames]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"the images differ in size: {shapes[0]} and {shapes[1]}")
+            decoded = self._decode(*frames, with_confidence)
+            flow = self._published_flow(*frames, decoded)
+            confidence = None
+            if with_confidence:
+                measures = self._measure(*frames, flow, decoded)
+                confidence = resize_field(self._calibration.probability(measures), size_of(flow))
+            return FlowEstimate(flow, confidence, time.perf_counter() - start)
 
     def measures(self, first: Image, second: Image) -> tuple[Field, list[Field]]:
         """Return the flow and what its confidence depends on, for the calibration; see `measure_evidence`."""
-        frames = self.encode(first), self.encode(second)
-        decoded = self._decode(*frames, True)
-        flow = self._published_flow(*frames, decoded)
-        return flow, self._measure(*frames, flow, decoded)
+        with self._one_at_a_time():
+            frames = self.encode(first), self.encode(second)
+            decoded = self._decode(*frames, True)
+            flow = self._published_flow(*frames, decoded)
+            return flow, self._measure(*frames, flow, decoded)
 
     def warm_up(self, size: Size) -> None:
         """Run once on black images, so that the first real pair does not pay for allocations."""
@@ -193,8 +207,28 @@ class FlowEstimator:
         self.estimate(black, black)
 
     def close(self) -> None:
-        """Give back what the backend holds."""
-        self._backend.close()
+        """Give back what the backend holds. The estimator cannot be used after that."""
+        with self._lock:
+            self._is_closed = True
+            self._backend.close()
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        with self._lock:
+            if self._is_closed:
+                raise BackendError("the estimator is closed; make a new one")
+            yield
+
+    def _encoded(self, frame: Image | EncodedFrame) -> EncodedFrame:
+        if not isinstance(frame, EncodedFrame):
+            return self.encode(frame)
+        size, wanted = frame.network_size, self.inference_size(size_of(frame.image))
+        if size != wanted:
+            raise ValueError(
+                f"a frame was encoded at {size.width}x{size.height}, but this estimator's network runs at "
+                f"{wanted.width}x{wanted.height}; encode it with this estimator"
+            )
+        return frame
 
     def _features(self, image: Image, averaged: list[Image]) -> Features:
         size = self.inference_size(size_of(image))
@@ -240,6 +274,17 @@ class FlowEstimator:
             raise BackendError(
                 f"{self.model} gives flow of {np.abs(flow).max():.3g} pixels on a test pair; use another model"
             )
+
+
+def _checked_size(inference_size: Sequence[int]) -> Size:
+    """Return the size at which the network runs; raises ValueError."""
+    try:
+        width, height = (operator.index(side) for side in inference_size)
+    except (TypeError, ValueError):
+        width = height = 0
+    if min(width, height) <= 0:
+        raise ValueError(f"inference_size must be (width, height), two positive whole numbers, not {inference_size!r}")
+    return network_size(Size(width, height), SIZE_MULTIPLE)
 
 
 def _check_image(image: Image) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from shifted_images import shifted_pair
 
 from mdflow_ros.backends import selection
 from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, BackendUnavailable
-from mdflow_ros.core.resizing import Size, resize_flow
+from mdflow_ros.core.resizing import Size, resize_flow, resize_image
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import (
     BUNDLED_MODEL,
@@ -81,6 +82,36 @@ def test_flow_without_confidence_is_the_same_flow(estimator: FlowEstimator) -> N
     both, alone = estimator.estimate(*pair), estimator.estimate(*pair, with_confidence=False)
     assert alone.confidence is None
     np.testing.assert_allclose(alone.flow, both.flow, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_two_threads_get_the_flow_of_their_own_pairs(backend: str) -> None:
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    shared = FlowEstimator(backend=backend, options=BackendOptions(threads=1), quality="fast")
+    pairs = [shifted_pair(128, 192, right=right, down=0) for right in (5, -5)]
+    expected = [shared.estimate(*pair).flow for pair in pairs]
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        estimates = [pool.submit(shared.estimate, *pair) for _ in range(15) for pair in pairs]
+    for estimate, flow in zip(estimates, itertools.cycle(expected), strict=False):
+        np.testing.assert_allclose(estimate.result().flow, flow, atol=1e-3)
+
+
+def test_a_closed_estimator_says_so() -> None:
+    closed = FlowEstimator(backend="onnxruntime", options=BackendOptions(threads=1))
+    image, _ = shifted_pair(64, 64, right=0, down=0)
+    encoded = closed.encode(image)
+    closed.close()
+    for use in (lambda: closed.encode(image), lambda: closed.estimate(encoded, encoded)):
+        with pytest.raises(BackendError, match="the estimator is closed"):
+            use()
+
+
+def test_a_frame_encoded_for_another_size_of_the_network_is_refused(estimator: FlowEstimator) -> None:
+    other = FlowEstimator(backend="onnxruntime", inference_size=(192, 192), options=BackendOptions(threads=1))
+    encoded = [other.encode(image) for image in shifted_pair(256, 320, right=1, down=1)]
+    with pytest.raises(ValueError, match="encoded at 192x192, but this estimator's network runs at 384x320"):
+        estimator.estimate(*encoded)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
@@ -155,6 +186,15 @@ def test_models_of_the_former_format_get_quality_levels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(former.confidence, bundled.confidence)
 
 
+@pytest.mark.parametrize("size", [Size(640, 120), Size(800, 120), Size(160, 120)])
+def test_where_an_image_shrinks_it_is_averaged(size: Size) -> None:
+    stripes = np.zeros((480, 640, 3), np.uint8)
+    stripes[::4] = 240
+    resized = resize_image(stripes, size)
+    assert resized.shape == (size.height, size.width, 3)
+    np.testing.assert_allclose(resized, 60, atol=1)
+
+
 def test_resizing_flow_scales_each_axis_by_its_own_factor() -> None:
     flow = np.ones((10, 20, 2), np.float32)
     resized = resize_flow(flow, Size(40, 5))
@@ -178,10 +218,22 @@ def test_bad_images_are_refused(estimator: FlowEstimator, first: Any, second: An
         estimator.estimate(first, second)
 
 
-@pytest.mark.parametrize("arguments", [{"output_scale": 0.0}, {"output_scale": 1.5}, {"inference_size": (0, 64)}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"output_scale": 0.0},
+        {"output_scale": 1.5},
+        *({"inference_size": size} for size in ((0, 64), (640,), (640, 384, 3), (640.5, 384), "640x384", np.zeros(2))),
+    ],
+)
 def test_bad_arguments_are_refused(arguments: dict) -> None:
-    with pytest.raises(ValueError, match=r"output_scale|inference_size"):
+    with pytest.raises(ValueError, match=r"output_scale must|inference_size must"):
         FlowEstimator(**arguments)
+
+
+def test_a_size_may_be_an_array() -> None:
+    sized = FlowEstimator(backend="onnxruntime", inference_size=np.array([190, 128]), options=BackendOptions(threads=1))
+    assert sized.inference_size(Size(320, 256)) == Size(192, 128)
 
 
 def test_an_unknown_backend_is_an_error_that_lists_the_known_ones() -> None:

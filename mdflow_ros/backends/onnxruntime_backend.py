@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from types import ModuleType
@@ -23,18 +24,24 @@ def load_onnxruntime(name: str) -> ModuleType:
     """Return the ONNX Runtime module, if it has the execution provider of the backend called ``name``.
 
     Raises:
-        BackendUnavailable: ONNX Runtime or the provider is not installed.
+        BackendUnavailable: ONNX Runtime or the provider is not installed, or ONNX Runtime does not start.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # a robot tells nobody what it runs
     try:
         import onnxruntime
-    except ImportError as error:
+
+        providers = onnxruntime.get_available_providers()
+    except ModuleNotFoundError as error:
         raise BackendUnavailable(f"{error}; install it with `pip install onnxruntime`") from error
+    except Exception as error:  # one that is broken raises anything
+        remedy = "`pip install --upgrade --force-reinstall onnxruntime`"
+        raise BackendUnavailable(f"ONNX Runtime does not start ({error}); install it anew with {remedy}") from error
     provider = PROVIDERS[name]
-    if provider not in onnxruntime.get_available_providers():
+    if provider not in providers:
         raise BackendUnavailable(
             f"this ONNX Runtime has no {provider}; `pip install onnxruntime-gpu` in place of onnxruntime brings it"
         )
-    onnxruntime.disable_telemetry_events()  # a robot tells nobody what it runs
+    onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

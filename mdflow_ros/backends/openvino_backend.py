@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -43,13 +44,19 @@ def load_openvino(device: str = "CPU") -> ModuleType:
     """Return the OpenVINO module, if it has the device.
 
     Raises:
-        BackendUnavailable: OpenVINO is not installed, or it does not find the device.
+        BackendUnavailable: OpenVINO is not installed or does not start, or it does not find the device.
     """
+    # A robot tells nobody what it runs: without this module, OpenVINO takes a stand-in of its own.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
-    except ImportError as error:
+
+        devices = openvino.Core().available_devices
+    except ModuleNotFoundError as error:
         raise BackendUnavailable(f"{error}; install it with `pip install openvino`") from error
-    devices = openvino.Core().available_devices
+    except Exception as error:  # one that is old or broken raises anything
+        remedy = "`pip install --upgrade --force-reinstall openvino`"
+        raise BackendUnavailable(f"OpenVINO does not start ({error}); install it anew with {remedy}") from error
     if device not in {name.partition(".")[0] for name in devices}:
         raise BackendUnavailable(f"OpenVINO finds no device {device} here; it finds {', '.join(devices) or 'none'}")
     return openvino
@@ -63,7 +70,7 @@ class OpenVinoBackend(NetworkBackend):
         options: threads, decoding and device count here; the size is free.
 
     Raises:
-        BackendUnavailable: OpenVINO is not installed, or the device is missing.
+        BackendUnavailable: OpenVINO is not installed or does not start, or the device is missing or does not answer.
         ModelError: the model cannot be read.
         BackendError: OpenVINO cannot load the model, or its flow differs from that of ONNX Runtime.
     """
@@ -72,13 +79,14 @@ class OpenVinoBackend(NetworkBackend):
         openvino = load_openvino(options.device)
         core = openvino.Core()
         graphs = ModelGraphs(model, options.decoding)
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if options.device == "CPU" and options.threads:
-            settings["INFERENCE_NUM_THREADS"] = options.threads
-        if options.device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            settings["INFERENCE_PRECISION_HINT"] = "bf16"
+        try:
+            settings = _settings(core, options)
+            full_name = core.get_property(options.device, "FULL_DEVICE_NAME")
+        except Exception as error:  # a driver that does not fit raises RuntimeError
+            raise BackendUnavailable(
+                f"OpenVINO's device {options.device} does not answer ({error}); update OpenVINO and the device's driver"
+            ) from error
         precision = settings.get("INFERENCE_PRECISION_HINT", "default precision")
-        full_name = core.get_property(options.device, "FULL_DEVICE_NAME")
         description = f"OpenVINO {openvino.__version__} {full_name} {precision}"
 
         device = _Device(core, options.device, settings, description)
@@ -92,6 +100,15 @@ class OpenVinoBackend(NetworkBackend):
             "size": str(size),
         }
         check_once(subject, lambda: check_backend(self, graphs, size, options.threads))
+
+
+def _settings(core: Any, options: BackendOptions) -> dict[str, Any]:
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if options.device == "CPU" and options.threads:
+        settings["INFERENCE_NUM_THREADS"] = options.threads
+    if options.device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        settings["INFERENCE_PRECISION_HINT"] = "bf16"
+    return settings
 
 
 class _Device(NamedTuple):
@@ -156,7 +173,8 @@ class _Graph:
         model.reshape({name: list(shape) for name, shape in shapes})
         fresh = core.compile_model(model, name, settings)
         try:
-            exported = fresh.export_model().getvalue()
+            stream = fresh.export_model()
+            exported = stream if isinstance(stream, bytes) else stream.getvalue()  # bytes until OpenVINO 2025.0
             # What is checked now is then exactly what later starts run.
             imported = core.import_model(exported, name, settings)
         except RuntimeError as error:  # not every device can

@@ -11,7 +11,7 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 
-LARGEST_BLOCK = 32 << 20
+MAX_ARENA_BLOCK = 32 << 20
 """Larger blocks are returned to the system, bytes; the most that glibc allows."""
 
 KEPT = 64 << 20
@@ -27,7 +27,7 @@ def keep_freed_memory() -> None:
     Each page that the system gives anew costs a page fault. In a virtual machine, those of a flow of 640x480 cost a
     subscriber 4.5 ms, and all else that rclpy does to receive it 1.3 ms.
     """
-    _set(_M_MMAP_THRESHOLD, LARGEST_BLOCK)
+    _set(_M_MMAP_THRESHOLD, MAX_ARENA_BLOCK)
     _set(_M_TRIM_THRESHOLD, KEPT)
 
 

@@ -23,6 +23,9 @@ from mdflow_ros.core.printable import printable
 MAX_PIXELS = 64_000_000
 """Default of the number of pixels that is decoded at most."""
 
+PICTURE_FORMATS = "JPEG, PNG, WebP, TIFF, BMP, PNM or JP2"
+"""What CompressedImages and files may hold."""
+
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 NOT_PADDING = b"\x5a\xa5\x33\xcc\x0f\x71" * 4
 """Bytes that a decoder takes for a part of the picture, if a part is missing."""
@@ -146,8 +149,10 @@ def decode_image(
         step: bytes a row, padding included. Some drivers leave it at 0 or count pixels; where it is too small and the
             data are exactly the rows without padding, it is not needed.
         is_bigendian: byte order of samples of more than 8 bits.
-        data: at least ``step * height`` bytes, and the planes of color behind them for planar YUV.
-        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of 16 bits.
+        data: at least ``step * (height - 1)`` bytes and a row without padding; the planes of color behind them for
+            planar YUV.
+        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of unsigned 16 bits, and a range
+            found in this image for signed and float samples.
         max_pixels: larger images are refused.
 
     Returns:
@@ -176,12 +181,13 @@ def decode_compressed_image(
     max_pixels: int = MAX_PIXELS,
     upright: bool = False,
 ) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG, WebP, TIFF or any other file format that OpenCV knows.
+    """Decode a picture of one of the `PICTURE_FORMATS`: those whose size can be told before anything is decoded.
 
     Args:
         data: the file's bytes.
         image_format: ``format`` of a CompressedImage, which names formats that are not picture files.
-        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of 16 bits.
+        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of unsigned 16 bits, and a range
+            found in this image for signed and float samples.
         max_pixels: larger images are refused by their header, before anything is decoded.
         upright: turn the picture as its EXIF orientation says, as photo viewers do. Leave it off for a message, whose
             camera_info describes the pixels as they are stored.
@@ -195,19 +201,19 @@ def decode_compressed_image(
     """
     encoded = np.frombuffer(data, np.uint8)
     _check_format(image_format)
-    head = encoded[: 1 << 20].tobytes()
-    size = read_compressed_size(head)
+    size = read_compressed_size(encoded.data)
     if size is not None:
         check_pixels(*size, max_pixels)
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
     try:
-        image = _decode_picture(encoded, flags)
+        image = None if size is None else _decode_picture(encoded, flags)
     except cv2.error as error:  # beyond OpenCV's own limits
         raise CorruptImage(f"OpenCV cannot decode {encoded.size} bytes of compressed image: {error.err}") from error
     if image is None:
         kind = f" of format '{printable(image_format, MAX_NAME_LENGTH)}'" if image_format else ""
         raise CorruptImage(
-            f"{encoded.size} bytes of compressed image{kind} hold no picture that OpenCV can decode: {_describe(head)}"
+            f"{encoded.size} bytes of compressed image{kind} hold no picture that can be decoded: "
+            f"{_describe(encoded[:64].tobytes())}"
         )
     channels = 1 if image.ndim == 2 else image.shape[2]
     conversion = {1: _gray_conversion(image_format), 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
@@ -216,8 +222,6 @@ def decode_compressed_image(
 
 def _decode_picture(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
     """Return what OpenCV decodes, or ``None``; a JPEG may lack its end marker, as some USB cameras send them."""
-    if not encoded.size:
-        return None
     if encoded[:2].tobytes() != JPEG_START or JPEG_END in encoded[encoded.size // 2 :].tobytes():
         return cv2.imdecode(encoded, flags)
     # What stands between a whole picture and its end marker changes nothing; where the picture is cut off, the decoder
@@ -237,8 +241,8 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
     """Raise CorruptImage if an image of this size has more than ``max_pixels`` pixels."""
     if width * height > max_pixels:
         raise CorruptImage(
-            f"the image has {width}x{height} pixels, {max_pixels / 1e6:g} million are allowed; if the camera is that "
-            "large, raise the limit (max_megapixels)"
+            f"the image has {width}x{height} pixels, the limit is {max_pixels / 1e6:g} million; for such a camera "
+            "raise max_megapixels"
         )
 
 
@@ -288,7 +292,7 @@ def _describe(head: bytes) -> str:
         return "they are compressed by zstd; choose the raw topic"
     if head[:4] == b"OggS":
         return "they begin like Theora video; publish decoded images"
-    return "they are damaged, or of a format that OpenCV does not know"
+    return f"they are damaged, or not {PICTURE_FORMATS}; publish one of these"
 
 
 def _to_rgb(samples: Samples, layout: _Layout, stretch: IntensityStretch | None) -> NDArray[np.uint8]:
@@ -331,7 +335,7 @@ def _rows(flat: NDArray[np.uint8], height: int, row_bytes: int, step: int, what:
         step = row_bytes
     needed = step * (height - 1) + row_bytes
     if flat.size < needed:
-        raise CorruptImage(f"{flat.size} bytes of data, but {height} rows with a step of {step} take {step * height}")
+        raise CorruptImage(f"{flat.size} bytes of data, but {height} rows with a step of {step} take {needed}")
     return np.lib.stride_tricks.as_strided(flat, (height, row_bytes), (step, 1), writeable=False)
 
 

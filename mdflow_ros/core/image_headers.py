@@ -11,14 +11,21 @@ import re
 import struct
 
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_MAX_HEADER = 1 << 16
+_JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_JPEG_MARKER = re.compile(rb"\xff([^\0\xff])")
+
+MAX_SEGMENTS = 1000
+"""Segments of a JPEG, or boxes of a JPEG 2000, before its size: there are a dozen, and a hostile header would take
+seconds to skip."""
+
+MAX_PNM_HEADER = 1 << 16
 """Bytes of a PNM header with its comments."""
 
 
-def read_compressed_size(data: bytes) -> tuple[int, int] | None:
-    """Return width and height of a JPEG, PNG, WebP, BMP, PNM or TIFF image, or ``None`` if the header has none.
+def read_compressed_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    """Return width and height of a JPEG, PNG, WebP, TIFF, BMP, PNM or JP2 image, or ``None`` if the header has none.
 
-    Sources: ITU T.81 (JPEG), PNG specification, RFC 9649 (WebP), TIFF 6.0, netpbm's documentation.
+    Sources: ITU T.81 (JPEG), ITU T.800 (JP2), PNG specification, RFC 9649 (WebP), TIFF 6.0, netpbm's documentation.
     """
     try:
         if data[:2] == b"\xff\xd8":
@@ -33,6 +40,8 @@ def read_compressed_size(data: bytes) -> tuple[int, int] | None:
             return abs(width), abs(height)
         if data[:4] in (b"II*\0", b"MM\0*"):
             return _tiff_size(data)
+        if data[4:12] == b"jP  \r\n\x87\n":
+            return _jp2_size(data)
         if re.match(rb"P[1-6]\s", data):
             return _pnm_size(data)
     except struct.error:  # cut off inside its header
@@ -40,22 +49,22 @@ def read_compressed_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+def _jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
     position = 2
-    while True:
-        (marker,) = struct.unpack_from(">H", data, position)
-        if marker >> 8 != 0xFF:
+    for _ in range(MAX_SEGMENTS):
+        found = _JPEG_MARKER.search(data, position)  # as libjpeg does, past fill bytes and whatever else there is
+        if found is None:
             return None
-        if marker == 0xFFFF:  # fill byte
-            position += 1
-            continue
-        if marker & 0xFF in _JPEG_FRAME_MARKERS:
-            height, width = struct.unpack_from(">HH", data, position + 5)
+        marker, position = found[1][0], found.end()
+        if marker in _JPEG_FRAME_MARKERS:
+            height, width = struct.unpack_from(">HH", data, position + 3)
             return width, height
-        position += 2 + struct.unpack_from(">H", data, position + 2)[0]
+        if marker not in _JPEG_WITHOUT_LENGTH:
+            position += struct.unpack_from(">H", data, position)[0]
+    return None
 
 
-def _webp_size(data: bytes) -> tuple[int, int] | None:
+def _webp_size(data: bytes | memoryview) -> tuple[int, int] | None:
     kind = data[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
@@ -69,19 +78,32 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _tiff_size(data: bytes) -> tuple[int, int] | None:
+def _tiff_size(data: bytes | memoryview) -> tuple[int, int] | None:
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, directory)
     sides: dict[int, int] = {}
     for entry in range(directory + 2, directory + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(f"{order}HH", data, entry)
-        if tag in (256, 257):  # ImageWidth and ImageLength, as SHORT or LONG
+        if tag in (256, 257) and tag not in sides:  # ImageWidth and ImageLength, as SHORT or LONG; the first ones count
+            if kind not in (3, 4):
+                return None
             (sides[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, entry + 8)
     return (sides[256], sides[257]) if len(sides) == 2 else None
 
 
-def _pnm_size(data: bytes) -> tuple[int, int] | None:
-    header = re.sub(rb"#[^\n]*", b"", data[:_MAX_HEADER])
+def _jp2_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    position = 0
+    for _ in range(MAX_SEGMENTS):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"jp2c":
+            start, right, bottom, left, top = struct.unpack_from(">I4x4I", data, position + 8)
+            return (right - left, bottom - top) if start == 0xFF4FFF51 else None
+        position += length
+    return None
+
+
+def _pnm_size(data: bytes | memoryview) -> tuple[int, int] | None:
+    header = re.sub(rb"#[^\r\n]*", b"", data[:MAX_PNM_HEADER])
     match = re.match(rb"P[1-6]\s+(\d{1,9})\s+(\d{1,9})\s", header)
     return (int(match[1]), int(match[2])) if match else None

@@ -9,7 +9,9 @@ two images of a pair are always converted alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -94,7 +96,7 @@ class IntensityStretch:
         """Set the range at the first image, and when an image does not fit it."""
         if self._region is not None:
             samples = part_of(samples, self._region)
-        step = max(1, round((samples.size / MAX_SAMPLES) ** 0.5))
+        step = max(1, math.ceil((samples.size / MAX_SAMPLES) ** 0.5))
         # A fourth channel is opacity.
         sampled = (samples[..., :3] if samples.ndim == 3 else samples)[::step, ::step].ravel()
         if sampled.dtype.kind == "f":
@@ -114,7 +116,7 @@ class IntensityStretch:
 
 def has_contrast(image: NDArray[np.uint8]) -> bool:
     """Return whether an 8-bit image ``(H, W, C)`` shows anything whose motion could be seen."""
-    step = max(1, round((image.size / MAX_SAMPLES) ** 0.5))
+    step = max(1, math.ceil((image.size / MAX_SAMPLES) ** 0.5))
     sampled = image[::step, ::step].reshape(-1, image.shape[-1])
     # Channel by channel: one color everywhere shows nothing.
     return any(_spread(sampled[:, channel]) >= MIN_LEVELS for channel in range(sampled.shape[-1]))
@@ -144,9 +146,14 @@ def _min_span(dtype: np.dtype[Any], high: float) -> float:
     return MIN_SPAN if dtype.kind in "iu" else max(1e-4 * abs(high), 1e-6)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _checked(intensity_range: Sequence[float] | str) -> tuple[float, float]:
     try:
-        low, high = (float(value) for value in intensity_range)
+        # Neither the digits of a text nor booleans are meant as intensities.
+        low, high = (float(value) if _is_number(value) else np.nan for value in intensity_range)
     except (TypeError, ValueError):
         low = high = np.nan
     if not (np.isfinite(low) and np.isfinite(high) and low < high):

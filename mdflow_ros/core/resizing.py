@@ -35,12 +35,14 @@ def scaled_size(size: Size, scale: float) -> Size:
 
 
 def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Resize an image ``(H, W, 3)``: averaging where it shrinks, bilinear where it grows."""
+    """Resize an image ``(H, W, 3)``: along each axis, averaging where it shrinks, then bilinear where it grows."""
     height, width = image.shape[:2]
-    if (width, height) == size:
-        return image
-    shrinks = size[0] < width and size[1] < height
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8)
+    smaller = (min(size[0], width), min(size[1], height))
+    if smaller != (width, height):
+        image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+    if smaller != size:
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return image
 
 
 def resize_field(field: NDArray[np.float32], size: Size) -> NDArray[np.float32]:

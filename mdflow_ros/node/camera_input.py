@@ -12,7 +12,15 @@ from typing import Any
 
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSCompatibility,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+)
 from rclpy.subscription import Subscription, SubscriptionEventCallbacks  # Humble has no rclpy.event_handler
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import get_rmw_implementation_identifier
@@ -88,7 +96,7 @@ class WatchedTopic:
     def __init__(self, node: Node, topic: str, types: dict[str, type[Any]], callback: Callable[[Any], None]) -> None:
         self.topic = topic
         self.messages_lost = 0
-        self.qos_complaint = ""
+        self._qos_complaint = ""
         self._node, self._types, self._callback = node, types, callback
         self._overrides = QosOverrides.declare(node, topic)
         self._subscription: Subscription[Any] | None = None
@@ -104,6 +112,15 @@ class WatchedTopic:
     def is_reliable(self) -> bool:
         """Whether the subscription is a reliable one."""
         return self._subscribed_as is not None and self._subscribed_as[1].reliability == ReliabilityPolicy.RELIABLE
+
+    @property
+    def qos_complaint(self) -> str:
+        """What is wrong with the QoS of a publisher that is there now; empty if nothing is."""
+        if self._subscribed_as is None:
+            return ""
+        offered = [publisher.qos_profile for publisher in self.publishers()]
+        errors = [qos_check_compatible(qos, self._subscribed_as[1])[0] == QoSCompatibility.ERROR for qos in offered]
+        return self._qos_complaint if any(errors) else ""
 
     def publishers(self) -> list[TopicEndpointInfo]:
         """Return the publishers of the topic."""
@@ -137,7 +154,7 @@ class WatchedTopic:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
         self._subscription = self._subscribed_as = self._waiting_since = None
-        self.qos_complaint = ""
+        self._qos_complaint = ""
 
     def _may_subscribe_blindly(self) -> bool:
         """Return whether the topic had no publisher for a while; an existing subscription stays meanwhile."""
@@ -149,11 +166,11 @@ class WatchedTopic:
 
     def _on_incompatible_qos(self, event: Any) -> None:
         policy = QoSPolicyKind(event.last_policy_kind).name.lower()  # Humble gives the number
-        self.qos_complaint = (
+        self._qos_complaint = (
             f"{event.total_count} publishers of {self.topic} offer an incompatible {policy} policy; "
             f"remove the parameter qos_overrides.{self.topic}.subscription.{policy}"
         )
-        self._node.get_logger().warning(self.qos_complaint)
+        self._node.get_logger().warning(self._qos_complaint)
 
     def _on_message_lost(self, event: Any) -> None:
         self.messages_lost += event.total_count_change  # total_count begins again with each subscription

@@ -83,7 +83,7 @@ class ImagePreparation:
     def _rectified(self, frame: CameraFrame, info: CameraInfo | None) -> tuple[CameraFrame, CameraInfo]:
         if info is None:
             raise BadCalibration(
-                "rectify is true, but no camera_info has come: remap camera_info to the camera's topic"
+                "rectify is true, but no camera_info was received: remap camera_info to the camera's topic"
             )
         rectifier = self._rectifier_for(info)
         image = rectifier.rectify(frame.image)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -42,7 +43,7 @@ NO_IMAGE_WARNING_SECONDS = 5.0
 MAX_CONSECUTIVE_RESETS = 5
 """With more resets in a row than this, diagnostics warn."""
 
-LONGEST_LATENCY_MS = 60_000.0
+MAX_LATENCY_MS = 60_000.0
 """Stamps that are further than this from the node's clock are of another clock."""
 
 
@@ -56,7 +57,6 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     Attributes:
         exit_code: set when the process is to end.
-        is_loading: whether a model is being loaded.
         slow_groups: callback groups whose callbacks may load a model.
 
     Raises:
@@ -68,6 +68,7 @@ class FlowNode(LifecycleNodeMixin, Node):
     def __init__(self) -> None:
         Node.__init__(self, "mdflow")
         # `destroy_node` ends these, also if a parameter is refused below.
+        self._publishing = threading.Lock()
         self._worker: NewestOnlyWorker[Image | CompressedImage] = NewestOnlyWorker(self._process, "flow")
         self._log_bridge = LogBridge(self.get_logger())
         logging.getLogger("mdflow_ros").addHandler(self._log_bridge)
@@ -79,7 +80,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         self.add_on_set_parameters_callback(self._check_parameters)
 
         self.exit_code: int | None = None
-        self.is_loading = False
+        self._loads, self._loads_lock = 0, threading.Lock()
         self._active = False
         self._enabled = True
         self._is_shut_down = False
@@ -133,7 +134,8 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; discard the pair being processed."""
-        self._active = False
+        with self._publishing:
+            self._active = False
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -154,8 +156,14 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._pipeline.release()
         return TransitionCallbackReturn.SUCCESS
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a model is being loaded."""
+        return self._loads > 0
+
     def _load(self, settings: NodeSettings) -> FlowEstimator:
-        self.is_loading = True
+        with self._loads_lock:  # one may begin while another still runs
+            self._loads += 1
         cv2.setNumThreads(settings.options.threads or -1)  # -1 is OpenCV's default: all cores
         try:
             estimator = FlowEstimator(
@@ -169,7 +177,8 @@ class FlowNode(LifecycleNodeMixin, Node):
             if settings.inference_size is not None:
                 estimator.warm_up(settings.inference_size)
         finally:
-            self.is_loading = False
+            with self._loads_lock:
+                self._loads -= 1
         self.get_logger().info(_model_line(estimator))
         return estimator
 
@@ -201,16 +210,21 @@ class FlowNode(LifecycleNodeMixin, Node):
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Pause or resume without unloading the model."""
         self._enabled = request.data
-        self._pipeline.reset()
+        self._start_new_pair()
         response.success, response.message = True, "enabled" if request.data else "paused"
         return response
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Forget the last image, so that the next one starts a new pair."""
-        self._worker.clear()
-        self._pipeline.reset()
+        self._start_new_pair()
         response.success, response.message = True, "the next image starts a new pair"
         return response
+
+    def _start_new_pair(self) -> None:
+        """Forget every image so far: none of their flow is published any more."""
+        self._worker.clear()
+        with self._publishing:
+            self._pipeline.reset()
 
     def _check_parameters(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         error = validate_parameters(parameters)
@@ -242,12 +256,15 @@ class FlowNode(LifecycleNodeMixin, Node):
         """Take one message from the camera to the published flow, in the worker's thread, which must survive."""
         if not (self._active and self._enabled):
             return
+        restarts = self._pipeline.restarts
         try:
             with_confidence = self._outputs.confidence_has_subscribers()
             live, camera_info = LiveSettings.from_node(self), self._input.camera_info
             result = self._pipeline.process(message, live, with_confidence, camera_info)
-            if result is not None and self._active and self._enabled:
-                self._publish(result)
+            with self._publishing:
+                is_wanted = self._active and self._enabled and self._pipeline.restarts == restarts
+                if result is not None and is_wanted:
+                    self._publish(result)
         except Exception as error:
             if self.context.ok():  # publishing fails while the process shuts down
                 self._counters.last_refusal = describe(error)
@@ -326,7 +343,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         return DiagnosticStatus.OK, "flowing"
 
     def _has_foreign_stamps(self) -> bool:
-        return self._stamp_age_ms is not None and abs(self._stamp_age_ms) > LONGEST_LATENCY_MS
+        return self._stamp_age_ms is not None and abs(self._stamp_age_ms) > MAX_LATENCY_MS
 
     def _clock_state(self) -> str:
         simulated = bool(self.get_parameter("use_sim_time").value)

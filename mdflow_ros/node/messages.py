@@ -13,7 +13,13 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from mdflow_ros.core.frame_pairing import NANOSECONDS, CameraFrame
-from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_compressed_image, decode_image
+from mdflow_ros.core.image_decoding import (
+    CorruptImage,
+    UnsupportedEncoding,
+    check_pixels,
+    decode_compressed_image,
+    decode_image,
+)
 from mdflow_ros.core.intensity import IntensityStretch
 
 FORWARD, BACKWARD = "forward", "backward"
@@ -61,6 +67,7 @@ def _decode(message: Image, max_pixels: int, stretch: IntensityStretch) -> NDArr
             from cv_bridge import CvBridge
         except ImportError:
             raise unsupported from None
+        check_pixels(width, height, max_pixels)
         try:
             decoded: NDArray[np.uint8] = CvBridge().imgmsg_to_cv2(message, "rgb8")
             return decoded

@@ -123,7 +123,7 @@ def _intensity_range_error(intensity_range: Any) -> str | None:
 
 
 DECLARATIONS = {
-    "autostart": Declaration(True, "Configure and activate without a request.", read_only=True),
+    "autostart": Declaration(True, "Configure and activate at startup.", read_only=True),
     "model": Declaration("", "ONNX file of the model, with its card beside it; empty for the bundled teacher."),
     "backend": Declaration(
         AUTO,
@@ -134,14 +134,15 @@ DECLARATIONS = {
     "quality": Declaration(
         QUALITY_AUTO,
         "fast: decoded to 1/8 of the size, refined at half the size; balanced: refined at 3/4 of it too, small images "
-        "enlarged; best: decoded to 1/4, twice as slow; auto: best on an NVIDIA GPU, else balanced.",
+        "enlarged; best: decoded to 1/4, twice as slow; auto: best with a backend on an NVIDIA GPU, which backend auto "
+        "chooses only with inference_size set, else balanced.",
         choices=(QUALITY_AUTO, *QUALITIES),
     ),
-    "device": Declaration("CPU", "Device of OpenVINO.", choices=("CPU", "GPU", "NPU")),
+    "device": Declaration("CPU", "Device on which OpenVINO runs.", choices=("CPU", "GPU", "NPU")),
     "inference_size": Declaration(
         [0, 0],
         "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] lets the quality choose. "
-        "A larger one sees smaller motion, a smaller one is faster; TensorRT needs one.",
+        "Larger resolves smaller motion, smaller is faster. Required by TensorRT.",
         check=_inference_size_error,
     ),
     "region": Declaration(
@@ -188,7 +189,7 @@ DECLARATIONS = {
     "max_rate": Declaration(
         0.0,
         "Images to process per second at most, by their stamps; 0 for all. Skipped images make the motion of a pair "
-        "larger, not wrong. Between two images there must be less than max_frame_gap.",
+        "larger, not wrong. 1 / max_rate must be below max_frame_gap, or every pair is discarded.",
         minimum=0.0,
         maximum=1000.0,
         live=True,
@@ -260,11 +261,15 @@ class NodeSettings:
 
     @classmethod
     def from_node(cls, node: Node) -> NodeSettings:
-        """Read the parameters of ``node``."""
+        """Read the parameters of ``node``.
+
+        Raises:
+            ValueError: the model's path begins with ``~`` and there is no such home folder.
+        """
         value = _values(node)
         width, height = value["inference_size"]
         return cls(
-            model=Path(value["model"]).expanduser() if value["model"] else BUNDLED_MODEL,
+            model=_model_path(value["model"]),
             backend=value["backend"],
             quality=value["quality"],
             inference_size=Size(width, height) if width else None,
@@ -302,6 +307,13 @@ class LiveSettings:
             mask_invalid=value["mask_invalid"],
             confidence_threshold=float(value["confidence_threshold"]),
         )
+
+
+def _model_path(model: str) -> Path:
+    try:
+        return Path(model).expanduser() if model else BUNDLED_MODEL
+    except RuntimeError as error:
+        raise ValueError(f"model {model}: this user has no home folder; give the whole path, from /") from error
 
 
 def _values(node: Node) -> dict[str, Any]:

@@ -83,12 +83,15 @@ class FlowPipeline:
     """Turns image messages into flow. An image that cannot be used is counted and reported, and nothing else changes.
 
     A model is swapped or released between two images: `configure`, `swap_model` and `release` wait for the one that is
-    being processed in another thread.
+    being processed in another thread. `reset` does not.
 
     Args:
         counters: counts what happens.
         report: gets a line about each image that gave no flow.
         load: loads the model of the settings.
+
+    Attributes:
+        restarts: how often `reset` was called. Flow of an image from before the last call is outdated.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class FlowPipeline:
         self._encoded_by: FlowEstimator | None = None
         self._failures_in_a_row = 0
         self._retry_time = 0.0
+        self.restarts = self._last_restart = 0
 
     def configure(self, settings: NodeSettings, estimator: FlowEstimator) -> None:
         """Use other settings and their model from the next image on."""
@@ -132,8 +136,7 @@ class FlowPipeline:
 
     def reset(self) -> None:
         """Forget the last image, and the one that is being processed: the next one starts a new pair."""
-        with self._between_images:
-            self.pairer.reset()
+        self.restarts += 1
 
     def release(self) -> None:
         """Release the model."""
@@ -160,6 +163,9 @@ class FlowPipeline:
         with self._between_images:
             if self.settings is None:
                 return None
+            if (restarts := self.restarts) != self._last_restart:
+                self._last_restart = restarts
+                self.pairer.reset()
             return self._process(self.settings, message, live, with_confidence, camera_info)
 
     def _process(

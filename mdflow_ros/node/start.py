@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -76,7 +77,8 @@ def start(create: Callable[[], NodeType], command_line: list[str] | None, contex
         node = create()
     except (InvalidParameterTypeException, InvalidParameterValueException, RuntimeError, ValueError) as error:
         rclpy.try_shutdown(context=context)
-        advice = "; set ROS_LOG_DIR to a folder that can be written" if "log directory" in str(error) else ""
+        is_of_log = re.search("log(ging)? directory", str(error))  # as rcl says it, or rcl_logging
+        advice = "; set ROS_LOG_DIR to a folder that can be written" if is_of_log else ""
         raise StartError(f"{error}{advice}") from error
     _warn_of_unknown_parameters(node)
     return node

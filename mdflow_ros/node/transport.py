@@ -22,7 +22,7 @@ MIN_SOCKETS_SIZE = 16 * 1024**2
 
 BUILTIN_TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 BOTH_SIDES = "in the camera's process and in this one"
-UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def large_data(environment: Mapping[str, str]) -> str:
@@ -75,14 +75,14 @@ def transport_advice(environment: Mapping[str, str], middleware: str, image_byte
     sizes = {key: _bytes(value) for key, value in re.findall(r"(\w+)=(\w+)", options)}
     needed = max(MIN_SOCKETS_SIZE, image_bytes // 2)
     if sizes.get("sockets_size", 0) < needed and not _lacks_options(environment):
-        megabytes = -(-needed // UNITS["MB"])
+        megabytes = -(-needed // UNITS["M"])
         return (
             f"{BUILTIN_TRANSPORTS}={setting} has buffers too small for these images: set "
             f"{BUILTIN_TRANSPORTS}='{name}?sockets_size={megabytes}MB' {BOTH_SIDES}"
         )
     return (
-        f"does the camera's process have {BUILTIN_TRANSPORTS}={setting} as this one has? "
-        "Processes that differ do not meet"
+        f"set {BUILTIN_TRANSPORTS}='{setting}' in the camera's process too: processes with different transports do "
+        "not see each other"
     )
 
 
@@ -91,5 +91,5 @@ def _lacks_options(environment: Mapping[str, str]) -> bool:
 
 
 def _bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([KMG]?B?)", text.upper())
-    return int(match[1]) * UNITS.get(match[2], 1) if match else 0
+    match = re.fullmatch(r"(\d+)([KMG]?)B?", text.upper())
+    return int(match[1]) * UNITS[match[2]] if match else 0

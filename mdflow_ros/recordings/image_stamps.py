@@ -31,7 +31,7 @@ TIME_UNITS = (10**9, 10**6, 10**3, 1)
 """Units of the numbers in a file of times, and of names with a decimal point, ns, in the order in which they are tried:
 s, ms, us, ns."""
 
-LONGEST_USUAL_INTERVAL = 2_000_000_000
+MAX_USUAL_INTERVAL = 2_000_000_000
 """Times with longer intervals, in ns, are taken to be in a smaller unit."""
 
 LAST_STAMP = 2**63 - 1
@@ -122,7 +122,7 @@ def _decimal_unit(names: Iterable[str]) -> int:
     RealSense's ``get_timestamp()`` is in milliseconds, as in ``1581624663149.25.png``.
     """
     numbers = [Decimal(name) for name in names if _DECIMAL.fullmatch(name)]
-    for longest in (LONGEST_USUAL_INTERVAL, PLAUSIBLE_INTERVALS[1]):
+    for longest in (MAX_USUAL_INTERVAL, PLAUSIBLE_INTERVALS[1]):
         for unit in TIME_UNITS:
             if _plausible((int(number * unit) for number in numbers), longest):
                 return unit
@@ -224,7 +224,7 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
                 f"{path} is not used: {len(choices[0])} times in {len(lines)} lines, but {len(images)} images"
             )
             continue
-        usual = [times for times in choices if _plausible(times, LONGEST_USUAL_INTERVAL)]
+        usual = [times for times in choices if _plausible(times, MAX_USUAL_INTERVAL)]
         if usual or _plausible(choices[0]):
             return (usual or choices)[0]
         warnings.append(f"{path} is not used: its times are too close together or too far apart, in whatever unit")

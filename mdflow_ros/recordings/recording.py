@@ -135,9 +135,10 @@ class Recording:
             self._disk_failed(error)
 
     def _check_disk(self) -> None:
-        free = free_bytes(self._options.out)
-        if free < self._options.disk_reserve * 1e9:
-            self.stop(f"only {free / 1e9:.2f} GB are free on the disk, the reserve is --disk-reserve", in_time=False)
+        free, reserve = free_bytes(self._options.out) / 1e9, self._options.disk_reserve
+        if free < reserve:
+            left = f"only {free:.2f} GB of disk space are left"
+            self.stop(f"{left}, less than --disk-reserve ({reserve:g} GB)", in_time=False)
 
     def _disk_failed(self, error: OSError) -> None:
         self._disk_error = error
@@ -163,7 +164,7 @@ class Recording:
             print(problem, file=sys.stderr)
         if self._disk_error is not None:
             print(
-                f"the last of these messages are not on the disk. Training reads {self._options.out} as it is; "
+                f"the last messages could not be written. Training reads {self._options.out} as it is; "
                 f"for other tools: repair_bag {self._options.out} --out NEW_FOLDER",
                 file=sys.stderr,
             )

@@ -38,8 +38,8 @@ class RecordingClock:
         set_back = self._most_ahead - ahead
         if set_back - self._set_back > MIN_SET_BACK:
             self._report(
-                f"the clock of this computer was set back by {(set_back - self._set_back) / NANOSECONDS:.3g} s: the "
-                "times of recording go on as before, header.stamp follows the clock"
+                f"the clock of this computer was set back by {(set_back - self._set_back) / NANOSECONDS:.3g} s: "
+                "recording times continue without a jump; header.stamp does not"
             )
         self._set_back = set_back if set_back > MIN_SET_BACK else 0
         return received + self._set_back

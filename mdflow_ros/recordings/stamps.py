@@ -22,7 +22,7 @@ MAX_RATIO = 30.0
 """The stamps run faster or slower than the recording by more than this factor: they are of another unit. In a
 simulation, or in a bag that was recorded again while it was played, they may well be ten times slower or faster."""
 
-LONGEST_DELAY = 500_000_000
+MAX_DELAY = 500_000_000
 """Messages whose stamps are further apart than this, in ns, have not merely overtaken each other."""
 
 
@@ -65,12 +65,12 @@ class ReorderBuffer:
 
     def add(self, frame: RecordedFrame) -> Iterator[RecordedFrame]:
         """Take the next frame; yield those that no later one can precede any more."""
-        if self._waiting and abs(frame.stamp - self._waiting[-1].stamp) > LONGEST_DELAY:  # a pause, or the bag looped
+        if self._waiting and abs(frame.stamp - self._waiting[-1].stamp) > MAX_DELAY:  # a pause, or the bag looped
             yield from self.flush()
         place = bisect.bisect_right(self._waiting, frame.stamp, key=lambda waiting: waiting.stamp)
         self.moved += place < len(self._waiting)
         self._waiting.insert(place, frame)
-        while self._waiting[-1].stamp - self._waiting[0].stamp > LONGEST_DELAY:
+        while self._waiting[-1].stamp - self._waiting[0].stamp > MAX_DELAY:
             yield self._waiting.pop(0)
 
     def flush(self) -> Iterator[RecordedFrame]:

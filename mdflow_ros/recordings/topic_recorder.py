@@ -53,7 +53,8 @@ class TopicCount:
     received: int = 0
     size: int = 0
     dropped: int | None = None
-    _last_numbers: dict[bytes, int] = field(default_factory=dict)
+    _numbers: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
+    """Lowest and highest number of each publisher, and how many came: they may overtake each other."""
 
     def note(self, size: int, info: Mapping[str, Any]) -> None:
         """Count a message by the number its publisher gave it."""
@@ -63,9 +64,9 @@ class TopicCount:
         if number is None or number >= UNNUMBERED:
             return
         publisher = bytes((info.get("publisher_gid") or {}).get("data", b""))
-        missed = number - self._last_numbers.get(publisher, number - 1) - 1
-        self._last_numbers[publisher] = number
-        self.dropped = (self.dropped or 0) + max(0, missed)
+        low, high, count = self._numbers.get(publisher, (number, number, 0))
+        self._numbers[publisher] = min(low, number), max(high, number), count + 1
+        self.dropped = sum(max(0, high - low + 1 - count) for low, high, count in self._numbers.values())
 
 
 class TopicRecorder:

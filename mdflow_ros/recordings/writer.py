@@ -72,7 +72,7 @@ class BagWriter:
         place = next(above for above in folder.absolute().parents if above.exists())
         if not place.is_dir() or not os.access(place, os.W_OK):
             reason = "cannot be written" if place.is_dir() else "is not a folder"
-            raise PermissionError(f"{folder} cannot be made, as {place} {reason}; choose another one")
+            raise PermissionError(f"cannot create {folder}: {place} {reason}; choose another folder")
         self.folder, self._storage, self._part_size = folder, storage, part_size
         self._topics: dict[str, tuple[str, Typestore, str, Sequence[Qos]]] = {}
         self._parts: list[_Part] = []

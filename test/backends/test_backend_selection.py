@@ -1,6 +1,7 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 import logging
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -70,6 +71,54 @@ def test_auto_goes_on_with_onnx_runtime_and_says_so_once(no_driver, caplog, monk
     assert backend.name == "onnxruntime"
     assert [record.getMessage().partition(" (")[0] for record in caplog.records] == ["backend auto chose onnxruntime"]
     assert "tensorrt: there is no NVIDIA driver here" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "raise AttributeError('_ARRAY_API not found')", "import no_plugin.x"])
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_broken_engine_is_unavailable_and_the_text_names_the_remedy(engine, content, monkeypatch, tmp_path):
+    (tmp_path / engine).mkdir()
+    (tmp_path / engine / "__init__.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == engine]:
+        monkeypatch.delitem(sys.modules, name)
+    try:
+        with pytest.raises(BackendUnavailable, match=rf"`pip install .*{engine}`"):
+            create_backend(engine, BUNDLED_MODEL, OPTIONS)
+    finally:
+        sys.modules.pop(engine, None)
+
+
+@pytest.mark.parametrize("broken", ["Core", "get_property"])
+def test_auto_goes_on_where_openvino_does_not_start(broken, monkeypatch, no_driver):
+    openvino = pytest.importorskip("openvino")
+
+    def fail(*arguments):
+        raise RuntimeError("GLIBC_2.36 not found")
+
+    monkeypatch.setattr(openvino if broken == "Core" else openvino.Core, broken, fail)
+    assert create_backend("auto", BUNDLED_MODEL, OPTIONS).name == "onnxruntime"
+    with pytest.raises(BackendUnavailable, match=r"GLIBC_2\.36 not found.*(install|update)"):
+        create_backend("openvino", BUNDLED_MODEL, OPTIONS)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_no_engine_tells_anybody_what_the_robot_runs(engine, tmp_path):
+    pytest.importorskip(engine)
+    program = f"""
+import logging, sys
+sys.addaudithook(lambda event, _: event in ("socket.getaddrinfo", "urllib.Request") and print(event, flush=True))
+from mdflow_ros.backends.backend import BackendOptions
+from mdflow_ros.backends.selection import create_backend
+from mdflow_ros.model.card import BUNDLED_MODEL
+create_backend("{engine}", BUNDLED_MODEL, BackendOptions(threads=1))
+print(logging.getLogger().handlers)
+"""
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    kept = {path.relative_to(tmp_path).parts[:2] for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept <= {("cache", "mdflow_ros")}
+    assert run.stdout == "[]\n"
 
 
 def test_auto_takes_tensorrt_where_it_works(monkeypatch, caplog):

@@ -81,6 +81,17 @@ def test_openvino_starts_from_kept_graphs_with_the_same_flow(cache):
     np.testing.assert_array_equal(kept, fresh)
 
 
+def test_openvino_may_export_bytes_as_it_did_until_2025(cache, monkeypatch):
+    openvino = pytest.importorskip("openvino")
+    export = openvino.CompiledModel.export_model
+    monkeypatch.setattr(openvino.CompiledModel, "export_model", lambda compiled: export(compiled).getvalue())
+    fresh, compiled = openvino_flow()
+    assert compiled == 2
+    kept, compiled = openvino_flow()
+    assert compiled == 0
+    np.testing.assert_array_equal(kept, fresh)
+
+
 @pytest.mark.parametrize("content", [b"nonsense" * 1000, b""])
 def test_openvino_compiles_again_what_it_cannot_import(cache, content, monkeypatch):
     fresh, _ = openvino_flow()

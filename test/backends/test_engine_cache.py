@@ -68,10 +68,10 @@ def test_an_engine_with_any_other_property_does_not_fit_and_the_difference_is_to
     cache.store(farther, b"farther", 1)
     cache.store(other, b"other", 1)
     wanted, there = getattr(KEY, field)[:12], getattr(other, field)[:12]
-    with pytest.raises(EngineMissing, match=f"^of the nearest one, {field} is {there}, wanted {wanted}$"):
+    with pytest.raises(EngineMissing, match=f"^the closest has {field} {there}, not {wanted}$"):
         cache.load(KEY)
     engine, path = cache.load_or_build(KEY, lambda: (ENGINE, 1.0), False)
-    assert f"no cached engine fits: of the nearest one, {field} is" in caplog.text
+    assert f"no cached engine fits: the closest has {field} " in caplog.text
     assert engine == path.read_bytes()[-len(ENGINE) :] == ENGINE
     assert cache.load(other) == b"other"
 
@@ -87,7 +87,7 @@ def test_an_engine_with_any_other_property_does_not_fit_and_the_difference_is_to
         (lambda content: b"{}\n" + content, "does not begin with a record"),
         (lambda content: b"[1]\n" + content, "does not begin with a record"),
         (lambda content: content.replace(b'"gpu"', b'"old field"'), "does not begin with a record"),
-        (lambda content: content.replace(b"Orin", b"Thor"), "not what its name says: gpu is Thor, wanted Orin"),
+        (lambda content: content.replace(b"Orin", b"Thor"), "not what its name says: gpu Thor, not Orin"),
     ],
 )
 def test_a_damaged_engine_is_noticed_and_built_anew(cache, damage, complaint):

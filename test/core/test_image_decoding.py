@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
 import struct
+import time
 
 import cv2
 import numpy as np
@@ -96,6 +97,12 @@ def test_unknown_encoding_lists_the_known_ones() -> None:
 def test_corrupt_images_are_refused(height: int, width: int, step: int, size: int) -> None:
     with pytest.raises(CorruptImage):
         decode_image("rgb8", height, width, step, False, bytes(size))
+
+
+def test_the_last_row_needs_no_padding() -> None:
+    assert decode_image("mono8", 2, 3, 8, False, bytes(8 + 3)).shape == (2, 3, 3)
+    with pytest.raises(CorruptImage, match="10 bytes of data, but 2 rows with a step of 8 take 11"):
+        decode_image("mono8", 2, 3, 8, False, bytes(8 + 2))
 
 
 def test_a_step_that_counts_nothing_or_pixels_is_not_needed_for_packed_rows() -> None:
@@ -216,8 +223,46 @@ def test_a_huge_image_is_refused_by_its_header() -> None:
             decode_compressed_image(bytes(data))
 
 
-@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm", ".pgm"])
-@pytest.mark.parametrize(("height", "width"), [(3, 5), (240, 321)])
+def test_a_size_beyond_the_first_megabyte_counts_too() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (700, 800, 3), np.uint8)
+    tiff, jpeg = (cv2.imencode(kind, noise)[1].tobytes() for kind in (".tiff", ".jpg"))
+    assert struct.unpack_from("<I", tiff, 4)[0] > 1 << 20, "the directory is at the end"
+    profile = (b"\xff\xe2" + struct.pack(">H", 65535) + bytes(65533)) * 20
+    for data in (tiff, jpeg[:2] + profile + jpeg[2:]):
+        assert decode_compressed_image(data).shape == (700, 800, 3)
+        with pytest.raises(CorruptImage, match=r"800x700 pixels, the limit is 0\.5 million"):
+            decode_compressed_image(data, max_pixels=500_000)
+
+
+@pytest.mark.parametrize("kind", [".gif", ".avif", ".pam", ".ras", ".hdr", ".pfm"])
+def test_a_format_whose_size_is_unknown_is_refused(kind: str) -> None:
+    try:
+        data = cv2.imencode(kind, np.zeros((64, 64, 3), np.float32 if kind in (".hdr", ".pfm") else np.uint8))[1]
+    except cv2.error:
+        pytest.skip(f"this OpenCV writes no {kind}")
+    with pytest.raises(CorruptImage, match="not JPEG, PNG, WebP, TIFF, BMP, PNM or JP2; publish one of these"):
+        decode_compressed_image(data.tobytes())
+
+
+def test_headers_that_claim_another_size_than_the_decoder_finds() -> None:
+    entries = [struct.pack("<HHII", tag, kind, 1, side) for kind, side in ((4, 9000), (4, 1)) for tag in (256, 257)]
+    twice = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries)
+    assert read_compressed_size(twice) == (9000, 9000)
+    assert read_compressed_size(twice.replace(struct.pack("<HH", 256, 4), struct.pack("<HH", 256, 16))) is None
+    assert read_compressed_size(b"P5 #\r9000 9000\n1 1 255\n") == (9000, 9000)
+    jpeg = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    assert read_compressed_size(jpeg[:2] + b"\0junk\xff\0" + jpeg[2:]) == (8, 8), "libjpeg skips it"
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\xff\xe0\0\2"], ids=["fill bytes", "segments"])
+def test_a_long_header_does_not_delay_the_next_image(filling: bytes) -> None:
+    begin = time.process_time()
+    assert read_compressed_size(b"\xff\xd8" + filling * (10_000_000 // len(filling))) is None
+    assert time.process_time() - begin < 1
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm", ".pgm", ".jp2"])
+@pytest.mark.parametrize(("height", "width"), [(35, 53), (240, 321)])
 def test_the_header_gives_the_size(kind: str, height: int, width: int) -> None:
     image = np.zeros((height, width) if kind == ".pgm" else (height, width, 3), np.uint8)
     assert read_compressed_size(cv2.imencode(kind, image)[1].tobytes()) == (width, height)

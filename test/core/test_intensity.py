@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mdflow_ros.core import intensity
 from mdflow_ros.core.intensity import IntensityStretch, has_contrast
 from mdflow_ros.core.region import Region
 
@@ -64,10 +65,24 @@ def test_a_given_range_is_kept() -> None:
     assert stretch.changes == 0
 
 
-@pytest.mark.parametrize("wrong", [[1, 1], [2, 1], [1], [1, 2, 3], [0, float("nan")], "automatic", 3])
+@pytest.mark.parametrize(
+    "wrong", [[1, 1], [2, 1], [1], [1, 2, 3], [0, float("nan")], "automatic", 3, "12", ["1", "2"], [False, True]]
+)
 def test_a_wrong_range_is_refused(wrong: object) -> None:
     with pytest.raises(ValueError, match="intensity_range must be auto or"):
         IntensityStretch(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", [149, 200, 480])
+def test_no_more_samples_are_looked_at_than_said(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    percentile, spread = np.percentile, intensity._spread
+    monkeypatch.setattr(np, "percentile", lambda s, *rest: counts.append(s.size) or percentile(s, *rest))
+    monkeypatch.setattr(intensity, "_spread", lambda s: counts.append(s.size) or spread(s))
+    image = np.zeros((side, side), np.uint16)
+    IntensityStretch().convert(image)
+    has_contrast(image.astype(np.uint8)[..., None])
+    assert len(counts) == 2 and max(counts) <= intensity.MAX_SAMPLES
 
 
 def test_eight_bits_pass_unchanged() -> None:

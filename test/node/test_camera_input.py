@@ -141,6 +141,17 @@ def test_a_wrong_override_is_named_at_the_start(robot: Robot) -> None:
         CameraInput(node, robot.images.append)
 
 
+def test_a_complaint_about_qos_ends_with_its_cause(robot: Robot) -> None:
+    strict = robot.make_node("mdflow", **{"qos_overrides./image.subscription.reliability": "reliable"})
+    camera_input = CameraInput(strict, robot.images.append)
+    camera = robot.make_node("camera")
+    best_effort = camera.create_publisher(Image, "image", QoSProfile(depth=5, reliability=BEST_EFFORT))
+    robot.wait(lambda: "offer an incompatible reliability policy" in camera_input.silence(5), camera_input.refresh)
+    camera.destroy_publisher(best_effort)
+    camera.create_publisher(Image, "image", 5)
+    robot.wait(lambda: "is it sending?" in camera_input.silence(5), camera_input.refresh)
+
+
 def test_lost_messages_are_added_up_over_subscriptions(robot: Robot) -> None:
     camera_input = CameraInput(robot.make_node("mdflow"), robot.images.append)
     for total, change in ((40, 40), (2, 2), (5, 3)):  # a new subscription counts from 0

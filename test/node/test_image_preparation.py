@@ -91,7 +91,7 @@ def test_the_region_is_one_of_the_image_where_the_camera_bins_its_pixels() -> No
 
 def test_what_cannot_be_prepared_is_refused_with_the_way_out() -> None:
     message = image_message(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    with pytest.raises(BadCalibration, match="no camera_info has come: remap"):
+    with pytest.raises(BadCalibration, match="no camera_info was received: remap"):
         ImagePreparation(rectify=True).prepare(message, 10**6, None)
     with pytest.raises(BadCalibration, match="focal lengths of camera_info are 0 and 0"):
         ImagePreparation(rectify=True).prepare(message, 10**6, CameraInfo(width=WIDTH, height=HEIGHT))

@@ -9,8 +9,11 @@ import re
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -26,7 +29,11 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from shifted_images import shifted_pair, textured_image
 from std_msgs.msg import Float64
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
+
+from mdflow_ros.backends.backend import BackendError
+from mdflow_ros.node import lifecycle_node
+from mdflow_ros.node.parameters import NodeSettings
 
 DOMAIN = 20
 HEIGHT, WIDTH = 128, 192
@@ -262,6 +269,49 @@ def test_services_answer_while_frames_flow() -> None:
         assert np.median(waits) < inference / 4
 
 
+HOLD_ESTIMATES = """
+import time
+from pathlib import Path
+from mdflow_ros.estimator import FlowEstimator
+
+estimate = FlowEstimator.estimate
+
+
+def estimate_when_told(*arguments):
+    while Path(HOLD).exists():
+        Path(HOLD).with_name("waiting").touch()
+        time.sleep(0.02)
+    return estimate(*arguments)
+
+
+FlowEstimator.estimate = estimate_when_told
+"""
+"""Estimates wait while the file HOLD exists, and make one named waiting."""
+
+
+@pytest.mark.parametrize("service", ["reset", "enable"])
+def test_services_that_start_a_new_pair_neither_wait_nor_let_an_old_one_through(service: str, tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    with running_node(DOMAIN + 1, before=f"HOLD = {str(hold)!r}{HOLD_ESTIMATES}"), client(DOMAIN + 1) as camera:
+        camera.wait_until_listening()
+        hold.touch()
+        camera.publish(FRAME, 1000)
+        camera.publish(FRAME, 1100)
+        camera.spin_until((tmp_path / "waiting").exists, "the node to estimate")
+        if service == "reset":
+            assert camera.call(Trigger, service, Trigger.Request()).success
+        else:
+            for data in (False, True):
+                assert camera.call(SetBool, service, SetBool.Request(data=data)).success
+        hold.unlink()
+        camera.spin_for(1.0)
+        assert not camera.received["flow"]
+        camera.wait_until_listening()
+        camera.publish(FRAME, 1200)
+        camera.publish_and_wait(FRAME, 1300)
+        assert camera.received["previous_stamp"][-1].time_ref.nanosec == 200_000_000
+
+
 def test_lifecycle_goes_round_twice() -> None:
     with running_node(DOMAIN + 1, "-p", "autostart:=false"), client(DOMAIN + 1) as camera:
         assert camera.state() == "unconfigured"
@@ -419,6 +469,30 @@ def test_a_model_that_is_loaded_too_late_is_dropped(tmp_path: Path) -> None:
         assert field(camera.received["flow"][-1]).shape[:2] == (HEIGHT // 4, WIDTH // 4)
 
 
+def test_a_load_that_ends_does_not_hide_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    holds = {name: threading.Event() for name in ("short", "long")}
+    begun = threading.Barrier(3)
+
+    def load_when_told(model: Path, *_: object) -> None:
+        begun.wait(20)
+        assert holds[model.name].wait(20)
+        raise BackendError("enough")
+
+    monkeypatch.setattr(lifecycle_node, "FlowEstimator", load_when_told)
+    rclpy.init(args=["--ros-args", "-p", "autostart:=false"], domain_id=DOMAIN + 1)
+    node = lifecycle_node.FlowNode()
+    settings = NodeSettings.from_node(node)
+    with ThreadPoolExecutor(2) as pool:
+        loads = {name: pool.submit(node._load, replace(settings, model=Path(name))) for name in holds}
+        begun.wait(20)
+        for name, is_loading in (("short", True), ("long", False)):
+            holds[name].set()
+            assert isinstance(loads[name].exception(20), BackendError)
+            assert node.is_loading == is_loading
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
 LOAD_SLOWLY = """
 import time
 from mdflow_ros.estimator import FlowEstimator
@@ -571,6 +645,12 @@ def test_a_value_out_of_range_on_the_command_line_is_named() -> None:
     finished = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert finished.returncode == 2
     assert "output_scale" in finished.stderr and "Traceback" not in finished.stderr
+
+
+def test_a_model_in_an_unknown_home_is_named() -> None:
+    with running_node(DOMAIN + 1, "-p", "model:=~nobody_here/x.onnx"), client(DOMAIN + 1, outputs=()) as camera:
+        message = "cannot load the model: model ~nobody_here/x.onnx: this user has no home folder; give the whole path"
+        camera.spin_until(lambda: camera.diagnostics and message in camera.diagnostics[-1]["message"], message)
 
 
 def test_a_destroyed_node_leaves_neither_thread_nor_log_handler() -> None:

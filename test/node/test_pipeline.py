@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,10 +26,12 @@ from shifted_images import textured_image
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions
 from mdflow_ros.core.frame_pairing import ResetReason
-from mdflow_ros.core.image_decoding import SUPPORTED_ENCODINGS
+from mdflow_ros.core.image_decoding import SUPPORTED_ENCODINGS, CorruptImage
+from mdflow_ros.core.intensity import IntensityStretch
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_ros.node.diagnostics import FlowCounters
+from mdflow_ros.node.messages import to_frame
 from mdflow_ros.node.parameters import LiveSettings, NodeSettings
 from mdflow_ros.node.pipeline import FlowPipeline
 
@@ -137,7 +141,7 @@ def test_a_model_is_released_after_the_image_in_work() -> None:
     assert pipeline.process(second, LIVE, False) is None and pipeline.estimator is None
 
 
-def test_a_reset_waits_for_the_image_in_work() -> None:
+def test_a_reset_does_not_wait_for_the_image_in_work() -> None:
     slow = _SlowEstimator()
     pipeline = make_pipeline(slow)  # type: ignore[arg-type]
     pipeline.process(message(textured_image(128, 192), "rgb8", 100), LIVE, False)
@@ -146,9 +150,10 @@ def test_a_reset_waits_for_the_image_in_work() -> None:
     assert slow.begun.wait(30)
     reset = threading.Thread(target=pipeline.reset)
     reset.start()
+    reset.join(5)
+    assert not reset.is_alive()
     slow.go.set()
     work.join()
-    reset.join()
     assert pipeline.process(message(textured_image(128, 192), "rgb8", 300), LIVE, False) is None
     assert pipeline.pairer.last_reason == ResetReason.FIRST_FRAME
 
@@ -208,6 +213,22 @@ def test_images_without_contrast_have_no_confidence(pipeline: FlowPipeline, enco
     assert result is not None and result.confidence is not None
     assert result.confidence.max() == 0
     assert pipeline._counters.last_pair_has_contrast is False
+
+
+def test_the_size_is_checked_before_cv_bridge_gets_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    converted: list[Image] = []
+
+    class CvBridge:
+        def imgmsg_to_cv2(self, image: Image, encoding: str) -> np.ndarray:
+            converted.append(image)
+            return np.zeros((image.height, image.width, 3), np.uint8)
+
+    monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=CvBridge))
+    image = Image(height=200, width=300, encoding="special", data=b"packed")
+    assert to_frame(image, 60_000, IntensityStretch()).image.shape == (200, 300, 3)
+    with pytest.raises(CorruptImage, match=r"300x200 pixels, the limit is 0\.05 million"):
+        to_frame(image, 50_000, IntensityStretch())
+    assert len(converted) == 1
 
 
 NUMBERS = st.one_of(st.integers(0, 200), st.integers(0, 2**32 - 1))

@@ -49,6 +49,12 @@ def test_a_log_folder_that_cannot_be_written(module: str, tmp_path: Path) -> Non
     assert "set ROS_LOG_DIR to a folder that can be written" in errors
 
 
+def test_where_neither_home_nor_a_log_folder_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "ROS_HOME", "ROS_LOG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert "set ROS_LOG_DIR to a folder that can be written" in errors_of("node.flow_node")
+
+
 @pytest.mark.parametrize("module", NODES)
 def test_an_argument_that_neither_ros_nor_the_node_knows(module: str) -> None:
     assert "unrecognized arguments: --topic" in errors_of(module, "--topic")

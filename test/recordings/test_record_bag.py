@@ -300,7 +300,7 @@ def test_stops_at_the_disk_reserve(camera, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recording, "free_bytes", lambda path: next(free, 1e9))
     bag = tmp_path / "drive"
     assert record_bag.main(["--topics", RAW, "--out", str(bag), "--duration", "30"]) == 1
-    assert "only 1.00 GB are free" in capsys.readouterr().out
+    assert "only 1.00 GB of disk space are left, less than --disk-reserve (2 GB)" in capsys.readouterr().out
     assert len(read(bag)[RAW]) > 0
 
 
@@ -309,6 +309,10 @@ def test_dropped_messages_are_counted_for_each_publisher():
     for publisher, number in [(b"a", 7), (b"a", 8), (b"b", 1), (b"a", 11), (b"b", 2), (b"b", 4)]:
         count.note(10, {"publication_sequence_number": number, "publisher_gid": {"data": publisher}})
     assert (count.received, count.size, count.dropped) == (6, 60, 3)
+    late = TopicCount()
+    for number in (1, 3, 2, 4):
+        late.note(10, {"publication_sequence_number": number})
+    assert late.dropped == 0, "a message that was overtaken is not lost"
     unnumbered = TopicCount()
     unnumbered.note(10, {"publication_sequence_number": None, "publisher_gid": None})
     unnumbered.note(10, {"publication_sequence_number": 2**64 - 1})

@@ -47,7 +47,7 @@ class EngineKey:
     def differences(self, wanted: EngineKey) -> list[str]:
         """Describe where this key differs from the wanted one."""
         pairs = ((f.name, getattr(self, f.name), getattr(wanted, f.name)) for f in dataclasses.fields(self))
-        return [f"{name} is {_short(ours)}, wanted {_short(theirs)}" for name, ours, theirs in pairs if ours != theirs]
+        return [f"{name} {_short(ours)}, not {_short(theirs)}" for name, ours, theirs in pairs if ours != theirs]
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class EngineCache:
         differences = [record.key.differences(key) for record in self.records().values() if record is not None]
         if not differences:
             return f"there is none in {self.folder}"
-        return "of the nearest one, " + ", ".join(sorted(differences, key=len)[0])
+        return "the closest has " + "; ".join(sorted(differences, key=len)[0])
 
 
 def _read(path: Path) -> tuple[EngineRecord, bytes]:

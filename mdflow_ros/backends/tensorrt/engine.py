@@ -99,7 +99,7 @@ def find_or_build_engine(
             return cache.load(key), cache.path(key)
         except EngineMissing as reason:
             raise BackendError(
-                f"no cached engine fits, and building one takes minutes: {reason}. Build it first: "
+                f"no cached engine fits ({reason}), and building one takes minutes. Build it first: "
                 f"`ros2 run mdflow_ros build_engine --model {specification.model} --size {key.size} "
                 f"--precision {key.precision} --quality {_quality_of(specification.decoding)}`"
             ) from reason

@@ -58,11 +58,6 @@ class TensorRtRunner:
                 resources.callback(self._graph.close)
             self._resources = resources.pop_all()
 
-    @property
-    def captured(self) -> bool:
-        """Whether one call starts everything."""
-        return self._graph is not None
-
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Return the outputs by name, as copies that stay valid.
 
