@@ -133,9 +133,9 @@ DECLARATIONS = {
     ),
     "quality": Declaration(
         QUALITY_AUTO,
-        "fast: decoded to 1/8 of the size, refined at half the size; balanced: refined at 3/4 of it too, small images "
-        "enlarged; best: decoded to 1/4, twice as slow; auto: best with a backend on an NVIDIA GPU, which backend auto "
-        "chooses only with inference_size set, else balanced.",
+        "fast: decoded to 1/8 of the size; balanced: refined longer, small images enlarged; best: decoded to 1/4, "
+        "twice as slow; auto: best on an NVIDIA GPU (which backend auto uses only with inference_size set), else "
+        "balanced.",
         choices=(QUALITY_AUTO, *QUALITIES),
     ),
     "device": Declaration("CPU", "Device on which OpenVINO runs.", choices=("CPU", "GPU", "NPU")),

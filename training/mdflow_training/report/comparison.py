@@ -14,9 +14,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import torch
 
+from mdflow_ros.backends.onnxruntime_backend import load_onnxruntime
 from mdflow_ros.core.atomic_files import without_nan, write_json
 from mdflow_ros.core.resizing import Size, network_size, scaled_size, size_of
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
@@ -257,7 +257,7 @@ def _versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": load_onnxruntime("onnxruntime").__version__,
         "opencv": cv2.__version__,
         "processor": platform.processor() or platform.machine(),
     }
