@@ -248,7 +248,7 @@ def test_a_region_near_the_border_does_not_grow_to_it() -> None:
 @pytest.mark.parametrize("max_turn", [0.0, 0.03])
 def test_a_camera_on_the_spot_with_the_real_estimator(max_turn: float) -> None:
     flow, masks, ground_truths = RealFlow(), [], []
-    for seed in range(4):
+    for seed in range(8):
         step = crossing_step(seed, speed=0.0, max_turn=max_turn)
         masks.append(find_by_flow(flow.matches(step), camera_of(step).size)[0])
         ground_truths.append(step.newer_moving)

@@ -24,6 +24,9 @@ SIZES = ((256, 320), (384, 512), (192, 256))
 HALL_SEED, HALL_FRAMES = 1000, 500
 """Halls and drives that nothing else uses."""
 
+BLANK_EVERY = 24
+"""One pair in so many shows a blank surface."""
+
 PIXELS_PER_PAIR = 2_000
 PERCENTILES = (0.5, 99.5)
 ITERATIONS = 30
@@ -32,18 +35,38 @@ RIDGE = 1e-3
 
 
 def calibration_pairs(library: TextureLibrary, seed: int, count: int) -> Iterator[tuple[Image, Image, Flow]]:
-    """Yield generated pairs of many kinds: half as pretraining has them, half drives through halls.
+    """Yield generated pairs of many kinds: drives through halls, pairs as pretraining has them, and blank surfaces.
 
-    Pretraining's pairs are harder than what cameras record; without the halls the confidence is too modest.
+    Pretraining's pairs are harder than what cameras record; without the halls the confidence is too modest. Without the
+    blank surfaces it trusts the smooth flow there, which nothing in the images supports.
     """
     for number in range(count):
-        if number % 2 == 0:
+        if number % BLANK_EVERY == BLANK_EVERY - 1:
+            yield blank_pair(np.random.default_rng([seed, number]), SIZES[number // BLANK_EVERY % len(SIZES)])
+        elif number % 2 == 0:
             place = number // 2
             step = hall_step(place % HALL_FRAMES, HALL_SEED + place) if place % 2 else crossing_step(HALL_SEED + place)
             yield *step.images, step.flow
-            continue
-        pair = synthetic_pair(library, seed, number, SIZES[number % len(SIZES)], choose_class(seed, number))
-        yield np.ascontiguousarray(pair.first[..., ::-1]), np.ascontiguousarray(pair.second[..., ::-1]), pair.forward
+        else:
+            pair = synthetic_pair(library, seed, number, SIZES[number % len(SIZES)], choose_class(seed, number))
+            images = [np.ascontiguousarray(image[..., ::-1]) for image in (pair.first, pair.second)]
+            yield images[0], images[1], pair.forward
+
+
+def blank_pair(random: np.random.Generator, size: tuple[int, int]) -> tuple[Image, Image, Flow]:
+    """Return a surface under uneven light, with no texture but the noise, that moves or (one in four) rests."""
+    height, width = size
+    row, column = np.mgrid[:height, :width]
+    shift = random.uniform(-0.04, 0.04, 2) * width * (random.random() > 0.25)
+    light, depth, noise = random.uniform(50, 200), random.uniform(5, 40), random.uniform(0.5, 8)
+    waves, phases = 2 * np.pi / (random.uniform(1, 4, 2) * width), random.uniform(0, 2 * np.pi, 2)
+
+    def photograph(across: float, down: float) -> Image:
+        shade = np.sin((column - across) * waves[0] + phases[0]) * np.cos((row - down) * waves[1] + phases[1])
+        image = (light + depth * shade)[..., None] + random.normal(0, noise, (height, width, 3))
+        return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+    return photograph(0, 0), photograph(*shift), np.full((height, width, 2), shift, np.float32)
 
 
 def fit_calibration(

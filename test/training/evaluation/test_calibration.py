@@ -1,0 +1,25 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from mdflow_training.evaluation.calibration import BLANK_EVERY, blank_pair, calibration_pairs
+from mdflow_training.synthetic.textures import procedural_library
+
+
+def test_a_blank_surface_moves_as_its_flow_says() -> None:
+    for seed in range(6):
+        first, second, flow = blank_pair(np.random.default_rng(seed), (192, 256))
+        right, down = flow[0, 0]
+        smooth = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), 6) for image in (first, second)]
+        moved = cv2.warpAffine(smooth[0], np.array([[1, 0, right], [0, 1, down]]), (256, 192))
+        inside = (slice(40, -40), slice(40, -40))
+        assert np.abs(moved - smooth[1])[inside].mean() < 0.6
+
+
+def test_some_calibration_pairs_are_blank() -> None:
+    pairs = list(calibration_pairs(procedural_library(0, 4, 64), seed=0, count=BLANK_EVERY))
+    uniform = [float(np.ptp(flow.reshape(-1, 2), axis=0).max()) == 0 for _, _, flow in pairs]
+    assert uniform[-1] and not any(uniform[:-1:2])
