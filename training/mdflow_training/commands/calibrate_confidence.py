@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 0, or 1 with the reason."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="deployable model, whose card is rewritten")
-    parser.add_argument("--pairs", type=int, default=700, help="default: %(default)s")
+    parser.add_argument("--pairs", type=int, default=480, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=777)
     parser.add_argument(
         "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
