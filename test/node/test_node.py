@@ -563,8 +563,9 @@ def test_a_failed_inference_is_repeated_and_the_model_loaded_anew() -> None:
         assert camera.diagnostics[-1]["level"] == "2" and "device lost (46)" in camera.diagnostics[-1]["message"]
         assert camera.state() == "active"
         stamps = iter(range(1300, 20000, 100))
-        publish_until(lambda: len(camera.received["flow"]) >= 2, camera, FRAME, stamps)
-        camera.spin_until(lambda: camera.diagnostics[-1]["level"] == "0")
+        publish_until(
+            lambda: len(camera.received["flow"]) >= 2 and camera.diagnostics[-1]["level"] == "0", camera, FRAME, stamps
+        )
         assert camera.diagnostics[-1]["inference_failures"] == "2"
 
 
