@@ -479,7 +479,7 @@ def test_a_load_that_ends_does_not_hide_another(monkeypatch: pytest.MonkeyPatch)
         raise BackendError("enough")
 
     monkeypatch.setattr(lifecycle_node, "FlowEstimator", load_when_told)
-    rclpy.init(args=["--ros-args", "-p", "autostart:=false"], domain_id=DOMAIN + 1)
+    rclpy.init(args=["--ros-args", "-p", "autostart:=false"], domain_id=DOMAIN + 78)
     node = lifecycle_node.FlowNode()
     settings = NodeSettings.from_node(node)
     with ThreadPoolExecutor(2) as pool:
@@ -554,7 +554,8 @@ def publish_until(condition: Callable[[], object], camera: Client, image: np.nda
 
 
 def test_a_failed_inference_is_repeated_and_the_model_loaded_anew() -> None:
-    with running_node(DOMAIN + 1, before=LOSE_THE_DEVICE), client(DOMAIN + 1) as camera:
+    domain = DOMAIN + 77  # apart from nodes of earlier tests, of which a namesake would raise the level
+    with running_node(domain, before=LOSE_THE_DEVICE), client(domain) as camera:
         camera.wait_until_listening()
         camera.publish(FRAME, 1000)
         camera.publish_and_wait(FRAME, 1100)
