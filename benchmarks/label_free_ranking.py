@@ -142,7 +142,8 @@ def main(arguments: list[str] | None = None) -> int:
         methods, pairs, range(len(pairs)), Census.for_noise(noise), lambda index: scenes[index].forward
     )
     names = ("epe", *LABEL_FREE)
-    print(f"{options.count} scenes of {size[1]}x{size[0]}, noise {noise:.1f} levels: {Census.for_noise(noise)}")
+    scenes_line = f"{options.count} scenes of {size[1]}x{size[0]}, noise of {noise:.1f} intensity levels"
+    print(f"{scenes_line}: {Census.for_noise(noise)}")
     print("".join([f"{'method':<30}", *(f"{name:>16}" for name in names)]))
     means = {name: mean_metrics(of_method) for name, of_method in metrics.items()}
     for name in sorted(means, key=lambda name: means[name]["epe"]):

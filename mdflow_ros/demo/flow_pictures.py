@@ -32,7 +32,7 @@ MUTED = (160, 164, 170)
 FONT = cv2.FONT_HERSHEY_DUPLEX
 COLUMNS = ("image", "optical flow", "confidence")
 
-MAX_PERCENTILE = 99
+FULL_COLOR_PERCENTILE = 99
 """Full color is this percentile of the lengths, so that outliers do not make all other colors pale."""
 MIN_FULL_COLOR = 3.0
 """Full color in pixels where nothing moves faster, so that noise stays pale."""
@@ -161,7 +161,7 @@ def _median_length(flow: NDArray[np.float32]) -> float:
 def full_color(moment: Moment) -> float:
     """Return the length in pixels to draw in full color."""
     lengths = _lengths(moment.flow)
-    return max(MIN_FULL_COLOR, float(np.percentile(lengths, MAX_PERCENTILE)) if lengths.size else 0.0)
+    return max(MIN_FULL_COLOR, float(np.percentile(lengths, FULL_COLOR_PERCENTILE)) if lengths.size else 0.0)
 
 
 def _canvas(height: int, width: int) -> Picture:

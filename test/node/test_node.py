@@ -554,8 +554,7 @@ def publish_until(condition: Callable[[], object], camera: Client, image: np.nda
 
 
 def test_a_failed_inference_is_repeated_and_the_model_loaded_anew() -> None:
-    domain = DOMAIN + 77  # apart from nodes of earlier tests, of which a namesake would raise the level
-    with running_node(domain, before=LOSE_THE_DEVICE), client(domain) as camera:
+    with running_node(DOMAIN + 1, before=LOSE_THE_DEVICE), client(DOMAIN + 1) as camera:
         camera.wait_until_listening()
         camera.publish(FRAME, 1000)
         camera.publish_and_wait(FRAME, 1100)

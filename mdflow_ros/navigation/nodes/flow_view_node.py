@@ -25,6 +25,7 @@ from std_msgs.msg import Header
 from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, draw_legend, flow_to_color
 from mdflow_ros.core.image_decoding import MAX_PIXELS
 from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.core.resizing import resize_image, size_of
 from mdflow_ros.navigation.nodes.consumer import LOG_PERIOD, Consumer, PublishedFlow, run
 from mdflow_ros.node.messages import image_message, stamp_of, to_frame
 from mdflow_ros.node.parameters import Declaration
@@ -134,8 +135,7 @@ class FlowViewNode(Consumer):
                 skip_first=True,  # it came before this node listened
             )
             return picture
-        image = to_frame(message, MAX_PIXELS, IntensityStretch()).image
-        image = np.asarray(cv2.resize(image, picture.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
+        image = resize_image(to_frame(message, MAX_PIXELS, IntensityStretch()).image, size_of(picture))
         share = self.value("overlay")
         return np.asarray(cv2.addWeighted(image, share, picture, 1 - share, 0), np.uint8)
 

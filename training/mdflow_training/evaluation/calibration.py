@@ -54,7 +54,15 @@ def calibration_pairs(library: TextureLibrary, seed: int, count: int) -> Iterato
 
 
 def blank_pair(random: np.random.Generator, size: tuple[int, int]) -> tuple[Image, Image, Flow]:
-    """Return a surface under uneven light, with no texture but the noise, that moves or (one in four) rests."""
+    """Return a pair of a surface under uneven light, which shows nothing but noise, and moves or (one in four) rests.
+
+    Args:
+        random: draws the light, the noise and the motion.
+        size: height and width, pixels.
+
+    Returns:
+        Images ``(H, W, 3)`` uint8 RGB and the flow ``(H, W, 2)`` in pixels, the same everywhere.
+    """
     height, width = size
     row, column = np.mgrid[:height, :width]
     shift = random.uniform(-0.04, 0.04, 2) * width * (random.random() > 0.25)
