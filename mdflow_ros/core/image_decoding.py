@@ -29,6 +29,8 @@ PICTURE_FORMATS = "JPEG, PNG, WebP, TIFF, BMP, PNM or JP2"
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 NOT_PADDING = b"\x5a\xa5\x33\xcc\x0f\x71" * 4
 """Bytes that a decoder takes for a part of the picture, if a part is missing."""
+JPEG_FILLING = 128
+"""What libjpeg fills a picture with whose data end too early, in every channel."""
 
 MAX_NAME_LENGTH = 60
 """Characters of an encoding's name that an error shows."""
@@ -222,8 +224,11 @@ def decode_compressed_image(
 
 def _decode_picture(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
     """Return what OpenCV decodes, or ``None``; a JPEG may lack its end marker, as some USB cameras send them."""
-    if encoded[:2].tobytes() != JPEG_START or JPEG_END in encoded[encoded.size // 2 :].tobytes():
+    if encoded[:2].tobytes() != JPEG_START:
         return cv2.imdecode(encoded, flags)
+    if JPEG_END in encoded[encoded.size // 2 :].tobytes():
+        image = cv2.imdecode(encoded, flags)
+        return None if image is None or _lacks_a_part(encoded.tobytes(), image, flags) else image
     # What stands between a whole picture and its end marker changes nothing; where the picture is cut off, the decoder
     # takes it for the missing part. Cameras pad with 255 or 0; a picture, too, may end with 255, written as 255 and 0.
     data = encoded.tobytes()
@@ -235,6 +240,19 @@ def _decode_picture(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
         if image is not None and same is not None and np.array_equal(image, same):
             return image
     return None
+
+
+def _lacks_a_part(encoded: bytes, image: Samples, flags: int) -> bool:
+    """Tell whether a part of a JPEG with an end marker was lost: then its last pixels are `JPEG_FILLING`.
+
+    A picture may end with this gray, too; but only where something is missing, bytes before the end marker change it.
+    """
+    corners = image[[0, 0, -1, -1], [0, -1, 0, -1]].reshape(4, -1)  # one is the last pixel, however it was turned
+    if not (corners == JPEG_FILLING).all(axis=1).any():
+        return False
+    end = encoded.rindex(JPEG_END)
+    longer = cv2.imdecode(np.frombuffer(encoded[:end] + NOT_PADDING + encoded[end:], np.uint8), flags)
+    return longer is None or not np.array_equal(image, longer)
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:

@@ -343,3 +343,25 @@ def test_a_jpeg_without_its_end_marker_is_whole(end: bytes) -> None:
     for missing in (40, len(encoded) // 2):
         with pytest.raises(CorruptImage):
             decode_compressed_image(without[:-missing] + end)
+
+
+@pytest.mark.parametrize(("first", "after"), [(0.5, 1), (0.3, 0.5), (0.85, 0.9)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_jpeg_that_lost_a_part_is_refused(first: float, after: float, channels: int) -> None:
+    image = textured_image(240, 320)
+    encoded = cv2.imencode(".jpg", image if channels == 3 else image[..., 1])[1].tobytes()
+    lost = encoded[: int(first * len(encoded))] + encoded[int(after * (len(encoded) - 2)) :]
+    for upright in (True, False):
+        with pytest.raises(CorruptImage, match="they are damaged"):
+            decode_compressed_image(lost, upright=upright)
+
+
+@pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)])
+@pytest.mark.parametrize("padding", [b"", bytes(9)])
+def test_a_jpeg_that_ends_with_gray_is_whole(options: tuple[int, ...], padding: bytes) -> None:
+    image = textured_image(96, 128)
+    image[-40:] = 128
+    encoded = cv2.imencode(".jpg", image, options)[1].tobytes() + padding
+    decoded = decode_compressed_image(encoded)
+    assert (decoded[-1] == 128).all() and decoded[:40].std() > 10
+    np.testing.assert_array_equal(decode_compressed_image(encoded, upright=True), decoded)
