@@ -40,7 +40,7 @@ LAST_STAMP = 2**63 - 1
 CLIP_GAP = 1_000_000_000
 """Gap in ns between the clips of a folder whose numbers start again, as in ``clip01_0001.png``, ``clip02_0001.png``."""
 
-TIME_FILES = ("timestamps.txt", "times.txt", "data.csv")
+TIME_FILES = ("timestamps.txt", "times.txt", "data.csv", "rgb.txt")
 """Names of files with one time a line, in the folder of the images or above it, as in KITTI's, TUM's and EuRoC's data
 sets."""
 
@@ -212,8 +212,9 @@ def _clip_stamps(images: list[Path]) -> list[int]:
 def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[int]:
     """Return the times in ns of a file beside or above the images, or nothing."""
     for path in time_files(folder):
-        lines = [line.strip() for line in path.read_text("utf-8-sig", errors="replace").splitlines()]
+        lines = [line.strip(" ,;\t") for line in path.read_text("utf-8-sig", errors="replace").splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
+        lines = _lines_by_name(lines, images) or lines
         if len(lines) == len(images) + 1 and _time_of_line(lines[0]) is None:
             lines = lines[1:]  # the names of the columns
         whole = _nanoseconds_are_whole(lines)
@@ -228,6 +229,21 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
         if usual or _plausible(choices[0]):
             return (usual or choices)[0]
         warnings.append(f"{path} is not used: its times are too close together or too far apart, in whatever unit")
+    return []
+
+
+def _lines_by_name(lines: list[str], images: list[Path]) -> list[str]:
+    """Return the lines in the order of the images that they name, without names that could be taken for times.
+
+    Nothing is returned where no column holds names: then the lines are taken to be in the order of the images.
+    """
+    rows = [words for words in (line.replace(",", " ").split() for line in lines) if len(words) > 1]
+    for column in range(max(map(len, rows), default=0)):
+        named = {re.split(r"[/\\]", words[column])[-1]: words for words in rows if len(words) > column}
+        found = [named.get(image.name) or named.get(image.stem, []) for image in images]
+        # Numbers that are only some of the names may count something else.
+        if all(found) or any(image.name in named for image in images):
+            return [words[0] if column == 1 else " ".join(words) for words in found if words]
     return []
 
 

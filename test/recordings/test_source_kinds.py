@@ -306,6 +306,42 @@ def test_a_file_of_times_for_other_images_is_named_and_not_used(tmp_path: Path) 
     assert "2 times in 2 lines, but 3 images" in warnings[0] and "30 Hz is assumed" in warnings[1]
 
 
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("times.txt", "img_{n}.png {time:.3f}"),
+        ("data.csv", "{ns},img_{n}.png"),
+        ("rgb.txt", "{time:.4f} rgb/img_{n}.png"),
+        ("times.txt", "img_{n} {time:.3f} 0.012"),
+    ],
+    ids=["name time", "EuRoC", "TUM", "stem time exposure"],
+)
+def test_times_belong_to_the_images_that_their_lines_name(tmp_path: Path, file: str, line: str) -> None:
+    images = write_images(tmp_path / "rgb", [f"img_{n}.png" for n in range(12)])
+    order = [*sorted(range(12), key=str), 12]  # img_1, img_10, ..., and one whose image was deleted
+    lines = [line.format(n=n, time=n * 0.05, ns=START + n * 50_000_000) for n in order]
+    (tmp_path / file).write_text("\n".join(["# a comment", *lines, ",,", ""]))
+    stamps, decoded, warnings = read(images)
+    assert np.diff(stamps).tolist() == [50_000_000] * 11 and not warnings
+    np.testing.assert_array_equal(decoded, panning_images(12))
+
+
+def test_names_that_are_numbers_are_no_times(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "data", [f"{n}.png" for n in range(12)])
+    (tmp_path / "times.txt").write_text("\n".join(f"{n * 0.05:.2f} {n}" for n in sorted(range(12), key=str)))
+    stamps, decoded, _ = read(images)
+    assert stamps == [n * 50_000_000 for n in range(12)]
+    np.testing.assert_array_equal(decoded, panning_images(12))
+
+
+def test_a_file_of_times_that_names_only_some_images_is_not_used(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "data", [f"{n}.png" for n in range(4)])
+    (tmp_path / "times.txt").write_text("\n".join(f"{n}.png {n * 0.05:.2f}" for n in (0, 1, 3, 4)))
+    stamps, _, warnings = read(images)
+    assert stamps == [n * ASSUMED_INTERVAL for n in range(4)]
+    assert "3 times in 3 lines, but 4 images" in warnings[0]
+
+
 @pytest.mark.parametrize("digits", [4, 10, 13, 16, 19, 25])
 def test_a_counter_is_no_time_however_long_it_is(tmp_path: Path, digits: int) -> None:
     images = write_images(tmp_path / "stills", [f"frame{n:0{digits}d}.png" for n in (10, 20, 30, 70)])
