@@ -32,6 +32,9 @@ NOT_PADDING = b"\x5a\xa5\x33\xcc\x0f\x71" * 4
 JPEG_FILLING = 128
 """What libjpeg fills a picture with whose data end too early, in every channel."""
 
+MAX_ALIGNMENT = 4096
+"""Rows may begin at multiples of powers of two up to this many bytes, a page of memory."""
+
 MAX_NAME_LENGTH = 60
 """Characters of an encoding's name that an error shows."""
 
@@ -162,7 +165,8 @@ def decode_image(
 
     Raises:
         UnsupportedEncoding: the encoding is unknown here; the text lists those that are known.
-        CorruptImage: a side is zero, the image is too large, ``step`` is too small, or ``data`` is too short.
+        CorruptImage: a side is zero, the image is too large, ``step`` is too small or that of pixels of another size,
+            or ``data`` is too short.
     """
     name = _known_name(encoding)
     if height <= 0 or width <= 0:
@@ -336,6 +340,7 @@ def _samples(
     stored_width = width + width % 2 if pairs else width
     row_bytes = stored_width * layout.channels * np.dtype(layout.dtype).itemsize
     rows = _rows(flat, height, row_bytes, step, f"{width} {printable(encoding, MAX_NAME_LENGTH)} pixels")
+    _check_padding(encoding, stored_width, row_bytes, step)
     dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
     samples = np.ascontiguousarray(rows).view(dtype).reshape(height, stored_width, layout.channels)
     samples = samples.astype(layout.dtype, copy=False)
@@ -343,6 +348,20 @@ def _samples(
         samples = np.pad(samples, ((0, height % 2 * 2), (0, width % 2 * 2), (0, 0)), "reflect")
         samples = samples[: height + height % 2, : width + width % 2]
     return samples
+
+
+def _check_padding(encoding: str, width: int, row_bytes: int, step: int) -> None:
+    """Raise CorruptImage if the rows are longer than any alignment needs, but right for pixels of another size."""
+    alignment = min(step & -step, MAX_ALIGNMENT)  # the largest power of two that divides the step
+    if step < row_bytes + alignment or step % width:
+        return
+    sizes = {name: layout.channels * np.dtype(layout.dtype).itemsize for name, layout in _LAYOUTS.items()}
+    meant = next((name for name, size in sizes.items() if size == step // width), None)
+    if meant is not None:
+        raise CorruptImage(
+            f"the step says {step // width} bytes a pixel, {printable(encoding, MAX_NAME_LENGTH)} has "
+            f"{row_bytes // width}: does the driver mean {meant}?"
+        )
 
 
 def _rows(flat: NDArray[np.uint8], height: int, row_bytes: int, step: int, what: str) -> NDArray[np.uint8]:

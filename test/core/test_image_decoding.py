@@ -112,6 +112,32 @@ def test_a_step_that_counts_nothing_or_pixels_is_not_needed_for_packed_rows() ->
         decode_image("rgb8", 2, 2, 2, False, RGB.tobytes() + b"padding")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "width", "bytes_per_pixel", "meant"),
+    [
+        ("mono8", 640, 3, "rgb8"),
+        ("mono8", 1024, 3, "rgb8"),
+        ("bayer_rggb8", 1920, 3, "rgb8"),
+        ("mono8", 640, 2, "mono16"),
+        ("rgb8", 1280, 4, "rgba8"),
+        ("mono16", 640, 6, "rgb16"),
+    ],
+)
+def test_pixels_of_another_size_are_no_padding(encoding: str, width: int, bytes_per_pixel: int, meant: str) -> None:
+    step = width * bytes_per_pixel
+    with pytest.raises(CorruptImage, match=f"step says {bytes_per_pixel} bytes a pixel, {encoding} .* mean {meant}"):
+        decode_image(encoding, 4, width, step, False, bytes(4 * step))
+
+
+@pytest.mark.parametrize("alignment", [2**power for power in range(13)])
+@pytest.mark.parametrize("encoding", ["mono8", "bayer_rggb8", "mono16", "yuv422", "rgb8", "rgba8", "rgb16"])
+def test_rows_may_be_aligned_to_every_power_of_two(encoding: str, alignment: int) -> None:
+    size = {"rgb8": 3, "rgba8": 4, "rgb16": 6, "mono16": 2, "yuv422": 2}.get(encoding, 1)
+    for width in (*range(2, 130, 2), 160, 320, 640, 752, 800, 848, 1024, 1280, 1920, 2048, 3840):
+        step = -(-width * size // alignment) * alignment
+        assert decode_image(encoding, 2, width, step, False, bytes(2 * step)).shape == (2, width, 3)
+
+
 @pytest.mark.parametrize("encoding", SUPPORTED_ENCODINGS)
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (5, 7)])
 def test_every_listed_encoding_decodes(encoding: str, height: int, width: int) -> None:
