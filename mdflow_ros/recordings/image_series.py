@@ -11,6 +11,10 @@ from pathlib import Path
 
 NUMBER = re.compile(r"\d+")
 
+_LONG_NUMBER = re.compile(r"\d{3,}")
+_NOT_OF_CAMERA = re.compile(r"\d{3,}|(?<!cam)(?<!cam[_-])(?<!camera)(?<!camera[_-])(?<!\d)\d+", re.IGNORECASE)
+_TIME = re.compile(r"(?<!\d)(?:\d{19}|\d{16}|\d{13})(?!\d)")
+
 NO_CAMERA = re.compile(
     r"depth|(?<![a-z])(disp|disparity|masks?|labels?|labelids|seg|segmentation|semantic|instance|flow|normals?|thumb"
     r"|thumbnail)(?![a-z])"
@@ -25,8 +29,9 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
     """Return the images of each camera by the pattern of their names, ``#`` for a number.
 
     Cameras share a folder where names differ beside their numbers and the numbers are the same, or those of one follow
-    those of another in turns. Otherwise all images are one series. What stands beside a camera's images, such as
-    depth, masks or thumbnails, is left out; so are the endings of names, unless they alone tell cameras apart.
+    those of another in turns. A camera's own number, as in ``0001_cam0.png``, is none of these. Otherwise all images
+    are one series. What stands beside a camera's images, such as depth, masks or thumbnails, is left out; so are the
+    endings of names, unless they alone tell cameras apart.
 
     Args:
         images: in the natural order of their names, all in one folder; at least one.
@@ -59,9 +64,28 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
 
 def _by_pattern(images: list[Path], names: list[str]) -> dict[str, _Series]:
     by_pattern: dict[str, _Series] = defaultdict(dict)
+    number = _numbers_of_images(names)
     for path, name in zip(images, names, strict=True):
-        by_pattern[NUMBER.sub("#", name)][tuple(NUMBER.findall(name))] = path
+        by_pattern[number.sub("#", name)][tuple(number.findall(name))] = path
     return by_pattern
+
+
+def _numbers_of_images(names: list[str]) -> re.Pattern[str]:
+    """Return what finds the numbers that tell images apart, and not cameras.
+
+    A camera has one or two digits behind ``cam``, or beside a time that several images share. KITTI's ``000000_10.png``
+    and ``000000_11.png`` are of one camera.
+    """
+    times = [tuple(_TIME.findall(name)) for name in names]
+    taken = len(set(times)) if all(times) else 0
+
+    def series(number: re.Pattern[str]) -> int:
+        return len({number.sub("#", name) for name in names})
+
+    # Numbers that make a series of every image, or of every two, count the images.
+    if series(_LONG_NUMBER) <= taken <= len(names) // 2:
+        return _LONG_NUMBER
+    return _NOT_OF_CAMERA if series(_NOT_OF_CAMERA) <= len(names) // 2 else NUMBER
 
 
 def _taken_in_turns(by_pattern: dict[str, _Series]) -> list[str]:

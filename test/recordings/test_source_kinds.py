@@ -165,6 +165,11 @@ def test_data_sets_are_read_from_the_folder_above_or_their_folders_are_named(tmp
         ("{:04d}_left.png", "{:04d}_right.png"),
         ("left-{:04d}.png", "right-{:04d}.png"),
         ("17000000{:02d}.500_L.png", "17000000{:02d}.500_R.png"),
+        ("frame_{:04d}_cam0.png", "frame_{:04d}_cam1.png"),
+        ("Camera-1_{:04d}.png", "Camera-2_{:04d}.png"),
+        ("17000000{:02d}000000000_cam0.png", "17000000{:02d}000000000_cam1.png"),
+        ("17000000{:02d}000000_0.png", "17000000{:02d}000000_1.png"),
+        ("{0}_17000000{0:02d}000_left.png", "{0}_17000000{0:02d}000_right.png"),
     ],
 )
 def test_two_cameras_in_one_folder_are_read_one_after_the_other(tmp_path: Path, left: str, right: str) -> None:
@@ -632,15 +637,37 @@ def test_a_slow_simulation_or_a_fast_replay_keeps_its_stamps(factor: float) -> N
     assert why_not_trusted(*stamps_and_times([50_000_000] * 20, round(50_000_000 * factor))) is None
 
 
-def test_cameras_that_are_not_synchronized_are_told_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("left", "right"), [("left", "right"), ("cam0", "cam1")])
+def test_cameras_that_are_not_synchronized_are_told_apart(tmp_path: Path, left: str, right: str) -> None:
     for number, image in enumerate(panning_images(8)):
         stamp = START + number * INTERVAL
-        cv2.imwrite(str(tmp_path / f"left_{stamp}.png"), image)
-        cv2.imwrite(str(tmp_path / f"right_{stamp + 11_000_000}.png"), image)
+        cv2.imwrite(str(tmp_path / f"{left}_{stamp}.png"), image)
+        cv2.imwrite(str(tmp_path / f"{right}_{stamp + 11_000_000}.png"), image)
     warnings: list[str] = []
     streams = [camera for camera, _ in parse_source(str(tmp_path)).frames(warnings)]
-    assert streams == [str(tmp_path / "left_#.png")] * 8 + [str(tmp_path / "right_#.png")] * 8
+    assert streams == [str(tmp_path / f"{left}_#.png")] * 8 + [str(tmp_path / f"{right}_#.png")] * 8
     assert "2 cameras" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cam_{n:04d}.png",
+        "camera{n}.png",
+        "cam0_{n:04d}.png",
+        "{half:06d}_1{odd}.png",
+        "cam_{second}_{fraction:03d}.png",
+        "17000000{n:02d}000_{odd}.png",
+        "170000000{odd}000_{half:02d}.png",
+    ],
+)
+def test_numbers_of_one_camera_s_images_make_no_second_camera(tmp_path: Path, name: str) -> None:
+    names = [
+        name.format(n=n, half=n // 2, odd=n % 2, second=1_700_000_000 + n // 10, fraction=n % 10 * 100)
+        for n in range(20)
+    ]
+    images = write_images(tmp_path, names)
+    assert {camera for camera, _ in parse_source(str(images)).frames([])} == {str(tmp_path)}
 
 
 def test_clips_that_follow_one_another_are_one_camera(tmp_path: Path) -> None:
