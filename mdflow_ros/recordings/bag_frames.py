@@ -150,15 +150,16 @@ class BagFrames:
         ]
 
     def _looks_like_a_camera(self, topic: str) -> bool:
+        """Judge by the first message that is not corrupt; a topic without one may be a camera."""
         for part in self._parts:
             for message in part.messages(topic, []):
                 try:
                     image = _deserialize(message)
                 except ValueError:
-                    return False
+                    continue
                 kind = image.encoding if message.type_name == RAW_IMAGE else image.format
                 return not kind.startswith(NOT_A_CAMERA) and "compressedDepth" not in kind
-        return False
+        return True
 
     def _frame(self, message: RawMessage, bag: int) -> RecordedFrame:
         try:

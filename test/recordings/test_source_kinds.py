@@ -122,6 +122,18 @@ def test_copies_of_image_transport_leave_the_raw_topic(tmp_path: Path) -> None:
     assert len(read(file.finish())[0]) == 3
 
 
+@pytest.mark.parametrize("corrupt", [1, 3])
+def test_a_camera_whose_first_messages_are_corrupt_is_one_of_the_cameras(tmp_path: Path, corrupt: int) -> None:
+    file = McapFile(tmp_path / "drive.mcap")
+    left = file.channel("/left/image_raw", "cdr", IMAGE, "ros2msg")
+    for n, image in enumerate(panning_images(3)):
+        data = bytes(ROS2.serialize_cdr(image_message(ROS2, START, image), IMAGE))
+        file.message(left, START, data[:20] if n < corrupt else data)
+    add_images(file, panning_images(3), topic="/right/image_raw")
+    with pytest.raises(FrameSourceError, match="several image topics"):
+        read(file.finish())
+
+
 def test_files_of_a_mac_are_passed_over(tmp_path: Path) -> None:
     stamps = [START + n * 200_000_000 for n in range(4)]
     stills = write_images(tmp_path / "stills", [f"{stamp}.png" for stamp in stamps])
