@@ -18,7 +18,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from mdflow_ros.core.image_decoding import Decoder, decode_compressed_image, decode_image
+from mdflow_ros.core.image_decoding import VIDEO_FORMATS, Decoder, decode_compressed_image, decode_image
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
 from mdflow_ros.recordings.bag_message import CDR, ROS1, RawMessage, decompress_message, zstd
 from mdflow_ros.recordings.bag_parts import Topic, find_parts, open_parts
@@ -133,20 +133,19 @@ class BagFrames:
             raise FrameSourceError(
                 f"{self._name} holds no images. {_list_topics(images, topics)}{_remedy(topics)}{reasons}"
             )
-        cameras = self._cameras(images) if len(images) > 1 else list(images)
+        filled = {name: topic for name, topic in images.items() if topic.count != 0} or images
+        cameras = self._cameras(filled) if len(images) > 1 else list(images)
         if len(cameras) == 1:
             return cameras[0]
         raise FrameSourceError(
             f"{self._name} holds several image topics; choose one by appending it to the source, as in "
-            f"{shlex.quote(f'bag:{self._bags[0]}#{min(cameras or images)}')}. {_list_topics(images, topics)}"
+            f"{shlex.quote(f'bag:{self._bags[0]}#{min(cameras or filled)}')}. {_list_topics(images, topics)}"
         )
 
     def _cameras(self, images: dict[str, Topic]) -> list[str]:
-        """Leave out depth images, and the copies that image_transport makes of a topic, below the topic's own name."""
+        """Leave out depth images, video, and the copies that image_transport makes of a topic, below its own name."""
         return [
-            name
-            for name in sorted(images)
-            if name.rpartition("/")[0] not in images and images[name].count != 0 and self._looks_like_a_camera(name)
+            name for name in sorted(images) if name.rpartition("/")[0] not in images and self._looks_like_a_camera(name)
         ]
 
     def _looks_like_a_camera(self, topic: str) -> bool:
@@ -158,7 +157,8 @@ class BagFrames:
                 except ValueError:
                     continue
                 kind = image.encoding if message.type_name == RAW_IMAGE else image.format
-                return not kind.startswith(NOT_A_CAMERA) and "compressedDepth" not in kind
+                other = any(name in kind.lower() for name in ("compresseddepth", *VIDEO_FORMATS))
+                return not other and not kind.startswith(NOT_A_CAMERA)
         return True
 
     def _frame(self, message: RawMessage, bag: int) -> RecordedFrame:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap_file import McapFile
 from rosbags.rosbag1 import Writer as Ros1Writer
-from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin
+from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from mdflow_ros.commands.repair_bag import INCOMPLETE
@@ -29,6 +29,7 @@ from mdflow_ros.recordings.source import parse_source
 from mdflow_ros.recordings.stamps import why_not_trusted
 
 IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.LATEST)
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 1234567\n"
 BATTERY = b"float32 volts\nfloat32 amperes\n"
@@ -132,6 +133,33 @@ def test_a_camera_whose_first_messages_are_corrupt_is_one_of_the_cameras(tmp_pat
     add_images(file, panning_images(3), topic="/right/image_raw")
     with pytest.raises(FrameSourceError, match="several image topics"):
         read(file.finish())
+
+
+def test_compressed_images_below_an_empty_raw_topic_are_the_camera(tmp_path: Path) -> None:
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.add_connection("/camera/image_raw", IMAGE, typestore=ROS2)
+        copy = writer.add_connection("/camera/image_raw/compressed", COMPRESSED_IMAGE, typestore=ROS2)
+        for stamp, image in zip(regular_stamps(3), panning_images(3), strict=True):
+            message = image_message(ROS2, stamp, image, "jpeg")
+            writer.write(copy, stamp, ROS2.serialize_cdr(message, COMPRESSED_IMAGE))
+    assert len(read(tmp_path / "bag")[0]) == 3
+
+
+@pytest.mark.parametrize("cameras", [1, 2])
+def test_packets_of_a_video_stream_are_no_camera(tmp_path: Path, cameras: int) -> None:
+    file = McapFile(tmp_path / "drive.mcap")
+    packet = image_message(ROS2, START, panning_images(1)[0], "jpeg")
+    packet.format = "h264"
+    video = file.channel("/a/h264", "cdr", COMPRESSED_IMAGE, "ros2msg")
+    file.message(video, START, bytes(ROS2.serialize_cdr(packet, COMPRESSED_IMAGE)))
+    for number in range(cameras):
+        add_images(file, panning_images(3), topic=f"/camera{number}/image_raw")
+    path = file.finish()
+    if cameras == 1:
+        assert len(read(path)[0]) == 3
+    else:
+        with pytest.raises(FrameSourceError, match=r"as in 'bag:.*#/camera0/image_raw'"):
+            read(path)
 
 
 def test_files_of_a_mac_are_passed_over(tmp_path: Path) -> None:
