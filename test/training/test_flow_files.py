@@ -14,6 +14,7 @@ from mdflow_training.flow_files import (
     read_mask,
     write_flow,
     write_image,
+    write_pfm,
 )
 
 
@@ -31,6 +32,18 @@ def test_a_flow_comes_back_as_written(tmp_path, flow, suffix, tolerance):
     assert read_flow(path).dtype == np.float32
     np.testing.assert_allclose(read_flow(path), flow, rtol=0, atol=tolerance, equal_nan=True)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".flo", ".pfm"])
+@pytest.mark.parametrize("unknown", [1e9, -1e9, 1e10, 1666666752, np.inf, np.nan])
+def test_a_flow_beyond_all_images_is_unknown(tmp_path, suffix, unknown):
+    flow = np.full((2, 2, 2), 3, np.float32)
+    flow[0, 1, 0] = unknown
+    write_pfm(tmp_path / "flow.pfm", flow)
+    (tmp_path / "flow.flo").write_bytes(struct.pack("<4sii", b"PIEH", 2, 2) + flow.tobytes())
+    read = read_flow(tmp_path / f"flow{suffix}")
+    assert np.isnan(read).any(axis=2).tolist() == [[False, True], [False, False]]
+    assert read[1].tolist() == [[3, 3], [3, 3]]
 
 
 def test_flo_is_laid_out_as_middlebury_defines_it(tmp_path):

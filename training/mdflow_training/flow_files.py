@@ -28,8 +28,9 @@ Function = TypeVar("Function")
 
 FLO_MAGIC = b"PIEH"
 FLO_HEADER = struct.Struct("<4sii")
-FLO_UNKNOWN_ABOVE = 1e9
 FLO_UNKNOWN = 1e10
+UNKNOWN_FROM = 1e6
+"""Components of so many px are unknown. Files have 1e9 and more there, NaN or infinity (Baker et al., IJCV 2011)."""
 
 KITTI_STEPS_PER_PIXEL = 64
 KITTI_OFFSET = 2**15
@@ -80,8 +81,12 @@ def read_mask(path: Path) -> Mask:
 
 
 def read_flow(path: Path) -> Flow:
-    """Read a flow in the format that its name tells: ``.flo``, ``.pfm``, or ``.png`` as KITTI has it."""
-    return _format_of(path, READERS)(path)
+    """Read a flow in the format that its name tells: ``.flo``, ``.pfm``, or ``.png`` as KITTI has it.
+
+    In all of them, a component that is not finite or at least 1e6 px is unknown.
+    """
+    flow = _format_of(path, READERS)(path)
+    return _forget(flow, np.asarray(~(np.abs(flow) < UNKNOWN_FROM).all(axis=2)))
 
 
 def write_flow(path: Path, flow: Flow) -> None:
@@ -92,7 +97,7 @@ def write_flow(path: Path, flow: Flow) -> None:
 
 
 def read_flo(path: Path) -> Flow:
-    """Read a Middlebury flow; components above 1e9 px are unknown (Baker et al., IJCV 2011)."""
+    """Read a Middlebury flow, its unknown components as they are stored."""
     content = path.read_bytes()
     if content[:4] != FLO_MAGIC or len(content) < FLO_HEADER.size:
         raise BadFile(path, "not a .flo file: it does not start with 'PIEH' and its size.")
@@ -102,8 +107,7 @@ def read_flo(path: Path) -> Flow:
         raise BadFile(
             path, f"{width}x{height} flow needs {expected} bytes, the file has {len(content)}: is it cut off?"
         )
-    flow = np.frombuffer(content, "<f4", 2 * width * height, FLO_HEADER.size).reshape(height, width, 2)
-    return _forget(flow, ~(np.abs(flow) <= FLO_UNKNOWN_ABOVE).all(axis=2))
+    return np.frombuffer(content, "<f4", 2 * width * height, FLO_HEADER.size).reshape(height, width, 2)
 
 
 def write_flo(path: Path, flow: Flow) -> None:
@@ -171,8 +175,7 @@ def read_pfm(path: Path) -> Flow:
     if len(content) < expected:
         raise BadFile(path, f"{width}x{height} pixels need {expected} bytes, there are {len(content)}: is it cut off?")
     channels = np.frombuffer(content, byte_order + "f4", 3 * width * height).reshape(height, width, 3)
-    flow = channels[::-1, :, :2]
-    return _forget(flow, ~known_pixels(flow))
+    return channels[::-1, :, :2]
 
 
 def write_pfm(path: Path, flow: Flow) -> None:
