@@ -32,6 +32,10 @@ VIDEO_SUFFIXES = (
 MAX_MISSING_SHARE, MAX_MISSING_SECONDS = 0.05, 1.0
 """Pictures may end before the duration that a file names by so much: its sound may be longer, or its times rounded."""
 
+MAX_PREDICTED = 250
+"""Frames after a damaged one that are predicted from it, if no key frame comes. Encoders send one after so many at the
+latest, or have refreshed the whole picture by then."""
+
 
 class VideoFrames:
     """The frames of a video file, upright, at a constant frame rate or not. Interlaced frames are deinterlaced.
@@ -81,14 +85,20 @@ class VideoFrames:
             rate = stream.average_rate or stream.guessed_rate
             interval = round(1e9 / rate) if rate and rate <= 1000 else ASSUMED_INTERVAL
             first: int | None = None
-            for frame in _deinterlaced(self._decoded(container, stream), stream):
+            refused = 0
+            for frame, sound in judged_frames(_deinterlaced(self._decoded(container, stream), stream)):
                 in_file = _time(frame, stream)
                 # Some containers hold no times: then the frame rate counts.
                 stamp = in_file if in_file is not None and in_file > stamp else following
                 following = stamp + interval
                 first = stamp if first is None else first
-                yield RecordedFrame(stamp, "", partial(_to_rgb, frame, stretch), stretch)
+                refused += not sound
+                yield RecordedFrame(stamp, "", partial(_to_rgb, frame, stretch, sound), stretch)
 
+            if refused:
+                self._warnings.append(
+                    f"{self._path}: {refused} frames are damaged, or predicted from a damaged one; they are left out"
+                )
             self._compare_with_duration(following - (first or 0), container, stream)
 
     def _compare_with_duration(self, read: int, container: InputContainer, stream: VideoStream) -> None:
@@ -144,6 +154,14 @@ def _track(container: InputContainer) -> VideoStream:
     return cast("VideoStream", track)
 
 
+def judged_frames(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, bool]]:
+    """Yield (frame, whether it is sound): not damaged, nor before the next key frame and so predicted from damage."""
+    predicted = 0
+    for frame in frames:
+        predicted = MAX_PREDICTED + 1 if frame.is_corrupt else 0 if frame.key_frame else max(predicted - 1, 0)
+        yield frame, not predicted
+
+
 def _deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
     """Yield whole pictures at the times of the frames: where they are interlaced, at the time of the first half."""
     graph: Graph | None = None
@@ -191,9 +209,9 @@ def _time(frame: VideoFrame, stream: VideoStream) -> int | None:
     return round((frame.pts * frame.time_base - start) * 10**9)
 
 
-def _to_rgb(frame: VideoFrame, stretch: IntensityStretch) -> NDArray[np.uint8]:
-    if frame.is_corrupt:
-        raise ValueError("corrupt video frame")
+def _to_rgb(frame: VideoFrame, stretch: IntensityStretch, sound: bool) -> NDArray[np.uint8]:
+    if not sound:
+        raise ValueError("corrupt video frame, or one predicted from such a frame")
     components = frame.format.components
     if len(components) == 1 and components[0].bits > 8:
         samples = np.asarray(frame.to_ndarray(format="gray16le"), np.uint16) >> (16 - components[0].bits)

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from bag_files import panning_images
 
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.source import parse_source
+from mdflow_ros.recordings.video_frames import MAX_PREDICTED, judged_frames
 
 IMAGES = panning_images(12)
 HEIGHT, WIDTH = IMAGES[0].shape[:2]
@@ -79,6 +82,30 @@ def test_damage_costs_frames_and_is_told(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: -HEIGHT * WIDTH * 3])
     stamps, _, warnings = read(path)
     assert len(stamps) == 11 and warnings == [f"{path}: 1 pieces of the video are damaged; their frames are missing"]
+
+
+def test_frames_predicted_from_a_damaged_one_are_refused_up_to_the_next_key_frame(tmp_path: Path) -> None:
+    path = write(tmp_path / "walk.mp4", "libx264", "yuv420p", IMAGES * 3, crf="8", g="12", bf="0", sc_threshold="0")
+    with av.open(str(path)) as container:
+        damaged = list(container.demux(video=0))[16]
+        start, size = damaged.pos, damaged.size
+    content = bytearray(path.read_bytes())
+    content[start + size // 2 : start + size] = bytes(size - size // 2)
+    path.write_bytes(content)
+    warnings: list[str] = []
+    sound = []
+    for number, (_, frame) in enumerate(parse_source(str(path)).frames(warnings)):
+        with contextlib.suppress(ValueError):
+            assert np.abs(frame.decode().astype(float) - IMAGES[number % 12]).mean() < 10
+            sound.append(number)
+    assert sound == [*range(16), *range(24, 36)]
+    assert warnings == [f"{path}: 8 frames are damaged, or predicted from a damaged one; they are left out"]
+
+
+def test_damage_in_a_video_without_further_key_frames_does_not_cost_all_of_it() -> None:
+    frames = [SimpleNamespace(key_frame=n == 0, is_corrupt=n == 5) for n in range(600)]
+    sound = [sound for _, sound in judged_frames(frames)]
+    assert all(sound[:5]) and not any(sound[5 : 6 + MAX_PREDICTED]) and all(sound[6 + MAX_PREDICTED :])
 
 
 def test_a_video_that_was_cut_off_is_told(tmp_path: Path) -> None:
