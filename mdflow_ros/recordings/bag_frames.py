@@ -20,13 +20,19 @@ from rosbags.typesys.store import Typestore
 
 from mdflow_ros.core.image_decoding import VIDEO_FORMATS, Decoder, decode_compressed_image, decode_image
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
-from mdflow_ros.recordings.bag_message import CDR, ROS1, RawMessage, decompress_message, zstd
+from mdflow_ros.recordings.bag_message import (
+    CDR,
+    COMPRESSED_IMAGE,
+    RAW_IMAGE,
+    ROS1,
+    RawMessage,
+    decompress_message,
+    zstd,
+)
 from mdflow_ros.recordings.bag_parts import Topic, find_parts, open_parts
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.stamps import ReorderBuffer, why_not_trusted
 
-RAW_IMAGE = "sensor_msgs/msg/Image"
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
 """Encodings of depth, flow and other measurements that travel as images."""
 
@@ -105,17 +111,14 @@ class BagFrames:
         """Yield (bag, message)."""
         for part in self._parts:
             for message in part.messages(self.topic, self._warnings if warn else []):
-                if message.encoding in (CDR, ROS1):
+                if _is_image(message):
                     yield self._bag_of[part.path], message
 
     def _topics(self) -> dict[str, Topic]:
         topics: dict[str, Topic] = {}
         for part in self._parts:
             for name, topic in part.topics().items():
-                before = topics.get(name, Topic(topic.type_name, 0))
-                known = before.count is not None and topic.count is not None
-                count = before.count + topic.count if known else None  # type: ignore[operator]
-                topics[name] = replace(topic, count=count)
+                topics[name] = topics[name].joined(topic) if name in topics else topic
         return topics
 
     def _choose(self, topics: dict[str, Topic], wanted: str | None) -> str:
@@ -151,7 +154,7 @@ class BagFrames:
     def _looks_like_a_camera(self, topic: str) -> bool:
         """Judge by the first message that is not corrupt; a topic without one may be a camera."""
         for part in self._parts:
-            for message in part.messages(topic, []):
+            for message in filter(_is_image, part.messages(topic, [])):
                 try:
                     image = _deserialize(message)
                 except ValueError:
@@ -177,7 +180,7 @@ class BagFrames:
         return RecordedFrame(stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id, decode, self._stretch, bag)
 
 
-def _is_image(topic: Topic) -> bool:
+def _is_image(topic: Topic | RawMessage) -> bool:
     return topic.type_name in (RAW_IMAGE, COMPRESSED_IMAGE) and topic.encoding in (CDR, ROS1)
 
 

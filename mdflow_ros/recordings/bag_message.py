@@ -22,6 +22,9 @@ else:  # rosbags depends on it too
 CDR, ROS1 = "cdr", "ros1"
 """Serializations that are read here."""
 
+RAW_IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 

@@ -17,7 +17,15 @@ from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
 
-from mdflow_ros.recordings.bag_message import CDR, ROS1, RawMessage, canonical_type, decompress_file
+from mdflow_ros.recordings.bag_message import (
+    CDR,
+    COMPRESSED_IMAGE,
+    RAW_IMAGE,
+    ROS1,
+    RawMessage,
+    canonical_type,
+    decompress_file,
+)
 from mdflow_ros.recordings.clock_jumps import may_be_set_back, seconds_set_back
 from mdflow_ros.recordings.file_kinds import check_content, folders_below, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError
@@ -130,6 +138,12 @@ class Topic:
     count: int | None
     encoding: str = CDR
 
+    def joined(self, other: Topic) -> Topic:
+        """Return the topic with what another connection or file holds of it; of two types, one of images counts."""
+        kept = self if self.type_name in (RAW_IMAGE, COMPRESSED_IMAGE) else other
+        count = None if self.count is None or other.count is None else self.count + other.count
+        return replace(kept, count=count)
+
 
 class BagPart:
     """One file of a bag: ROS 1, or ROS 2 in MCAP or SQLite, compressed or not, whole or damaged.
@@ -160,17 +174,17 @@ class BagPart:
         try:
             with self._reader() as reader:
                 for connection in reader.connections:
-                    before = found.get(connection.topic)
-                    count = connection.msgcount + (before.count or 0 if before else 0)
-                    encoding = _encoding(connection)
-                    found[connection.topic] = Topic(canonical_type(connection.msgtype), count, encoding)
+                    name = connection.topic
+                    topic = Topic(canonical_type(connection.msgtype), connection.msgcount, _encoding(connection))
+                    found[name] = found[name].joined(topic) if name in found else topic
             return found
         except Exception as error:  # rosbags raises anything from KeyError to apsw's own errors on damaged files
             details: list[str] = []
             counts: Counter[str] = Counter()
             for message in salvage_messages(self.path, details):
                 counts[message.topic] += 1
-                found[message.topic] = Topic(message.type_name, None, message.encoding)
+                topic = Topic(message.type_name, None, message.encoding)
+                found[message.topic] = found[message.topic].joined(topic) if message.topic in found else topic
             if details or not self._may_be_sound:
                 self.damage = "; ".join([str(error), *details[:1]])
                 return found

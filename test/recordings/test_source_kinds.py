@@ -30,6 +30,7 @@ from mdflow_ros.recordings.stamps import why_not_trusted
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+STRING = "std_msgs/msg/String"
 ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.LATEST)
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 1234567\n"
 BATTERY = b"float32 volts\nfloat32 amperes\n"
@@ -160,6 +161,32 @@ def test_packets_of_a_video_stream_are_no_camera(tmp_path: Path, cameras: int) -
     else:
         with pytest.raises(FrameSourceError, match=r"as in 'bag:.*#/camera0/image_raw'"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    "storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3, None], ids=["mcap", "sqlite", "salvaged"]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_topic_of_two_types_gives_its_images(tmp_path: Path, storage: StoragePlugin | None, first: bool) -> None:
+    text = bytes(ROS2.serialize_cdr(ROS2.types[STRING]("hello"), STRING))
+    messages = [
+        (stamp, IMAGE, bytes(ROS2.serialize_cdr(image_message(ROS2, stamp, image), IMAGE)))
+        for stamp, image in zip(regular_stamps(3), panning_images(3), strict=True)
+    ]
+    messages.insert(0 if first else 3, (START - 1 if first else START + 10**9, STRING, text))
+    if storage is None:
+        file = McapFile(tmp_path / "bag.mcap")
+        for stamp, kind, data in messages:
+            file.message(file.channel("/camera", "cdr", kind, "ros2msg"), stamp, data)
+        path = file.finish()
+    else:
+        path = tmp_path / "bag"
+        with Writer(path, version=8, storage_plugin=storage) as writer:
+            kinds = (STRING, IMAGE) if first else (IMAGE, STRING)
+            connections = {kind: writer.add_connection("/camera", kind, typestore=ROS2) for kind in kinds}
+            for stamp, kind, data in messages:
+                writer.write(connections[kind], stamp, data)
+    assert read(path)[0] == regular_stamps(3)
 
 
 def test_files_of_a_mac_are_passed_over(tmp_path: Path) -> None:
