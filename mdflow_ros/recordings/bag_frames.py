@@ -67,7 +67,9 @@ class BagFrames:
         self._stretch = IntensityStretch(intensity_range)
         self._bags = bags
         self._name = ", ".join(str(bag) for bag in bags)
-        self._bag_of = {part: number for number, bag in enumerate(bags) for part in find_parts(bag, warnings)}
+        folders = {part: (bag, part.parent) for bag in bags for part in find_parts(bag, warnings)}
+        numbers = {folder: number for number, folder in enumerate(dict.fromkeys(folders.values()))}
+        self._bag_of = {part: numbers[folder] for part, folder in folders.items()}  # the parts of a bag share a folder
         self._parts = open_parts(self._bag_of, warnings)
         self.topic = self._choose(self._topics(), topic)
 

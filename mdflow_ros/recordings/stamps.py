@@ -65,7 +65,8 @@ class ReorderBuffer:
 
     def add(self, frame: RecordedFrame) -> Iterator[RecordedFrame]:
         """Take the next frame; yield those that no later one can precede any more."""
-        if self._waiting and abs(frame.stamp - self._waiting[-1].stamp) > MAX_DELAY:  # a pause, or the bag looped
+        last = self._waiting[-1] if self._waiting else frame
+        if frame.bag != last.bag or abs(frame.stamp - last.stamp) > MAX_DELAY:  # a pause, or the bag looped
             yield from self.flush()
         place = bisect.bisect_right(self._waiting, frame.stamp, key=lambda waiting: waiting.stamp)
         self.moved += place < len(self._waiting)

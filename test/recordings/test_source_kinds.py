@@ -189,6 +189,16 @@ def test_a_topic_of_two_types_gives_its_images(tmp_path: Path, storage: StorageP
     assert read(path)[0] == regular_stamps(3)
 
 
+def test_bags_of_one_simulated_time_in_a_folder_stay_apart(tmp_path: Path) -> None:
+    images = panning_images(20)
+    stamps = regular_stamps(10, start=10**9)
+    for number in range(2):
+        write_ros2(tmp_path / f"run{number}", images[10 * number :][:10], stamps)
+    frames = [frame for _, frame in parse_source(str(tmp_path)).frames([])]
+    assert [(frame.bag, frame.stamp) for frame in frames] == [(bag, stamp) for bag in (0, 1) for stamp in stamps]
+    np.testing.assert_array_equal([frame.decode() for frame in frames], images)
+
+
 def test_files_of_a_mac_are_passed_over(tmp_path: Path) -> None:
     stamps = [START + n * 200_000_000 for n in range(4)]
     stills = write_images(tmp_path / "stills", [f"{stamp}.png" for stamp in stamps])
