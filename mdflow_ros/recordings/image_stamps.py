@@ -34,6 +34,8 @@ s, ms, us, ns."""
 MAX_USUAL_INTERVAL = 2_000_000_000
 """Times with longer intervals, in ns, are taken to be in a smaller unit."""
 
+MILLISECOND = 1_000_000
+
 LAST_STAMP = 2**63 - 1
 """Stamps are 64-bit numbers."""
 
@@ -48,7 +50,7 @@ _DECIMAL = re.compile(r"(\d{5,}|\d+(?=\.\d\d))\.(\d+)")  # 1.5 is more often a v
 _FRACTION = re.compile(r"\d{9,10}\.(\d{1,9})(?!\d)")
 _DATE = re.compile(
     r"(?:.*[^\d])?((?:19|20)\d\d)-?(\d\d)-?(\d\d)[ T_-](\d\d)[:_.-]?(\d\d)[:_.-]?(\d\d)"
-    r"(?:\.(\d{1,9})|[_-](\d{3}|\d{6}|\d{9}))(?:[^\d].*)?",
+    r"(?:\.(\d{1,9})|[_-]?(\d{3}|\d{6}|\d{9}))(?:[^\d].*)?",
     re.DOTALL,
 )
 _NAME = re.compile(r"(?:.*?[^\d])?(?:(\d{9,10})[._-](\d{1,9})|(\d{19}|[1-9]\d{15}|[1-9]\d{12}))(?:[^\d].*)?", re.DOTALL)
@@ -105,9 +107,16 @@ def _named_stamps(images: list[Path]) -> dict[Path, int]:
     for unit in FRACTION_UNITS:
         stamps = {path: stamp_in_name(path.stem, whole, unit, decimal_unit) for path in images}
         found = {path: stamp for path, stamp in stamps.items() if stamp is not None}
-        if 2 * len(found) > len(images) and _plausible(found.values()):
+        if 2 * len(found) > len(images) and _plausible(found.values()) and not _are_bursts(found):
             return found
     return {}
+
+
+def _are_bursts(stamps: dict[Path, int]) -> bool:
+    """Tell whether the three digits behind dates count images, as in ``20240131_123059_001.jpg``, and are no ms."""
+    dates = [match for path in stamps if (match := _DATE.fullmatch(path.stem)) and len(match[8] or "") == 3]
+    steps = np.diff(sorted(stamps.values()))
+    return len(stamps) > 1 and len(dates) == len(stamps) and np.median(steps) == MILLISECOND
 
 
 def _nanoseconds_are_whole(texts: Iterable[str]) -> bool:

@@ -350,10 +350,18 @@ def test_images_of_another_type_are_named(tmp_path: Path) -> None:
         ("cam_2024-01-31_12-30-59.25", 250_000_000),
         ("20240131T123059.000250_left", 250_000),
         ("2024-01-31-12-30-59-025", 25_000_000),
+        ("PXL_20240131_123059123", 123_000_000),
+        ("PXL_20240131_123059025.MP", 25_000_000),
     ],
 )
 def test_dates_with_fractions_of_a_second_are_stamps(name: str, nanoseconds: int) -> None:
     assert stamp_in_name(name) == 1_706_704_259 * 10**9 + nanoseconds
+
+
+def test_the_images_of_a_burst_are_counted(tmp_path: Path) -> None:
+    images = write_images(tmp_path, [f"20240131_123059_{n:03d}.jpg" for n in (0, 1, 2, 3, 5)])
+    stamps, _, warnings = read(images)
+    assert stamps == [n * ASSUMED_INTERVAL for n in (0, 1, 2, 3, 5)] and "30 Hz is assumed" in warnings[0]
 
 
 SECONDS = [0.0, 0.1, 0.2, 0.35]
