@@ -264,7 +264,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise CorruptImage(
             f"the image has {width}x{height} pixels, the limit is {max_pixels / 1e6:g} million; for such a camera "
-            "raise max_megapixels"
+            "raise max_megapixels of the node; for other tools make the images smaller"
         )
 
 
@@ -383,6 +383,10 @@ def _decode_planar(name: str, height: int, width: int, step: int, flat: NDArray[
     color_size = {"nv16": (height, columns), "nv61": (height, columns), "nv24": full, "nv42": full}.get(name, half)
     if step < width or flat.size == height * width + 2 * color_size[0] * color_size[1]:
         step = width  # packed, though the header says otherwise
+    if color_size == half and height % 3 == 0 and flat.size == step * height:
+        raise CorruptImage(
+            f"the height of {height} counts the rows of color of {name}, too; the driver must say {height // 3 * 2}"
+        )
     # Hardware decoders store 1088 rows for 1080: then the colors begin behind these.
     stored = next((n for n in _aligned(height) if color_size == half and 2 * flat.size == 3 * step * n), height)
     position = step * stored

@@ -209,6 +209,13 @@ def test_rows_that_a_hardware_decoder_adds_are_not_taken_for_colors(name: str, s
     assert np.ptp(decoded.reshape(-1, 3), axis=0).max() == 0
 
 
+@pytest.mark.parametrize("name", ["nv12", "nv21", "i420", "yv12"])
+def test_a_height_that_counts_the_rows_of_color_is_named(name: str) -> None:
+    with pytest.raises(CorruptImage, match=f"height of 72 counts the rows of color of {name}, .* must say 48"):
+        decode_image(name, 72, 64, 64, False, bytes(64 * 72))
+    assert decode_image(name, 72, 64, 96, False, bytes(96 * 72)).shape == (72, 64, 3), "a step of 12 bits a pixel"
+
+
 def test_twelve_bits_are_stretched_alike_in_both_images() -> None:
     texture = np.random.default_rng(0).integers(0, 3760, (48, 64)).astype("<u2")
     stretch = IntensityStretch()
