@@ -106,7 +106,7 @@ class VideoFrames:
         if stream.duration is not None and stream.time_base is not None:
             duration = float(stream.duration * stream.time_base)
         else:
-            duration = (container.duration or 0) / 1e6
+            duration = ((container.duration or 0) - (container.start_time or 0)) / 1e6  # Matroska counts from 0
         missing = duration - read / 1e9
         if missing > max(MAX_MISSING_SHARE * duration, MAX_MISSING_SECONDS):
             self._warnings.append(

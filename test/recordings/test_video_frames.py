@@ -144,6 +144,20 @@ def test_damage_between_packets_ends_the_video_and_no_command(
     assert 0 < len(stamps) <= 8 and "1 pieces of the video are damaged" in warnings[0]
 
 
+def test_a_video_whose_times_begin_late_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "late.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=20)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "bgra"
+        for number, image in enumerate(IMAGES):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24").reformat(format="bgra")
+            frame.pts, frame.time_base = 20_000 + number, Fraction(1, 20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    stamps, _, warnings = read(path)
+    assert np.diff(stamps).tolist() == [50_000_000] * 11 and not warnings
+
+
 def test_a_recording_without_its_end_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "walk.mp4", "libx264", "yuv420p")
     path.write_bytes(path.read_bytes()[:2000])
