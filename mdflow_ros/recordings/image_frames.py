@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mdflow_ros.core.image_decoding import decode_compressed_image
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
 from mdflow_ros.recordings.bag_parts import natural_order
-from mdflow_ros.recordings.file_kinds import check_content, folders_below, is_hidden
+from mdflow_ros.recordings.file_kinds import check_content, content_kind, folders_below, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.image_series import split_series
 from mdflow_ros.recordings.image_stamps import stamp_images, time_files
@@ -42,14 +42,15 @@ class ImageFrames:
 
     def __init__(self, folder: Path, warnings: list[str], intensity_range: IntensityRange = "auto") -> None:
         if not folder.is_dir():
-            raise FrameSourceError(f"{folder} is not a folder")
+            raise FrameSourceError(f"{folder} is not a folder; of images, name the folder that holds them")
         images = image_files(folder) or image_files(_only_folder_below(folder))
-        check_content(next((path for path in images if path.exists()), images[0]))
+        first = next((path for path in images if content_kind(path) not in ("link", "empty")), images[0])
+        check_content(first)
         self._stretch = IntensityStretch(intensity_range)
         series = split_series(images, warnings)
         self._stamps = {pattern: stamp_images(files, warnings) for pattern, files in series.items()}
         self.files = [file for stamps in self._stamps.values() for file in stamps] + time_files(images[0].parent)
-        _warn_of_pages(images[0], warnings)
+        _warn_of_pages(first, warnings)
 
     def __iter__(self) -> Iterator[tuple[str, RecordedFrame]]:
         """Yield (pattern of the camera's names, or empty if there is one camera, frame)."""

@@ -21,6 +21,9 @@ from mdflow_ros.recordings.video_frames import VIDEO_SUFFIXES, VideoFrames
 
 KINDS = ("bag", "video", "images")
 
+OTHER_IMAGES = {".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".exr", ".hdr"}
+"""Endings of images that are not read."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -126,6 +129,8 @@ def _describe_content(folder: Path) -> str:
     endings = Counter(file.suffix.lower() or "no ending" for file in files)
     listed = ", ".join(f"{count} with {ending}" for ending, count in endings.most_common(5))
     known = f"Known are bags ({', '.join(BAG_SUFFIXES)}) and images ({', '.join(IMAGE_SUFFIXES)})"
+    if endings.keys() & OTHER_IMAGES:
+        known += "; convert the others to PNG or JPEG, as by `heif-convert` or `ffmpeg`"
     return f"Its files: {listed or 'none'}. {known}"
 
 

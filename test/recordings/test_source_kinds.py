@@ -629,6 +629,31 @@ def test_folders_may_be_named_like_files(tmp_path: Path) -> None:
     assert len(read(images)[0]) == 4
 
 
+def test_an_empty_first_image_costs_one_frame(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, [f"{n:04d}.png" for n in range(4)])
+    (folder / "0000.png").write_bytes(b"")
+    frames = [frame for _, frame in parse_source(str(folder)).frames([])]
+    with pytest.raises(ValueError, match="they are empty"):
+        frames[0].decode()
+    np.testing.assert_array_equal([frame.decode() for frame in frames[1:]], panning_images(4)[1:])
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(FrameSourceError, match="is empty"):
+        read(folder)
+
+
+def test_images_that_are_not_read_are_told_with_what_to_do(tmp_path: Path) -> None:
+    for name in ("IMG_1.HEIC", "IMG_2.HEIC", "1.jpg.d"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(
+        FrameSourceError, match=r"2 with \.heic.*convert the others to PNG or JPEG, as by `heif-convert`"
+    ):
+        read(tmp_path)
+    single = write_images(tmp_path / "stills", ["1.png"]) / "1.png"
+    with pytest.raises(FrameSourceError, match=r"1\.png is not a folder; of images, name the folder that holds them"):
+        read(f"images:{single}")
+
+
 def test_a_link_to_nothing_is_one_frame_that_cannot_be_decoded(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "images", [f"{n:04d}.png" for n in range(1, 5)])
     for name in ("0000.png", "0005.png"):
