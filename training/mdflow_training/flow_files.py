@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.image_decoding import decode_compressed_image
 from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.recordings.file_kinds import content_kind
 
 Flow = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -85,6 +86,8 @@ def read_flow(path: Path) -> Flow:
 
     In all of them, a component that is not finite or at least 1e6 px is unknown.
     """
+    if content_kind(path) == "lfs":
+        raise BadFile(path, "a Git LFS pointer: run `git lfs pull` in its repository.")
     flow = _format_of(path, READERS)(path)
     return _forget(flow, np.asarray(~(np.abs(flow) < UNKNOWN_FROM).all(axis=2)))
 

@@ -103,6 +103,14 @@ def test_each_subfolder_is_a_set_and_a_lone_set_is_named_after_its_folder(disk):
     assert disk.find().sets["two"][0].name == "p/frame10"
 
 
+def test_a_folder_without_pairs_says_so_once(disk):
+    disk.images("hd1k/image_2/000000_0000.png")
+    (disk.root / "hd1k" / "flow_occ").mkdir()
+    with pytest.raises(BadFile) as error:
+        disk.find("hd1k")
+    assert str(error.value).count("no images with their true flow") == 1
+
+
 def test_kitti_visibility_comes_from_noc(disk):
     disk.images("k/000010_10.png", "k/000010_11.png")
     disk.flows("k/occ_000010_10.png", unknown=[(0, 0)])

@@ -19,7 +19,10 @@ KITTI_IMAGES = ("image_2", "colored_0", "image_0")
 CHAIRS_SPLIT = "FlyingChairs_train_val.txt"
 """A line for each pair of FlyingChairs, ``1`` for training and ``2`` for validation."""
 
-NOTHING_FOUND = "no images with their true flow (.flo, .pfm or KITTI's .png) in this folder."
+NOTHING_FOUND = (
+    "no images with their true flow (.flo, .pfm or KITTI's .png) in this folder. Convert other flow, such as .flo5 and "
+    ".npy, to .flo."
+)
 
 
 @dataclass
@@ -61,8 +64,9 @@ def find_benchmarks(root: Path) -> Benchmarks:
         if known == len(benchmarks.sets) + len(benchmarks.problems):
             benchmarks.problems.append(BadFile(folder, NOTHING_FOUND))
     if not benchmarks.sets:
-        reasons = "".join(f"\n  {problem}" for problem in problems + benchmarks.problems)
-        raise BadFile(root, f"{NOTHING_FOUND}{reasons}")
+        nothing = BadFile(root, NOTHING_FOUND)
+        reasons = [str(problem) for problem in problems + benchmarks.problems if str(problem) != str(nothing)]
+        raise BadFile(root, "\n  ".join([NOTHING_FOUND, *reasons]))
     return benchmarks
 
 
