@@ -218,4 +218,17 @@ def _to_rgb(frame: VideoFrame, stretch: IntensityStretch, sound: bool) -> NDArra
         image = np.repeat(stretch.convert(samples)[..., None], 3, axis=2)
     else:
         image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    image = np.flipud(image) if _is_mirrored(frame) else image
     return np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
+
+
+def _is_mirrored(frame: VideoFrame) -> bool:
+    """Tell whether the display matrix mirrors the picture, top to bottom, before it turns it."""
+    from av.sidedata.sidedata import Type
+
+    side_data: Any = frame.side_data  # PyAV's type hints know no keys
+    data = side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return False
+    a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
+    return a * d < b * c

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import struct
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -156,6 +157,30 @@ def test_a_video_whose_times_begin_late_is_whole(tmp_path: Path) -> None:
         container.mux(stream.encode())
     stamps, _, warnings = read(path)
     assert np.diff(stamps).tolist() == [50_000_000] * 11 and not warnings
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((1, 0, 0, 1), lambda image: image),
+        ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+        ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+        ((-1, 0, 0, 1), np.fliplr),
+        ((1, 0, 0, -1), np.flipud),
+        ((0, 1, 1, 0), lambda image: np.swapaxes(image, 0, 1)),
+        ((0, -1, -1, 0), lambda image: np.swapaxes(np.rot90(image, 2), 0, 1)),
+    ],
+    ids=["stored", "90", "180", "left-right", "top-bottom", "transposed", "other diagonal"],
+)
+def test_turned_and_mirrored_videos_are_shown_as_players_do(tmp_path: Path, matrix: tuple[int, ...], shown) -> None:
+    path = write(tmp_path / "walk.mp4", "libx264", "yuv420p", crf="8")
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44  # of the matrix a, b, u, c, d, v, x, y, w of the track's header
+    a, b, c, d = (65536 * entry for entry in matrix)
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    for image, expected in zip(read(path)[1], IMAGES, strict=True):
+        assert np.abs(image.astype(float) - shown(expected)).mean() < 10
 
 
 def test_a_recording_without_its_end_is_named(tmp_path: Path) -> None:
