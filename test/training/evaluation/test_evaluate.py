@@ -92,6 +92,21 @@ def test_the_model_s_epe_is_that_of_its_flow(evaluate, data):
     assert report["sets"]["sintel"]["epe"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(("threads", "opencv"), [("0", -1), ("2", 2)])
+def test_all_methods_get_the_same_threads(threads, opencv, evaluate, data, monkeypatch):
+    given = []
+    monkeypatch.setattr(cv2, "setNumThreads", given.append)
+    _, report = evaluate(data / "sintel", "--threads", threads)
+    assert given == [opencv]
+    assert report["machine"]["threads"] == int(threads)
+
+
+def test_fewer_threads_than_none_are_refused(evaluate, data, capsys):
+    with pytest.raises(SystemExit):
+        evaluate(data, "--threads", "-1")
+    assert "argument --threads: -1 is less than 0" in capsys.readouterr().err
+
+
 def test_broken_and_missing_files_are_named_and_the_rest_goes_on(evaluate, data):
     (data / "middlebury/A/frame11.png").write_bytes(b"broken")
     (data / "chairs/0000001_img2.ppm").unlink()

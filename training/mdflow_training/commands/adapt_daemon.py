@@ -21,6 +21,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from mdflow_ros.core.argument_types import at_least, positive
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.deployment.running_node import DEFAULT_NODE
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
@@ -36,15 +37,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--node", default=DEFAULT_NODE, help="full name of the running node; default %(default)s")
     parser.add_argument("--config", type=Path, help="settings of adapt_from_bag")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one of them")
-    parser.add_argument("--minutes", type=float, default=10.0, help="length of a recording; default %(default)s")
-    parser.add_argument("--gigabytes", type=float, default=20.0, help="size of all recordings; default %(default)s")
-    parser.add_argument("--hours", type=float, default=4.0, help="length of an adaptation; default %(default)s")
-    parser.add_argument("--threads", type=int, default=0, help="of an adaptation; default: all cores")
-    options = parser.parse_args(arguments)
-    for name in ("minutes", "gigabytes", "hours"):
-        if not getattr(options, name) > 0:
-            parser.error(f"--{name} must be above 0")
-    return options
+    parser.add_argument("--minutes", type=positive, default=10.0, help="length of a recording; default %(default)s")
+    parser.add_argument("--gigabytes", type=positive, default=20.0, help="size of all recordings; default %(default)s")
+    parser.add_argument("--hours", type=positive, default=4.0, help="length of an adaptation; default %(default)s")
+    parser.add_argument("--threads", type=at_least(0), default=0, help="of an adaptation; default: all cores")
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.selection import AUTO, BACKENDS
+from mdflow_ros.core.argument_types import at_least
 from mdflow_ros.core.atomic_files import replace_file, write_json
 from mdflow_ros.core.resizing import Size, size_of
 from mdflow_ros.estimator import FlowEstimator
@@ -173,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         0 if every pair was measured, 1 if files were missing or broken, 2 if nothing could be measured at all.
     """
     options = _parser().parse_args(arguments)
-    cv2.setNumThreads(options.threads)
+    cv2.setNumThreads(options.threads or -1)  # -1 is OpenCV's default: all cores
     try:
         benchmarks = find_data(options.data)
         prepare_outputs(options.out, options.pictures, Path(options.data))
@@ -254,7 +255,9 @@ def _parser() -> argparse.ArgumentParser:
         "--quality", default=AUTO_QUALITY, choices=(AUTO_QUALITY, *QUALITIES), help="level; default: %(default)s"
     )
     parser.add_argument("--backend", default=AUTO, choices=(AUTO, *BACKENDS), help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of every method; default: %(default)s")
+    parser.add_argument(
+        "--threads", type=at_least(0), default=1, help="CPU threads of every method, 0: all cores; default: %(default)s"
+    )
     parser.add_argument(
         "--preprocessing",
         choices=[choice.value for choice in Preprocessing],

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mdflow_ros.core.cache_folder import cache_folder
@@ -126,7 +127,7 @@ def usable(image: np.ndarray | None, cutout: bool) -> bool:
     return image.shape[2] == 4 and min(image.shape[:2]) >= MIN_CUTOUT_SIDE and 0.1 < (image[..., 3] > 127).mean() < 0.98
 
 
-def collect(package: Package, pictures: Path, out: Path, seen: list[np.ndarray]) -> int:
+def collect(package: Package, pictures: Path, out: Path, seen: list[NDArray[np.int16]]) -> int:
     """Write the usable pictures below ``pictures`` into ``out``, shrunk, each once; return how many."""
     kind = out / ("cutouts" if package.cutouts else "photographs")
     kind.mkdir(parents=True, exist_ok=True)
