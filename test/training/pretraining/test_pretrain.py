@@ -113,6 +113,12 @@ def test_a_run_killed_with_signal_9_resumes_to_the_same_end(config: Path, tmp_pa
     assert_equal(load_state(tmp_path / "whole" / "last.pt"), load_state(killed / "last.pt"))
 
 
+def test_a_state_of_an_earlier_version_with_random_generators_resumes(config: Path) -> None:
+    training = Training(load_pretrain_config(config), distributed.setup())
+    training.restore({**training.state(), "steps": 3, "samples": 12, "random": {"torch": torch.get_rng_state()}})
+    assert (training.steps, training.samples) == (3, 12)
+
+
 def test_the_run_folder_holds_deployable_weights_and_the_settings(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert main(["--config", str(config), "--out", str(out)]) == 0
