@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         pairs = prepare_pairs(options.sources, options.out / "frames").held_out
         ground_truth = load_ground_truth(options.ground_truth, pairs) if options.ground_truth else None
-        report, frames = compare_models(models, pairs, ground_truth, maximum_pairs=options.maximum_pairs)
+        report, frames = compare_models(models, pairs, ground_truth, max_pairs=options.maximum_pairs)
         write_report(report, frames, options.out)
     except (ValueError, OSError, BackendError, BackendUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)

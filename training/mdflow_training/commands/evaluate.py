@@ -178,16 +178,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         benchmarks = find_data(options.data)
         prepare_outputs(options.out, options.pictures, Path(options.data))
-        with tempfile.TemporaryDirectory() as folder:
-            model = options.model
-            if model.suffix in (".pth", ".pt"):
-                model = import_to(Path(folder), model, Preprocessing(options.preprocessing))
-            method, about_model = model_method(
-                model, options.backend, options.protocol, options.threads, options.quality
-            )
-            methods: dict[str, Method] = {MODEL: method}
-            if options.baselines:
-                methods |= {name: without_confidence(baseline) for name, baseline in create_baselines().items()}
+        with tempfile.TemporaryDirectory() as folder:  # stays, as each inference size loads the model again
+            methods, about_model = _load_methods(options, Path(folder))
             evaluation = evaluate_methods(methods, benchmarks.sets, _picture_writer(options.pictures))
     except (OSError, ValueError, BackendUnavailable, BackendError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -209,11 +201,32 @@ def main(arguments: list[str] | None = None) -> int:
     if options.pictures:
         _write_calibrations(options.pictures, report["sets"])
     print(f"report in {options.out}")
+    return _print_problems(problems, bool(evaluation.scores))
+
+
+def _load_methods(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Method], dict[str, Any]]:
+    """Load the model, by way of ``folder`` if it is a checkpoint, and the baselines.
+
+    Returns:
+        The methods, and what to report of the model; see `model_method`, also for the errors.
+    """
+    model = options.model
+    if model.suffix in (".pth", ".pt"):
+        model = import_to(folder, model, Preprocessing(options.preprocessing))
+    method, about = model_method(model, options.backend, options.protocol, options.threads, options.quality)
+    methods: dict[str, Method] = {MODEL: method}
+    if options.baselines:
+        methods |= {name: without_confidence(baseline) for name, baseline in create_baselines().items()}
+    return methods, about
+
+
+def _print_problems(problems: Sequence[str], any_measured: bool) -> int:
+    """Print what was not measured; return the exit status."""
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:
         print(f"problems: {len(problems)}; the metrics cover the remaining pairs", file=sys.stderr)
-    if not evaluation.scores:
+    if not any_measured:
         return EXIT_UNUSABLE
     return EXIT_INCOMPLETE if problems else EXIT_OK
 
@@ -239,10 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         "--baselines", "--peers", action="store_true", help="measure zero flow, OpenCV's DIS and Farneback too"
     )
     parser.add_argument(
-        "--pictures",
-        type=Path,
-        metavar="DIR",
-        help="draw every pair, and the calibration of each set, into this folder",
+        "--pictures", type=Path, metavar="DIR", help="draw every pair and the calibration of each set into this folder"
     )
     parser.add_argument(
         "--protocol",
@@ -252,11 +262,11 @@ def _parser() -> argparse.ArgumentParser:
         "is that of MDFlow's evaluation, 1024x448 on MPI Sintel and 1024x512 on KITTI (default: %(default)s)",
     )
     parser.add_argument(
-        "--quality", default=AUTO_QUALITY, choices=(AUTO_QUALITY, *QUALITIES), help="level; default: %(default)s"
+        "--quality", default=AUTO_QUALITY, choices=(AUTO_QUALITY, *QUALITIES), help="default: %(default)s"
     )
     parser.add_argument("--backend", default=AUTO, choices=(AUTO, *BACKENDS), help="default: %(default)s")
     parser.add_argument(
-        "--threads", type=at_least(0), default=1, help="CPU threads of every method, 0: all cores; default: %(default)s"
+        "--threads", type=at_least(0), default=1, help="on the CPU; 0 for all cores; default: %(default)s"
     )
     parser.add_argument(
         "--preprocessing",

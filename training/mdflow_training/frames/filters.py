@@ -59,7 +59,7 @@ class FrameVerdict(IntEnum):
 
 
 class FrameFilter:
-    """Judges frames one after the other, against the one before and against the last that was kept.
+    """Classifies frames one after the other, against the one before and against the last that was kept.
 
     Args:
         exposure: drop frames that are black, white, or without contrast.
@@ -77,8 +77,8 @@ class FrameFilter:
         self._kept_colors: NDArray[np.float32] | None = None
         self.view_changed = False
 
-    def judge(self, image: NDArray[np.uint8]) -> FrameVerdict:
-        """Judge an HxWx3 RGB image and remember it."""
+    def classify(self, image: NDArray[np.uint8]) -> FrameVerdict:
+        """Return what becomes of the next image, ``(H, W, 3)`` RGB, and remember it."""
         thumbnail = _gray(image, THUMBNAIL_WIDTH)
         verdict = self._verdict(thumbnail, image.shape[1] / THUMBNAIL_WIDTH)
         self._before = thumbnail
@@ -97,7 +97,7 @@ class FrameFilter:
 
     def _verdict(self, thumbnail: NDArray[np.float32], scale: float) -> FrameVerdict:
         if self._exposure:
-            exposure = judge_exposure(thumbnail)
+            exposure = classify_exposure(thumbnail)
             if exposure is not FrameVerdict.KEPT:
                 return exposure
         if self._duplicate and _same_size(self._before, thumbnail) and is_duplicate(self._before, thumbnail):
@@ -107,7 +107,7 @@ class FrameFilter:
         return FrameVerdict.KEPT
 
 
-def judge_exposure(thumbnail: NDArray[np.float32]) -> FrameVerdict:
+def classify_exposure(thumbnail: NDArray[np.float32]) -> FrameVerdict:
     """Return TOO_DARK, TOO_BRIGHT, NO_CONTRAST or KEPT for block means of 0 to 255."""
     if np.mean(thumbnail < DARK) > BADLY_EXPOSED_SHARE:
         return FrameVerdict.TOO_DARK

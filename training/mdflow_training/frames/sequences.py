@@ -49,8 +49,6 @@ def find_sequences(
     # The camera delivered these; a gap is where it did not, or where what it delivered is of no use.
     present = usable | (verdicts == FrameVerdict.DUPLICATE) | (verdicts == FrameVerdict.STATIC)
     gap = longest_gap * 1e9 if longest_gap else GAP_IN_INTERVALS * usual_interval(stamps[camera_numbers != NO_CAMERA])
-    longest_pair = max(MAX_PAIR * 1e9, gap)
-
     sequences: list[list[int]] = []
     cuts: Counter[str] = Counter()
     cut: str | None = "start"
@@ -62,8 +60,8 @@ def find_sequences(
         previous = number
         if not usable[number]:
             continue
-        if cut is None and stamps[number] - stamps[last_usable] > longest_pair:
-            cut = f"nothing moved for more than {longest_pair / 1e9:.3g} s"
+        if cut is None:
+            cut = _reason_to_cut_rest(int(stamps[number] - stamps[last_usable]), gap)
         if cut is None:
             sequences[-1].append(number)
         else:
@@ -83,6 +81,12 @@ def _reason_to_cut(before: CameraIdentity, after: CameraIdentity, step: int, gap
     if step <= 0:
         return "time jumps back"
     return f"gap of more than {gap / 1e9:.3g} s" if step > gap else None
+
+
+def _reason_to_cut_rest(step: int, gap: float) -> str | None:
+    """Return why two kept frames, ``step`` ns apart and with only resting ones between, make no pair, or ``None``."""
+    longest = max(MAX_PAIR * 1e9, gap)
+    return f"nothing moved for more than {longest / 1e9:.3g} s" if step > longest else None
 
 
 def usual_interval(stamps: NDArray[np.int64]) -> float:

@@ -165,7 +165,7 @@ def describe_control(differences: Mapping[str, Difference]) -> str:
     )
 
 
-def describe_truth(differences: Mapping[str, Difference]) -> str:
+def describe_ground_truth(differences: Mapping[str, Difference]) -> str:
     """Describe how the measures that need ground truth change; they do not decide. Without ground truth: ""."""
     names = {"epe": "endpoint error", "ause": "AUSE"}
     changes = [f"{name} {differences[key].relative:+.1%}" for key, name in names.items() if key in differences]

@@ -151,21 +151,7 @@ def _paint(view: _View, layer: Layer, number: int, second: bool) -> None:
         if right <= left:
             return
     part = (slice(top, bottom), slice(left, right))
-    x = np.arange(left, right, dtype=np.float32)[None, :]
-    y = np.arange(top, bottom, dtype=np.float32)[:, None]
-    if layer.bend is not None and second:
-        bent_x, bent_y = x + layer.bend[part][..., 0], y + layer.bend[part][..., 1]
-        texture_x, texture_y = project(from_image, bent_x, bent_y)
-        flow = np.stack(project(other @ from_image, bent_x, bent_y), axis=-1)
-        sample = _remap_sampler(texture_x, texture_y)
-    else:
-        flow_x, flow_y = project(other @ from_image, x, y)
-        if layer.bend is not None:
-            flow_x, flow_y = _unbend(layer.bend, flow_x, flow_y)
-        flow = np.stack((flow_x, flow_y), axis=-1)
-        sample = _projective_sampler(from_image, box)
-    flow[..., 0] -= x
-    flow[..., 1] -= y
+    flow, sample = _flow_and_sampler(layer.bend, from_image, other @ from_image, box, second)
     color = sample(layer.texture, cv2.BORDER_REFLECT_101)
     if layer.alpha is not None:
         alpha = sample(layer.alpha, cv2.BORDER_CONSTANT)
@@ -179,6 +165,34 @@ def _paint(view: _View, layer: Layer, number: int, second: bool) -> None:
         return
     view.flow[part][seen] = flow[seen]
     view.owner[part][seen] = number
+
+
+def _flow_and_sampler(
+    bend: np.ndarray | None, from_image: np.ndarray, to_other: np.ndarray, box: Box, second: bool
+) -> tuple[np.ndarray, Sampler]:
+    """Return a layer's flow ``(h, w, 2)`` in a box of an image, pixels, and a sampler of its textures there.
+
+    Args:
+        bend: of the layer, see `Layer`.
+        from_image: ``(3, 3)`` map from the image's pixels to the texture's.
+        to_other: ``(3, 3)`` map from the image's pixels to those of the other image, before bending.
+        box: of the image.
+        second: whether it is the second image, which shows the layer bent.
+    """
+    left, top, right, bottom = box
+    x = np.arange(left, right, dtype=np.float32)[None, :]
+    y = np.arange(top, bottom, dtype=np.float32)[:, None]
+    if bend is not None and second:
+        part = (slice(top, bottom), slice(left, right))
+        bent_x, bent_y = x + bend[part][..., 0], y + bend[part][..., 1]
+        other_x, other_y = project(to_other, bent_x, bent_y)
+        sample = _remap_sampler(*project(from_image, bent_x, bent_y))
+    else:
+        other_x, other_y = project(to_other, x, y)
+        if bend is not None:
+            other_x, other_y = _unbend(bend, other_x, other_y)
+        sample = _projective_sampler(from_image, box)
+    return np.stack((other_x - x, other_y - y), axis=-1), sample
 
 
 def project(homography: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
