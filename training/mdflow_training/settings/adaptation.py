@@ -27,9 +27,9 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Magnification = Annotated[float, Field(gt=0)]
-VisibilityMethod = Literal["forward_backward", "range_map", "none"]
+VisibilityMethod = Literal["forward_backward", "none"]
 TrainedWeights = Literal["all", "fine_decoders"]
-LabelError = Literal["l1", "robust_l1", "endpoint"]
+LabelError = Literal["l1", "endpoint"]
 
 
 def _fits_the_networks(side: int) -> int:
@@ -53,7 +53,7 @@ class OcclusionSettings(Settings):
     """How a stage decides which pixels are visible in the other frame."""
 
     method: VisibilityMethod = "forward_backward"
-    """forward_backward: UnFlow's check; range_map: visible is where the other frame's flow ends (UFlow); none: all."""
+    """forward_backward: UnFlow's check; none: every pixel is visible."""
     start: Share = 0.0
     """Share of the stage before which the mask stays off; 0 is on at once, 0.33 suits training from scratch."""
     minimum_visible: Share = 0.5
@@ -88,7 +88,7 @@ class DistillationSettings(Settings):
     sequence_decay: Share = 0.0
     """Weight ratio between successive outputs (RAFT's gamma); 0 uses only the finest."""
     error: LabelError = "l1"
-    """Of a pixel: l1 is |du| + |dv|, robust_l1 the same without a corner at 0 (UFlow), endpoint the length."""
+    """Of a pixel: l1 is |du| + |dv|, endpoint the length of (du, dv)."""
 
 
 class SelectionSettings(Settings):
@@ -269,7 +269,7 @@ class Stage2Settings(Settings):
     sequence_decay: Share = 0.8
     """Weight ratio between successive outputs of the student (RAFT's gamma)."""
     error: LabelError = "l1"
-    """Of a pixel: l1 is |du| + |dv|, robust_l1 the same without a corner at 0 (UFlow), endpoint the length."""
+    """Of a pixel: l1 is |du| + |dv|, endpoint the length of (du, dv)."""
     warped_pairs: WarpedPairsSettings = WarpedPairsSettings()
     augmentation: AugmentationSettings | None = FULL_AUGMENTATION
 
