@@ -14,10 +14,22 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_training.flow_files import Flow, Image, Mask
 
 OPAQUE = 127
 BEND_ITERATIONS = 12
 COARSE = 4
+
+Homography = NDArray[np.float64]
+"""``(3, 3)`` projective map."""
+
+Coordinates = NDArray[np.float32]
+"""x or y of points, pixels, of any shape that broadcasts."""
+
+Owners = NDArray[np.uint8]
+"""``(H, W)``: number of the surface seen at each pixel; nearer ones have higher numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +48,11 @@ class Layer:
         continues: whether this is more of the surface of the layer before, so that neither can hide the other.
     """
 
-    texture: np.ndarray
-    alpha: np.ndarray | None
-    to_first: np.ndarray
-    to_second: np.ndarray
-    bend: np.ndarray | None = None
+    texture: Image
+    alpha: Image | None
+    to_first: Homography
+    to_second: Homography
+    bend: Flow | None = None
     bounds: tuple[float, float, float, float] | None = None
     continues: bool = False
 
@@ -57,27 +69,27 @@ class FlowPair:
         occluded_backward: second-image pixels that are hidden or outside in the first.
     """
 
-    first: np.ndarray
-    second: np.ndarray
-    forward: np.ndarray
-    backward: np.ndarray
-    occluded_forward: np.ndarray
-    occluded_backward: np.ndarray
+    first: Image
+    second: Image
+    forward: Flow
+    backward: Flow
+    occluded_forward: Mask
+    occluded_backward: Mask
 
 
 @dataclass
 class _View:
     """One image while it is painted."""
 
-    image: np.ndarray
-    flow: np.ndarray
-    owner: np.ndarray
+    image: Image
+    flow: Flow
+    owner: Owners
 
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom of a part of an image, in pixels; right and bottom are outside."""
 
-Sampler = Callable[[np.ndarray, int], np.ndarray]
+Sampler = Callable[[Image, int], Image]
 """Looks a texture up, with one of OpenCV's border modes."""
 
 
@@ -108,7 +120,7 @@ def render(layers: list[Layer], size: tuple[int, int]) -> FlowPair:
     )
 
 
-def occluded(flow: np.ndarray, owner: np.ndarray, other_owner: np.ndarray, surfaces: int) -> np.ndarray:
+def occluded(flow: Flow, owner: Owners, other_owner: Owners, surfaces: int) -> Mask:
     """Return where the target of ``flow`` lies outside the other image or under a nearer surface.
 
     Args:
@@ -143,8 +155,8 @@ def _paint(view: _View, layer: Layer, number: int, second: bool) -> None:
     left, top, right, bottom = box
     if right <= left or bottom <= top:
         return
-    from_image = np.linalg.inv(place)
-    seen: np.ndarray | None = None
+    from_image = np.asarray(np.linalg.inv(place), np.float64)
+    seen: Mask | None = None
     if layer.bounds is not None:
         seen, box = _within(layer.bounds, from_image, size)
         left, top, right, bottom = box
@@ -168,8 +180,8 @@ def _paint(view: _View, layer: Layer, number: int, second: bool) -> None:
 
 
 def _flow_and_sampler(
-    bend: np.ndarray | None, from_image: np.ndarray, to_other: np.ndarray, box: Box, second: bool
-) -> tuple[np.ndarray, Sampler]:
+    bend: Flow | None, from_image: Homography, to_other: Homography, box: Box, second: bool
+) -> tuple[Flow, Sampler]:
     """Return a layer's flow ``(h, w, 2)`` in a box of an image, pixels, and a sampler of its textures there.
 
     Args:
@@ -195,8 +207,8 @@ def _flow_and_sampler(
     return np.stack((other_x - x, other_y - y), axis=-1), sample
 
 
-def project(homography: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Map points, of any shapes that broadcast, by a ``(3, 3)`` homography."""
+def project(homography: Homography, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+    """Map points."""
     rows = homography.astype(np.float32)
     mapped_x = rows[0, 0] * x + (rows[0, 1] * y + rows[0, 2])
     mapped_y = rows[1, 0] * x + (rows[1, 1] * y + rows[1, 2])
@@ -208,8 +220,8 @@ def project(homography: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.nd
 
 
 def _within(
-    bounds: tuple[float, float, float, float], from_image: np.ndarray, size: tuple[int, int]
-) -> tuple[np.ndarray, Box]:
+    bounds: tuple[float, float, float, float], from_image: Homography, size: tuple[int, int]
+) -> tuple[Mask, Box]:
     """Return which pixels show texture inside ``bounds`` and before the camera, within a box around them, and it.
 
     Every fourth pixel tells where to look closely, which halves the cost of a scene.
@@ -230,7 +242,7 @@ def _within(
     return inside[top:bottom, left:right], box
 
 
-def _inside(bounds: tuple[float, float, float, float], from_image: np.ndarray, box: Box, step: int) -> np.ndarray:
+def _inside(bounds: tuple[float, float, float, float], from_image: Homography, box: Box, step: int) -> Mask:
     """Return which of every ``step``-th pixel of ``box`` show texture inside ``bounds`` and before the camera."""
     left, top, right, bottom = bounds
     x = np.arange(box[0], box[2], step, dtype=np.float32)[None, :]
@@ -241,12 +253,12 @@ def _inside(bounds: tuple[float, float, float, float], from_image: np.ndarray, b
     return inside & (inverse_depth > 0)
 
 
-def _box_around(inside: np.ndarray) -> Box:
+def _box_around(inside: Mask) -> Box:
     left, top, width, height = cv2.boundingRect(inside.view(np.uint8))
     return (left, top, left + width, top + height)
 
 
-def _unbend(bend: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unbend(bend: Flow, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
     """Find the points ``q`` with ``q + bend(q) = (x, y)``, by fixed-point iteration."""
     bent_x, bent_y = x, y
     for _ in range(BEND_ITERATIONS):
@@ -255,7 +267,7 @@ def _unbend(bend: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray,
     return bent_x, bent_y
 
 
-def _bounding_box(layer: Layer, place: np.ndarray, size: tuple[int, int], margin: float) -> Box:
+def _bounding_box(layer: Layer, place: Homography, size: tuple[int, int], margin: float) -> Box:
     """Return the part of an image that ``layer`` can touch; the whole image where it reaches behind the camera."""
     height, width = layer.texture.shape[:2]
     corners = np.array([[-1, -1, 1], [width, -1, 1], [-1, height, 1], [width, height, 1]]) @ place.T
@@ -267,22 +279,23 @@ def _bounding_box(layer: Layer, place: np.ndarray, size: tuple[int, int], margin
     return (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
 
-def _projective_sampler(from_image: np.ndarray, box: Box) -> Sampler:
+def _projective_sampler(from_image: Homography, box: Box) -> Sampler:
     """Return what looks textures up by a homography from the pixels of ``box``."""
     left, top, right, bottom = box
     shifted = from_image @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
-    def sample(texture: np.ndarray, border: int) -> np.ndarray:
-        return cv2.warpPerspective(texture, shifted, (right - left, bottom - top), flags=flags, borderMode=border)
+    def sample(texture: Image, border: int) -> Image:
+        size = (right - left, bottom - top)
+        return np.asarray(cv2.warpPerspective(texture, shifted, size, flags=flags, borderMode=border), np.uint8)
 
     return sample
 
 
-def _remap_sampler(texture_x: np.ndarray, texture_y: np.ndarray) -> Sampler:
+def _remap_sampler(texture_x: Coordinates, texture_y: Coordinates) -> Sampler:
     """Return what looks textures up at given points."""
 
-    def sample(texture: np.ndarray, border: int) -> np.ndarray:
-        return cv2.remap(texture, texture_x, texture_y, cv2.INTER_LINEAR, borderMode=border)
+    def sample(texture: Image, border: int) -> Image:
+        return np.asarray(cv2.remap(texture, texture_x, texture_y, cv2.INTER_LINEAR, borderMode=border), np.uint8)
 
     return sample

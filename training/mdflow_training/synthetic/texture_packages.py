@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mdflow_ros.core.cache_folder import cache_folder
+from mdflow_training.flow_files import Image
 
 LOGGER = logging.getLogger(__name__)
 
@@ -113,12 +115,13 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
     return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """Return a tiny gray copy, by which two sizes of one picture are known as the same."""
-    return cv2.resize(cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY), (16, 16), interpolation=cv2.INTER_AREA)
+def thumbnail(image: NDArray[Any]) -> Image:
+    """Return a 16x16 gray copy, to recognize the same picture at another size."""
+    gray = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.resize(gray, (16, 16), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def usable(image: np.ndarray | None, cutout: bool) -> bool:
+def usable(image: NDArray[Any] | None, cutout: bool) -> bool:
     """Whether ``image`` is large enough and, for a cut-out, has a transparent ground."""
     if image is None or image.ndim != 3 or image.dtype != np.uint8:
         return False
