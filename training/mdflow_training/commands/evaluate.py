@@ -149,7 +149,7 @@ def prepare_outputs(report: Path, pictures: Path | None, data: Path) -> None:
 
 
 def _picture_writer(folder: Path | None) -> PairListener | None:
-    """Return what draws every pair of the model into ``folder/SET/PAIR.png``."""
+    """Return a function that draws every pair of the model into ``folder/SET/PAIR.png``."""
 
     def write(set_name: str, method: str, pair_name: str, pair: LoadedPair, estimate: Estimate) -> None:
         if method == MODEL:

@@ -181,7 +181,7 @@ class Daemon:
         return f"checked on {recording}: {done}"
 
     def _try_out(self, after: Version, recording: str) -> str | None:
-        """Return what became of the model on trial; None if the comparison was interrupted."""
+        """Keep the model on trial or roll it back; return a line on that, or None if the comparison was interrupted."""
         workspace = self._workspace
         try:
             before = workspace.store.previous()

@@ -55,10 +55,10 @@ class Objective(Protocol):
         """Record the values of the step, means over all processes."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what an exact resume needs."""
+        """Return the state for an exact resume."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def find_benchmarks(root: Path) -> Benchmarks:
         BadFile: there is no pair with true flow in it.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder.")
+        raise FileNotFoundError(f"{root}: no such folder")
     root = root.resolve()
     benchmarks = Benchmarks()
     pairs, problems = discover_pairs(root, root)

@@ -109,19 +109,19 @@ def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -
             return sequence[number], sequence[number + 1]
         if found:
             missing = 2 * number + 1 - found[0]
-            raise BadFile(ground_truth, f"frame {missing} is missing beside {sequence[found[0]].name}.")
+            raise BadFile(ground_truth, f"frame {missing} is missing beside {sequence[found[0]].name}")
     shots = content.frames.get(identity, {})
     if len(shots) == 2:
         first, second = (path for _, path in sorted(shots.items()))
         return first, second
     if shots:
         names = ", ".join(path.name for path in shots.values())
-        raise BadFile(ground_truth, f"exactly two images must be beside it, not: {names}.")
+        raise BadFile(ground_truth, f"exactly two images must be beside it, not: {names}")
     if BACKWARD.search(ground_truth.stem.lower()):
-        raise BackwardFlow(ground_truth, "its name says that it is the flow back, from the second image to the first.")
+        raise BackwardFlow(ground_truth, "its name says that it is the flow back, from the second image to the first")
     if len(content.ground_truth) == 1 and len(content.images) == 2:
         return content.images[0], content.images[1]
-    raise BadFile(ground_truth, "no two images beside it go with its name.")
+    raise BadFile(ground_truth, "no two images beside it go with its name")
 
 
 def _sort_by_role(folder: Path) -> FolderContent:

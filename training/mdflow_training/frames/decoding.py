@@ -23,10 +23,11 @@ from mdflow_training.frames.filters import FrameFilter, FrameVerdict, measure_sh
 from mdflow_training.frames.index import CameraIdentity, FrameIndex
 from mdflow_training.settings.frames import FrameSettings
 
-# Bytes left free on the disk of the cache.
 DISK_RESERVE = 10**9
-# Different reasons not to decode a frame that are named.
+"""Bytes left free on the disk of the cache."""
+
 MAX_REASONS = 3
+"""Different reasons not to decode a frame that are named."""
 
 
 def index_path(cache: Path) -> Path:

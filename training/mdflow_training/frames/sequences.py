@@ -16,12 +16,14 @@ from mdflow_training.frames.cache import read_image
 from mdflow_training.frames.filters import FrameVerdict
 from mdflow_training.frames.index import NO_CAMERA, CameraIdentity
 
-# Without a given limit, a gap is where more than two frames in a row are missing.
 GAP_IN_INTERVALS = 3.0
-# A jump of time by more seconds than this, ahead or back, begins another recording, such as the robot's next drive.
+"""Without a given limit, a gap is where more than two frames in a row are missing."""
+
 RECORDING_GAP, RECORDING_JUMP_BACK = 60.0, 1.0
-# A pair may span frames in which nothing moved, but not longer than this: light and people come and go.
+"""A jump of time by more seconds than this, ahead or back, begins another recording, such as the next drive."""
+
 MAX_PAIR = 1.0
+"""A pair may span frames in which nothing moved, but not more seconds than this: light changes, people come and go."""
 
 ANOTHER_CAMERA = "another camera or image size"
 
@@ -97,7 +99,7 @@ def usual_interval(stamps: NDArray[np.int64]) -> float:
 
 
 class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
-    """Pairs of frames (earlier, later), each HxWx3 uint8 RGB, both of one camera and size.
+    """Pairs of frames (earlier, later), each ``(H, W, 3)`` uint8 RGB, both of one camera and size.
 
     Sizes may differ from pair to pair where the recording holds several cameras. The images are read from the cache
     at each access; instances can be pickled to the workers of a data loader.
@@ -105,8 +107,8 @@ class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
     Args:
         folder: of the cache.
         stamps: in ns, of all frames of the recording.
-        numbers: Px2, the frame numbers of each pair.
-        recordings: P, the name of the recording of each pair; None where they do not matter.
+        numbers: ``(P, 2)``, the frame numbers of each pair.
+        recordings: ``(P,)``, the name of the recording of each pair; None where they do not matter.
     """
 
     def __init__(
@@ -138,7 +140,7 @@ class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
 
 
 def pair_up(sequences: list[NDArray[np.int64]], strides: Sequence[int]) -> NDArray[np.int64]:
-    """Return Px2 frame numbers: each frame with the one ``stride`` frames later in its sequence, for each stride."""
+    """Return frame numbers ``(P, 2)``: for each stride, each frame with the one so many later in its sequence."""
     pairs = [
         np.stack([sequence[:-stride], sequence[stride:]], axis=1)
         for sequence in sequences

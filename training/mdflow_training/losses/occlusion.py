@@ -93,9 +93,9 @@ class OcclusionMask:
             self.active = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what an exact resume needs."""
+        """Return the state for an exact resume."""
         return {"active": self.active, "average": self.average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.active, self.average = state["active"], state["average"]

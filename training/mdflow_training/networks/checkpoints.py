@@ -88,7 +88,7 @@ def _without_prefixes(name: str) -> str:
 
 
 def _notes(training: object) -> dict[str, Any]:
-    """Return what pretraining notes of itself; others may keep anything under this key."""
+    """Return the notes of pretraining; other programs may keep anything under this key."""
     try:
         json.dumps(training)
     except (TypeError, ValueError):
@@ -156,11 +156,11 @@ def import_checkpoint(
 
 
 METRICS = ("epe", "ause", "ece")
-"""What a card keeps of each data set."""
+"""Metrics of each data set that a card keeps."""
 
 
 def metrics_of(report: Path) -> dict[str, Any]:
-    """Return what a card keeps of a report of ``evaluate``: endpoint error in pixels, AUSE and ECE, by data set.
+    """Return the endpoint error in pixels, AUSE and ECE of a report of ``evaluate``, by data set.
 
     Raises:
         ModelError: the file is not such a report.

@@ -114,7 +114,7 @@ class Training:
         return {**means, "mean": sum(means.values()) / len(means), "mean_level2": sum(finest) / len(finest)}
 
     def state(self) -> dict[str, Any]:
-        """Return all that resuming needs."""
+        """Return the state for an exact resume."""
         return {
             "network": self.core.state_dict(),
             "average": self.average.state_dict(),
@@ -125,7 +125,7 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put back what `state` returned."""
+        """Restore the state that `state` returned."""
         self.core.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.update.load_state_dict(state)

@@ -90,7 +90,7 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom of a part of an image, in pixels; right and bottom are outside."""
 
 Sampler = Callable[[Image, int], Image]
-"""Looks a texture up, with one of OpenCV's border modes."""
+"""Samples a texture, with one of OpenCV's border modes."""
 
 
 def render(layers: list[Layer], size: tuple[int, int]) -> FlowPair:
@@ -280,7 +280,7 @@ def _bounding_box(layer: Layer, place: Homography, size: tuple[int, int], margin
 
 
 def _projective_sampler(from_image: Homography, box: Box) -> Sampler:
-    """Return what looks textures up by a homography from the pixels of ``box``."""
+    """Return a function that samples a texture, by a homography, at the pixels of ``box``."""
     left, top, right, bottom = box
     shifted = from_image @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -293,7 +293,7 @@ def _projective_sampler(from_image: Homography, box: Box) -> Sampler:
 
 
 def _remap_sampler(texture_x: Coordinates, texture_y: Coordinates) -> Sampler:
-    """Return what looks textures up at given points."""
+    """Return a function that samples a texture at these points."""
 
     def sample(texture: Image, border: int) -> Image:
         return np.asarray(cv2.remap(texture, texture_x, texture_y, cv2.INTER_LINEAR, borderMode=border), np.uint8)
