@@ -145,7 +145,7 @@ def test_a_cycle_with_another_seed_meets_other_pairs(config: Path, tmp_path: Pat
     assert load_pretrain_config(tmp_path / "run" / "config.yaml").seed == 7
 
 
-def test_training_goes_on_from_a_deployable_model() -> None:
+def test_a_deployable_model_has_every_weight() -> None:
     weights = load_initial_weights(BUNDLED_MODEL)
     FastFlowNet(cost_volume_normalization=True).load_state_dict(weights)
 

@@ -4,11 +4,11 @@
 
     python training/adapt_daemon.py --topics /camera/image_raw --workspace ~/mdflow --when on_ac_power
 
-``--when`` is a command that ends with status 0 while the robot rests; it is asked every few seconds. While it does not,
-the topics are recorded. While it does, the recordings are learned from: only a model that the report calls improved is
+``--when`` is a command, run every few seconds, that exits with 0 while the robot rests. Otherwise the topics are
+recorded. While the robot rests, the model is adapted to the recordings; only a model that the report calls improved is
 deployed. On the next recording it is compared with the model before, and rolled back if it is worse. Adaptation is
-interrupted when the robot sets off, and resumed when it rests again. End it by Ctrl-C or SIGTERM; started again, it
-continues.
+interrupted when the robot sets off, and resumed when it rests again. Stop the daemon by Ctrl-C or SIGTERM; started
+again, it continues.
 
 The node finds the deployed model after a restart with ``-p model:=WORKSPACE/models/current/teacher.onnx``.
 """
@@ -33,7 +33,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--topics", nargs="+", required=True, help="image topics to record and to learn from")
     parser.add_argument("--workspace", type=Path, required=True, help="folder for recordings, runs and models")
-    parser.add_argument("--when", required=True, metavar="COMMAND", help="ends with status 0 while the robot rests")
+    parser.add_argument("--when", required=True, metavar="COMMAND", help="exits with 0 while the robot rests")
     parser.add_argument("--node", default=DEFAULT_NODE, help="full name of the running node; default %(default)s")
     parser.add_argument("--config", type=Path, help="settings of adapt_from_bag")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one of them")

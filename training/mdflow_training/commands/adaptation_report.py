@@ -3,7 +3,7 @@
 """Compare two models on recordings without labels: better, the same, or worse.
 
     python training/adaptation_report.py robot.mcap --after adaptations/robot/teacher.onnx --out report
-    python training/adaptation_report.py robot.mcap --before A.onnx --after B.onnx --truth flows --out report
+    python training/adaptation_report.py robot.mcap --before A.onnx --after B.onnx --ground-truth flows --out report
 
 Each adaptation ends with such a report. Writes ``report.html``, which holds its pictures, and ``report.json``.
 Exit status: 0 improved, 3 no change, 4 worse, 1 error.

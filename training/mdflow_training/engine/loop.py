@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop that all stages share: steps, schedule, clipping, guards, exact resume, log."""
+"""The training loop of the stages of an adaptation: steps, schedule, clipping, guards, exact resume, log."""
 
 from __future__ import annotations
 

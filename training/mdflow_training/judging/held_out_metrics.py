@@ -107,7 +107,7 @@ Metrics = dict[str, NDArray[np.float64]]
 """Each measure of one method, ``(pairs,)``; NaN where a pair has no ground truth or a method no confidence."""
 
 GroundTruth = Callable[[int], Flow | None]
-"""Gives the true flow of a pair by its index, ``(H, W, 2)`` in pixels, NaN where unknown; None without truth."""
+"""Returns the ground truth of a pair by its index, ``(H, W, 2)`` pixels, NaN where unknown; None if there is none."""
 
 
 def two_way_model_method(model: Path, scale: float | None = None) -> TwoWayMethod:
@@ -146,9 +146,9 @@ def baseline_method(baseline: Baseline) -> TwoWayMethod:
 
 
 def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
-    """Return the true flows of a folder: ``FIRST_SECOND.flo`` (or .png, .pfm), named by both frames' stamps in ns.
+    """Return the ground truth of a folder: ``FIRST_SECOND.flo`` (or .png, .pfm), named by both frames' stamps in ns.
 
-    All are read once, so that one that is of no use is found before hours are spent on training.
+    Every file is read beforehand, so that a bad one is found before hours of training.
 
     Args:
         folder: with the files.

@@ -26,11 +26,11 @@ MIN_GAIN = 0.01
 """Smallest relative change that counts: a smaller gain does not justify another model."""
 
 MIN_PAIRS = BATCHES
-"""Fewer pairs prove nothing."""
+"""With fewer pairs the verdict is always `no change`."""
 
 MIN_MAJORITY = 2
-"""By how many the measures that have fallen must outnumber those that have risen, or the other way round. Any one of
-them errs in some world: docs/experiments.md."""
+"""Required majority: measures that have fallen minus those that have risen, or the reverse. Each measure alone is wrong
+in some world: docs/experiments.md."""
 
 RULE = (
     "Four measures vote, on pairs that neither the training nor the choice of the teacher has seen: the match error, "

@@ -44,8 +44,8 @@ class Layer:
         bend: ``(H, W, 2)`` float32 over the second image, pixels: its point ``q`` shows what the projective map puts at
             ``q + bend(q)``. Its gradient is below one. None for no bending.
         bounds: left, top, right, bottom of the part of the (endlessly mirrored) texture that exists, in texture pixels;
-            for layers without alpha. What lies behind the camera is never painted.
-        continues: whether this is more of the surface of the layer before, so that neither can hide the other.
+            for layers without alpha. Points behind the camera are not painted.
+        continues: whether this layer continues the surface of the one before; the two do not occlude each other.
     """
 
     texture: Image
