@@ -78,7 +78,7 @@ def adapt_from_recordings(
     """
     start = time.monotonic()
     if ground_truth is not None and not ground_truth.is_dir():
-        raise NotADirectoryError(f"there is no folder {ground_truth}; give --ground-truth the folder of true flow")
+        raise NotADirectoryError(f"there is no folder {ground_truth}; give --ground-truth the folder of its files")
     teacher = load_teacher(model)
     if config.rounds:
         with torch.random.fork_rng(devices=[]):

@@ -74,7 +74,7 @@ def write_outcome(
         model: the deployable model that it began with.
         out: gets ``teacher.onnx`` if a new teacher was chosen, else ``rejected.onnx``; ``control.onnx``; the report.
         run_time: that the run has taken so far.
-        ground_truth: gives the true flow of some of the pairs, if there is any.
+        ground_truth: returns the ground truth of some of the pairs, if there is any.
 
     Raises:
         OSError: a file cannot be read or written.

@@ -64,7 +64,7 @@ def unsupervised_loss(
 
 
 class DistillationLabel(NamedTuple):
-    """What the prediction on the augmented pair is to be, before it is augmented too; stacked directions."""
+    """Target of the prediction on the augmented pair, before it is augmented as well; stacked directions."""
 
     flow: Tensor
     """``(2N, 2, H, W)`` pixels."""

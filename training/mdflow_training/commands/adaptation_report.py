@@ -31,9 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--before", type=Path, default=BUNDLED_MODEL, help="the old model (default: bundled)")
     parser.add_argument("--after", type=Path, required=True, help="the new model")
     parser.add_argument("--control", type=Path, help="a model to compare the new one with, too")
-    parser.add_argument(
-        "--ground-truth", "--truth", type=Path, help="folder of true flows, FIRST_SECOND.flo by the stamps in ns"
-    )
+    parser.add_argument("--ground-truth", "--truth", type=Path, help="folder of FIRST_SECOND.flo, by the stamps in ns")
     parser.add_argument("--maximum-pairs", type=int, default=MAX_PAIRS, help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
     options = parser.parse_args(arguments)

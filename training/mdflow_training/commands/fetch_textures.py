@@ -3,7 +3,8 @@
 """Get the photographs and cut-outs that training pairs are made of, from Debian packages with open licenses.
 
 Nothing is installed: each package is downloaded with ``apt-get download`` and unpacked with ``dpkg -x`` into a cache
-folder. Every package's license is checked against its own copyright file.
+folder. Every package's license is checked against its own copyright file. If a package fails, an empty folder gets the
+pictures of the others, and pictures that are there stay.
 """
 
 from __future__ import annotations

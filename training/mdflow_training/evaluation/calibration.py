@@ -84,7 +84,7 @@ def fit_calibration(
 
     Args:
         estimator: whose measures and flow are used.
-        pairs: images ``(H, W, 3)`` RGB and the true flow ``(H, W, 2)``.
+        pairs: images ``(H, W, 3)`` RGB and the ground truth ``(H, W, 2)``.
         seed: of the pixels that are drawn.
     """
     random = np.random.default_rng(seed)

@@ -20,7 +20,7 @@ ACCURACY_PIXELS = (1, 3, 5)
 OUTLIER_PIXELS = 3.0
 OUTLIER_SHARE = 0.05
 SPEEDS = {"speed_0_10": (0, 10), "speed_10_40": (10, 40), "speed_40_plus": (40, np.inf)}
-"""Regions by the length of the true flow in pixels, from and below, as MPI Sintel splits them."""
+"""Regions by the length of the ground-truth flow in pixels, from and below, as MPI Sintel splits them."""
 
 
 def endpoint_error(flow: Flow, ground_truth: Flow) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two images and the true flow between them: as files, and loaded."""
+"""Two images and the ground truth of the flow between them: as files, and loaded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Array = TypeVar("Array", bound=NDArray)
 
 @dataclass(frozen=True)
 class LoadedPair:
-    """Two images and the true flow between them.
+    """Two images and the ground truth of the flow between them.
 
     Attributes:
         first: ``(H, W, 3)`` uint8 RGB.

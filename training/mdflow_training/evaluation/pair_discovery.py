@@ -10,7 +10,7 @@ as ``flow`` or ``img`` and the number of the frame. So each name is reduced to i
 - ``0000004_flow.flo`` is (4), ``0000004_img1.ppm`` is frame 1 of (4): between the only two frames of (4);
 - ``0000004-flow_01.flo`` names both of its frames, ``0000004-img_0.png`` and ``0000004-img_1.png`` (FlyingChairs2).
 
-In a folder with a single flow and two images, they belong together, whatever they are called.
+In a folder with a single flow and two images, they belong together, whatever their names.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], lis
     used = {path for pair in pairs for path in (pair.first, pair.second)}
     for identity, group in content.frames.items():
         if identity not in explained and used.isdisjoint(group.values()):
-            problems.append(BadFile(min(group.values()), "no true flow goes with this image."))
+            problems.append(BadFile(min(group.values()), "no ground truth goes with this image"))
     return pairs, problems
 
 

@@ -48,7 +48,7 @@ def find_sequences(
         The numbers of the kept frames, one array for each sequence, in order; and how often each reason cut.
     """
     usable = verdicts == FrameVerdict.KEPT
-    # The camera delivered these; a gap is where it did not, or where what it delivered is of no use.
+    # The camera delivered these; a gap is where it delivered nothing, or nothing usable.
     present = usable | (verdicts == FrameVerdict.DUPLICATE) | (verdicts == FrameVerdict.STATIC)
     gap = longest_gap * 1e9 if longest_gap else GAP_IN_INTERVALS * usual_interval(stamps[camera_numbers != NO_CAMERA])
     sequences: list[list[int]] = []

@@ -42,7 +42,7 @@ class Measure:
     """The meaning of a measure.
 
     Attributes:
-        label: for people.
+        label: in reports.
         unit: ``""``, ``px`` or ``%``; a share is shown in percent.
         lower_is_better: else higher is.
     """
@@ -52,7 +52,7 @@ class Measure:
     lower_is_better: bool
 
     def show(self, value: float | None, sign: str = "") -> str:
-        """Return a value, or ``-`` without one, as people read it; ``sign`` is ``+`` to have one always."""
+        """Format a value, ``-`` for None and NaN; ``sign`` is ``+`` to show the sign of positive values as well."""
         if value is None or math.isnan(value):
             return "-"
         return f"{100 * value:{sign}.1f} %" if self.unit == "%" else f"{value:{sign}.4f} {self.unit}".rstrip()
@@ -166,7 +166,7 @@ def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
 
     if not any(file_of(index) for index in range(len(stamps))):
         expected = "_".join(map(str, stamps[0].tolist())) if len(stamps) else "FIRST_SECOND"
-        raise ValueError(f"{folder} has no true flow of any held-out pair; files are named like {expected}.flo")
+        raise ValueError(f"{folder} has no ground truth of any held-out pair; files are named like {expected}.flo")
 
     def read(index: int) -> Flow | None:
         file = file_of(index)
@@ -259,7 +259,7 @@ def measure_methods(
         pairs: the data.
         indices: of the chosen pairs.
         census: how to compare.
-        ground_truth: gives the true flow of some of the pairs, if there is any.
+        ground_truth: returns the ground truth of some of the pairs, if there is any.
         noise: of the camera, standard deviation in intensity levels.
         compared: names of the methods whose mean flow is the known motion; without any, nothing is moved.
 

@@ -40,7 +40,8 @@ RULE = (
     f"{MIN_MAJORITY} or more, one has fallen by {MIN_GAIN:.0%} of the old error or more, the census distance has not "
     "risen, and the label-free check of the training chose the teacher. 'worse': those that have risen outnumber those "
     f"that have fallen by {MIN_MAJORITY} or more, and one has risen by {MIN_GAIN:.0%} or more. Everything else is "
-    f"'no change', and so is whatever fewer than {MIN_PAIRS} pairs say. Only an improved teacher replaces the old one."
+    f"'no change', and so is every comparison of fewer than {MIN_PAIRS} pairs. Only an improved teacher replaces the "
+    "old one."
 )
 
 

@@ -144,7 +144,7 @@ def compare_models(
     Args:
         models: ``before``, ``after`` and perhaps ``control``.
         pairs: that no model was trained on, in the order of time.
-        ground_truth: gives the true flow of some of the pairs, if there is any.
+        ground_truth: returns the ground truth of some of the pairs, if there is any.
         chosen: whether the training itself preferred ``after``.
         max_pairs: largest number of pairs to measure, evenly spread.
         recordings: the name of the recording of each pair, if the report is to tell them apart.

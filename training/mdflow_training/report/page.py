@@ -47,7 +47,7 @@ class ReportFrame:
         image: the first frame, ``(H, W, 3)`` uint8 RGB.
         before: what the old model makes of the pair.
         after: what the new one makes of it.
-        ground_truth: the true flow ``(H, W, 2)`` in pixels, if it is known.
+        ground_truth: ``(H, W, 2)`` in pixels, if it is known.
     """
 
     caption: str

@@ -224,7 +224,7 @@ def _within(
 ) -> tuple[Mask, Box]:
     """Return which pixels show texture inside ``bounds`` and before the camera, within a box around them, and it.
 
-    Every fourth pixel tells where to look closely, which halves the cost of a scene.
+    Every fourth pixel is tested first to find the box, which halves the cost of a scene.
     """
     whole = (0, 0, size[1], size[0])
     left, top, right, bottom = _box_around(_inside(bounds, from_image, whole, COARSE))

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render the drive of a robot through a known world, with the true flow of each pair of frames."""
+"""Render the drive of a robot through a known world, with the ground truth of each pair of frames."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def remove_own_files(folder: Path) -> None:
 
 
 def match_recording(folder: Path, recording: str, warnings: list[str]) -> int:
-    """Name the true flows of a world by the stamps of a recording of it.
+    """Name the ground truth of a world by the stamps of a recording of it.
 
     Args:
         folder: of `render_world`; gets ``truth_of_recording/`` in place of an earlier one.
