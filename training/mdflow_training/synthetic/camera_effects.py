@@ -155,7 +155,7 @@ def fog(random: np.random.Generator, images: list[Image]) -> list[Image]:
 
 
 def precipitation(random: np.random.Generator, images: list[Image]) -> list[Image]:
-    """Draw rain, snow or dust over both images: streaks or specks, elsewhere in each image."""
+    """Draw rain, snow or dust over both images: streaks or specks, at other places in each image."""
     height, width = images[0].shape[:2]
     count, thickness = int(random.integers(10, 150)), int(random.integers(1, 3))
     length = float(random.choice([0, 0.04, 0.12])) * height

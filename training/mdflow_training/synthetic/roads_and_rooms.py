@@ -26,7 +26,7 @@ BAND_SIDE = 384
 """Largest side of the texture of a band, pixels; it repeats mirrored."""
 
 TURNING = (0.05, 0.3, 1.0)
-"""How strongly the camera turns, against its usual turning."""
+"""Factors of the camera's usual rotation; each scene draws one."""
 
 SKY_DISTANCE = 1000.0
 
@@ -151,7 +151,7 @@ def road(
 
 
 def room(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw an indoor scene: floor, ceiling, three walls, boxes and boards; the camera moves any way by hand."""
+    """Draw an indoor scene: floor, ceiling, three walls, boxes and boards. A hand-held camera moves anywhere."""
     step = float(np.exp(random.uniform(np.log(0.01), np.log(0.3))))
     direction = random.normal(0, 1, 3)
     camera = MovingCamera(
@@ -259,7 +259,7 @@ def ground_plane(
 def wall(
     random: np.random.Generator, library: TextureLibrary, camera: MovingCamera, x: float, heights: tuple[float, float]
 ) -> list[Layer]:
-    """Put up a wall beside the way, ``x`` meters to the right, between two heights (y down)."""
+    """Put up a wall beside the path, ``x`` meters to the right, between two heights (y down)."""
     low, high = min(heights), max(heights)
     return banded(random, library, camera, np.array([0, 1.0, 0]), np.array([x, low, 0.0]), (0, high - low))
 

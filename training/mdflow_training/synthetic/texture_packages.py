@@ -33,7 +33,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def default_textures() -> Path:
-    """Return the folder that fetch_textures.py fills unless it is told another one."""
+    """Return the folder that fetch_textures.py fills by default."""
     return cache_folder("textures")
 
 
