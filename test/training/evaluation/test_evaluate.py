@@ -272,8 +272,11 @@ def test_the_protocol_decides_the_size_of_the_network(evaluate, tmp_path, monkey
     for name in ("k_10.png", "k_11.png"):
         write_image(tmp_path / "k" / name, np.zeros((370, 1226, 3), np.uint8))
     write_flow(tmp_path / "k/occ_k_10.png", np.zeros((370, 1226, 2), np.float32))
-    assert evaluate(tmp_path / "k", "--protocol", protocol)[0] == 0
-    assert sizes == expected
+    torch.save(FastFlowNet().state_dict(), tmp_path / "official.pth")
+    for model in ([], ["--model", str(tmp_path / "official.pth")]):  # each size loads the imported model once more
+        sizes.clear()
+        assert evaluate(tmp_path / "k", "--protocol", protocol, *model)[0] == 0
+        assert sizes == expected
 
 
 class Pair:
