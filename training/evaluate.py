@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure a model's flow and confidence on data sets with true flow."""
+"""Measure a model's flow and confidence on data sets with ground truth."""
 
 import sys
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render what a robot sees, with true flow, to try the adaptation where the ground truth is known."""
+"""Render what a robot sees, with ground truth, to try the adaptation."""
 
 import sys
 

@@ -95,7 +95,7 @@ def read_flow(path: Path) -> Flow:
 def write_flow(path: Path, flow: Flow) -> None:
     """Write a flow in the format that its name tells: ``.flo``, ``.pfm``, or ``.png`` as KITTI has it."""
     if flow.ndim != 3 or flow.shape[2] != 2:
-        raise ValueError(f"{path}: a flow has shape (H, W, 2), not {flow.shape}.")
+        raise ValueError(f"{path}: a flow has shape (H, W, 2), not {flow.shape}")
     _format_of(path, WRITERS)(path, flow)
 
 
@@ -103,7 +103,7 @@ def read_flo(path: Path) -> Flow:
     """Read a Middlebury flow, its unknown components as they are stored."""
     content = path.read_bytes()
     if content[:4] != FLO_MAGIC or len(content) < FLO_HEADER.size:
-        raise BadFile(path, "not a .flo file: it does not start with 'PIEH' and its size.")
+        raise BadFile(path, "not a .flo file: it does not start with 'PIEH' and its size")
     _, width, height = FLO_HEADER.unpack_from(content)
     expected = FLO_HEADER.size + 8 * width * height
     if width < 1 or height < 1 or len(content) < expected:
@@ -134,7 +134,7 @@ def is_kitti_flow(path: Path) -> bool:
     with path.open("rb") as file:
         header = file.read(26)
     if len(header) < 26 or not header.startswith(b"\x89PNG"):
-        raise BadFile(path, "not a PNG.")
+        raise BadFile(path, "not a PNG")
     return tuple(header[PNG_BIT_DEPTH_AND_COLOR]) == (16, 2)
 
 
@@ -142,7 +142,7 @@ def read_kitti_flow(path: Path) -> Flow:
     """Read a KITTI flow: red and green are ``64 u + 2^15`` and ``64 v + 2^15``, blue tells where it is known."""
     blue_green_red = _decode(path, cv2.IMREAD_UNCHANGED)
     if blue_green_red.dtype != np.uint16 or blue_green_red.shape[2:] != (3,):
-        raise BadFile(path, "not a KITTI flow: that is a PNG of 3 channels with 16 bit.")
+        raise BadFile(path, "not a KITTI flow: that is a PNG of 3 channels with 16 bit")
     steps = blue_green_red[..., :0:-1].astype(np.float32)
     return _forget((steps - KITTI_OFFSET) / KITTI_STEPS_PER_PIXEL, blue_green_red[..., 0] == 0)
 
@@ -157,7 +157,7 @@ def write_kitti_flow(path: Path, flow: Flow) -> None:
     steps = np.rint(np.where(known[..., None], flow, 0) * KITTI_STEPS_PER_PIXEL) + KITTI_OFFSET
     if steps.min(initial=0) < 0 or steps.max(initial=0) >= 2**16:
         longest = float(np.abs(flow[known]).max())
-        raise ValueError(f"{path}: a KITTI flow ends at 512 px, this one has {longest:.1f} px. Write a .flo instead.")
+        raise ValueError(f"{path}: a KITTI flow ends at 512 px, this one has {longest:.1f} px; write a .flo instead")
     _encode(path, np.dstack((known, steps[..., 1], steps[..., 0])).astype(np.uint16))
 
 
@@ -173,7 +173,7 @@ def read_pfm(path: Path) -> Flow:
         width = height = 0
         byte_order = "<"
     if header.strip() != b"PF" or width < 1 or height < 1:
-        raise BadFile(path, "not a flow in PFM: that starts with 'PF', width and height, and the scale.")
+        raise BadFile(path, "not a flow in PFM: that starts with 'PF', width and height, and the scale")
     expected = 12 * width * height
     if len(content) < expected:
         raise BadFile(path, f"{width}x{height} pixels need {expected} bytes, there are {len(content)}: is it cut off?")
@@ -200,7 +200,7 @@ def _format_of(path: Path, formats: dict[str, Function]) -> Function:
     try:
         return formats[path.suffix.lower()]
     except KeyError:
-        raise BadFile(path, f"a flow file ends in {', '.join(formats)}.") from None
+        raise BadFile(path, f"a flow file ends in {', '.join(formats)}") from None
 
 
 def _forget(flow: NDArray, unknown: Mask) -> Flow:

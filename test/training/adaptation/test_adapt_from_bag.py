@@ -112,7 +112,7 @@ def test_no_better_teacher_is_no_teacher(drive: Path, tmp_path: Path):
             "unknown student raft_medium",
         ),
         (["images:DRIVE", "--truth", "/no/such"], "there is no folder /no/such"),
-        (["images:DRIVE", "--truth", "DRIVE"], "has no true flow of any held-out pair"),
+        (["images:DRIVE", "--truth", "DRIVE"], "has no ground truth of any held-out pair"),
         (["images:DRIVE", "--deploy", "--node", "my robot"], "no node can be called 'my robot'"),
     ],
 )

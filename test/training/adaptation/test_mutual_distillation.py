@@ -320,7 +320,7 @@ def test_the_label_free_score_ranks_flows_as_truth_does():
     assert errors == sorted(errors) and errors[-1] <= RANDOM_MATCH
     assert scores["still"].visible == 1 and scores["still"].disagreement == 0, "consistency alone prefers no motion"
     assert scores["truth"].is_better_than(scores["nearly"])
-    assert not scores["truth"].is_better_than(scores["nearly"], minimum_gain=0.99)
+    assert not scores["truth"].is_better_than(scores["nearly"], min_gain=0.99)
 
 
 def test_matches_that_are_picked_at_random_or_lie_outside_win_nothing():

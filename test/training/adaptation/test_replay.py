@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Replayed pairs come with their true flow, and the position of a sample decides which they are."""
+"""Replayed pairs come with their ground truth, and the position of a sample decides which they are."""
 
 from __future__ import annotations
 
@@ -90,19 +90,19 @@ def test_frames_of_the_recording_are_textures_too() -> None:
     assert len(frames) == 3 and len(sample_frames(pairs, 2)) == 2 and sample_frames(pairs, 0) == []
     for network, own in zip(networks, ([], frames * 40), strict=True):
         replay_of(frames=own, scenes=16).loss(network, batch(*range(32)))
-    made_up, mixed = (network.images.mean(dim=(0, 2, 3)) for network in networks)
-    assert mixed[1] - mixed[0] > 0.1 + made_up[1] - made_up[0], "the frames' color, RGB"
+    procedural, mixed = (network.images.mean(dim=(0, 2, 3)) for network in networks)
+    assert mixed[1] - mixed[0] > 0.1 + procedural[1] - procedural[0], "the frames' color, RGB"
 
 
-def test_the_true_flow_has_no_loss() -> None:
-    class Truth(Recorder):
+def test_the_ground_truth_has_no_loss() -> None:
+    class Answers(Recorder):
         """Answers with the flow that it is told."""
 
         def forward(self, first: Tensor, second: Tensor) -> list[Tensor]:
             super().forward(first, second)
             return [self.flow]
 
-    network, replay = Truth(), replay_of()
-    _, _, forward, backward = replay._scenes[Request(0, SETTINGS.image_size)]
+    network, replay = Answers(), replay_of()
+    _, _, forward, backward = replay_scenes(SETTINGS, 0)[Request(0, SETTINGS.image_size)]
     network.flow = torch.stack((forward, backward))
     assert float(replay.loss(network, batch(0, 1))) < 0.01

@@ -16,6 +16,7 @@ pytest.importorskip("torch", reason="training needs torch")
 
 from model_files import disturbed_teacher
 
+from mdflow_training.commands.adapt_daemon import parse_arguments
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
 from mdflow_training.continual.workspace import Workspace
 
@@ -199,3 +200,12 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     daemon = Daemon(workspace, ["/camera"], ["/no/such"], Programs(), Limits(), None, lambda: False)
     with pytest.raises(ValueError, match="the condition cannot be run"):
         daemon.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("threads", "-1"), ("hours", "0"), ("gigabytes", "nan"), ("minutes", "inf")]
+)
+def test_limits_out_of_range_are_refused(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(["--topics", "/camera", "--workspace", "w", "--when", "true", f"--{name}", value])
+    assert f"argument --{name}: {value} is" in capsys.readouterr().err

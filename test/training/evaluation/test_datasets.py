@@ -174,7 +174,7 @@ def test_official_chairs_are_those_of_the_validation_split(disk):
         (["s/frame10.png"], ["s/flow10.flo"], "flow10.flo: frame 11 is missing beside frame10.png"),
         (["s/frame11.png", "s/frame09.png"], ["s/flow10.flo"], "flow10.flo: frame 10 is missing"),
         (["s/4_img2.png"], ["s/4_flow.flo"], "4_flow.flo: exactly two images must be beside it, not: 4_img2.png"),
-        (["s/frame10.png", "s/frame11.png"], [], "frame10.png: no true flow"),
+        (["s/frame10.png", "s/frame11.png"], [], "frame10.png: no ground truth"),
         ([], ["s/flow10.flo"], "flow10.flo: no two images"),
     ],
 )

@@ -92,6 +92,21 @@ def test_the_model_s_epe_is_that_of_its_flow(evaluate, data):
     assert report["sets"]["sintel"]["epe"] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(("threads", "opencv"), [("0", -1), ("2", 2)])
+def test_all_methods_get_the_same_threads(threads, opencv, evaluate, data, monkeypatch):
+    given = []
+    monkeypatch.setattr(cv2, "setNumThreads", given.append)
+    _, report = evaluate(data / "sintel", "--threads", threads)
+    assert given == [opencv]
+    assert report["machine"]["threads"] == int(threads)
+
+
+def test_fewer_threads_than_none_are_refused(evaluate, data, capsys):
+    with pytest.raises(SystemExit):
+        evaluate(data, "--threads", "-1")
+    assert "argument --threads: -1 is less than 0" in capsys.readouterr().err
+
+
 def test_broken_and_missing_files_are_named_and_the_rest_goes_on(evaluate, data):
     (data / "middlebury/A/frame11.png").write_bytes(b"broken")
     (data / "chairs/0000001_img2.ppm").unlink()
@@ -257,8 +272,11 @@ def test_the_protocol_decides_the_size_of_the_network(evaluate, tmp_path, monkey
     for name in ("k_10.png", "k_11.png"):
         write_image(tmp_path / "k" / name, np.zeros((370, 1226, 3), np.uint8))
     write_flow(tmp_path / "k/occ_k_10.png", np.zeros((370, 1226, 2), np.float32))
-    assert evaluate(tmp_path / "k", "--protocol", protocol)[0] == 0
-    assert sizes == expected
+    torch.save(FastFlowNet().state_dict(), tmp_path / "official.pth")
+    for model in ([], ["--model", str(tmp_path / "official.pth")]):  # each size loads the imported model once more
+        sizes.clear()
+        assert evaluate(tmp_path / "k", "--protocol", protocol, *model)[0] == 0
+        assert sizes == expected
 
 
 class Pair:

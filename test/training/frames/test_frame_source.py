@@ -440,9 +440,9 @@ def noisy(image, deviation, seed):
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def judge(images):
+def classify(images):
     frame_filter = FrameFilter()
-    return [frame_filter.judge(image) for image in images]
+    return [frame_filter.classify(image) for image in images]
 
 
 def large_texture(seed=0):
@@ -455,15 +455,15 @@ def large_texture(seed=0):
 def test_noise_is_no_motion_and_motion_no_noise(deviation):
     texture = large_texture()
     resting = [noisy(texture[:, :640], deviation, seed) for seed in range(5)]
-    assert judge(resting) == [FrameVerdict.KEPT] + 4 * [FrameVerdict.STATIC]
+    assert classify(resting) == [FrameVerdict.KEPT] + 4 * [FrameVerdict.STATIC]
     moving = [noisy(texture[:, 2 * n : 2 * n + 640], deviation, n) for n in range(5)]
-    assert judge(moving) == 5 * [FrameVerdict.KEPT]
+    assert classify(moving) == 5 * [FrameVerdict.KEPT]
 
 
 def test_slow_motion_adds_up():
     texture = large_texture()
     shifts = [np.float32([[1, 0, -0.05 * n], [0, 1, 0]]) for n in range(60)]
-    verdicts = judge([cv2.warpAffine(texture, shift, (640, 480)) for shift in shifts])
+    verdicts = classify([cv2.warpAffine(texture, shift, (640, 480)) for shift in shifts])
     assert 3 < verdicts.count(FrameVerdict.KEPT) < 40
     assert FrameVerdict.STATIC in verdicts
 
@@ -473,7 +473,7 @@ def test_bad_exposure():
     black, white, fog = np.zeros_like(texture), np.full_like(texture, 255), np.full_like(texture, 120)
     dim = texture // 8  # a night drive is not a lens cap
     images = [noisy(black, 3, 0), noisy(white, 3, 0), noisy(fog, 3, 0), noisy(dim, 1, 0)]
-    assert judge(images) == [
+    assert classify(images) == [
         FrameVerdict.TOO_DARK,
         FrameVerdict.TOO_BRIGHT,
         FrameVerdict.NO_CONTRAST,

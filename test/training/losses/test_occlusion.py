@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import torch
 
-from mdflow_training.losses.occlusion import OcclusionMask, forward_backward_visibility, range_map, range_map_visibility
+from mdflow_training.losses.occlusion import OcclusionMask, forward_backward_visibility, leads_inside
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import warp
 from mdflow_training.settings.adaptation import OcclusionSettings
@@ -35,26 +35,15 @@ def test_contradicting_flow_is_occluded_and_small_contradictions_are_not():
     assert not forward_backward_visibility(constant_flow(0.75, 0), constant_flow(0, 0)).any()
 
 
-def test_range_map_counts_what_lands():
-    assert torch.allclose(range_map(constant_flow(0, 0)), torch.ones(1, 1, 20, 30))
-    mass = range_map(constant_flow(3.5, 0))
-    assert torch.allclose(mass[..., 4:], torch.ones(1)) and not mass[..., :3].any()
-    assert torch.allclose(mass[..., 3], torch.tensor(0.5))
-    visible = range_map_visibility(constant_flow(-3.5, 0), constant_flow(3.5, 0))
-    assert visible[..., 4:].all() and not visible[..., :4].any()
-
-
-def test_two_surfaces_landing_on_one_pixel_count_twice():
-    flow = constant_flow(0, 0)
-    flow[:, 0, 5, 10] = 2.0
-    mass = range_map(flow)
-    assert mass[0, 0, 5, 12] == 2 and mass[0, 0, 5, 10] == 0
+def test_flow_leads_inside_up_to_the_centers_of_the_outermost_pixels():
+    inside = leads_inside(constant_flow(4, -2))
+    assert inside.shape == (1, 1, 20, 30)
+    assert inside[..., 2:, :26].all() and not inside[..., :2, :].any() and not inside[..., 26:].any()
 
 
 def test_masks_carry_no_gradient():
     flow = constant_flow(1, 0).requires_grad_()
     assert not forward_backward_visibility(flow, -flow).requires_grad
-    assert not range_map(flow).requires_grad
 
 
 def test_the_mask_of_a_training_from_scratch_waits_for_sensible_flow():

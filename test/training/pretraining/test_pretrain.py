@@ -25,6 +25,7 @@ from mdflow_training.losses.supervised import multi_scale_loss
 from mdflow_training.networks.checkpoints import load_checkpoint
 from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.pretraining.log import PretrainingLog
+from mdflow_training.pretraining.run import keep_config
 from mdflow_training.pretraining.schedule import schedule
 from mdflow_training.pretraining.training import Training, load_initial_weights
 from mdflow_training.settings.pretraining import Phase, PretrainConfig, load_pretrain_config
@@ -112,6 +113,12 @@ def test_a_run_killed_with_signal_9_resumes_to_the_same_end(config: Path, tmp_pa
     assert_equal(load_state(tmp_path / "whole" / "last.pt"), load_state(killed / "last.pt"))
 
 
+def test_a_state_of_an_earlier_version_with_random_generators_resumes(config: Path) -> None:
+    training = Training(load_pretrain_config(config), distributed.setup())
+    training.restore({**training.state(), "steps": 3, "samples": 12, "random": {"torch": torch.get_rng_state()}})
+    assert (training.steps, training.samples) == (3, 12)
+
+
 def test_the_run_folder_holds_deployable_weights_and_the_settings(config: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert main(["--config", str(config), "--out", str(out)]) == 0
@@ -138,9 +145,18 @@ def test_a_cycle_with_another_seed_meets_other_pairs(config: Path, tmp_path: Pat
     assert load_pretrain_config(tmp_path / "run" / "config.yaml").seed == 7
 
 
-def test_training_goes_on_from_a_deployable_model() -> None:
+def test_a_deployable_model_has_every_weight() -> None:
     weights = load_initial_weights(BUNDLED_MODEL)
     FastFlowNet(cost_volume_normalization=True).load_state_dict(weights)
+
+
+def test_a_reader_of_the_settings_never_sees_half_of_them(config: Path, tmp_path: Path) -> None:
+    keep_config(load_pretrain_config(config), tmp_path, changed=False)
+    before = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "reader").hardlink_to(tmp_path / "config.yaml")
+    keep_config(load_pretrain_config(config).model_copy(update={"seed": 5}), tmp_path, changed=True)
+    assert (tmp_path / "reader").read_text() == before
+    assert load_pretrain_config(tmp_path / "config.yaml").seed == 5
 
 
 def test_other_settings_do_not_slip_into_a_run(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("tqdm")
 
+from mdflow_training.commands import fetch_textures
 from mdflow_training.synthetic import texture_packages
 from mdflow_training.synthetic.texture_packages import Package, collect, table, unpack
 
@@ -69,3 +70,53 @@ def test_cutouts_need_a_transparent_ground(tmp_path: Path) -> None:
     stamps = Package("stamps", ("GPL-2",), "stamps", cutouts=True)
     assert collect(stamps, source, tmp_path / "out", []) == 1
     assert "| tuxpaint-stamps-default | GPL-2 | 3 cut-outs |" in table({"tuxpaint-stamps-default": 3})
+
+
+def two_packages(monkeypatch: pytest.MonkeyPatch, source: Path, *failing: str) -> None:
+    """Packages of one picture each; those named ``failing`` cannot be downloaded."""
+
+    def unpacked(package: Package, folder: Path) -> Path:
+        if package.name in failing:
+            raise RuntimeError("no network")
+        pictures = source / package.name
+        pictures.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(pictures / "new.png"), picture(len(package.name)))
+        return pictures
+
+    packages = tuple(Package(name, ("CC0",), "pictures") for name in ("one", "three"))
+    monkeypatch.setattr(fetch_textures, "PACKAGES", packages)
+    monkeypatch.setattr(fetch_textures, "unpack", unpacked)
+
+
+@pytest.mark.parametrize("failing", [("one",), ("one", "three")])
+def test_a_failed_download_leaves_the_pictures_that_are_there(
+    failing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "textures"
+    (out / "photographs").mkdir(parents=True)
+    (out / "photographs" / "old.jpg").write_bytes(b"old")
+    (out / "LICENSES.md").write_text("old")
+    two_packages(monkeypatch, tmp_path / "source", *failing)
+    assert fetch_textures.main(["--out", str(out)]) == 1
+    assert sorted(path.name for path in out.rglob("*")) == ["LICENSES.md", "old.jpg", "photographs"]
+    assert (out / "LICENSES.md").read_text() == "old"
+
+
+def test_an_empty_folder_gets_what_can_be_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    two_packages(monkeypatch, tmp_path / "source", "three")
+    assert fetch_textures.main(["--out", str(tmp_path / "out")]) == 1
+    assert [path.name for path in (tmp_path / "out" / "photographs").iterdir()] == ["one-0000.jpg"]
+
+
+def test_a_download_replaces_pictures_and_licenses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "photographs").mkdir(parents=True)
+    (out / "photographs" / "old.jpg").write_bytes(b"old")
+    (out / "LICENSES.md").write_text("old")
+    (tmp_path / "reader").hardlink_to(out / "LICENSES.md")
+    two_packages(monkeypatch, tmp_path / "source")
+    assert fetch_textures.main(["--out", str(out)]) == 0
+    names = sorted(path.name for path in (out / "photographs").iterdir())
+    assert names == ["one-0000.jpg", "three-0000.jpg"]
+    assert (tmp_path / "reader").read_text() == "old", "whoever reads it meanwhile sees half a file"
+    assert (out / "LICENSES.md").read_text().startswith("| package |")

@@ -78,7 +78,7 @@ def adapt_from_recordings(
     """
     start = time.monotonic()
     if ground_truth is not None and not ground_truth.is_dir():
-        raise NotADirectoryError(f"there is no folder {ground_truth}; give --ground-truth the folder of true flow")
+        raise NotADirectoryError(f"there is no folder {ground_truth}; give --ground-truth the folder of its files")
     teacher = load_teacher(model)
     if config.rounds:
         with torch.random.fork_rng(devices=[]):
@@ -88,12 +88,7 @@ def adapt_from_recordings(
     except NotEnoughFrames as error:
         return write_outcome_without_pairs(error, sources, out) if context.is_main else None
     if context.is_main:
-        print(prepared.summary)
-        print(f"  see {prepared.contact_sheet}", flush=True)
-        if context.device.type == "cpu" and config.rounds and config.student.name.startswith("raft"):
-            print(
-                f"no GPU: {config.student.name} learns slowly here; --config {CPU_CONFIG} is made for that", flush=True
-            )
+        print_preparation(prepared, config, context)
     to_choose_by, to_report_on = split_held_out(prepared.held_out)
     check_size(prepared.training)
     flows = load_ground_truth(ground_truth, to_report_on) if ground_truth is not None and context.is_main else None
@@ -111,6 +106,14 @@ def adapt_from_recordings(
         except KeyboardInterrupt:
             run_time.save()
             raise
+
+
+def print_preparation(prepared: PreparedPairs, config: AdaptationConfig, context: ProcessContext) -> None:
+    """Print which frames are used, and a warning if the student suits a GPU alone."""
+    print(prepared.summary)
+    print(f"  see {prepared.contact_sheet}", flush=True)
+    if context.device.type == "cpu" and config.rounds and config.student.name.startswith("raft"):
+        print(f"no GPU: {config.student.name} learns slowly here; --config {CPU_CONFIG} is made for that", flush=True)
 
 
 def check_size(pairs: RecordedPairs) -> None:

@@ -33,7 +33,7 @@ class Labels(NamedTuple):
 
 
 Labeler = Callable[[Tensor, Tensor], Labels]
-"""Labels one pair from its frames (1, 3, H, W)."""
+"""Labels one pair from its frames ``(1, 3, H, W)``."""
 
 
 class LabelCache:

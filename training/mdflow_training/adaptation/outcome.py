@@ -74,14 +74,31 @@ def write_outcome(
         model: the deployable model that it began with.
         out: gets ``teacher.onnx`` if a new teacher was chosen, else ``rejected.onnx``; ``control.onnx``; the report.
         run_time: that the run has taken so far.
-        ground_truth: gives the true flow of some of the pairs, if there is any.
+        ground_truth: returns the ground truth of some of the pairs, if there is any.
 
     Raises:
         OSError: a file cannot be read or written.
         ValueError: the ground truth does not fit.
     """
-    chosen = result.chosen != INITIAL
-    history = {
+    history = _history(result, recordings, config)
+    models = {BEFORE: model} | _export_teachers(result, load_card(model), history, out)
+    chosen, max_pairs = result.chosen != INITIAL, config.validation.maximum_pairs
+    report, frames = compare_models(models, held_out, ground_truth, chosen, max_pairs, held_out.recordings.tolist())
+    run_time.save()
+    seconds = {
+        "seconds_of_this_run": round(run_time.of_all_parts, 1),
+        "seconds_of_its_last_part": round(run_time.of_this_part, 1),
+    }
+    report = dataclasses.replace(report, about={**report.about, **seconds, **history})
+    write_report(report, frames, out, out)
+    means = report.means()
+    add_metrics(models[AFTER], {"verdict": report.verdict.value, "reason": report.reason, "held_out": means})
+    return report
+
+
+def _history(result: AdaptationResult, recordings: list[dict[str, Any]], config: AdaptationConfig) -> dict[str, Any]:
+    """Return how the adaptation went, for the report and the cards."""
+    return {
         "recordings": recordings,
         "teacher": best_new_teacher(result),
         "notes": result.notes,
@@ -90,21 +107,6 @@ def write_outcome(
         "training_size": [result.size.height, result.size.width],
         "settings": config.model_dump(mode="json"),
     }
-    models = {BEFORE: model} | _export_teachers(result, load_card(model), history, out)
-    report, frames = compare_models(
-        models, held_out, ground_truth, chosen, config.validation.maximum_pairs, held_out.recordings.tolist()
-    )
-    run_time.save()
-    seconds = {
-        "seconds_of_this_run": round(run_time.of_all_parts, 1),
-        "seconds_of_its_last_part": round(run_time.of_this_part, 1),
-    }
-    about: dict[str, Any] = {**report.about, **seconds, **history}
-    report = dataclasses.replace(report, about=about)
-    write_report(report, frames, out, out)
-    means = report.means()
-    add_metrics(models[AFTER], {"verdict": report.verdict.value, "reason": report.reason, "held_out": means})
-    return report
 
 
 def _export_teachers(

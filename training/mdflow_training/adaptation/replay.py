@@ -19,13 +19,14 @@ from mdflow_training.synthetic.batches import Request, SyntheticPairs
 from mdflow_training.synthetic.textures import TextureLibrary, procedural_library, pyramid
 
 TEXTURES, TEXTURE_SIDE = 40, 256
-"""Number and side of the made-up textures, which need no download."""
+"""Number and side of the procedural textures, which need no download."""
 
 MAX_FIRST_USE = 1_000_000
-"""Each stage begins at another use of the scenes, below this one, so that it replays other pairs."""
+"""Each stage begins at another use of the scenes, below this number: stages replay different pairs."""
 
 FRAME_BLUR = 0.6
-"""Standard deviation, in pixels, of the blur against the camera's noise, which would move with the texture."""
+"""Standard deviation, in pixels, of the blur that removes the camera's noise from the textures. Noise that moves with a
+texture would help the match."""
 
 
 class Replay:
@@ -72,10 +73,10 @@ def replay_scenes(settings: ReplaySettings, seed: int, frames: Sequence[Image] =
     Args:
         settings: how many.
         seed: names them.
-        frames: of the recording, ``(H, W, 3)`` uint8 RGB, which join the made-up textures.
+        frames: of the recording, ``(H, W, 3)`` uint8 RGB, which join the procedural textures.
     """
-    made_up = procedural_library(seed, TEXTURES, TEXTURE_SIDE)
-    library = TextureLibrary(made_up.photographs + [pyramid(_smooth_bgr(frame)) for frame in frames], [])
+    procedural = procedural_library(seed, TEXTURES, TEXTURE_SIDE)
+    library = TextureLibrary(procedural.photographs + [pyramid(_smooth_bgr(frame)) for frame in frames], [])
     return SyntheticPairs(library, seed, uses=2 * MAX_FIRST_USE, pool=settings.scenes)
 
 

@@ -25,7 +25,7 @@ RUN_NAME = "run.json"
 
 
 def identity_of(teacher_state: Mapping[str, Tensor], validation: FramePairs, run: Run) -> dict[str, Any]:
-    """Return what the result of a run depends on, also what ``auto`` stands for on this machine.
+    """Return everything that decides the result of a run, with the values that ``auto`` has on this machine.
 
     Of the pairs, it has their number and a hash of the first, the middle and the last one, not of all.
     """

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The time that a run takes, over all its parts: an interrupted run goes on in another process."""
+"""The total time of a run, including the parts before interruptions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ RUN_TIME_NAME = "run_time.json"
 
 
 class RunTime:
-    """A clock that goes on where the one of the part before was last saved.
+    """A clock that starts from the time that the part before has saved.
 
     Args:
         folder: of the run.
         start: of this part, on the clock of `time.monotonic`.
 
     Raises:
-        ConfigError: the file of the part before is damaged.
+        ConfigError: the file of that time is damaged.
     """
 
     def __init__(self, folder: Path, start: float) -> None:

@@ -34,7 +34,7 @@ class ScoreBook:
         self.scores: dict[str, LabelFreeScore] = {}
 
     def score(self, name: str, network: FlowNetwork) -> LabelFreeScore:
-        """Return the score of a network, which an earlier part of the run may have computed under its name."""
+        """Return the score of a network, from the file if an earlier part of the run computed it under this name."""
         if name not in self._known:
             run = self._run
             score = validate(network, self._pairs, run.size, run.config.validation, run.context, self._census)

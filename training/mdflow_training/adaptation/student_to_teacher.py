@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mdflow_training.adaptation.label_cache import Labels
 from mdflow_training.adaptation.supervised_terms import NO_SUPERVISED_TERMS, SupervisedTerms
-from mdflow_training.adaptation.unsupervised import Label, UnsupervisedObjective
+from mdflow_training.adaptation.unsupervised import DistillationLabel, UnsupervisedObjective
 from mdflow_training.engine.batches import Batch
 from mdflow_training.losses.census import Census
 from mdflow_training.settings.adaptation import SelectionSettings, Stage3Settings
@@ -41,8 +41,8 @@ class StudentToTeacherObjective(UnsupervisedObjective):
         super().__init__(settings, selection, seed, census, supervised)
         self.label_mask, self.student_labels = settings.label_mask, labels
 
-    def label(self, batch: Batch, flow: Tensor, visible: Tensor) -> Label:
+    def label(self, batch: Batch, flow: Tensor, visible: Tensor) -> DistillationLabel:
         """See `UnsupervisedObjective.label`."""
         student = self.student_labels(batch)
         masks = {"teacher_visible": visible, "student_reliable": student.mask, "all": torch.ones_like(visible)}
-        return Label(student.flow, masks[self.label_mask], from_student=True)
+        return DistillationLabel(student.flow, masks[self.label_mask], from_student=True)

@@ -63,8 +63,8 @@ def unsupervised_loss(
     return photometric + settings.smoothness * smoothness, {"photometric": photometric, "smoothness": smoothness}
 
 
-class Label(NamedTuple):
-    """What the prediction on the augmented pair is to be, before it is augmented too; stacked directions."""
+class DistillationLabel(NamedTuple):
+    """Target of the prediction on the augmented pair, before it is augmented as well; stacked directions."""
 
     flow: Tensor
     """``(2N, 2, H, W)`` pixels."""
@@ -98,7 +98,7 @@ class UnsupervisedObjective:
         self.supervised = supervised
         self.occlusion = OcclusionMask(settings.occlusion)
 
-    def label(self, batch: Batch, flow: Tensor, visible: Tensor) -> Label:
+    def label(self, batch: Batch, flow: Tensor, visible: Tensor) -> DistillationLabel:
         """Return the label of the clean pair.
 
         Args:
@@ -106,7 +106,7 @@ class UnsupervisedObjective:
             flow: the teacher's, ``(2N, 2, H, W)``, without gradient.
             visible: the teacher's occlusion mask.
         """
-        return Label(flow, visible)
+        return DistillationLabel(flow, visible)
 
     def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
         """See `Objective`."""
@@ -135,7 +135,7 @@ class UnsupervisedObjective:
 
         return Outcome(loss, metrics, draw, ramped_weight=weight)
 
-    def _distillation(self, network: nn.Module, batch: Batch, label: Label) -> Tensor:
+    def _distillation(self, network: nn.Module, batch: Batch, label: DistillationLabel) -> Tensor:
         augmentation = augmentation_of(batch, self.settings.augmentation, self.seed)
         source = augmentation.images(stack_directions(batch.first, batch.second))
         flow, mask = augmentation.flow(label.flow), augmentation.mask(label.mask)

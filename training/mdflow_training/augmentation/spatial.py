@@ -34,15 +34,16 @@ class SpatialTransform:
         self.matrices = matrices
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Move stacked images or masks ``(2N, C, H, W)``; masks become soft at their edges."""
+        """Transform stacked images or masks ``(2N, C, H, W)``; masks become soft at their edges."""
         grid = _homogeneous_pixels(values)
         inverse = torch.linalg.inv(self.matrices) - torch.eye(3, dtype=torch.float64)
         return warp(values, _affine(inverse, grid), padding_mode="border")
 
     def flow(self, flow: Tensor) -> Tensor:
-        """Move stacked flows ``(2N, 2, H, W)``, pixels: what the augmented images show.
+        """Transform stacked flows ``(2N, 2, H, W)``, pixels, to match the augmented images.
 
-        A vector from x to x + F(x) becomes the one between the images of its two ends, found where x went.
+        With the maps A of this frame and B of the other one, the vector from x to x + F(x) becomes the one from A x to
+        B (x + F(x)), and is stored at A x.
         """
         target = swap_directions(self.matrices)
         moved = _affine(target - self.matrices, _homogeneous_pixels(flow))

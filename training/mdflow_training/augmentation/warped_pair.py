@@ -83,7 +83,7 @@ def make_warped_pair(
 
 
 def _crop(image: Tensor, crop: float, place: list[float]) -> Tensor:
-    """Cut a window out, with sides that networks take; where motion leaves it, the flow is known all the same."""
+    """Crop a window with sides that every network accepts. The flow is known even where motion leaves the window."""
     window = image
     for axis, where in zip((-2, -1), place, strict=True):
         side = image.shape[axis]

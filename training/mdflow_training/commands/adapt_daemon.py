@@ -4,11 +4,11 @@
 
     python training/adapt_daemon.py --topics /camera/image_raw --workspace ~/mdflow --when on_ac_power
 
-``--when`` is a command that ends with status 0 while the robot rests; it is asked every few seconds. While it does not,
-the topics are recorded. While it does, the recordings are learned from: only a model that the report calls improved is
+``--when`` is a command, run every few seconds, that exits with 0 while the robot rests. Otherwise the topics are
+recorded. While the robot rests, the model is adapted to the recordings; only a model that the report calls improved is
 deployed. On the next recording it is compared with the model before, and rolled back if it is worse. Adaptation is
-interrupted when the robot sets off, and resumed when it rests again. End it by Ctrl-C or SIGTERM; started again, it
-continues.
+interrupted when the robot sets off, and resumed when it rests again. Stop the daemon by Ctrl-C or SIGTERM; started
+again, it continues.
 
 The node finds the deployed model after a restart with ``-p model:=WORKSPACE/models/current/teacher.onnx``.
 """
@@ -21,6 +21,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from mdflow_ros.core.argument_types import at_least, positive
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.deployment.running_node import DEFAULT_NODE
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
@@ -32,19 +33,15 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--topics", nargs="+", required=True, help="image topics to record and to learn from")
     parser.add_argument("--workspace", type=Path, required=True, help="folder for recordings, runs and models")
-    parser.add_argument("--when", required=True, metavar="COMMAND", help="ends with status 0 while the robot rests")
+    parser.add_argument("--when", required=True, metavar="COMMAND", help="exits with 0 while the robot rests")
     parser.add_argument("--node", default=DEFAULT_NODE, help="full name of the running node; default %(default)s")
     parser.add_argument("--config", type=Path, help="settings of adapt_from_bag")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one of them")
-    parser.add_argument("--minutes", type=float, default=10.0, help="length of a recording; default %(default)s")
-    parser.add_argument("--gigabytes", type=float, default=20.0, help="size of all recordings; default %(default)s")
-    parser.add_argument("--hours", type=float, default=4.0, help="length of an adaptation; default %(default)s")
-    parser.add_argument("--threads", type=int, default=0, help="of an adaptation; default: all cores")
-    options = parser.parse_args(arguments)
-    for name in ("minutes", "gigabytes", "hours"):
-        if not getattr(options, name) > 0:
-            parser.error(f"--{name} must be above 0")
-    return options
+    parser.add_argument("--minutes", type=positive, default=10.0, help="length of a recording; default %(default)s")
+    parser.add_argument("--gigabytes", type=positive, default=20.0, help="size of all recordings; default %(default)s")
+    parser.add_argument("--hours", type=positive, default=4.0, help="length of an adaptation; default %(default)s")
+    parser.add_argument("--threads", type=at_least(0), default=0, help="of an adaptation; default: all cores")
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -79,7 +79,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--print-config", action="store_true", help="print every setting, its meaning and value; exit")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
     parser.add_argument(
-        "--ground-truth", "--truth", type=Path, help="folder of true flows to report on, FIRST_SECOND.flo by the stamps"
+        "--ground-truth",
+        "--truth",
+        type=Path,
+        help="ground truth to report on: folder of FIRST_SECOND.flo, by the stamps",
     )
     parser.add_argument("--deploy", action="store_true", help="give an improved teacher to the running node")
     parser.add_argument("--node", help=f"full name of that node (default: {DEFAULT_NODE})")

@@ -3,7 +3,7 @@
 """Compare two models on recordings without labels: better, the same, or worse.
 
     python training/adaptation_report.py robot.mcap --after adaptations/robot/teacher.onnx --out report
-    python training/adaptation_report.py robot.mcap --before A.onnx --after B.onnx --truth flows --out report
+    python training/adaptation_report.py robot.mcap --before A.onnx --after B.onnx --ground-truth flows --out report
 
 Each adaptation ends with such a report. Writes ``report.html``, which holds its pictures, and ``report.json``.
 Exit status: 0 improved, 3 no change, 4 worse, 1 error.
@@ -31,9 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--before", type=Path, default=BUNDLED_MODEL, help="the old model (default: bundled)")
     parser.add_argument("--after", type=Path, required=True, help="the new model")
     parser.add_argument("--control", type=Path, help="a model to compare the new one with, too")
-    parser.add_argument(
-        "--ground-truth", "--truth", type=Path, help="folder of true flows, FIRST_SECOND.flo by the stamps in ns"
-    )
+    parser.add_argument("--ground-truth", "--truth", type=Path, help="folder of FIRST_SECOND.flo, by the stamps in ns")
     parser.add_argument("--maximum-pairs", type=int, default=MAX_PAIRS, help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
     options = parser.parse_args(arguments)
@@ -45,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         pairs = prepare_pairs(options.sources, options.out / "frames").held_out
         ground_truth = load_ground_truth(options.ground_truth, pairs) if options.ground_truth else None
-        report, frames = compare_models(models, pairs, ground_truth, maximum_pairs=options.maximum_pairs)
+        report, frames = compare_models(models, pairs, ground_truth, max_pairs=options.maximum_pairs)
         write_report(report, frames, options.out)
     except (ValueError, OSError, BackendError, BackendUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
     )
-    parser.add_argument("--procedural", action="store_true", help="use made-up textures, which need no download")
+    parser.add_argument("--procedural", action="store_true", help="use procedural textures, which need no download")
     options = parser.parse_args(arguments)
     if options.pairs < 1 or options.seed < 0:
         parser.error("--pairs must be 1 or more, and --seed 0 or more")

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure a model's flow and confidence on data sets with true flow."""
+"""Measure a model's flow and confidence on data sets with ground truth."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.selection import AUTO, BACKENDS
+from mdflow_ros.core.argument_types import at_least
 from mdflow_ros.core.atomic_files import replace_file, write_json
 from mdflow_ros.core.resizing import Size, size_of
 from mdflow_ros.estimator import FlowEstimator
@@ -148,7 +149,7 @@ def prepare_outputs(report: Path, pictures: Path | None, data: Path) -> None:
 
 
 def _picture_writer(folder: Path | None) -> PairListener | None:
-    """Return what draws every pair of the model into ``folder/SET/PAIR.png``."""
+    """Return a function that draws every pair of the model into ``folder/SET/PAIR.png``."""
 
     def write(set_name: str, method: str, pair_name: str, pair: LoadedPair, estimate: Estimate) -> None:
         if method == MODEL:
@@ -173,20 +174,12 @@ def main(arguments: list[str] | None = None) -> int:
         0 if every pair was measured, 1 if files were missing or broken, 2 if nothing could be measured at all.
     """
     options = _parser().parse_args(arguments)
-    cv2.setNumThreads(options.threads)
+    cv2.setNumThreads(options.threads or -1)  # -1 is OpenCV's default: all cores
     try:
         benchmarks = find_data(options.data)
         prepare_outputs(options.out, options.pictures, Path(options.data))
-        with tempfile.TemporaryDirectory() as folder:
-            model = options.model
-            if model.suffix in (".pth", ".pt"):
-                model = import_to(Path(folder), model, Preprocessing(options.preprocessing))
-            method, about_model = model_method(
-                model, options.backend, options.protocol, options.threads, options.quality
-            )
-            methods: dict[str, Method] = {MODEL: method}
-            if options.baselines:
-                methods |= {name: without_confidence(baseline) for name, baseline in create_baselines().items()}
+        with tempfile.TemporaryDirectory() as folder:  # stays, as each inference size loads the model again
+            methods, about_model = _load_methods(options, Path(folder))
             evaluation = evaluate_methods(methods, benchmarks.sets, _picture_writer(options.pictures))
     except (OSError, ValueError, BackendUnavailable, BackendError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -208,11 +201,32 @@ def main(arguments: list[str] | None = None) -> int:
     if options.pictures:
         _write_calibrations(options.pictures, report["sets"])
     print(f"report in {options.out}")
+    return _print_problems(problems, bool(evaluation.scores))
+
+
+def _load_methods(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Method], dict[str, Any]]:
+    """Load the model, by way of ``folder`` if it is a checkpoint, and the baselines.
+
+    Returns:
+        The methods, and what to report of the model; see `model_method`, also for the errors.
+    """
+    model = options.model
+    if model.suffix in (".pth", ".pt"):
+        model = import_to(folder, model, Preprocessing(options.preprocessing))
+    method, about = model_method(model, options.backend, options.protocol, options.threads, options.quality)
+    methods: dict[str, Method] = {MODEL: method}
+    if options.baselines:
+        methods |= {name: without_confidence(baseline) for name, baseline in create_baselines().items()}
+    return methods, about
+
+
+def _print_problems(problems: Sequence[str], any_measured: bool) -> int:
+    """Print what was not measured; return the exit status."""
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:
         print(f"problems: {len(problems)}; the metrics cover the remaining pairs", file=sys.stderr)
-    if not evaluation.scores:
+    if not any_measured:
         return EXIT_UNUSABLE
     return EXIT_INCOMPLETE if problems else EXIT_OK
 
@@ -238,10 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         "--baselines", "--peers", action="store_true", help="measure zero flow, OpenCV's DIS and Farneback too"
     )
     parser.add_argument(
-        "--pictures",
-        type=Path,
-        metavar="DIR",
-        help="draw every pair, and the calibration of each set, into this folder",
+        "--pictures", type=Path, metavar="DIR", help="draw every pair and the calibration of each set into this folder"
     )
     parser.add_argument(
         "--protocol",
@@ -251,10 +262,12 @@ def _parser() -> argparse.ArgumentParser:
         "is that of MDFlow's evaluation, 1024x448 on MPI Sintel and 1024x512 on KITTI (default: %(default)s)",
     )
     parser.add_argument(
-        "--quality", default=AUTO_QUALITY, choices=(AUTO_QUALITY, *QUALITIES), help="level; default: %(default)s"
+        "--quality", default=AUTO_QUALITY, choices=(AUTO_QUALITY, *QUALITIES), help="default: %(default)s"
     )
     parser.add_argument("--backend", default=AUTO, choices=(AUTO, *BACKENDS), help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of every method; default: %(default)s")
+    parser.add_argument(
+        "--threads", type=at_least(0), default=1, help="on the CPU; 0 for all cores; default: %(default)s"
+    )
     parser.add_argument(
         "--preprocessing",
         choices=[choice.value for choice in Preprocessing],

@@ -3,7 +3,8 @@
 """Get the photographs and cut-outs that training pairs are made of, from Debian packages with open licenses.
 
 Nothing is installed: each package is downloaded with ``apt-get download`` and unpacked with ``dpkg -x`` into a cache
-folder. Every package's license is checked against its own copyright file.
+folder. Every package's license is checked against its own copyright file. If a package fails, an empty folder gets the
+pictures of the others, and pictures that are there stay.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mdflow_training.synthetic.texture_pack import write_pack
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_training.synthetic.texture_pack import LICENSES, write_pack
 from mdflow_training.synthetic.texture_packages import LOGGER, PACKAGES, collect, default_textures, table, unpack
+
+KINDS = ("photographs", "cutouts")
+"""Folders of pictures."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,11 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.pack is not None:
         return _pack(options.out, options.pack)
-    options.out.mkdir(parents=True, exist_ok=True)
-    seen: list[np.ndarray] = []
+    return _fetch(options.out)
+
+
+def _fetch(folder: Path) -> int:
+    """Replace the pictures of a folder; if a package fails, pictures that are there stay. Returns the exit status."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: list[NDArray[np.int16]] = []
     counts: dict[str, int] = {}
-    failed = 0
-    with tempfile.TemporaryDirectory(dir=options.out, prefix=".") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
         collected = Path(scratch) / "collected"
         for package in PACKAGES:
             try:
@@ -42,14 +52,17 @@ def main(arguments: list[str] | None = None) -> int:
                 counts[package.name] = collect(package, pictures, collected, seen)
             except (OSError, RuntimeError) as error:
                 LOGGER.error("%s: %s", package.name, error)
-                failed = 1
-        for kind in ("photographs", "cutouts"):
-            shutil.rmtree(options.out / kind, ignore_errors=True)
+        failed = len(counts) < len(PACKAGES)
+        if failed and (not counts or any((folder / kind).is_dir() for kind in KINDS)):
+            LOGGER.error("nothing is changed in %s: not every package could be read", folder)
+            return 1
+        for kind in KINDS:
+            shutil.rmtree(folder / kind, ignore_errors=True)
             if (collected / kind).is_dir():
-                (collected / kind).rename(options.out / kind)
-    (options.out / "LICENSES.md").write_text(table(counts) + "\n")
+                (collected / kind).rename(folder / kind)
+    replace_file(folder / LICENSES, f"{table(counts)}\n".encode())
     print(table(counts))
-    return failed
+    return int(failed)
 
 
 def _pack(folder: Path, pack: Path) -> int:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mdflow_ros.model.card import ModelError, Preprocessing
-from mdflow_training.networks.checkpoints import import_checkpoint, metrics_of
+from mdflow_training.networks.checkpoints import CardFields, import_checkpoint, metrics_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,16 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--metrics", type=Path, help="report of training/evaluate.py, for the card")
     options = parser.parse_args(arguments)
     try:
+        metrics = metrics_of(options.metrics) if options.metrics else {}
         card = import_checkpoint(
             options.checkpoint,
             options.out,
+            CardFields(options.name, options.license, options.training_data, metrics),
             preprocessing=Preprocessing(options.preprocessing),
             cost_volume_normalization=options.cost_volume_normalization,
             half=options.half,
-            name=options.name,
-            license=options.license,
-            training_data=options.training_data,
-            metrics=metrics_of(options.metrics) if options.metrics else None,
         )
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render what a robot sees in a known world, with true flow, to try the adaptation where there is ground truth.
+"""Render what a robot sees in a known world, with ground truth, to try the adaptation.
 
     python training/robot_world.py --out world                   # world/frames/000000.png, world/truth/000000.flo, ...
     python training/robot_world.py --out world --match drive     # world/truth_of_recording/FIRST_SECOND.flo
@@ -23,8 +23,8 @@ from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_training.synthetic.render_drive import (
     DRIVES,
     FRAMES,
-    TRUTH,
-    TRUTH_OF_RECORDING,
+    GROUND_TRUTH,
+    GROUND_TRUTH_OF_RECORDING,
     match_recording,
     render_world,
 )
@@ -48,12 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.match is None:
             render_world(options.out, options.frames, options.seed, options.drive, options.world)
-            print(f"{options.frames} frames in {options.out / FRAMES}, their flow in {options.out / TRUTH}")
+            print(f"{options.frames} frames in {options.out / FRAMES}, their flow in {options.out / GROUND_TRUTH}")
         else:
             warnings: list[str] = []
             count = match_recording(options.out, options.match, warnings)
             print(*(f"note: {warning}" for warning in warnings), sep="\n", end="\n" if warnings else "")
-            print(f"{count} pairs with true flow in {options.out / TRUTH_OF_RECORDING}")
+            print(f"{count} pairs with ground truth in {options.out / GROUND_TRUTH_OF_RECORDING}")
     except (OSError, ValueError, FrameSourceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_training.flow_files import write_flow, write_image
+from mdflow_training.flow_files import Image, write_flow, write_image
 from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.pairs import SCENE_CLASSES, synthetic_pair
 from mdflow_training.synthetic.texture_packages import default_textures
@@ -28,16 +28,20 @@ def write_pair(folder: Path, pair: FlowPair) -> None:
     write_image(folder / "frame10.png", np.ascontiguousarray(pair.first[..., ::-1]))
     write_image(folder / "frame11.png", np.ascontiguousarray(pair.second[..., ::-1]))
     write_flow(folder / "flow10.flo", pair.forward)
-    write_image(folder / "occlusion10.png", np.repeat(pair.occluded_forward[..., None], 3, 2).astype(np.uint8) * 255)
+    write_image(folder / "occlusion10.png", _occlusion(pair))
 
 
-def contact_sheet(pairs: list[FlowPair]) -> np.ndarray:
-    """Return RGB rows of both images, both flows and the forward occlusion."""
+def _occlusion(pair: FlowPair) -> Image:
+    """Draw the forward occlusion, white where occluded, ``(H, W, 3)``."""
+    return np.repeat(pair.occluded_forward[..., None], 3, axis=2).astype(np.uint8) * 255
+
+
+def contact_sheet(pairs: list[FlowPair]) -> Image:
+    """Draw a row of each pair, RGB: both images, both flows and the forward occlusion."""
     rows = []
     for pair in pairs:
-        occlusion = np.repeat(pair.occluded_forward[..., None], 3, axis=2).astype(np.uint8) * 255
         images = (pair.first[..., ::-1], pair.second[..., ::-1])
-        rows.append(np.hstack((*images, flow_to_color(pair.forward), flow_to_color(pair.backward), occlusion)))
+        rows.append(np.hstack((*images, flow_to_color(pair.forward), flow_to_color(pair.backward), _occlusion(pair))))
     return np.vstack(rows)
 
 
@@ -53,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
     )
-    parser.add_argument("--procedural", action="store_true", help="use made-up textures, which need no download")
+    parser.add_argument("--procedural", action="store_true", help="use procedural textures, which need no download")
     options = parser.parse_args(arguments)
     if options.count < 1 or options.seed < 0 or min(options.size) < SIZE_MULTIPLE:
         parser.error(f"--count must be 1 or more, --seed 0 or more, and --size {SIZE_MULTIPLE} {SIZE_MULTIPLE} or more")

@@ -170,7 +170,7 @@ class Daemon:
         try:
             after = workspace.store.current()
             if after is not None and after.name == history.on_trial:
-                done = self._judge(after, recording)
+                done = self._try_out(after, recording)
         except (ModelError, NodeError, OSError) as error:
             self._wait(self._limits.poll_seconds)
             return f"the deployed model cannot be checked: {error}"
@@ -180,8 +180,8 @@ class Daemon:
         workspace.save()
         return f"checked on {recording}: {done}"
 
-    def _judge(self, after: Version, recording: str) -> str | None:
-        """Return what became of the model on trial; None if the comparison was interrupted."""
+    def _try_out(self, after: Version, recording: str) -> str | None:
+        """Keep the model on trial or roll it back; return a line on that, or None if the comparison was interrupted."""
         workspace = self._workspace
         try:
             before = workspace.store.previous()

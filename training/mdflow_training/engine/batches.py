@@ -31,7 +31,7 @@ class FramePairs(Protocol):
         """Return the number of pairs."""
 
     def __getitem__(self, index: int, /) -> tuple[Image, Image]:
-        """Return the earlier and the later frame, (H, W, 3) uint8 RGB."""
+        """Return the earlier and the later frame, ``(H, W, 3)`` uint8 RGB."""
 
 
 def spread_evenly(length: int, count: int) -> list[int]:
@@ -48,7 +48,7 @@ class Batch(NamedTuple):
     positions: list[int]
     """Positions of the pairs in the endless sequence of samples of the stage; unique."""
     first: Tensor
-    """(N, 3, H, W) RGB in [0, 1]."""
+    """``(N, 3, H, W)`` RGB in [0, 1]."""
     second: Tensor
 
 
@@ -67,7 +67,7 @@ def training_size(frame: Size, config: AdaptationConfig, quality: Quality) -> Si
 
 
 def to_tensor(images: Tensor, device: torch.device) -> Tensor:
-    """Turn uint8 images (N, H, W, 3) into (N, 3, H, W) float32 in [0, 1]."""
+    """Turn uint8 images ``(N, H, W, 3)`` into ``(N, 3, H, W)`` float32 in [0, 1]."""
     return images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
 

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 
 from mdflow_ros.core.atomic_files import written_aside
@@ -48,32 +46,3 @@ def load_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds a {type(state).__name__}, not a training state; name another file")
     return state
-
-
-def capture_random_state() -> dict[str, Any]:
-    """Return the state of Python's, numpy's and torch's global random generators, CUDA's too."""
-    version, numbers, gauss = random.getstate()
-    legacy: dict[str, Any] = np.random.get_state(legacy=False)
-    return {
-        "python": [version, list(numbers), gauss],
-        "numpy": {
-            "key": torch.from_numpy(legacy["state"]["key"].astype(np.int64)),
-            "pos": int(legacy["state"]["pos"]),
-            "has_gauss": int(legacy["has_gauss"]),
-            "gauss": float(legacy["gauss"]),
-        },
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what `capture_random_state` returned."""
-    version, numbers, gauss = state["python"]
-    random.setstate((version, tuple(numbers), gauss))
-    saved = state["numpy"]
-    key = saved["key"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", key, saved["pos"], saved["has_gauss"], saved["gauss"]))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -85,9 +85,9 @@ class Guards:
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what an exact resume needs."""
+        """Return the state for an exact resume."""
         return {name: value for name, value in vars(self).items() if name != "settings"}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         vars(self).update(state)

@@ -21,7 +21,7 @@ from mdflow_training.engine.distributed import ProcessContext
 
 
 def progress_interval() -> float:
-    """Return the seconds between two states of a progress bar: a log file keeps them all."""
+    """Return the seconds between two updates of a progress bar: more for a log file, which keeps every update."""
     return 1.0 if sys.stderr.isatty() else 60.0
 
 
@@ -77,18 +77,18 @@ class StageLog:
             stream.write(json.dumps({"step": step, **means}) + "\n")
 
     def panel(self, picture: NDArray[np.uint8], step: int) -> None:
-        """Show a picture (H, W, 3)."""
+        """Show a picture ``(H, W, 3)``."""
         if self.writer is not None:
             self.writer.add_image(
                 "image | flow | student | visible | reliable | match reliability", picture, step, dataformats="HWC"
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what an exact resume needs."""
+        """Return the state for an exact resume."""
         return {"values": self.values}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.values = state["values"]
 
     def __enter__(self) -> StageLog:

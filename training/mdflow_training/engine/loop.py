@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop that all stages share: steps, schedule, clipping, guards, exact resume, log."""
+"""The training loop of the stages of an adaptation: steps, schedule, clipping, guards, exact resume, log."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class Objective(Protocol):
         """Record the values of the step, means over all processes."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what an exact resume needs."""
+        """Return the state for an exact resume."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
 
 
 @dataclass(frozen=True)

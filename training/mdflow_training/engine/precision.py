@@ -21,7 +21,7 @@ def autocast_type(precision: str, device: torch.device, on_gpu: torch.dtype = to
         return _AUTOCAST[precision]
     if device.type == "cuda":
         return on_gpu
-    # Processors that multiply bfloat16 in hardware train twice as fast in it; others emulate it, eight times slower.
+    # CPUs that multiply bfloat16 in hardware train twice as fast in it; others emulate it, eight times slower.
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     supported = any(getattr(torch.cpu, check, lambda: False)() for check in checks)
     return torch.bfloat16 if supported else None

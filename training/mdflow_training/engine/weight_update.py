@@ -57,12 +57,12 @@ class WeightUpdate:
         self._scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what an exact resume needs."""
+        """Return the state for an exact resume."""
         optimizers = [optimizer.state_dict() for optimizer in self._optimizers]
         return {"optimizers": optimizers, "scaler": self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned; other keys of ``state`` are ignored."""
+        """Restore the state that `state_dict` returned; other keys of ``state`` are ignored."""
         for optimizer, content in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(content)
         self._scaler.load_state_dict(state.get("scaler", {}))

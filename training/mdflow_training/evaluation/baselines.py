@@ -38,7 +38,7 @@ def farneback_flow(first: Image, second: Image) -> Flow:
 
 
 def farneback_of_gray(first: GrayImage, second: GrayImage) -> Flow:
-    """Do the same on gray images ``(H, W)`` uint8."""
+    """Estimate Farnebäck's flow of gray images ``(H, W)`` uint8; see `farneback_flow`."""
     flow = cv2.calcOpticalFlowFarneback(
         first,
         second,

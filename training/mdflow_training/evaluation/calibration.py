@@ -25,20 +25,20 @@ HALL_SEED, HALL_FRAMES = 1000, 500
 """Halls and drives that nothing else uses."""
 
 BLANK_EVERY = 24
-"""One pair in so many shows a blank surface."""
+"""Number of pairs from one blank surface to the next."""
 
 PIXELS_PER_PAIR = 2_000
 PERCENTILES = (0.5, 99.5)
 ITERATIONS = 30
 RIDGE = 1e-3
-"""Weight of the squared coefficients, for each pixel of the fit."""
+"""Weight of the squared coefficients, multiplied by the number of pixels."""
 
 
 def calibration_pairs(library: TextureLibrary, seed: int, count: int) -> Iterator[tuple[Image, Image, Flow]]:
     """Yield generated pairs of many kinds: drives through halls, pairs as pretraining has them, and blank surfaces.
 
-    Pretraining's pairs are harder than what cameras record; without the halls the confidence is too modest. Without the
-    blank surfaces it trusts the smooth flow there, which nothing in the images supports.
+    Pretraining's pairs are harder than what cameras record: without the halls the confidence is too low. Without the
+    blank surfaces it is too high on them, where the flow is smooth but arbitrary.
     """
     for number in range(count):
         if number % BLANK_EVERY == BLANK_EVERY - 1:
@@ -84,7 +84,7 @@ def fit_calibration(
 
     Args:
         estimator: whose measures and flow are used.
-        pairs: images ``(H, W, 3)`` RGB and the true flow ``(H, W, 2)``.
+        pairs: images ``(H, W, 3)`` RGB and the ground truth ``(H, W, 2)``.
         seed: of the pixels that are drawn.
     """
     random = np.random.default_rng(seed)

@@ -89,7 +89,7 @@ class ConfidenceMetrics:
             ValueError: a confidence is outside [0, 1].
         """
         if not ((confidence >= 0) & (confidence <= 1)).all():
-            raise ValueError(f"Confidence lies in [0, 1], not [{confidence.min()}, {confidence.max()}].")
+            raise ValueError(f"the confidence lies in [0, 1], not [{confidence.min()}, {confidence.max()}]")
         scores = {
             "ause": sparsification_error(confidence, error),
             "spearman": rank_correlation(confidence, error),

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Find the data sets with true flow below a folder: official layouts, or one subfolder a set."""
+"""Find the data sets with ground truth below a folder: official layouts, or one subfolder a set."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ CHAIRS_SPLIT = "FlyingChairs_train_val.txt"
 """A line for each pair of FlyingChairs, ``1`` for training and ``2`` for validation."""
 
 NOTHING_FOUND = (
-    "no images with their true flow (.flo, .pfm or KITTI's .png) in this folder. Convert other flow, such as .flo5 and "
-    ".npy, to .flo."
+    "no images with their flow (.flo, .pfm or KITTI's .png) in this folder; convert other flow, such as .flo5 and .npy, "
+    "to .flo"
 )
 
 
@@ -48,10 +48,10 @@ def find_benchmarks(root: Path) -> Benchmarks:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        BadFile: there is no pair with true flow in it.
+        BadFile: there is no pair with ground truth in it.
     """
     if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder.")
+        raise FileNotFoundError(f"{root}: no such folder")
     root = root.resolve()
     benchmarks = Benchmarks()
     pairs, problems = discover_pairs(root, root)

@@ -20,7 +20,7 @@ ACCURACY_PIXELS = (1, 3, 5)
 OUTLIER_PIXELS = 3.0
 OUTLIER_SHARE = 0.05
 SPEEDS = {"speed_0_10": (0, 10), "speed_10_40": (10, 40), "speed_40_plus": (40, np.inf)}
-"""Regions by the length of the true flow in pixels, from and below, as MPI Sintel splits them."""
+"""Regions by the length of the ground-truth flow in pixels, from and below, as MPI Sintel splits them."""
 
 
 def endpoint_error(flow: Flow, ground_truth: Flow) -> NDArray[np.float32]:
@@ -37,10 +37,10 @@ def endpoint_error(flow: Flow, ground_truth: Flow) -> NDArray[np.float32]:
         ValueError: the shapes differ, or the flow is not finite everywhere.
     """
     if flow.shape != ground_truth.shape:
-        raise ValueError(f"The flow has shape {flow.shape}, the ground truth {ground_truth.shape}.")
+        raise ValueError(f"the flow has shape {flow.shape}, the ground truth {ground_truth.shape}")
     broken = np.count_nonzero(~np.isfinite(flow).all(axis=2))
     if broken:
-        raise ValueError(f"The estimated flow is not finite at {broken} pixels.")
+        raise ValueError(f"the estimated flow is not finite at {broken} pixels")
     difference = flow - ground_truth
     return np.hypot(difference[..., 0], difference[..., 1])
 
@@ -113,7 +113,7 @@ class FlowMetrics:
         """
         known = np.isfinite(error)
         if not known.any():
-            raise ValueError("The ground truth is unknown at every pixel.")
+            raise ValueError("the ground truth is unknown at every pixel")
         length = np.hypot(ground_truth[..., 0], ground_truth[..., 1])
         regions = {name: known & (lower <= length) & (length < upper) for name, (lower, upper) in SPEEDS.items()}
         regions["all"] = known

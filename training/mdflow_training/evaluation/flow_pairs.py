@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Two images and the true flow between them: as files, and loaded."""
+"""Two images and the ground truth of the flow between them: as files, and loaded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Array = TypeVar("Array", bound=NDArray)
 
 @dataclass(frozen=True)
 class LoadedPair:
-    """Two images and the true flow between them.
+    """Two images and the ground truth of the flow between them.
 
     Attributes:
         first: ``(H, W, 3)`` uint8 RGB.
@@ -91,7 +91,7 @@ class PairFiles:
         def of_same_size(path: Path, array: Array) -> Array:
             if array.shape[:2] != first.shape[:2]:
                 (height, width), (own_height, own_width) = first.shape[:2], array.shape[:2]
-                raise BadFile(path, f"{own_width}x{own_height}, but {self.first} has {width}x{height}.")
+                raise BadFile(path, f"{own_width}x{own_height}, but {self.first} has {width}x{height}")
             return array
 
         second = of_same_size(self.second, read_image(self.second, stretch))
@@ -104,5 +104,5 @@ class PairFiles:
         if self.invalid:
             ground_truth[of_same_size(self.invalid, read_mask(self.invalid))] = np.nan
         if not known_pixels(ground_truth).any():
-            raise BadFile(self.ground_truth, "the flow is unknown at every pixel.")
+            raise BadFile(self.ground_truth, "the flow is unknown at every pixel")
         return LoadedPair(first, second, ground_truth, visible)

@@ -10,7 +10,7 @@ as ``flow`` or ``img`` and the number of the frame. So each name is reduced to i
 - ``0000004_flow.flo`` is (4), ``0000004_img1.ppm`` is frame 1 of (4): between the only two frames of (4);
 - ``0000004-flow_01.flo`` names both of its frames, ``0000004-img_0.png`` and ``0000004-img_1.png`` (FlyingChairs2).
 
-In a folder with a single flow and two images, they belong together, whatever they are called.
+In a folder with a single flow and two images, they belong together, whatever their names.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def discover_pairs(folder: Path, set_folder: Path) -> tuple[list[PairFiles], lis
     used = {path for pair in pairs for path in (pair.first, pair.second)}
     for identity, group in content.frames.items():
         if identity not in explained and used.isdisjoint(group.values()):
-            problems.append(BadFile(min(group.values()), "no true flow goes with this image."))
+            problems.append(BadFile(min(group.values()), "no ground truth goes with this image"))
     return pairs, problems
 
 
@@ -109,19 +109,19 @@ def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -
             return sequence[number], sequence[number + 1]
         if found:
             missing = 2 * number + 1 - found[0]
-            raise BadFile(ground_truth, f"frame {missing} is missing beside {sequence[found[0]].name}.")
+            raise BadFile(ground_truth, f"frame {missing} is missing beside {sequence[found[0]].name}")
     shots = content.frames.get(identity, {})
     if len(shots) == 2:
         first, second = (path for _, path in sorted(shots.items()))
         return first, second
     if shots:
         names = ", ".join(path.name for path in shots.values())
-        raise BadFile(ground_truth, f"exactly two images must be beside it, not: {names}.")
+        raise BadFile(ground_truth, f"exactly two images must be beside it, not: {names}")
     if BACKWARD.search(ground_truth.stem.lower()):
-        raise BackwardFlow(ground_truth, "its name says that it is the flow back, from the second image to the first.")
+        raise BackwardFlow(ground_truth, "its name says that it is the flow back, from the second image to the first")
     if len(content.ground_truth) == 1 and len(content.images) == 2:
         return content.images[0], content.images[1]
-    raise BadFile(ground_truth, "no two images beside it go with its name.")
+    raise BadFile(ground_truth, "no two images beside it go with its name")
 
 
 def _sort_by_role(folder: Path) -> FolderContent:

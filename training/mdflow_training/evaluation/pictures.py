@@ -73,8 +73,13 @@ def draw_calibration(bins: Sequence[Mapping[str, float]], error: float) -> bytes
     axes.plot(confidence, right, "o-", label="right pixels, %")
     axes.set(xlabel="mean confidence", ylabel="%", xlim=(0, 1), ylim=(0, 100), title=f"ECE {error:.3f}")
     axes.legend(loc="upper left")
+    return figure_to_png(figure, 100)
+
+
+def figure_to_png(figure: Figure, dots_per_inch: float) -> bytes:
+    """Encode a figure as PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    figure.savefig(buffer, format="png", dpi=dots_per_inch)
     return buffer.getvalue()
 
 

@@ -23,7 +23,7 @@ def estimate_block_motion(
     texture, and too short beyond a pixel.
 
     Args:
-        before: HxW gray values.
+        before: gray values ``(H, W)``.
         now: the same size.
 
     Returns:
@@ -42,7 +42,7 @@ def estimate_block_motion(
 
 
 def _blocks(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Return Nx192: the whole blocks of an image, each without its mean."""
+    """Return the whole blocks of an image, ``(N, 192)``, each without its mean."""
     rows, columns = image.shape[0] // BLOCK_HEIGHT, image.shape[1] // BLOCK_WIDTH
     cropped = image[: rows * BLOCK_HEIGHT, : columns * BLOCK_WIDTH]
     blocks = cropped.reshape(rows, BLOCK_HEIGHT, columns, BLOCK_WIDTH).swapaxes(1, 2).reshape(rows * columns, -1)

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.recordings.frame import FrameSourceError
 
-# Frames are thinned out by bursts of this many: pairs need neighbors, and all of the drive should remain.
 BURST = 16
+"""Frames are thinned out by bursts of this many: pairs need neighbors, and all of the drive should remain."""
+
 SUFFIX = ".bmp"
 THINNING = "thinning.txt"
-# At 2**20 only one burst in a million is kept: the limit is smaller than a single burst.
+"""File that holds how often the cache was thinned out."""
+
 MAX_THINNING = 20
+"""At 2**20 only one burst in a million is kept: the limit is smaller than a single burst."""
 
 
 class FrameCache:
@@ -43,7 +46,7 @@ class FrameCache:
         self._delete_surplus()  # in case a kill came in between
 
     def add(self, number: int, image: NDArray[np.uint8]) -> None:
-        """Store an HxWx3 RGB image, unless its burst is thinned out.
+        """Store an image ``(H, W, 3)`` RGB, unless its burst is thinned out.
 
         Raises:
             FrameSourceError: even the first burst exceeds the limit.
@@ -65,7 +68,7 @@ class FrameCache:
                 f"the frame cache is limited to {self._limit / 1e9:.3f} GB, which is too little for "
                 f"{len(self._sizes)} frames; raise cache_gigabytes or lower longest_side"
             )
-        # Noted before the first deletion: a killed run must not miss frames that it takes for kept.
+        # Written before the first deletion: a resumed run must not expect frames that are gone.
         replace_file(self._folder / THINNING, str(self._thinning).encode())
         self._delete_surplus()
 
@@ -92,7 +95,7 @@ def image_path(folder: Path, number: int) -> Path:
 
 
 def read_image(folder: Path, number: int) -> NDArray[np.uint8]:
-    """Return a cached frame, HxWx3 uint8 RGB.
+    """Return a cached frame, ``(H, W, 3)`` uint8 RGB.
 
     Raises:
         FrameSourceError: the file is gone or damaged.

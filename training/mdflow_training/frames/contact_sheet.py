@@ -18,7 +18,7 @@ COLUMNS = 8
 
 
 def draw_contact_sheet(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], path: Path) -> None:
-    """Write a PNG with a title and up to 8 images, HxWx3 RGB of any size, for each row."""
+    """Write a PNG with a title and up to 8 images, ``(H, W, 3)`` RGB of any size, for each row."""
     width = COLUMNS * (CELL_WIDTH + MARGIN) + MARGIN
     strips = []
     for title, images in rows:

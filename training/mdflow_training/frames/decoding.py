@@ -23,10 +23,11 @@ from mdflow_training.frames.filters import FrameFilter, FrameVerdict, measure_sh
 from mdflow_training.frames.index import CameraIdentity, FrameIndex
 from mdflow_training.settings.frames import FrameSettings
 
-# Bytes left free on the disk of the cache.
 DISK_RESERVE = 10**9
-# Different reasons not to decode a frame that are named.
+"""Bytes left free on the disk of the cache."""
+
 MAX_REASONS = 3
+"""Different reasons not to decode a frame that are named."""
 
 
 def index_path(cache: Path) -> Path:
@@ -100,7 +101,7 @@ class _Decoding:
         # The last frame before the kill is judged again, only for the filter to know it.
         if number < self._done - 1:
             return
-        verdict, image = self._judge(frame) if new else (FrameVerdict.STAMP_SEEN_BEFORE, None)
+        verdict, image = self._decode(frame) if new else (FrameVerdict.STAMP_SEEN_BEFORE, None)
         if number < self._done:
             return
         if image is None:
@@ -119,14 +120,14 @@ class _Decoding:
         camera = CameraIdentity(stream, frame.frame_id, height, width, self._shot)
         self._index.append(frame.stamp, verdict, camera, sharpness)
 
-    def _judge(self, frame: RecordedFrame) -> tuple[FrameVerdict, NDArray[np.uint8] | None]:
+    def _decode(self, frame: RecordedFrame) -> tuple[FrameVerdict, NDArray[np.uint8] | None]:
         try:
             image = _limit_size(frame.decode(), self._longest_side)
         except ValueError as error:
             if len(self.problems) < MAX_REASONS:
                 self.problems.add(f"undecodable: {error}")
             return FrameVerdict.UNDECODABLE, None
-        return self._filter.judge(image), image
+        return self._filter.classify(image), image
 
 
 def _in_order_of_time(

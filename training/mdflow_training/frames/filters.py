@@ -20,22 +20,27 @@ from mdflow_training.frames.block_motion import estimate_block_motion
 THUMBNAIL_WIDTH = 96
 SHARPNESS_WIDTH = 320
 
-# A frame is too dark or too bright if at least this share of its pixels is below or above these gray values.
 DARK, BRIGHT, BADLY_EXPOSED_SHARE = 12.0, 248.0, 0.9
-# A standard deviation below this is fog, a wall at arm's length, or a lens cap.
+"""A frame is too dark or too bright if at least this share of its pixels is below or above these gray values."""
+
 MIN_CONTRAST = 1.0
-# Re-sent frames differ by nothing, re-encoded ones by rounding.
+"""A standard deviation below this is fog, a wall at arm's length, or a lens cap."""
+
 DUPLICATE_CHANGE = 0.25
-# A scene is static if it is still the same view and fewer than MIN_MOVING_SHARE of its blocks have moved. A block has
-# moved if a motion of at least MIN_MOTION pixels explains at least the share MIN_EXPLAINED of its change.
-# Measured on 640x360 frames: white and grainy noise of up to 20 intensity levels, JPEG of quality 50 and changes of
-# brightness count as static, a shift by 0.25 pixels in noise of 10 intensity levels does not.
+"""Re-sent frames do not differ at all, re-encoded ones by rounding."""
+
 MIN_MOVING_SHARE, MIN_MOTION, MIN_EXPLAINED, SAME_VIEW_CORRELATION = 0.05, 0.25, 0.15, 0.5
-# Two views with nothing in common, an edited video's next shot: neither their brightness goes together, nor do their
-# colors. Fast motion over a floor changes the one, light that is switched on the other.
+"""A scene is static if it is still the same view and fewer than `MIN_MOVING_SHARE` of its blocks have moved. A block
+has moved if a motion of at least `MIN_MOTION` pixels explains at least the share `MIN_EXPLAINED` of its change.
+Measured on 640x360 frames: white and grainy noise of up to 20 intensity levels, JPEG of quality 50 and changes of
+brightness count as static, a shift by 0.25 pixels in noise of 10 intensity levels does not."""
+
 MIN_CORRELATION, MIN_COMMON_COLORS, COLOR_LEVELS = 0.3, 0.8, 8
-# Motion blur over 2 % of the image width takes the sharpness of a textured scene to a third.
+"""Two views have nothing in common, as two shots of an edited video, if neither their brightness correlates nor their
+colors agree. Fast motion over a floor changes only the brightness, a light that is switched on only the colors."""
+
 BLUR_RATIO, BLUR_NEIGHBORS = 0.3, 15
+"""Motion blur over 2 % of the image width lowers the sharpness of a textured scene to a third."""
 
 
 class FrameVerdict(IntEnum):
@@ -59,7 +64,7 @@ class FrameVerdict(IntEnum):
 
 
 class FrameFilter:
-    """Judges frames one after the other, against the one before and against the last that was kept.
+    """Classifies frames one after the other, against the one before and against the last that was kept.
 
     Args:
         exposure: drop frames that are black, white, or without contrast.
@@ -77,8 +82,8 @@ class FrameFilter:
         self._kept_colors: NDArray[np.float32] | None = None
         self.view_changed = False
 
-    def judge(self, image: NDArray[np.uint8]) -> FrameVerdict:
-        """Judge an HxWx3 RGB image and remember it."""
+    def classify(self, image: NDArray[np.uint8]) -> FrameVerdict:
+        """Decide whether to keep the next image, ``(H, W, 3)`` uint8 RGB, and remember it."""
         thumbnail = _gray(image, THUMBNAIL_WIDTH)
         verdict = self._verdict(thumbnail, image.shape[1] / THUMBNAIL_WIDTH)
         self._before = thumbnail
@@ -97,7 +102,7 @@ class FrameFilter:
 
     def _verdict(self, thumbnail: NDArray[np.float32], scale: float) -> FrameVerdict:
         if self._exposure:
-            exposure = judge_exposure(thumbnail)
+            exposure = classify_exposure(thumbnail)
             if exposure is not FrameVerdict.KEPT:
                 return exposure
         if self._duplicate and _same_size(self._before, thumbnail) and is_duplicate(self._before, thumbnail):
@@ -107,7 +112,7 @@ class FrameFilter:
         return FrameVerdict.KEPT
 
 
-def judge_exposure(thumbnail: NDArray[np.float32]) -> FrameVerdict:
+def classify_exposure(thumbnail: NDArray[np.float32]) -> FrameVerdict:
     """Return TOO_DARK, TOO_BRIGHT, NO_CONTRAST or KEPT for block means of 0 to 255."""
     if np.mean(thumbnail < DARK) > BADLY_EXPOSED_SHARE:
         return FrameVerdict.TOO_DARK
@@ -137,7 +142,7 @@ def is_static(before: NDArray[np.float32], thumbnail: NDArray[np.float32], scale
 
 
 def measure_sharpness(image: NDArray[np.uint8]) -> float:
-    """Return the variance of the Laplacian of an HxWx3 image at a width of 320 pixels (Pech-Pacheco 2000).
+    """Return the variance of the Laplacian of an image ``(H, W, 3)`` at a width of 320 pixels (Pech-Pacheco 2000).
 
     It is relative to the variance of the image, so that a change of light does not look like a change of sharpness.
     """

@@ -16,12 +16,14 @@ from mdflow_training.frames.cache import read_image
 from mdflow_training.frames.filters import FrameVerdict
 from mdflow_training.frames.index import NO_CAMERA, CameraIdentity
 
-# Without a given limit, a gap is where more than two frames in a row are missing.
 GAP_IN_INTERVALS = 3.0
-# A jump of time by more seconds than this, ahead or back, begins another recording, such as the robot's next drive.
+"""Without a given limit, a gap is where more than two frames in a row are missing."""
+
 RECORDING_GAP, RECORDING_JUMP_BACK = 60.0, 1.0
-# A pair may span frames in which nothing moved, but not longer than this: light and people come and go.
+"""A jump of time by more seconds than this, ahead or back, begins another recording, such as the next drive."""
+
 MAX_PAIR = 1.0
+"""A pair may span frames in which nothing moved, but not more seconds than this: light changes, people come and go."""
 
 ANOTHER_CAMERA = "another camera or image size"
 
@@ -46,11 +48,9 @@ def find_sequences(
         The numbers of the kept frames, one array for each sequence, in order; and how often each reason cut.
     """
     usable = verdicts == FrameVerdict.KEPT
-    # The camera delivered these; a gap is where it did not, or where what it delivered is of no use.
+    # The camera delivered these; a gap is where it delivered nothing, or nothing usable.
     present = usable | (verdicts == FrameVerdict.DUPLICATE) | (verdicts == FrameVerdict.STATIC)
     gap = longest_gap * 1e9 if longest_gap else GAP_IN_INTERVALS * usual_interval(stamps[camera_numbers != NO_CAMERA])
-    longest_pair = max(MAX_PAIR * 1e9, gap)
-
     sequences: list[list[int]] = []
     cuts: Counter[str] = Counter()
     cut: str | None = "start"
@@ -62,8 +62,8 @@ def find_sequences(
         previous = number
         if not usable[number]:
             continue
-        if cut is None and stamps[number] - stamps[last_usable] > longest_pair:
-            cut = f"nothing moved for more than {longest_pair / 1e9:.3g} s"
+        if cut is None:
+            cut = _reason_to_cut_rest(int(stamps[number] - stamps[last_usable]), gap)
         if cut is None:
             sequences[-1].append(number)
         else:
@@ -85,6 +85,12 @@ def _reason_to_cut(before: CameraIdentity, after: CameraIdentity, step: int, gap
     return f"gap of more than {gap / 1e9:.3g} s" if step > gap else None
 
 
+def _reason_to_cut_rest(step: int, gap: float) -> str | None:
+    """Return why two kept frames, ``step`` ns apart and with only resting ones between, make no pair, or ``None``."""
+    longest = max(MAX_PAIR * 1e9, gap)
+    return f"nothing moved for more than {longest / 1e9:.3g} s" if step > longest else None
+
+
 def usual_interval(stamps: NDArray[np.int64]) -> float:
     """Return the median step of time between frames in ns, leaving out jumps back; 0 for fewer than two frames."""
     steps = np.diff(stamps)
@@ -93,7 +99,7 @@ def usual_interval(stamps: NDArray[np.int64]) -> float:
 
 
 class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
-    """Pairs of frames (earlier, later), each HxWx3 uint8 RGB, both of one camera and size.
+    """Pairs of frames (earlier, later), each ``(H, W, 3)`` uint8 RGB, both of one camera and size.
 
     Sizes may differ from pair to pair where the recording holds several cameras. The images are read from the cache
     at each access; instances can be pickled to the workers of a data loader.
@@ -101,8 +107,8 @@ class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
     Args:
         folder: of the cache.
         stamps: in ns, of all frames of the recording.
-        numbers: Px2, the frame numbers of each pair.
-        recordings: P, the name of the recording of each pair; None where they do not matter.
+        numbers: ``(P, 2)``, the frame numbers of each pair.
+        recordings: ``(P,)``, the name of the recording of each pair; None where they do not matter.
     """
 
     def __init__(
@@ -134,7 +140,7 @@ class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
 
 
 def pair_up(sequences: list[NDArray[np.int64]], strides: Sequence[int]) -> NDArray[np.int64]:
-    """Return Px2 frame numbers: each frame with the one ``stride`` frames later in its sequence, for each stride."""
+    """Return frame numbers ``(P, 2)``: for each stride, each frame with the one so many later in its sequence."""
     pairs = [
         np.stack([sequence[:-stride], sequence[stride:]], axis=1)
         for sequence in sequences

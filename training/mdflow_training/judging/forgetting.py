@@ -1,8 +1,8 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model still knows of other scenes than the recorded one: its error on a few generated pairs.
+"""Forgetting: the error of a model on a few generated pairs, the same for every run and never used in training.
 
-They are the same for every run, and no training has them. They do not decide: an adapted model is for its world.
+It does not affect the verdict, because an adapted model is made for one world.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Measure:
     """The meaning of a measure.
 
     Attributes:
-        label: for people.
+        label: in reports.
         unit: ``""``, ``px`` or ``%``; a share is shown in percent.
         lower_is_better: else higher is.
     """
@@ -52,7 +52,7 @@ class Measure:
     lower_is_better: bool
 
     def show(self, value: float | None, sign: str = "") -> str:
-        """Return a value, or ``-`` without one, as people read it; ``sign`` is ``+`` to have one always."""
+        """Format a value, ``-`` for None and NaN; ``sign`` is ``+`` to show the sign of positive values as well."""
         if value is None or math.isnan(value):
             return "-"
         return f"{100 * value:{sign}.1f} %" if self.unit == "%" else f"{value:{sign}.4f} {self.unit}".rstrip()
@@ -107,7 +107,7 @@ Metrics = dict[str, NDArray[np.float64]]
 """Each measure of one method, ``(pairs,)``; NaN where a pair has no ground truth or a method no confidence."""
 
 GroundTruth = Callable[[int], Flow | None]
-"""Gives the true flow of a pair by its index, ``(H, W, 2)`` in pixels, NaN where unknown; None without truth."""
+"""Returns the ground truth of a pair by its index, ``(H, W, 2)`` pixels, NaN where unknown; None if there is none."""
 
 
 def two_way_model_method(model: Path, scale: float | None = None) -> TwoWayMethod:
@@ -146,9 +146,9 @@ def baseline_method(baseline: Baseline) -> TwoWayMethod:
 
 
 def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
-    """Return the true flows of a folder: ``FIRST_SECOND.flo`` (or .png, .pfm), named by both frames' stamps in ns.
+    """Return the ground truth of a folder: ``FIRST_SECOND.flo`` (or .png, .pfm), named by both frames' stamps in ns.
 
-    All are read once, so that one that is of no use is found before hours are spent on training.
+    Every file is read beforehand, so that a bad one is found before hours of training.
 
     Args:
         folder: with the files.
@@ -166,7 +166,7 @@ def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
 
     if not any(file_of(index) for index in range(len(stamps))):
         expected = "_".join(map(str, stamps[0].tolist())) if len(stamps) else "FIRST_SECOND"
-        raise ValueError(f"{folder} has no true flow of any held-out pair; files are named like {expected}.flo")
+        raise ValueError(f"{folder} has no ground truth of any held-out pair; files are named like {expected}.flo")
 
     def read(index: int) -> Flow | None:
         file = file_of(index)
@@ -259,7 +259,7 @@ def measure_methods(
         pairs: the data.
         indices: of the chosen pairs.
         census: how to compare.
-        ground_truth: gives the true flow of some of the pairs, if there is any.
+        ground_truth: returns the ground truth of some of the pairs, if there is any.
         noise: of the camera, standard deviation in intensity levels.
         compared: names of the methods whose mean flow is the known motion; without any, nothing is moved.
 

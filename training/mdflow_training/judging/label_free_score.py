@@ -47,9 +47,9 @@ class LabelFreeScore(NamedTuple):
     extrapolation: float
     """See `mdflow_training.judging.extrapolation.extrapolation_error`; 0 for images that are too small for it."""
 
-    def is_better_than(self, other: LabelFreeScore, minimum_gain: float = 0.0) -> bool:
+    def is_better_than(self, other: LabelFreeScore, min_gain: float = 0.0) -> bool:
         """Tell whether the error is lower, by this share of the other one's at least."""
-        return self.error < other.error * (1 - minimum_gain)
+        return self.error < other.error * (1 - min_gain)
 
 
 @torch.no_grad()

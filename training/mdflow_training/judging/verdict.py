@@ -26,11 +26,11 @@ MIN_GAIN = 0.01
 """Smallest relative change that counts: a smaller gain does not justify another model."""
 
 MIN_PAIRS = BATCHES
-"""Fewer pairs prove nothing."""
+"""With fewer pairs the verdict is always `no change`."""
 
 MIN_MAJORITY = 2
-"""By how many the measures that have fallen must outnumber those that have risen, or the other way round. Any one of
-them errs in some world: docs/experiments.md."""
+"""Required majority: measures that have fallen minus those that have risen, or the reverse. Each measure alone is wrong
+in some world: docs/experiments.md."""
 
 RULE = (
     "Four measures vote, on pairs that neither the training nor the choice of the teacher has seen: the match error, "
@@ -40,7 +40,8 @@ RULE = (
     f"{MIN_MAJORITY} or more, one has fallen by {MIN_GAIN:.0%} of the old error or more, the census distance has not "
     "risen, and the label-free check of the training chose the teacher. 'worse': those that have risen outnumber those "
     f"that have fallen by {MIN_MAJORITY} or more, and one has risen by {MIN_GAIN:.0%} or more. Everything else is "
-    f"'no change', and so is whatever fewer than {MIN_PAIRS} pairs say. Only an improved teacher replaces the old one."
+    f"'no change', and so is every comparison of fewer than {MIN_PAIRS} pairs. Only an improved teacher replaces the "
+    "old one."
 )
 
 
@@ -165,7 +166,7 @@ def describe_control(differences: Mapping[str, Difference]) -> str:
     )
 
 
-def describe_truth(differences: Mapping[str, Difference]) -> str:
+def describe_ground_truth(differences: Mapping[str, Difference]) -> str:
     """Describe how the measures that need ground truth change; they do not decide. Without ground truth: ""."""
     names = {"epe": "endpoint error", "ause": "AUSE"}
     changes = [f"{name} {differences[key].relative:+.1%}" for key, name in names.items() if key in differences]

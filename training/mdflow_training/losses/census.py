@@ -62,8 +62,8 @@ def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -
 class _CensusSum(torch.autograd.Function):
     """The sum over the taps, ``(N, 1, H - 6, W - 6)``.
 
-    Backward computes everything again instead of keeping some 15 images for each tap, and on a CPU each sample has its
-    turn, as one fits into the cache: together a third less time.
+    The backward pass recomputes instead of storing about 15 images for each tap. On a CPU samples are processed one by
+    one, because one fits into the cache. Both together save a third of the time.
     """
 
     @staticmethod

@@ -20,17 +20,12 @@ def l1(difference: Tensor) -> Tensor:
     return difference.abs().sum(dim=1, keepdim=True)
 
 
-def robust_l1(difference: Tensor) -> Tensor:
-    """Return the sum of sqrt(d^2 + 0.001^2) over both components (UFlow)."""
-    return (difference.square() + 1e-6).sqrt().sum(dim=1, keepdim=True)
-
-
 def endpoint(difference: Tensor, smoothness: float = 1e-6) -> Tensor:
     """Return the length of the difference, smooth at zero (Charbonnier), where it is the root of ``smoothness``."""
     return (difference.square().sum(dim=1, keepdim=True) + smoothness).sqrt()
 
 
-ERRORS: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "robust_l1": robust_l1, "endpoint": endpoint}
+ERRORS: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "endpoint": endpoint}
 
 
 def masked_error(prediction: Tensor, label: Tensor, mask: Tensor, error: str = "l1") -> Tensor:

@@ -11,11 +11,8 @@ from torch import Tensor
 
 from mdflow_ros.core.confidence import ABSOLUTE_TOLERANCE, RELATIVE_TOLERANCE
 from mdflow_training.networks.directions import swap_directions
-from mdflow_training.networks.fastflownet import warp
+from mdflow_training.networks.fastflownet import target_coordinates, warp
 from mdflow_training.settings.adaptation import OcclusionSettings
-
-RANGE_MAP_THRESHOLD = 0.75
-"""A pixel that receives less mass than this is occluded (UFlow's `wangthres`)."""
 
 
 @torch.no_grad()
@@ -35,34 +32,6 @@ def forward_backward_visibility(flow: Tensor, reverse: Tensor) -> Tensor:
     return (mismatch < RELATIVE_TOLERANCE * magnitude + ABSOLUTE_TOLERANCE).to(flow.dtype)
 
 
-@torch.no_grad()
-def range_map(reverse: Tensor) -> Tensor:
-    """Count, bilinearly, how much of the other frame lands on each pixel (Wang et al., CVPR 2018, section 3.2).
-
-    Args:
-        reverse: ``(N, 2, H, W)`` in pixels, the flow *from the other frame* to this one.
-
-    Returns:
-        ``(N, 1, H, W)``, 0 where nothing lands, about 1 where the two frames match one to one.
-    """
-    count, _, height, width = reverse.shape
-    x = torch.arange(width, device=reverse.device) + reverse[:, 0]
-    y = torch.arange(height, device=reverse.device)[:, None] + reverse[:, 1]
-    mass = reverse.new_zeros(count, height * width)
-    for column, row in ((x.floor(), y.floor()), (x.floor() + 1, y.floor()), (x.floor(), y.floor() + 1),
-                        (x.floor() + 1, y.floor() + 1)):  # fmt: skip
-        weight = (1 - (x - column).abs()) * (1 - (y - row).abs())
-        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        target = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
-        mass.scatter_add_(1, target.flatten(1), (weight * inside).flatten(1))
-    return mass.view(count, 1, height, width)
-
-
-def range_map_visibility(flow: Tensor, reverse: Tensor) -> Tensor:
-    """Call a pixel visible where the other frame lands on it; needs no consistency, so it suits poor flow."""
-    return (range_map(reverse) >= RANGE_MAP_THRESHOLD).to(flow.dtype)
-
-
 def everything_visible(flow: Tensor, reverse: Tensor) -> Tensor:
     """Call every pixel visible."""
     return torch.ones_like(flow[:, :1])
@@ -71,14 +40,12 @@ def everything_visible(flow: Tensor, reverse: Tensor) -> Tensor:
 def leads_inside(flow: Tensor) -> Tensor:
     """Return whether the flow of each pixel stays within the image: ``(N, 1, H, W)`` bool from ``(N, 2, H, W)``."""
     height, width = flow.shape[-2:]
-    x = torch.arange(width, device=flow.device) + flow[:, :1]
-    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1:]
-    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    x, y = target_coordinates(flow)
+    return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))[:, None]
 
 
 VISIBILITY = {
     "forward_backward": forward_backward_visibility,
-    "range_map": range_map_visibility,
     "none": everything_visible,
 }
 
@@ -126,9 +93,9 @@ class OcclusionMask:
             self.active = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what an exact resume needs."""
+        """Return the state for an exact resume."""
         return {"active": self.active, "average": self.average}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.active, self.average = state["active"], state["average"]

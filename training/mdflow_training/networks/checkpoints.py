@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def _without_prefixes(name: str) -> str:
 
 
 def _notes(training: object) -> dict[str, Any]:
-    """Return what pretraining notes of itself; others may keep anything under this key."""
+    """Return the notes of pretraining; other programs may keep anything under this key."""
     try:
         json.dumps(training)
     except (TypeError, ValueError):
@@ -96,60 +96,71 @@ def _notes(training: object) -> dict[str, Any]:
     return training if isinstance(training, dict) else {}
 
 
+@dataclass(frozen=True)
+class CardFields:
+    """What a card says that a checkpoint cannot tell.
+
+    Attributes:
+        name: of the model; None is the checkpoint's file name.
+        license: of the weights.
+        training_data: what they learned from.
+        metrics: measured values, by data set.
+    """
+
+    name: str | None = None
+    license: str = "unknown"
+    training_data: str = "unknown"
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
 def import_checkpoint(
     checkpoint: Path,
     out: Path,
+    fields: CardFields | None = None,
     *,
     preprocessing: Preprocessing = Preprocessing.RGB_SCALAR_MEAN,
     cost_volume_normalization: bool | None = None,
     half: bool = False,
-    name: str | None = None,
-    license: str = "unknown",
-    training_data: str = "unknown",
-    metrics: dict[str, Any] | None = None,
 ) -> ModelCard:
     """Write ``out`` and its card from ``checkpoint``.
 
     Args:
         checkpoint: see `load_checkpoint`.
         out: the ONNX file to write.
+        fields: of the card.
         preprocessing: what the network expects of its input.
         cost_volume_normalization: ``None`` takes what the checkpoint says, and off if it says nothing.
         half: store the parameters in half precision; arithmetic stays in single.
-        name: the model's name; the checkpoint's file name by default.
-        license: of the weights.
-        training_data: what it learned from.
-        metrics: measured values, by data set.
 
     Raises:
         ModelError: see `load_checkpoint`.
     """
-    content = load_checkpoint(checkpoint)
+    content, fields = load_checkpoint(checkpoint), fields or CardFields()
     if cost_volume_normalization is None:
         cost_volume_normalization = bool(content.cost_volume_normalization)
     stored = np.float16 if half else np.float32
     weights = {name: value.astype(stored) for name, value in content.weights.items()}
     graph = build_graph(weights, preprocessing, cost_volume_normalization)
     card = ModelCard(
-        name=name or checkpoint.stem,
+        name=fields.name or checkpoint.stem,
         sha256="",
         preprocessing=preprocessing,
         cost_volume_normalization=cost_volume_normalization,
-        license=license,
+        license=fields.license,
         parent=f"sha256:{hashlib.sha256(checkpoint.read_bytes()).hexdigest()}",
-        training_data=training_data,
-        metrics=metrics or {},
+        training_data=fields.training_data,
+        metrics=fields.metrics,
         training=content.training,
     )
     return save_model(graph.SerializeToString(deterministic=True), card, out)
 
 
 METRICS = ("epe", "ause", "ece")
-"""What a card keeps of each data set."""
+"""Metrics of each data set that a card keeps."""
 
 
 def metrics_of(report: Path) -> dict[str, Any]:
-    """Return what a card keeps of a report of ``evaluate``: endpoint error in pixels, AUSE and ECE, by data set.
+    """Return the endpoint error in pixels, AUSE and ECE of a report of ``evaluate``, by data set.
 
     Raises:
         ModelError: the file is not such a report.

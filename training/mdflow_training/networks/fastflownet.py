@@ -27,6 +27,14 @@ from mdflow_ros.model.architecture import (
 from mdflow_training.networks.cost_volume import cost_volume
 
 
+def target_coordinates(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x and y of ``p + flow(p)`` for each pixel ``p``, ``(N, H, W)`` each, from ``(N, 2, H, W)`` pixels."""
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype)
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None]
+    return x + flow[:, 0], y + flow[:, 1]
+
+
 def warp(image: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
     """Sample ``image`` at ``p + flow(p)``, bilinearly, with corners aligned.
 
@@ -39,8 +47,7 @@ def warp(image: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
         ``(N, C, H, W)``.
     """
     height, width = flow.shape[-2:]
-    x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
-    y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
+    x, y = target_coordinates(flow)
     grid = torch.stack((x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1), dim=-1)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding_mode, align_corners=True)
 

@@ -37,7 +37,7 @@ NORMALIZATIONS = {"pair_mean": subtract_pair_mean, "symmetric": scale_to_symmetr
 
 
 def upsample_flow(flow: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Upsample a flow that is already in full-resolution pixels to ``size``, (H, W), bilinearly."""
+    """Upsample a flow that is already in full-resolution pixels to ``size``, ``(H, W)``, bilinearly."""
     if flow.shape[-2:] == size:
         return flow
     return F.interpolate(flow, size, mode="bilinear", align_corners=False)

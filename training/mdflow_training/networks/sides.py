@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sides of images that every network takes: multiples of 64 from 128 on."""
+"""Image sides that every network accepts: multiples of 64, at least 128."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def nearest_side(side: float) -> int:
 
 
 def side_within(side: float) -> int:
-    """Return the largest side that does not exceed this one, or else the smallest of all."""
+    """Return the largest side that does not exceed this one; 128 if there is none."""
     return max(MIN_SIDE, int(side) // SIZE_MULTIPLE * SIZE_MULTIPLE)

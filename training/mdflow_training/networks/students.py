@@ -48,7 +48,7 @@ class PtlflowNetwork(FlowNetwork):
         super().__init__(ptlflow.get_model(settings.name.removeprefix(PTLFLOW_PREFIX)), "none", autocast)
 
     def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        """See `FlowNetwork.predict`; refinements are used where the model tells them at full resolution."""
+        """See `FlowNetwork.predict`; refinements are used where the model returns them at full resolution."""
         blue_first = torch.stack((first, second), dim=1).flip(2)
         outputs = self.core({"images": blue_first})
         final = outputs["flows"][:, 0]
@@ -142,7 +142,7 @@ def load_core(core: nn.Module, state: Mapping[str, Tensor], origin: str) -> None
     """Load weights, every one of them.
 
     Raises:
-        ValueError: names or shapes differ from the network's; ``origin`` tells the reader whose.
+        ValueError: names or shapes differ from the network's; the text names ``origin``.
     """
     try:
         core.load_state_dict(dict(state), strict=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.pretraining.log import PretrainingLog
@@ -43,7 +44,7 @@ def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:
         raise ValueError(
             f"{path} differs from --config: name another --out, or continue with other settings by --changed-config"
         )
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    replace_file(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
 
 
 def train(config: PretrainConfig, folder: Path, context: ProcessContext, changed: bool = False) -> None:

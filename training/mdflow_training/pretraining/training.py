@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import copy
 import math
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mdflow_ros.model.architecture import FINEST_LEVEL
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.engine import distributed
-from mdflow_training.engine.checkpoint import capture_random_state, load_state, restore_random_state, save_state
+from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.guards import MAX_SKIPPED_STEPS
 from mdflow_training.engine.precision import autocast_type
@@ -38,8 +36,6 @@ class Training:
     def __init__(self, config: PretrainConfig, context: ProcessContext) -> None:
         self.config = config
         self.context = context
-        random.seed(config.seed)
-        np.random.seed(config.seed)
         torch.manual_seed(config.seed)
         self.network = FastFlowNetwork(autocast_type(config.precision, context.device, on_gpu=torch.bfloat16))
         assert isinstance(self.network.core, FastFlowNet)
@@ -118,23 +114,21 @@ class Training:
         return {**means, "mean": sum(means.values()) / len(means), "mean_level2": sum(finest) / len(finest)}
 
     def state(self) -> dict[str, Any]:
-        """Return all that resuming needs."""
+        """Return the state for an exact resume."""
         return {
             "network": self.core.state_dict(),
             "average": self.average.state_dict(),
             **self.update.state_dict(),
-            "random": capture_random_state(),
             "steps": self.steps,
             "samples": self.samples,
             "best": self.best,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put back what `state` returned."""
+        """Restore the state that `state` returned."""
         self.core.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.update.load_state_dict(state)
-        restore_random_state(state["random"])
         self.steps, self.samples, self.best = state["steps"], state["samples"], state["best"]
 
     def export(self, path: Path, errors: dict[str, float]) -> None:

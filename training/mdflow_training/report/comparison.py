@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ from mdflow_training.judging.verdict import (
     decide,
     describe_control,
     describe_enlarged,
-    describe_truth,
+    describe_ground_truth,
 )
 from mdflow_training.losses.census import Census
 from mdflow_training.report.page import Page, ReportFrame, write_page
@@ -136,7 +136,7 @@ def compare_models(
     pairs: FramePairs,
     ground_truth: GroundTruth | None = None,
     chosen: bool = True,
-    maximum_pairs: int = MAX_PAIRS,
+    max_pairs: int = MAX_PAIRS,
     recordings: Sequence[str] = (),
 ) -> tuple[Report, list[ReportFrame]]:
     """Measure models, the old model at larger sizes, and OpenCV's DIS on held-out pairs, and decide.
@@ -144,9 +144,9 @@ def compare_models(
     Args:
         models: ``before``, ``after`` and perhaps ``control``.
         pairs: that no model was trained on, in the order of time.
-        ground_truth: gives the true flow of some of the pairs, if there is any.
+        ground_truth: returns the ground truth of some of the pairs, if there is any.
         chosen: whether the training itself preferred ``after``.
-        maximum_pairs: largest number of pairs to measure, evenly spread.
+        max_pairs: largest number of pairs to measure, evenly spread.
         recordings: the name of the recording of each pair, if the report is to tell them apart.
 
     Returns:
@@ -158,33 +158,42 @@ def compare_models(
     """
     if len(pairs) == 0:
         return Report(*decide({}, chosen)), []
-    methods: dict[str, TwoWayMethod] = {name: two_way_model_method(model) for name, model in models.items()}
     size = size_of(pairs[0][0])
     usual_size = QUALITIES[choose_quality(AUTO, on_gpu=False)].inference_size(size)
     enlarged = enlarged_sizes(size, usual_size)
-    methods |= {name: two_way_model_method(models[BEFORE], ENLARGEMENTS[name]) for name in enlarged}
-    methods[DIS] = baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))
+    methods = _methods(models, enlarged)
     noise = measure_noise(pairs, size)
-    indices = spread_evenly(len(pairs), maximum_pairs)
+    indices = spread_evenly(len(pairs), max_pairs)
     metrics = measure_methods(methods, pairs, indices, Census.for_noise(noise), ground_truth, noise, (BEFORE, AFTER))
     differences = {f"{AFTER} - {other}": _differences(metrics, other) for other in metrics if other not in (AFTER, DIS)}
-    verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"], chosen)
-    reason += describe_truth(differences[f"{AFTER} - {BEFORE}"])
-    if CONTROL in metrics:
-        reason += f"; {describe_control(differences[f'{AFTER} - {CONTROL}'])}"
-    for name, inference_size in enlarged.items():
-        reason += describe_enlarged(differences[f"{AFTER} - {name}"], inference_size, usual_size)
     generated = {name: error_on_generated_pairs(model) for name, model in models.items()}
-    reason += describe_forgetting(generated, BEFORE, AFTER)
-    about = {
-        "models": {name: _describe(model) for name, model in models.items()},
-        "images": {**size._asdict(), "held_out_pairs": len(pairs), "noise_gray_levels": noise},
-        "error_on_generated_pairs": generated,
-        "versions": _versions(),
-    }
+    verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"], chosen)
+    reason += _remarks(differences, enlarged, usual_size) + describe_forgetting(generated, BEFORE, AFTER)
+    images = {**size._asdict(), "held_out_pairs": len(pairs), "noise_gray_levels": noise}
+    about = {"models": _describe(models), "images": images, "error_on_generated_pairs": generated}
+    about["versions"] = _versions()
     apart = _tell_apart([recordings[index] for index in indices] if recordings else [], metrics)
     report = Report(verdict, reason, indices, metrics, differences, apart, about)
     return report, _frames_to_show(report, methods, pairs, ground_truth)
+
+
+def _methods(models: Mapping[str, Path], enlarged: Iterable[str]) -> dict[str, TwoWayMethod]:
+    """Return the methods to measure: the models, the old one enlarged by `ENLARGEMENTS`, and DIS."""
+    methods = {name: two_way_model_method(model) for name, model in models.items()}
+    methods |= {name: two_way_model_method(models[BEFORE], ENLARGEMENTS[name]) for name in enlarged}
+    return methods | {DIS: baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))}
+
+
+def _remarks(
+    differences: Mapping[str, Mapping[str, Difference]], enlarged: Mapping[str, Size], usual_size: Size
+) -> str:
+    """Describe what does not decide: ground truth, control, and the old model at larger sizes."""
+    remarks = describe_ground_truth(differences[f"{AFTER} - {BEFORE}"])
+    if (control := f"{AFTER} - {CONTROL}") in differences:
+        remarks += f"; {describe_control(differences[control])}"
+    for name, inference_size in enlarged.items():
+        remarks += describe_enlarged(differences[f"{AFTER} - {name}"], inference_size, usual_size)
+    return remarks
 
 
 def _differences(metrics: Mapping[str, Metrics], other: str) -> dict[str, Difference]:
@@ -248,9 +257,12 @@ def _frames_to_show(
     return frames
 
 
-def _describe(model: Path) -> dict[str, Any]:
-    card = load_card(model)
-    return {"path": str(model), "name": card.name, "sha256": card.sha256, "parent": card.parent}
+def _describe(models: Mapping[str, Path]) -> dict[str, dict[str, str | None]]:
+    cards = {name: load_card(model) for name, model in models.items()}
+    return {
+        name: {"path": str(models[name]), "name": card.name, "sha256": card.sha256, "parent": card.parent}
+        for name, card in cards.items()
+    }
 
 
 def _versions() -> dict[str, str]:

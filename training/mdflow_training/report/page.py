@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.flow_color import confidence_to_color, flow_to_color
+from mdflow_training.evaluation.pictures import figure_to_png
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.judging.held_out_metrics import MEASURES, TwoWayFlow
 from mdflow_training.judging.verdict import CONFIDENCE_LEVEL, Difference
@@ -47,7 +47,7 @@ class ReportFrame:
         image: the first frame, ``(H, W, 3)`` uint8 RGB.
         before: what the old model makes of the pair.
         after: what the new one makes of it.
-        ground_truth: the true flow ``(H, W, 2)`` in pixels, if it is known.
+        ground_truth: ``(H, W, 2)`` in pixels, if it is known.
     """
 
     caption: str
@@ -180,6 +180,4 @@ def draw_curves(curves: Mapping[str, list[dict[str, float]]]) -> bytes:
         axes[1, column].set_xlabel("step")
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("visible share")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return buffer.getvalue()
+    return figure_to_png(figure, 80)

@@ -27,9 +27,9 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Magnification = Annotated[float, Field(gt=0)]
-VisibilityMethod = Literal["forward_backward", "range_map", "none"]
+VisibilityMethod = Literal["forward_backward", "none"]
 TrainedWeights = Literal["all", "fine_decoders"]
-LabelError = Literal["l1", "robust_l1", "endpoint"]
+LabelError = Literal["l1", "endpoint"]
 
 
 def _fits_the_networks(side: int) -> int:
@@ -53,7 +53,7 @@ class OcclusionSettings(Settings):
     """How a stage decides which pixels are visible in the other frame."""
 
     method: VisibilityMethod = "forward_backward"
-    """forward_backward: UnFlow's check; range_map: visible is where the other frame's flow ends (UFlow); none: all."""
+    """forward_backward: UnFlow's check; none: every pixel is visible."""
     start: Share = 0.0
     """Share of the stage before which the mask stays off; 0 is on at once, 0.33 suits training from scratch."""
     minimum_visible: Share = 0.5
@@ -88,7 +88,7 @@ class DistillationSettings(Settings):
     sequence_decay: Share = 0.0
     """Weight ratio between successive outputs (RAFT's gamma); 0 uses only the finest."""
     error: LabelError = "l1"
-    """Of a pixel: l1 is |du| + |dv|, robust_l1 the same without a corner at 0 (UFlow), endpoint the length."""
+    """Of a pixel: l1 is |du| + |dv|, endpoint the length of (du, dv)."""
 
 
 class SelectionSettings(Settings):
@@ -184,7 +184,7 @@ class WarpedPairsSettings(Settings):
     scale: MagnificationRange = (0.7, 1.4)
     """Range of the factor by which the label is multiplied."""
     blur: Weight = 0.5
-    """Standard deviation in pixels of the blur that hides what warping does to noise."""
+    """Standard deviation in pixels of the blur that hides the smoothing of noise by warping."""
     crop: Annotated[float, Field(ge=0, le=0.5)] = 0.25
     """Share of each side that is cut away, so that known motion leaves the view."""
     sequence_decay: Share = 0.3
@@ -201,7 +201,7 @@ class ReplaySettings(Settings):
     scenes: Count = 256
     """How many are rendered; each use has another camera and noise."""
     frames: Annotated[int, Field(ge=0)] = 0
-    """How many frames of the recording join the made-up textures of the scenes."""
+    """How many frames of the recording join the procedural textures of the scenes."""
     image_size: tuple[NetworkSide, NetworkSide] = (192, 256)
     """Height and width. With small pairs the network forgets large motion."""
     sequence_decay: Share = 0.3
@@ -269,7 +269,7 @@ class Stage2Settings(Settings):
     sequence_decay: Share = 0.8
     """Weight ratio between successive outputs of the student (RAFT's gamma)."""
     error: LabelError = "l1"
-    """Of a pixel: l1 is |du| + |dv|, robust_l1 the same without a corner at 0 (UFlow), endpoint the length."""
+    """Of a pixel: l1 is |du| + |dv|, endpoint the length of (du, dv)."""
     warped_pairs: WarpedPairsSettings = WarpedPairsSettings()
     augmentation: AugmentationSettings | None = FULL_AUGMENTATION
 
@@ -305,12 +305,12 @@ class ValidationSettings(Settings):
     minimum_gain: Weight = 0.0
     """A teacher counts as better if its error is lower than the first one's by this share at least."""
     student_tolerance: Weight = 0.1
-    """A student may teach if its error is higher by this share at most: it learns from its labels how motion continues
-    out of view, which the error cannot see."""
+    """A student may teach if its error is at most this share above its teacher's. It may be better at motion that
+    leaves the view, which the error does not measure."""
     teacher_tolerance: Weight = 0.05
     """A teacher that learned from a student is kept if its error exceeds the first and the best one so far by at most
-    this share: the score is of the network without refinement, and biased toward purely photometric training. The
-    report decides whether the last teacher is better than the first."""
+    this share: the score measures the network without refinement, and favors purely photometric training. The report
+    decides whether the last teacher is better than the first."""
     gate: bool = True
     """Let only good students teach, and keep only good teachers; false runs every stage regardless."""
 
@@ -354,7 +354,7 @@ class AdaptationConfig(Settings):
     """Quality of the node to train for: how far the network decodes, and how much small frames are enlarged. auto is
     the node's own choice: best on a GPU, else balanced."""
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    """Mixed precision; auto is float16 on CUDA, bfloat16 on processors with AMX or AVX512_BF16, else float32."""
+    """Mixed precision; auto is float16 on CUDA, bfloat16 on CPUs with AMX or AVX512_BF16, else float32."""
     census_noise: Literal["auto"] | Weight = "auto"
     """Camera noise in intensity levels of 255; the census adapts to it. auto measures it, 0 is the papers' census."""
     initial_teacher: Literal["given", "scratch"] = "given"

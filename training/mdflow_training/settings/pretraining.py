@@ -77,8 +77,7 @@ class PretrainConfig(Settings):
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the moving average of the weights; the average is validated and exported."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Mixed precision; auto is bfloat16 on GPUs and on processors with AMX or AVX512_BF16 (twice as fast), else
-    float32."""
+    """Mixed precision; auto is bfloat16 on GPUs and on CPUs with AMX or AVX512_BF16 (twice as fast), else float32."""
     threads: Count = 1
     """Threads of torch, per process."""
     workers: Annotated[int, Field(ge=0)] = 1

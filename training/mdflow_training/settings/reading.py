@@ -59,7 +59,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_override(override: str) -> dict[str, Any]:
-    """Return what ``section.name=value`` sets, in the form of `read_yaml`.
+    """Return the setting of ``section.name=value``, in the form of `read_yaml`.
 
     Raises:
         ConfigError: it has another form, or the value is not YAML.

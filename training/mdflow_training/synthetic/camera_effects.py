@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from mdflow_training.flow_files import Flow, Image
 from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.textures import value_noise
 
@@ -44,9 +46,7 @@ class Conditions:
 USUAL = Conditions()
 
 
-def photograph_pair(
-    random: np.random.Generator, pair: FlowPair, conditions: Conditions = USUAL
-) -> tuple[np.ndarray, np.ndarray]:
+def photograph_pair(random: np.random.Generator, pair: FlowPair, conditions: Conditions = USUAL) -> tuple[Image, Image]:
     """Return the two images of ``pair`` as a camera would have recorded them, ``(H, W, 3)`` uint8 BGR.
 
     Both share the camera's settings; exposure, white balance, noise and weather change a little in between.
@@ -61,7 +61,7 @@ def photograph_pair(
     if random.random() < 0.2:
         sigma = float(random.uniform(0.3, 1.5))
         images = [
-            cv2.GaussianBlur(image, (0, 0), sigma * both)
+            np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * both), np.uint8)
             for image, both in zip(images, random.uniform(0.7, 1.3, 2), strict=True)
         ]
     if random.random() < conditions.fog:
@@ -71,7 +71,7 @@ def photograph_pair(
     images = expose(random, images, conditions)
     if random.random() < 0.25:
         shade = vignette(random, size)
-        images = [cv2.multiply(image, shade, dtype=cv2.CV_8U) for image in images]
+        images = [np.asarray(cv2.multiply(image, shade, dtype=cv2.CV_8U), np.uint8) for image in images]
     if random.random() < conditions.noise:
         sigma = float(random.exponential(conditions.noise_sigma))
         images = [add_noise(random, image, min(sigma, 20.0)) for image in images]
@@ -81,7 +81,7 @@ def photograph_pair(
     return images[0], images[1]
 
 
-def motion_blur(image: np.ndarray, flow: np.ndarray, shutter: float) -> np.ndarray:
+def motion_blur(image: Image, flow: Flow, shutter: float) -> Image:
     """Average ``image`` along ``flow`` while the shutter is open, ``shutter`` of the time between the images."""
     height, width = image.shape[:2]
     x = np.arange(width, dtype=np.float32)
@@ -92,10 +92,10 @@ def motion_blur(image: np.ndarray, flow: np.ndarray, shutter: float) -> np.ndarr
             image, x + time * flow[..., 0], y + time * flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         cv2.accumulate(moved, total)
-    return cv2.convertScaleAbs(total, alpha=1 / BLUR_SAMPLES)
+    return np.asarray(cv2.convertScaleAbs(total, alpha=1 / BLUR_SAMPLES), np.uint8)
 
 
-def expose(random: np.random.Generator, images: list[np.ndarray], conditions: Conditions = USUAL) -> list[np.ndarray]:
+def expose(random: np.random.Generator, images: list[Image], conditions: Conditions = USUAL) -> list[Image]:
     """Change gain, gamma, black level and white balance of both images, and a little between them."""
     dark = random.random() < conditions.dark
     gain = random.uniform(0.15, 0.5) if dark else np.exp(random.normal(0, 0.2))
@@ -108,14 +108,15 @@ def expose(random: np.random.Generator, images: list[np.ndarray], conditions: Co
         if random.random() < 0.5:
             change = np.exp(random.normal(0, conditions.exposure_change)) * np.exp(random.normal(0, 0.015, 3))
         values = (np.arange(256) / 255)[:, None] ** gamma * 255 * (gain * balance * change) + level
-        exposed.append(cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8).reshape(1, 256, 3)))
+        table = np.clip(values, 0, 255).astype(np.uint8).reshape(1, 256, 3)
+        exposed.append(np.asarray(cv2.LUT(image, table), np.uint8))
     if dark:
         noise = float(random.uniform(2, 10))
         exposed = [add_noise(random, image, noise) for image in exposed]
     return exposed
 
 
-def add_noise(random: np.random.Generator, image: np.ndarray, sigma: float) -> np.ndarray:
+def add_noise(random: np.random.Generator, image: Image | NDArray[np.float32], sigma: float) -> Image:
     """Add Gaussian noise of ``sigma`` intensity levels; images larger than `NOISE_SIDE` repeat it."""
     height, width = image.shape[:2]
     top, left = random.integers(0, NOISE_SIDE, 2)
@@ -127,7 +128,7 @@ def add_noise(random: np.random.Generator, image: np.ndarray, sigma: float) -> n
     return cv2.scaleAdd(noise, sigma, image.astype(np.float32)).clip(0, 255).astype(np.uint8)
 
 
-def vignette(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def vignette(random: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
     """Return how the image darkens towards its corners, ``(H, W, 3)`` float32 in [0.3, 1]."""
     height, width = size
     x = np.linspace(-1, 1, width, dtype=np.float32)
@@ -136,7 +137,7 @@ def vignette(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return cv2.merge([shade, shade, shade])
 
 
-def fog(random: np.random.Generator, images: list[np.ndarray]) -> list[np.ndarray]:
+def fog(random: np.random.Generator, images: list[Image]) -> list[Image]:
     """Add drifting fog to both images."""
     height, width = images[0].shape[:2]
     drift = int(random.integers(0, max(width // 8, 1)))
@@ -153,8 +154,8 @@ def fog(random: np.random.Generator, images: list[np.ndarray]) -> list[np.ndarra
     return foggy
 
 
-def precipitation(random: np.random.Generator, images: list[np.ndarray]) -> list[np.ndarray]:
-    """Draw rain, snow or dust over both images: streaks or specks, elsewhere in each image."""
+def precipitation(random: np.random.Generator, images: list[Image]) -> list[Image]:
+    """Draw rain, snow or dust over both images: streaks or specks, at other places in each image."""
     height, width = images[0].shape[:2]
     count, thickness = int(random.integers(10, 150)), int(random.integers(1, 3))
     length = float(random.choice([0, 0.04, 0.12])) * height
@@ -172,7 +173,7 @@ def precipitation(random: np.random.Generator, images: list[np.ndarray]) -> list
     return result
 
 
-def compress(image: np.ndarray, quality: int) -> np.ndarray:
+def compress(image: Image, quality: int) -> Image:
     """Return ``image`` after JPEG compression of ``quality`` percent."""
     encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))

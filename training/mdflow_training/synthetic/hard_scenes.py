@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_training.synthetic.layers import Layer
+from mdflow_training.synthetic.layers import Homography, Layer
 from mdflow_training.synthetic.planar import (
     bending,
     blob,
@@ -31,8 +31,6 @@ from mdflow_training.synthetic.textures import TextureLibrary, value_noise
 MAX_DISPLACEMENT = 0.4
 """Displacement of a fast object, as a fraction of the image's width."""
 
-Homography = NDArray[np.float64]
-
 
 def _centered(texture: NDArray[np.uint8], center: NDArray[np.float64], scale: float, angle: float) -> Homography:
     """Return the map that places ``texture`` with its middle at ``center`` (x, y), pixels; ``angle`` in radians."""
@@ -49,7 +47,7 @@ def _background(
 
 
 def _photograph(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.asarray(photograph_patch(random, library, int(1.4 * size[0]), int(1.4 * size[1])), np.uint8)
+    return photograph_patch(random, library, int(1.4 * size[0]), int(1.4 * size[1]))
 
 
 def _log_uniform(random: np.random.Generator, low: float, high: float) -> float:
@@ -83,8 +81,8 @@ def thin_objects(random: np.random.Generator, library: TextureLibrary, size: tup
     layers = [_background(random, _photograph(random, library, size), size, motion(random, width, center))]
     for _ in range(int(random.integers(2, 6))):
         side = int(random.uniform(0.4, 1.0) * height)
-        alpha = np.asarray(thin_structure(random, side), np.uint8)
-        texture = cv2.resize(photograph_patch(random, library, side, side), (side, side))
+        alpha = thin_structure(random, side)
+        texture = np.asarray(cv2.resize(photograph_patch(random, library, side, side), (side, side)), np.uint8)
         middle = random.uniform(0, 1, 2) * (width, height)
         place = _centered(alpha, middle, float(random.uniform(0.8, 1.25)), random.uniform(-np.pi, np.pi))
         layers.append(Layer(texture, alpha, place, motion(random, width, middle) @ place))
@@ -92,7 +90,7 @@ def thin_objects(random: np.random.Generator, library: TextureLibrary, size: tup
 
 
 def repeated_patterns(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw a wall of equal tiles and, before it, some objects; the lighting tells one tile from another faintly."""
+    """Draw a wall of equal tiles and, before it, some objects; uneven light makes the tiles slightly different."""
     height, width = size
     period = int(random.integers(8, max(width // 6, 10)))
     tile = photograph_patch(random, library, period, int(period * random.uniform(0.6, 1.6)) + 4)
@@ -113,7 +111,7 @@ def bare_walls(random: np.random.Generator, library: TextureLibrary, size: tuple
     layers = [_background(random, _bare(random, (int(1.4 * height), int(1.4 * width))), size, camera)]
     for _ in range(int(random.integers(2, 6))):
         side = int(random.uniform(0.2, 0.7) * height)
-        alpha = np.asarray(blob(random, side), np.uint8)
+        alpha = blob(random, side)
         middle = random.uniform(0, 1, 2) * (width, height)
         place = _centered(alpha, middle, 1.0, random.uniform(-np.pi, np.pi))
         layers.append(Layer(_bare(random, (side, side)), alpha, place, camera @ motion(random, width, middle) @ place))

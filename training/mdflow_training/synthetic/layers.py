@@ -14,10 +14,22 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_training.flow_files import Flow, Image, Mask
 
 OPAQUE = 127
 BEND_ITERATIONS = 12
 COARSE = 4
+
+Homography = NDArray[np.float64]
+"""``(3, 3)`` projective map."""
+
+Coordinates = NDArray[np.float32]
+"""x or y of points, pixels, of any shape that broadcasts."""
+
+Owners = NDArray[np.uint8]
+"""``(H, W)``: number of the surface seen at each pixel; nearer ones have higher numbers."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +44,15 @@ class Layer:
         bend: ``(H, W, 2)`` float32 over the second image, pixels: its point ``q`` shows what the projective map puts at
             ``q + bend(q)``. Its gradient is below one. None for no bending.
         bounds: left, top, right, bottom of the part of the (endlessly mirrored) texture that exists, in texture pixels;
-            for layers without alpha. What lies behind the camera is never painted.
-        continues: whether this is more of the surface of the layer before, so that neither can hide the other.
+            for layers without alpha. Points behind the camera are not painted.
+        continues: whether this layer continues the surface of the one before; the two do not occlude each other.
     """
 
-    texture: np.ndarray
-    alpha: np.ndarray | None
-    to_first: np.ndarray
-    to_second: np.ndarray
-    bend: np.ndarray | None = None
+    texture: Image
+    alpha: Image | None
+    to_first: Homography
+    to_second: Homography
+    bend: Flow | None = None
     bounds: tuple[float, float, float, float] | None = None
     continues: bool = False
 
@@ -57,28 +69,28 @@ class FlowPair:
         occluded_backward: second-image pixels that are hidden or outside in the first.
     """
 
-    first: np.ndarray
-    second: np.ndarray
-    forward: np.ndarray
-    backward: np.ndarray
-    occluded_forward: np.ndarray
-    occluded_backward: np.ndarray
+    first: Image
+    second: Image
+    forward: Flow
+    backward: Flow
+    occluded_forward: Mask
+    occluded_backward: Mask
 
 
 @dataclass
 class _View:
     """One image while it is painted."""
 
-    image: np.ndarray
-    flow: np.ndarray
-    owner: np.ndarray
+    image: Image
+    flow: Flow
+    owner: Owners
 
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom of a part of an image, in pixels; right and bottom are outside."""
 
-Sampler = Callable[[np.ndarray, int], np.ndarray]
-"""Looks a texture up, with one of OpenCV's border modes."""
+Sampler = Callable[[Image, int], Image]
+"""Samples a texture, with one of OpenCV's border modes."""
 
 
 def render(layers: list[Layer], size: tuple[int, int]) -> FlowPair:
@@ -108,7 +120,7 @@ def render(layers: list[Layer], size: tuple[int, int]) -> FlowPair:
     )
 
 
-def occluded(flow: np.ndarray, owner: np.ndarray, other_owner: np.ndarray, surfaces: int) -> np.ndarray:
+def occluded(flow: Flow, owner: Owners, other_owner: Owners, surfaces: int) -> Mask:
     """Return where the target of ``flow`` lies outside the other image or under a nearer surface.
 
     Args:
@@ -143,29 +155,15 @@ def _paint(view: _View, layer: Layer, number: int, second: bool) -> None:
     left, top, right, bottom = box
     if right <= left or bottom <= top:
         return
-    from_image = np.linalg.inv(place)
-    seen: np.ndarray | None = None
+    from_image = np.asarray(np.linalg.inv(place), np.float64)
+    seen: Mask | None = None
     if layer.bounds is not None:
         seen, box = _within(layer.bounds, from_image, size)
         left, top, right, bottom = box
         if right <= left:
             return
     part = (slice(top, bottom), slice(left, right))
-    x = np.arange(left, right, dtype=np.float32)[None, :]
-    y = np.arange(top, bottom, dtype=np.float32)[:, None]
-    if layer.bend is not None and second:
-        bent_x, bent_y = x + layer.bend[part][..., 0], y + layer.bend[part][..., 1]
-        texture_x, texture_y = project(from_image, bent_x, bent_y)
-        flow = np.stack(project(other @ from_image, bent_x, bent_y), axis=-1)
-        sample = _remap_sampler(texture_x, texture_y)
-    else:
-        flow_x, flow_y = project(other @ from_image, x, y)
-        if layer.bend is not None:
-            flow_x, flow_y = _unbend(layer.bend, flow_x, flow_y)
-        flow = np.stack((flow_x, flow_y), axis=-1)
-        sample = _projective_sampler(from_image, box)
-    flow[..., 0] -= x
-    flow[..., 1] -= y
+    flow, sample = _flow_and_sampler(layer.bend, from_image, other @ from_image, box, second)
     color = sample(layer.texture, cv2.BORDER_REFLECT_101)
     if layer.alpha is not None:
         alpha = sample(layer.alpha, cv2.BORDER_CONSTANT)
@@ -181,8 +179,36 @@ def _paint(view: _View, layer: Layer, number: int, second: bool) -> None:
     view.owner[part][seen] = number
 
 
-def project(homography: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Map points, of any shapes that broadcast, by a ``(3, 3)`` homography."""
+def _flow_and_sampler(
+    bend: Flow | None, from_image: Homography, to_other: Homography, box: Box, second: bool
+) -> tuple[Flow, Sampler]:
+    """Return a layer's flow ``(h, w, 2)`` in a box of an image, pixels, and a sampler of its textures there.
+
+    Args:
+        bend: of the layer, see `Layer`.
+        from_image: ``(3, 3)`` map from the image's pixels to the texture's.
+        to_other: ``(3, 3)`` map from the image's pixels to those of the other image, before bending.
+        box: of the image.
+        second: whether it is the second image, which shows the layer bent.
+    """
+    left, top, right, bottom = box
+    x = np.arange(left, right, dtype=np.float32)[None, :]
+    y = np.arange(top, bottom, dtype=np.float32)[:, None]
+    if bend is not None and second:
+        part = (slice(top, bottom), slice(left, right))
+        bent_x, bent_y = x + bend[part][..., 0], y + bend[part][..., 1]
+        other_x, other_y = project(to_other, bent_x, bent_y)
+        sample = _remap_sampler(*project(from_image, bent_x, bent_y))
+    else:
+        other_x, other_y = project(to_other, x, y)
+        if bend is not None:
+            other_x, other_y = _unbend(bend, other_x, other_y)
+        sample = _projective_sampler(from_image, box)
+    return np.stack((other_x - x, other_y - y), axis=-1), sample
+
+
+def project(homography: Homography, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
+    """Map points."""
     rows = homography.astype(np.float32)
     mapped_x = rows[0, 0] * x + (rows[0, 1] * y + rows[0, 2])
     mapped_y = rows[1, 0] * x + (rows[1, 1] * y + rows[1, 2])
@@ -194,11 +220,11 @@ def project(homography: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.nd
 
 
 def _within(
-    bounds: tuple[float, float, float, float], from_image: np.ndarray, size: tuple[int, int]
-) -> tuple[np.ndarray, Box]:
+    bounds: tuple[float, float, float, float], from_image: Homography, size: tuple[int, int]
+) -> tuple[Mask, Box]:
     """Return which pixels show texture inside ``bounds`` and before the camera, within a box around them, and it.
 
-    Every fourth pixel tells where to look closely, which halves the cost of a scene.
+    Every fourth pixel is tested first to find the box, which halves the cost of a scene.
     """
     whole = (0, 0, size[1], size[0])
     left, top, right, bottom = _box_around(_inside(bounds, from_image, whole, COARSE))
@@ -216,7 +242,7 @@ def _within(
     return inside[top:bottom, left:right], box
 
 
-def _inside(bounds: tuple[float, float, float, float], from_image: np.ndarray, box: Box, step: int) -> np.ndarray:
+def _inside(bounds: tuple[float, float, float, float], from_image: Homography, box: Box, step: int) -> Mask:
     """Return which of every ``step``-th pixel of ``box`` show texture inside ``bounds`` and before the camera."""
     left, top, right, bottom = bounds
     x = np.arange(box[0], box[2], step, dtype=np.float32)[None, :]
@@ -227,12 +253,12 @@ def _inside(bounds: tuple[float, float, float, float], from_image: np.ndarray, b
     return inside & (inverse_depth > 0)
 
 
-def _box_around(inside: np.ndarray) -> Box:
+def _box_around(inside: Mask) -> Box:
     left, top, width, height = cv2.boundingRect(inside.view(np.uint8))
     return (left, top, left + width, top + height)
 
 
-def _unbend(bend: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unbend(bend: Flow, x: Coordinates, y: Coordinates) -> tuple[Coordinates, Coordinates]:
     """Find the points ``q`` with ``q + bend(q) = (x, y)``, by fixed-point iteration."""
     bent_x, bent_y = x, y
     for _ in range(BEND_ITERATIONS):
@@ -241,7 +267,7 @@ def _unbend(bend: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray,
     return bent_x, bent_y
 
 
-def _bounding_box(layer: Layer, place: np.ndarray, size: tuple[int, int], margin: float) -> Box:
+def _bounding_box(layer: Layer, place: Homography, size: tuple[int, int], margin: float) -> Box:
     """Return the part of an image that ``layer`` can touch; the whole image where it reaches behind the camera."""
     height, width = layer.texture.shape[:2]
     corners = np.array([[-1, -1, 1], [width, -1, 1], [-1, height, 1], [width, height, 1]]) @ place.T
@@ -253,22 +279,23 @@ def _bounding_box(layer: Layer, place: np.ndarray, size: tuple[int, int], margin
     return (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
 
-def _projective_sampler(from_image: np.ndarray, box: Box) -> Sampler:
-    """Return what looks textures up by a homography from the pixels of ``box``."""
+def _projective_sampler(from_image: Homography, box: Box) -> Sampler:
+    """Return a function that samples a texture, by a homography, at the pixels of ``box``."""
     left, top, right, bottom = box
     shifted = from_image @ np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
-    def sample(texture: np.ndarray, border: int) -> np.ndarray:
-        return cv2.warpPerspective(texture, shifted, (right - left, bottom - top), flags=flags, borderMode=border)
+    def sample(texture: Image, border: int) -> Image:
+        size = (right - left, bottom - top)
+        return np.asarray(cv2.warpPerspective(texture, shifted, size, flags=flags, borderMode=border), np.uint8)
 
     return sample
 
 
-def _remap_sampler(texture_x: np.ndarray, texture_y: np.ndarray) -> Sampler:
-    """Return what looks textures up at given points."""
+def _remap_sampler(texture_x: Coordinates, texture_y: Coordinates) -> Sampler:
+    """Return a function that samples a texture at these points."""
 
-    def sample(texture: np.ndarray, border: int) -> np.ndarray:
-        return cv2.remap(texture, texture_x, texture_y, cv2.INTER_LINEAR, borderMode=border)
+    def sample(texture: Image, border: int) -> Image:
+        return np.asarray(cv2.remap(texture, texture_x, texture_y, cv2.INTER_LINEAR, borderMode=border), np.uint8)
 
     return sample

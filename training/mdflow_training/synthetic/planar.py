@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from mdflow_training.synthetic.layers import Layer
+from mdflow_training.flow_files import Flow, Image
+from mdflow_training.synthetic.layers import Homography, Layer
 from mdflow_training.synthetic.textures import TextureLibrary
 
 MAX_MOTION = 0.2
@@ -23,18 +25,18 @@ MAX_PATCHES = 4
 """Maximum number of cuts from a photograph; the most detailed one is taken, because much of a photograph is sky."""
 
 
-def translation(x: float, y: float) -> np.ndarray:
+def translation(x: float, y: float) -> Homography:
     """Return the ``(3, 3)`` map that shifts by ``(x, y)`` pixels."""
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
 
 
-def similarity(scale: float, angle: float) -> np.ndarray:
+def similarity(scale: float, angle: float) -> Homography:
     """Return the ``(3, 3)`` map that scales and turns, by radians, around the origin."""
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     return np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1.0]])
 
 
-def displacement(random: np.random.Generator, width: int, fast: bool = False) -> np.ndarray:
+def displacement(random: np.random.Generator, width: int, fast: bool = False) -> NDArray[np.float64]:
     """Draw a shift ``(x, y)`` in pixels: any direction, log-uniform length, one in ten not moving unless ``fast``."""
     if random.random() < 0.1 and not fast:
         return np.zeros(2)
@@ -44,7 +46,7 @@ def displacement(random: np.random.Generator, width: int, fast: bool = False) ->
     return length * np.array([np.cos(angle), np.sin(angle)])
 
 
-def motion(random: np.random.Generator, width: int, center: np.ndarray, fast: bool = False) -> np.ndarray:
+def motion(random: np.random.Generator, width: int, center: NDArray[np.float64], fast: bool = False) -> Homography:
     """Draw a ``(3, 3)`` projective motion around ``center``, first-image to second-image pixels."""
     strength = random.choice([0.05, 0.3, 1.0, 2.0])
     deform = similarity(np.exp(random.normal(0, 0.04 * strength)), random.normal(0, 0.04 * strength))
@@ -57,12 +59,12 @@ def motion(random: np.random.Generator, width: int, center: np.ndarray, fast: bo
     return translation(*(center + displacement(random, width, fast))) @ deform @ translation(*-center)
 
 
-def nearly_still(random: np.random.Generator) -> np.ndarray:
+def nearly_still(random: np.random.Generator) -> Homography:
     """Draw the ``(3, 3)`` motion of a resting camera: less than two pixels."""
     return translation(*random.uniform(-1.4, 1.4, 2) * random.random())
 
 
-def bending(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+def bending(random: np.random.Generator, size: tuple[int, int]) -> Flow:
     """Draw a smooth field ``(H, W, 2)`` of displacements in pixels whose gradient stays below one half."""
     cells = int(random.integers(2, 6))
     cell = size[1] / cells
@@ -73,7 +75,7 @@ def bending(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return field * min(wanted, 0.2 / max(steepest, 1e-6))
 
 
-def photograph_patch(random: np.random.Generator, library: TextureLibrary, height: int, width: int) -> np.ndarray:
+def photograph_patch(random: np.random.Generator, library: TextureLibrary, height: int, width: int) -> Image:
     """Cut ``(height, width)`` or a little less out of a photograph, at one of its sizes, in varied colors."""
     levels = library.photographs[random.integers(len(library.photographs))]
     fitting = [level for level in levels if level.shape[0] >= height and level.shape[1] >= width] or levels[:1]
@@ -89,13 +91,13 @@ def photograph_patch(random: np.random.Generator, library: TextureLibrary, heigh
     return recolor(random, patch) if random.random() < 0.5 else np.ascontiguousarray(patch)
 
 
-def detail(patch: np.ndarray) -> float:
+def detail(patch: Image) -> float:
     """Return how much texture ``patch`` has: the mean difference of pixels two apart, of some of its green channel."""
     some = patch[::4, ::2, 1].astype(np.int16)
     return float(np.abs(np.diff(some, axis=1)).mean()) if some.shape[1] > 1 else 0.0
 
 
-def recolor(random: np.random.Generator, patch: np.ndarray) -> np.ndarray:
+def recolor(random: np.random.Generator, patch: Image) -> Image:
     """Vary contrast and brightness of each channel; now and then nearly flat, like a wall."""
     low = 0.1 if random.random() < 0.1 else 0.6
     gain = float(random.uniform(low, 1.3)) * random.uniform(0.85, 1.15, 3)
@@ -103,10 +105,10 @@ def recolor(random: np.random.Generator, patch: np.ndarray) -> np.ndarray:
     offset = middle * (1 - gain) + random.normal(0, 25, 3)
     values = np.arange(256, dtype=np.float64)[:, None] * gain + offset
     table = np.clip(values, 0, 255).astype(np.uint8).reshape(1, 256, 3)
-    return cv2.LUT(np.ascontiguousarray(patch), table)
+    return np.asarray(cv2.LUT(np.ascontiguousarray(patch), table), np.uint8)
 
 
-def blob_outline(random: np.random.Generator, side: int) -> np.ndarray:
+def blob_outline(random: np.random.Generator, side: int) -> NDArray[np.float64]:
     """Return the points of a polygon or of a smooth closed curve that fits ``side`` pixels, ``(N, 2)`` float."""
     if random.random() < 0.4:
         angles = np.sort(random.uniform(0, 2 * np.pi, int(random.integers(3, 9))))
@@ -121,7 +123,7 @@ def blob_outline(random: np.random.Generator, side: int) -> np.ndarray:
     return (points * random.uniform(0.5, 1.0, 2) * 0.48 + 0.5) * side
 
 
-def blob(random: np.random.Generator, side: int) -> np.ndarray:
+def blob(random: np.random.Generator, side: int) -> Image:
     """Return the alpha of a polygon or blob, sometimes with holes; ``(side, side)`` uint8."""
     alpha = np.zeros((side, side), np.uint8)
     cv2.fillPoly(alpha, [_fixed_point(blob_outline(random, side))], 255, cv2.LINE_AA, 4)
@@ -132,7 +134,7 @@ def blob(random: np.random.Generator, side: int) -> np.ndarray:
     return alpha
 
 
-def thin_structure(random: np.random.Generator, side: int) -> np.ndarray:
+def thin_structure(random: np.random.Generator, side: int) -> Image:
     """Return the alpha of wires, a fence or a ring, 1 to 5 pixels thick; ``(side, side)`` uint8."""
     alpha = np.zeros((side, side), np.uint8)
     thickness = int(random.integers(1, 6))
@@ -152,21 +154,19 @@ def thin_structure(random: np.random.Generator, side: int) -> np.ndarray:
     return alpha
 
 
-def _fixed_point(points: np.ndarray) -> np.ndarray:
+def _fixed_point(points: NDArray[np.float64]) -> NDArray[np.int32]:
     """Convert to the sixteenths of a pixel that OpenCV's ``shift=4`` draws with."""
     return np.round(points * 16).astype(np.int32)
 
 
-def object_texture(
-    random: np.random.Generator, library: TextureLibrary, side: int, small: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def object_texture(random: np.random.Generator, library: TextureLibrary, side: int, small: bool) -> tuple[Image, Image]:
     """Return the texture ``(H, W, 3)`` and alpha ``(H, W)`` of an object about ``side`` pixels large."""
     choice = random.random()
     if library.cutouts and choice < 0.35 and not small:
         cutout = library.cutouts[random.integers(len(library.cutouts))]
         scale = side / max(cutout.shape[:2])
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        cutout = cv2.resize(cutout, None, fx=scale, fy=scale, interpolation=method)
+        cutout = np.asarray(cv2.resize(cutout, None, fx=scale, fy=scale, interpolation=method), np.uint8)
         alpha = np.ascontiguousarray(cutout[..., 3])
         if random.random() < 0.5:
             return np.ascontiguousarray(cutout[..., :3]), alpha
@@ -175,7 +175,7 @@ def object_texture(
     else:
         alpha = blob(random, side)
     patch = photograph_patch(random, library, *alpha.shape)
-    return cv2.resize(patch, (alpha.shape[1], alpha.shape[0])), alpha
+    return np.asarray(cv2.resize(patch, (alpha.shape[1], alpha.shape[0])), np.uint8), alpha
 
 
 def planar_scene(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
@@ -206,7 +206,7 @@ def planar_scene(random: np.random.Generator, library: TextureLibrary, size: tup
 
 
 def moving_object(
-    random: np.random.Generator, library: TextureLibrary, size: tuple[int, int], background: np.ndarray
+    random: np.random.Generator, library: TextureLibrary, size: tuple[int, int], background: Homography
 ) -> Layer:
     """Draw one object, mostly moving on top of the ``background``'s motion."""
     height, width = size

@@ -98,7 +98,7 @@ class _Surface:
 
 
 def render_image(rectangles: list[Rectangle], view: View, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return what ``view`` sees, RGB ``(H, W, 3)``; each pixel is the mean of `SUPERSAMPLING` squared."""
+    """Return the image of ``view``, RGB ``(H, W, 3)``; each pixel is the mean of `SUPERSAMPLING` squared."""
     height, width = size
     fine_view, fine_size = view.finer(SUPERSAMPLING), (height * SUPERSAMPLING, width * SUPERSAMPLING)
     surface = _find_surface(rectangles, fine_view, fine_size)

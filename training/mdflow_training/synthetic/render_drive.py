@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render the drive of a robot through a known world, with the true flow of each pair of frames."""
+"""Render the drive of a robot through a known world, with the ground truth of each pair of frames."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHUTTER = 0.25
 """Share of the time between frames in which the shutter is open."""
 
 DRIVES = ("moving", "parked", "covered")
-FRAMES, TRUTH, TRUTH_OF_RECORDING = "frames", "truth", "truth_of_recording"
+FRAMES, GROUND_TRUTH, GROUND_TRUTH_OF_RECORDING = "frames", "truth", "truth_of_recording"
 OWN_NAME = re.compile(r"\d{6,}\.(png|flo)|\d+_\d+\.flo")
 
 
@@ -64,9 +64,9 @@ def render_world(folder: Path, frames: int, seed: int, kind: str = DRIVES[0], wo
     Raises:
         FileExistsError: the folder has other files where the world's go.
     """
-    for name in (FRAMES, TRUTH, TRUTH_OF_RECORDING):
+    for name in (FRAMES, GROUND_TRUTH, GROUND_TRUTH_OF_RECORDING):
         remove_own_files(folder / name)
-    for name in (FRAMES, TRUTH):
+    for name in (FRAMES, GROUND_TRUTH):
         (folder / name).mkdir(parents=True)
     setting = WORLDS[world]
     scene, views = setting.build(seed), setting.drive(frames, SIZE, seed)
@@ -80,7 +80,7 @@ def render_world(folder: Path, frames: int, seed: int, kind: str = DRIVES[0], wo
         image = camera.photograph(render_image(rectangles, views[now], SIZE), flow)
         write_image(folder / FRAMES / f"{number:06d}.png", image)
         if number + 1 < frames:
-            write_flow(folder / TRUTH / f"{number:06d}.flo", flow)
+            write_flow(folder / GROUND_TRUTH / f"{number:06d}.flo", flow)
 
 
 def remove_own_files(folder: Path) -> None:
@@ -96,7 +96,7 @@ def remove_own_files(folder: Path) -> None:
 
 
 def match_recording(folder: Path, recording: str, warnings: list[str]) -> int:
-    """Name the true flows of a world by the stamps of a recording of it.
+    """Name the ground truth of a world by the stamps of a recording of it.
 
     Args:
         folder: of `render_world`; gets ``truth_of_recording/`` in place of an earlier one.
@@ -129,11 +129,11 @@ def match_recording(folder: Path, recording: str, warnings: list[str]) -> int:
     }
     if not names:
         raise ValueError(f"{recording} shows no two frames of {folder} that follow each other: play them at full width")
-    out = folder / TRUTH_OF_RECORDING
+    out = folder / GROUND_TRUTH_OF_RECORDING
     remove_own_files(out)
     out.mkdir()
     for name, own_name in names.items():
-        shutil.copyfile(folder / TRUTH / own_name, out / name)
+        shutil.copyfile(folder / GROUND_TRUTH / own_name, out / name)
     return len(names)
 
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mdflow_training.flow_files import Image
 from mdflow_training.synthetic.layers import Layer
 from mdflow_training.synthetic.planar import object_texture, photograph_patch, recolor
 from mdflow_training.synthetic.textures import TextureLibrary
@@ -24,7 +26,7 @@ BAND_SIDE = 384
 """Largest side of the texture of a band, pixels; it repeats mirrored."""
 
 TURNING = (0.05, 0.3, 1.0)
-"""How strongly the camera turns, against its usual turning."""
+"""Factors of the camera's usual rotation; each scene draws one."""
 
 SKY_DISTANCE = 1000.0
 
@@ -39,17 +41,17 @@ class MovingCamera:
         shift: ``(3,)`` meters, ``second = rotation @ first + shift``.
     """
 
-    intrinsics: np.ndarray
-    rotation: np.ndarray
-    shift: np.ndarray
+    intrinsics: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+    shift: NDArray[np.float64]
 
     def layer(
         self,
-        texture: np.ndarray,
-        plane: tuple[np.ndarray, np.ndarray, np.ndarray],
-        alpha: np.ndarray | None = None,
+        texture: Image,
+        plane: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+        alpha: Image | None = None,
         bounds: tuple[float, float, float, float] | None = None,
-        own_motion: np.ndarray | None = None,
+        own_motion: NDArray[np.float64] | None = None,
         continues: bool = False,
     ) -> Layer:
         """Place ``texture`` on a plane.
@@ -71,7 +73,7 @@ class MovingCamera:
         return Layer(texture, alpha, self.intrinsics @ first, self.intrinsics @ second, None, bounds, continues)
 
 
-def rotation_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
+def rotation_matrix(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
     """Return the rotation by radians around y, x and z, in that order."""
     cosine, sine = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
     around_y = np.array([[cosine[0], 0, sine[0]], [0, 1, 0], [-sine[0], 0, cosine[0]]])
@@ -80,7 +82,7 @@ def rotation_matrix(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return around_z @ around_x @ around_y
 
 
-def intrinsics(random: np.random.Generator, size: tuple[int, int], horizon: float) -> np.ndarray:
+def intrinsics(random: np.random.Generator, size: tuple[int, int], horizon: float) -> NDArray[np.float64]:
     """Draw a camera of which the image is a part, up to 2.5 times smaller.
 
     Args:
@@ -149,7 +151,7 @@ def road(
 
 
 def room(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw an indoor scene: floor, ceiling, three walls, boxes and boards; the camera moves any way by hand."""
+    """Draw an indoor scene: floor, ceiling, three walls, boxes and boards. A hand-held camera moves anywhere."""
     step = float(np.exp(random.uniform(np.log(0.01), np.log(0.3))))
     direction = random.normal(0, 1, 3)
     camera = MovingCamera(
@@ -217,8 +219,8 @@ def banded(
     random: np.random.Generator,
     library: TextureLibrary,
     camera: MovingCamera,
-    across: np.ndarray,
-    origin: np.ndarray,
+    across: NDArray[np.float64],
+    origin: NDArray[np.float64],
     extent: tuple[float, float],
 ) -> list[Layer]:
     """Cover a plane that runs along the view with one texture, coarser with distance; the farthest band first.
@@ -257,7 +259,7 @@ def ground_plane(
 def wall(
     random: np.random.Generator, library: TextureLibrary, camera: MovingCamera, x: float, heights: tuple[float, float]
 ) -> list[Layer]:
-    """Put up a wall beside the way, ``x`` meters to the right, between two heights (y down)."""
+    """Put up a wall beside the path, ``x`` meters to the right, between two heights (y down)."""
     low, high = min(heights), max(heights)
     return banded(random, library, camera, np.array([0, 1.0, 0]), np.array([x, low, 0.0]), (0, high - low))
 
@@ -266,8 +268,8 @@ def board(
     random: np.random.Generator,
     library: TextureLibrary,
     camera: MovingCamera,
-    place: np.ndarray,
-    own: np.ndarray | None,
+    place: NDArray[np.float64],
+    own: NDArray[np.float64] | None,
     scale: float = 1.0,
 ) -> Layer:
     """Stand a flat object, turned a little, with its foot at ``place``."""
@@ -286,8 +288,8 @@ def box(
     random: np.random.Generator,
     library: TextureLibrary,
     camera: MovingCamera,
-    place: np.ndarray,
-    own: np.ndarray | None,
+    place: NDArray[np.float64],
+    own: NDArray[np.float64] | None,
     scale: float = 1.0,
 ) -> list[Layer]:
     """Stand a box with the middle of its front's foot at ``place``: the side that is seen, then the front."""

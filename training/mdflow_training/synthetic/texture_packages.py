@@ -10,12 +10,15 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mdflow_ros.core.cache_folder import cache_folder
+from mdflow_training.flow_files import Image
 
 LOGGER = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def default_textures() -> Path:
-    """Return the folder that fetch_textures.py fills unless it is told another one."""
+    """Return the folder that fetch_textures.py fills by default."""
     return cache_folder("textures")
 
 
@@ -112,12 +115,13 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
     return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """Return a tiny gray copy, by which two sizes of one picture are known as the same."""
-    return cv2.resize(cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY), (16, 16), interpolation=cv2.INTER_AREA)
+def thumbnail(image: NDArray[Any]) -> Image:
+    """Return a 16x16 gray copy, to recognize the same picture at another size."""
+    gray = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.resize(gray, (16, 16), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def usable(image: np.ndarray | None, cutout: bool) -> bool:
+def usable(image: NDArray[Any] | None, cutout: bool) -> bool:
     """Whether ``image`` is large enough and, for a cut-out, has a transparent ground."""
     if image is None or image.ndim != 3 or image.dtype != np.uint8:
         return False
@@ -126,7 +130,7 @@ def usable(image: np.ndarray | None, cutout: bool) -> bool:
     return image.shape[2] == 4 and min(image.shape[:2]) >= MIN_CUTOUT_SIDE and 0.1 < (image[..., 3] > 127).mean() < 0.98
 
 
-def collect(package: Package, pictures: Path, out: Path, seen: list[np.ndarray]) -> int:
+def collect(package: Package, pictures: Path, out: Path, seen: list[NDArray[np.int16]]) -> int:
     """Write the usable pictures below ``pictures`` into ``out``, shrunk, each once; return how many."""
     kind = out / ("cutouts" if package.cutouts else "photographs")
     kind.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_training.flow_files import Image
 
 PYRAMID_LEVELS = 6
 MIN_LEVEL_SIDE = 16
@@ -24,8 +27,8 @@ class TextureLibrary:
         cutouts: objects, ``(H, W, 4)`` uint8 BGRA.
     """
 
-    photographs: list[list[np.ndarray]]
-    cutouts: list[np.ndarray]
+    photographs: list[list[Image]]
+    cutouts: list[Image]
 
     def split(self, part: int = 10) -> tuple[TextureLibrary, TextureLibrary]:
         """Return the textures to train on, and every ``part``-th, which is held out for validation."""
@@ -39,15 +42,18 @@ class TextureLibrary:
         return train, held_out
 
 
-def pyramid(image: np.ndarray) -> list[np.ndarray]:
+def pyramid(image: Image) -> list[Image]:
     """Return ``image`` and its halvings, as long as the shorter side keeps `MIN_LEVEL_SIDE` pixels."""
     levels = [image]
     while len(levels) < PYRAMID_LEVELS and min(levels[-1].shape[:2]) >= 2 * MIN_LEVEL_SIDE:
-        levels.append(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        half = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        levels.append(np.asarray(half, np.uint8))
     return levels
 
 
-def value_noise(random: np.random.Generator, side: int, coarsest: int = 2, persistence: float = 0.6) -> np.ndarray:
+def value_noise(
+    random: np.random.Generator, side: int, coarsest: int = 2, persistence: float = 0.6
+) -> NDArray[np.float32]:
     """Return smooth noise of several octaves, ``(side, side)`` float32 of zero mean and unit deviation."""
     total = np.zeros((side, side), np.float32)
     cells, weight = coarsest, 1.0
@@ -58,8 +64,8 @@ def value_noise(random: np.random.Generator, side: int, coarsest: int = 2, persi
     return (total - total.mean()) / (total.std() + 1e-6)
 
 
-def procedural(random: np.random.Generator, side: int = PROCEDURAL_SIDE) -> np.ndarray:
-    """Return a made-up texture: clouds, tiles or stripes in two colors; ``(side, side, 3)`` uint8."""
+def procedural(random: np.random.Generator, side: int = PROCEDURAL_SIDE) -> Image:
+    """Return a procedural texture: clouds, tiles or stripes in two colors; ``(side, side, 3)`` uint8."""
     kind = random.choice(["clouds", "tiles", "stripes"])
     pattern = value_noise(random, side, int(random.integers(2, 9)), float(random.uniform(0.45, 0.9)))
     if kind != "clouds":
@@ -90,8 +96,8 @@ def load_library(folder: Path, seed: int = 0, procedural_count: int = 12) -> Tex
         FileNotFoundError: there are no photographs.
         ValueError: a file cannot be read as a picture.
     """
-    photographs: list[list[np.ndarray]] = []
-    cutouts: list[np.ndarray] = []
+    photographs: list[list[Image]] = []
+    cutouts: list[Image] = []
     for file in sorted((folder / "photographs").glob("*")):
         photographs.append(pyramid(_read(file, cv2.IMREAD_COLOR)))
     for file in sorted((folder / "cutouts").glob("*")):
@@ -101,14 +107,14 @@ def load_library(folder: Path, seed: int = 0, procedural_count: int = 12) -> Tex
     return TextureLibrary(photographs + procedural_library(seed, procedural_count).photographs, cutouts)
 
 
-def _read(file: Path, flags: int) -> np.ndarray:
+def _read(file: Path, flags: int) -> Image:
     image = cv2.imread(str(file), flags)
     if image is None:
         raise ValueError(f"{file} is not a readable picture; delete it and run training/fetch_textures.py again")
-    return image
+    return np.asarray(image, np.uint8)
 
 
-def _fill_transparent(cutout: np.ndarray) -> np.ndarray:
+def _fill_transparent(cutout: Image) -> Image:
     """Give the transparent ground the object's mean color, so that no foreign color bleeds into its border."""
     opaque = cutout[..., 3] > 127
     cutout[cutout[..., 3] == 0, :3] = cutout[opaque][:, :3].mean(axis=0).astype(np.uint8)

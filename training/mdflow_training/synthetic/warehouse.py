@@ -75,12 +75,12 @@ def _fill_bay(
 
 @dataclass(frozen=True)
 class Cart:
-    """A box that goes to and fro beside the robot's way.
+    """A box that moves back and forth beside the robot's path.
 
     Attributes:
-        center: ``(x, z)`` meters, the middle of its way.
+        center: ``(x, z)`` meters, the middle of its path.
         reach: ``(x, z)`` meters from there to where it turns.
-        period: frames to and fro.
+        period: frames of one cycle.
         texture: of its faces.
     """
 
@@ -138,10 +138,10 @@ class Warehouse:
 
 
 def drive(frames: int, size: tuple[int, int], seed: int) -> list[View]:
-    """Return the robot's camera at every frame, and at one more: round after round, never the very same way.
+    """Return the robot's camera at every frame plus one: several rounds, each on a slightly different path.
 
     Args:
-        frames: how many; 220 are about a round.
+        frames: how many; about 220 make a round.
         size: height and width of the images, pixels.
         seed: of the robot's vibration.
     """
@@ -164,7 +164,7 @@ def drive(frames: int, size: tuple[int, int], seed: int) -> list[View]:
 def _on_the_way(traveled: float) -> tuple[NDArray[np.float64], float, bool]:
     """Return place ``(x, z)``, heading in radians, and whether it turns, after some meters, clockwise from above.
 
-    The way is a rectangle with round corners in the middle of the aisles.
+    The path is a rectangle with round corners in the middle of the aisles.
     """
     half = HALF_BLOCK + AISLE / 2
     straights = 2 * (half - CORNER_RADIUS)

@@ -44,7 +44,7 @@ class World:
 
     Attributes:
         build: makes the scene of a seed.
-        drive: gives the camera at every frame, and at one more, from the number of frames, the size (height, width) of
+        drive: returns the camera at every frame plus one, from the number of frames, the size (height, width) of
             the images, and a seed.
         light: share of the light that fills the range of intensity levels.
         noise: of the camera, standard deviation in intensity levels.
@@ -58,7 +58,7 @@ class World:
 
 @dataclass(frozen=True)
 class Walker:
-    """A person, as a box that walks to and fro along the corridor.
+    """A person, as a box that walks along the corridor.
 
     Attributes:
         x: meters from the middle.
