@@ -9,8 +9,8 @@
 All methods run in turns, so that other load on the machine affects all of them equally; ratios are medians over
 the rounds. A time is that of one frame of a stream: encoding it and estimating the flow from the frame before.
 ``speedup_*`` is the time of eager torch (official arithmetic, both directions in one batch) divided by that of the
-default level (flow and confidence). ``--compare`` adds the default of another checkout, and its time divided by ours. Close
-everything else first.
+default level (flow and confidence). ``--compare`` adds the default of another checkout, and its time divided by
+ours. Close everything else first.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ CHAIRS_SPLIT = "FlyingChairs_train_val.txt"
 """A line for each pair of FlyingChairs, ``1`` for training and ``2`` for validation."""
 
 NOTHING_FOUND = (
-    "no images with their flow (.flo, .pfm or KITTI's .png) in this folder; convert other flow, such as .flo5 and .npy, "
-    "to .flo"
+    "no images with their flow (.flo, .pfm or KITTI's .png) in this folder; convert other flow, such as .flo5 and "
+    ".npy, to .flo"
 )
 
 
