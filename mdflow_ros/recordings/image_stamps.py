@@ -213,7 +213,8 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
     """Return the times in ns of a file beside or above the images, or nothing."""
     for path in time_files(folder):
         lines = [line.strip() for line in path.read_text("utf-8-sig", errors="replace").splitlines()]
-        lines = [line for line in lines if line and not line.startswith("#")]
+        # The last line of a spreadsheet's CSV may hold commas alone.
+        lines = [line for line in lines if line.strip(", \t") and not line.startswith("#")]
         if len(lines) == len(images) + 1 and _time_of_line(lines[0]) is None:
             lines = lines[1:]  # the names of the columns
         whole = _nanoseconds_are_whole(lines)

@@ -628,8 +628,9 @@ def test_the_second_number_of_a_name_may_be_milliseconds(tmp_path: Path, digits:
         ["0", "33333", "66667", "100000"],
         ["0", "33333333", "66666667", "100000000"],
         ["\ufefftime", "0", "0.033333", "0.066667", "0.1"],
+        ["time,,", "0,,", "0.033333,,", "0.066667,,", "0.1,,", ",,"],
     ],
-    ids=["ms", "us", "ns", "header"],
+    ids=["ms", "us", "ns", "header", "spreadsheet"],
 )
 def test_times_in_a_file_may_have_another_unit_or_a_header(tmp_path: Path, lines: list[str]) -> None:
     images = write_images(tmp_path / "data", [f"{n}.png" for n in range(4)])
