@@ -31,7 +31,7 @@ from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.core.argument_types import positive
-from mdflow_ros.core.atomic_files import without_nan, write_json
+from mdflow_ros.core.atomic_files import finite_or_none, write_json
 from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_image
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.flow_pictures import (
@@ -305,7 +305,7 @@ def main(arguments: list[str] | None = None) -> int:
         recorder.destroy_node()
         rclpy.try_shutdown()
     if summary["pairs_received"]:
-        print(json.dumps(without_nan(summary), indent=2))
+        print(json.dumps(finite_or_none(summary), indent=2))
     fault = judge(summary, options.minimum_share)
     if fault is not None:
         print(fault, file=sys.stderr)
