@@ -49,7 +49,7 @@ class StandIn(Node):
 
     def report(self) -> None:
         values = {"backend": "stand-in", "model_sha256": SHA256, "pairs_computed": str(self.pairs)}
-        status = DiagnosticStatus(name="mdflow", values=[KeyValue(key=key, value=values[key]) for key in values])
+        status = DiagnosticStatus(name="/mdflow: flow", values=[KeyValue(key=key, value=values[key]) for key in values])
         self.diagnostics.publish(DiagnosticArray(status=[status]))
 
 
