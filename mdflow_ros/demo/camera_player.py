@@ -109,6 +109,7 @@ class CameraPlayer(Node):
                 yield frame, due
             if not self._options.loop:
                 return
+            self._warnings[:] = dict.fromkeys(self._warnings)  # every pass has the same
             frames = read_frames(self._options.source, self._warnings)
 
     def _interval(self, previous: SourceFrame, frame: SourceFrame, last: float) -> float:
