@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -36,7 +37,11 @@ def spin_until(is_done: Callable[[], bool], executor: Executor, node: Node) -> N
         except ExternalShutdownException:
             break
         except Exception as error:
-            node.get_logger().error(f"ignored an unexpected {type(error).__name__}: {error}", throttle_duration_sec=1.0)
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            node.get_logger().error(
+                f"ignored an unexpected {type(error).__name__}: {error} ({place.filename}:{place.lineno})",
+                throttle_duration_sec=1.0,
+            )
 
 
 class FlowExecutor(SingleThreadedExecutor):
