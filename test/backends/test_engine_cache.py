@@ -205,6 +205,12 @@ def test_a_read_only_cache_is_read_and_not_waited_for(read_only_cache, caplog):
     assert names(read_only_cache) == [read_only_cache.path(KEY).name]
 
 
+def test_an_error_beside_a_read_only_cache_is_not_blamed_on_the_cache(read_only_cache):
+    with pytest.raises(RuntimeError) as raised, read_only_cache.locked():
+        raise RuntimeError("out of memory")
+    assert raised.value.__context__ is None
+
+
 def test_a_cache_that_cannot_even_be_made_is_no_reason_to_fail(tmp_path, caplog):
     (tmp_path / "file").write_text("not a folder")
     cache = EngineCache(tmp_path / "file" / "engines")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.cache_folder import cache_folder
@@ -150,11 +151,8 @@ class EngineCache:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the cache against other builds, waiting if needed. Does nothing where nothing can be written."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            logger.warning("cannot write to the engine cache %s: %s", self.folder, error)
+        lock = self._open_lock()
+        if lock is None:
             yield
             return
         with lock:
@@ -164,6 +162,14 @@ class EngineCache:
                 logger.info("another process builds an engine; waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it when that process ends, however it ends
             yield
+
+    def _open_lock(self) -> IO[str] | None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return (self.folder / "lock").open("w")
+        except OSError as error:
+            logger.warning("cannot write to the engine cache %s: %s", self.folder, error)
+            return None
 
     def records(self) -> dict[Path, EngineRecord | None]:
         """Return every engine file and its record, ``None`` where it is damaged."""
