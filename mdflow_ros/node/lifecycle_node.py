@@ -134,8 +134,7 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; discard the pair being processed."""
-        with self._publishing:
-            self._active = False
+        self._stop_publishing()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -145,16 +144,21 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything."""
-        self._active = False
+        self._stop_publishing()
         self._is_shut_down = True
         self._pipeline.release()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Fall back to unconfigured, from where the node can be configured again."""
-        self._active = False
+        self._stop_publishing()
         self._pipeline.release()
         return TransitionCallbackReturn.SUCCESS
+
+    def _stop_publishing(self) -> None:
+        """Wait until the pair that is being published is complete, and publish no other."""
+        with self._publishing:
+            self._active = False
 
     @property
     def is_loading(self) -> bool:
