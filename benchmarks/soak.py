@@ -27,6 +27,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
 from mdflow_ros.core.argument_types import at_least, positive
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.resizing import Size
 
 MAX_GROWTH = 1.0
@@ -140,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(json.dumps(result))
     if options.out:
         rows = [asdict(minute) for minute in minutes]
-        options.out.write_text(json.dumps({**result, "counters": soak.counters, "minutes": rows}, indent=1))
+        write_json(options.out, {**result, "counters": soak.counters, "minutes": rows})
     return 0 if result["growth_mb_per_hour"] < MAX_GROWTH and not result["pairs_lost"] else 1
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.node.parameters import DECLARATIONS, Declaration
 
 LAUNCHED = ("autostart", "build_only")
@@ -121,6 +122,6 @@ def _when(declaration: Declaration) -> str:
 
 
 if __name__ == "__main__":
-    Path("docs/parameters.md").write_text(table())
-    Path("docs/navigation/parameters.md").write_text(consumer_tables())
-    Path("config/flow.yaml").write_text(parameter_file())
+    replace_file(Path("docs/parameters.md"), table().encode())
+    replace_file(Path("docs/navigation/parameters.md"), consumer_tables().encode())
+    replace_file(Path("config/flow.yaml"), parameter_file().encode())
