@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -43,6 +43,24 @@ def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     if smaller != size:
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     return image
+
+
+def shrink(
+    image: NDArray[Any], max_width: int, max_height: int | None = None, interpolation: int = cv2.INTER_AREA
+) -> NDArray[Any]:
+    """Scale an image ``(H, W, ...)`` down to fit, keeping its aspect ratio; a smaller one stays as it is.
+
+    Args:
+        image: to scale down.
+        max_width: in pixels.
+        max_height: in pixels; ``None`` for any height.
+        interpolation: of OpenCV; by default the mean of the pixels that become one.
+    """
+    size = size_of(image)
+    scale = min(max_width / size.width, 1.0 if max_height is None else max_height / size.height)
+    if scale >= 1:
+        return image
+    return cv2.resize(image, scaled_size(size, scale), interpolation=interpolation)
 
 
 def resize_field(field: NDArray[np.float32], size: Size) -> NDArray[np.float32]:

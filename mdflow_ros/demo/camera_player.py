@@ -26,7 +26,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from mdflow_ros.core.argument_types import at_least, positive
-from mdflow_ros.core.resizing import size_of
+from mdflow_ros.core.resizing import shrink, size_of
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.playback import SourceFrame, is_camera, read_frames
 from mdflow_ros.node.camera_info import pinhole_camera_info
@@ -84,7 +84,8 @@ class CameraPlayer(Node):
             raise FrameSourceError(f"{self._options.source} holds no images that can be read.{reasons}")
         self._wait_for_subscribers()
         for frame, due in self._schedule(first, frames):
-            rgb = _shrink(frame.rgb, self._options.max_width)
+            max_width = self._options.max_width
+            rgb = frame.rgb if max_width is None else shrink(frame.rgb, max_width)
             while (left := due - time.monotonic()) > 0 and not self._stop.requested:
                 time.sleep(min(left, POLL_SECONDS))
             if self._stop.requested:
@@ -162,15 +163,6 @@ class CameraPlayer(Node):
         if final:
             for publisher in (self._images, self._diagnostics):
                 publisher.wait_for_all_acked(Duration(seconds=DELIVERY_SECONDS))
-
-
-def _shrink(rgb: NDArray[np.uint8], max_width: int | None) -> NDArray[np.uint8]:
-    """Scale an image down to a width at most, keeping its proportions."""
-    height, width = rgb.shape[:2]
-    if max_width is None or width <= max_width:
-        return rgb
-    size = (max_width, max(1, round(height * max_width / width)))
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
