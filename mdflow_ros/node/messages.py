@@ -92,18 +92,16 @@ def read_field(message: Image, channels: int) -> NDArray[np.float32]:
     return np.frombuffer(message.data, np.float32).reshape(shape)
 
 
-def image_message(header: Header, field: NDArray[np.float32] | NDArray[np.uint8], encoding: str | None = None) -> Image:
-    """Return an image message.
+def image_message(header: Header, field: NDArray[np.float32] | NDArray[np.uint8]) -> Image:
+    """Return an image message: 32FC1 or 32FC2 of float32, mono8 or rgb8 of uint8.
 
     Args:
         header: of the message.
         field: ``(H, W)`` or ``(H, W, channels)``.
-        encoding: by default 32FC1 or 32FC2 of float32, mono8 or rgb8 of uint8.
     """
     height, width = field.shape[:2]
     channels = 1 if field.ndim == 2 else field.shape[2]
-    if encoding is None:
-        encoding = {1: "mono8", 3: "rgb8"}[channels] if field.dtype == np.uint8 else f"32FC{channels}"
+    encoding = {1: "mono8", 3: "rgb8"}[channels] if field.dtype == np.uint8 else f"32FC{channels}"
     step = width * channels * field.itemsize
     message = Image(header=header, height=height, width=width, encoding=encoding, step=step)
     # The setter takes an array.array as it is; it checks anything else value by value.

@@ -16,12 +16,11 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import Image
 from shifted_images import textured_image
-from std_msgs.msg import Header
 
 from mdflow_ros.demo import flow_recorder
 from mdflow_ros.demo.flow_recorder import FlowRecorder
-from mdflow_ros.node.messages import image_message
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_only_the_status_of_this_camera_and_of_its_flow_node_counts(
 
 def test_twelve_bits_are_drawn_with_their_full_contrast(recorder: FlowRecorder) -> None:
     gray = textured_image(64, 96)[..., 0].astype(np.uint16)
-    recorder._on_image(image_message(Header(), gray * 8, "mono16"))
+    recorder._on_image(Image(height=64, width=96, encoding="mono16", step=192, data=(gray * 8).tobytes()))
     (drawn,) = recorder._images.values()
     assert drawn.rgb.max() > 200 and np.ptp(drawn.rgb) > 150
 

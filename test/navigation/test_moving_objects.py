@@ -10,7 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion
+from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion, pixels_of
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
@@ -176,7 +176,9 @@ def test_a_camera_that_turns_on_the_spot_sees_what_moves_by_the_flow_alone(share
     camera, random = camera_of(crossing_step(0)), np.random.default_rng(0)
     width, height = camera.size
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    flow = camera.pixels(transformed(camera.rays(pixels), rotation_from_vector(np.array([0.0, 0.03, 0.0])))) - pixels
+    flow = (
+        pixels_of(camera, transformed(camera.rays(pixels), rotation_from_vector(np.array([0.0, 0.03, 0.0])))) - pixels
+    )
     moving = np.zeros((height, width), bool)
     side = round(np.sqrt(share * width * height))
     moving[20 : 20 + side, 60 : 60 + side] = True
@@ -204,7 +206,7 @@ def test_nothing_moves_in_a_hall_that_is_passed_slowly(scale: float) -> None:
         points = np.dstack((camera.rays(pixels), np.ones((height, width)))) * step.depth[..., None]
         rotation = rotation_from_vector(scale * cv2.Rodrigues(step.rotation)[0].ravel())
         moved = points @ rotation.T + scale * step.translation
-        flow = camera.pixels((moved[..., :2] / moved[..., 2:]).astype(np.float32)) - pixels
+        flow = pixels_of(camera, (moved[..., :2] / moved[..., 2:]).astype(np.float32)) - pixels
         confidence = np.full((height, width), 0.95, np.float32)
         sigma = flow_sigma(confidence, np.hypot(flow[..., 0], flow[..., 1]))
         flow += (random.standard_normal(flow.shape) * sigma[..., None]).astype(np.float32)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from navigation_scenes import RealFlow, camera_of, matches_of
+from navigation_scenes import RealFlow, camera_of, matches_of, pixels_of
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
@@ -80,7 +80,7 @@ def test_backward_flow_gives_the_same_time() -> None:
     camera = camera_of(step)
     height, width = step.depth.shape
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    flow = (camera.pixels(camera.rays(grid) * np.float32(2 / 2.1)) - grid).astype(np.float32)
+    flow = (pixels_of(camera, camera.rays(grid) * np.float32(2 / 2.1)) - grid).astype(np.float32)
     matches = match(flow, np.full((height, width), 0.95, np.float32), camera, 2, backward=True)
     contact = time_to_contact(matches, np.eye(3), INTERVAL, Sectors(rows=2), backward=True)
     np.testing.assert_allclose(contact.seconds, 2.0, rtol=0.01)
