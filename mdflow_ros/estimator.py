@@ -23,7 +23,15 @@ from mdflow_ros.backends.passed_checks import check_once
 from mdflow_ros.backends.selection import AUTO, create_backend, runs_on_gpu
 from mdflow_ros.core.confidence import ConfidenceCalibration, FlowEvidence, measure_evidence
 from mdflow_ros.core.refinement import FlowRefiner
-from mdflow_ros.core.resizing import Size, network_size, resize_field, resize_image, scaled_size, size_of
+from mdflow_ros.core.resizing import (
+    Size,
+    network_size,
+    resize_field,
+    resize_image,
+    scale_between,
+    scaled_size,
+    size_of,
+)
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, load_card
 from mdflow_ros.model.confidence_calibration import confidence_calibration_of
@@ -244,9 +252,8 @@ class FlowEstimator:
     def _published_flow(self, first: EncodedFrame, second: EncodedFrame, decoded: DecodedFlow) -> Field:
         """Return the network's flow at the published size, refined."""
         size = size_of(first.image)
-        network, output_size = self.inference_size(size), self.output_size(size)
-        to_output = np.array([output_size.width / network.width, output_size.height / network.height], np.float32)
-        flow = resize_field(decoded.flow * to_output, output_size)
+        output_size = self.output_size(size)
+        flow = resize_field(decoded.flow * scale_between(self.inference_size(size), output_size), output_size)
         if not self._refine:
             return flow
         return self._refiner.refine(first.gray, second.gray, flow, self._quality.refinement_of(size))

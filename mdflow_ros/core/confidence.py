@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scaled_size, size_of
+from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scale_between, scaled_size, size_of
 
 Field = NDArray[np.float32]
 
@@ -142,9 +142,7 @@ def measure_evidence(first: NDArray[np.uint8], second: NDArray[np.uint8], eviden
         cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) for image in (first, second)
     )
     flow = resize_flow(evidence.flow, size)
-    to_image = np.array(
-        [image_size.width / evidence.network_size.width, image_size.height / evidence.network_size.height], np.float32
-    )
+    to_image = scale_between(evidence.network_size, image_size)
     network_flow = resize_field(evidence.network_flow * to_image, size)
     refined_by = flow / np.float32(SCALE) - network_flow
     noise = camera_noise(gray)
@@ -177,10 +175,7 @@ def _visibility(evidence: FlowEvidence, to_image: Field) -> Field:
     size = size_of(evidence.network_flow)
     flow = evidence.network_flow * to_image
     backward = resize_field(evidence.backward * to_image, size)
-    in_grid = np.array(
-        [size.width / evidence.network_size.width, size.height / evidence.network_size.height], np.float32
-    )
-    returned = _warp(backward, evidence.network_flow * in_grid)
+    returned = _warp(backward, evidence.network_flow * scale_between(evidence.network_size, size))
     miss = ((flow + returned) ** 2).sum(axis=-1)
     lengths = (flow**2).sum(axis=-1) + (returned**2).sum(axis=-1)
     return np.asarray(np.log((miss + 0.01) / (RELATIVE_TOLERANCE * lengths + ABSOLUTE_TOLERANCE)), np.float32)

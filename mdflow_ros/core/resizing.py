@@ -34,6 +34,11 @@ def scaled_size(size: Size, scale: float) -> Size:
     return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
 
 
+def scale_between(size: Size, other: Size) -> NDArray[np.float32]:
+    """Return the factors ``(2,)`` that turn vectors in pixels of ``size`` into pixels of ``other``."""
+    return np.array([other.width / size.width, other.height / size.height], np.float32)
+
+
 def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Resize an image ``(H, W, 3)``: along each axis, averaging where it shrinks, then bilinear where it grows."""
     height, width = image.shape[:2]
@@ -72,7 +77,6 @@ def resize_field(field: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
 
 def resize_flow(flow: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
     """Resize a flow field ``(H, W, 2)`` and scale its vectors, each axis by its own factor."""
-    height, width = flow.shape[:2]
-    if (width, height) == size:
+    if size_of(flow) == size:
         return flow
-    return resize_field(flow, size) * np.array([size[0] / width, size[1] / height], np.float32)
+    return resize_field(flow, size) * scale_between(size_of(flow), size)
