@@ -13,17 +13,14 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 
+CONSUMERS = ("flow_view", "depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points")
+"""Nodes that make something of the flow, see ``docs/navigation``."""
+
 _PLACES = {
     "flow_node": "mdflow_ros.node.flow_node",
     "camera_player": "mdflow_ros.demo.camera_player",
     "flow_recorder": "mdflow_ros.demo.flow_recorder",
-    **{
-        name: f"mdflow_ros.navigation.nodes.{name}_node"
-        for name in (
-            *("depth_from_motion", "flow_points", "flow_view"),
-            *("moving_objects", "px4_optical_flow", "time_to_contact"),
-        )
-    },
+    **{name: f"mdflow_ros.navigation.nodes.{name}_node" for name in CONSUMERS},
 }
 """Commands that are not in ``mdflow_ros.commands``."""
 
