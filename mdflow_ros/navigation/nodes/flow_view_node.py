@@ -116,7 +116,7 @@ class FlowViewNode(Consumer):
             self._confidence.publish(image_message(pair.header, confidence_to_color(pair.confidence)))
 
     def _draw(self, pair: PublishedFlow) -> NDArray[np.uint8]:
-        max_flow = float(self.value("max_flow")) or self._scale.follow(pair.flow)
+        max_flow = self.value("max_flow") or self._scale.follow(pair.flow)
         shown = np.where((pair.confidence < self.value("min_confidence"))[..., None], np.float32(np.nan), pair.flow)
         picture = flow_to_color(shown, max_flow)
         if self.value("overlay"):

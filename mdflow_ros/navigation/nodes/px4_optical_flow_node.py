@@ -104,7 +104,7 @@ class Px4OpticalFlowNode(Consumer):
             return self._range.height(stamp)
         if not self.value("height"):
             raise HeightUnknown("publish a range, or set height")
-        return float(self.value("height"))
+        return self.value("height")
 
     def process(self, pair: PublishedFlow) -> None:
         """Measure and publish."""
