@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.resizing import Size
-
-NANOSECONDS = 1_000_000_000
+from mdflow_ros.core.stamps import NANOSECONDS
 
 
 class ResetReason(Enum):

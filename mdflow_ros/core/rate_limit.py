@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.core.stamps import NANOSECONDS
 
 TOLERANCE = 0.05
 """Images may come earlier by this share of the period: a camera's clock jitters."""

@@ -26,6 +26,7 @@ from std_msgs.msg import Header
 
 from mdflow_ros.core.argument_types import at_least, positive
 from mdflow_ros.core.resizing import shrink
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.playback import SourceFrame, is_camera, read_frames
 from mdflow_ros.node.messages import image_message
@@ -41,7 +42,7 @@ MATCH_SECONDS = 0.5
 MAX_REASONS = 5
 """How many reasons are printed if no image can be read."""
 
-UNKNOWN_INTERVAL = ASSUMED_INTERVAL / 1e9
+UNKNOWN_INTERVAL = ASSUMED_INTERVAL / NANOSECONDS
 """Seconds from a single image to its repetition, when it is looped."""
 
 DELIVERY_SECONDS = 2.0
@@ -115,7 +116,7 @@ class CameraPlayer(Node):
         if self._options.rate is not None:
             return 1.0 / self._options.rate
         gap = frame.stamp - previous.stamp
-        return gap / 1e9 if gap > 0 else last
+        return gap / NANOSECONDS if gap > 0 else last
 
     def _wait_for_subscribers(self) -> None:
         wanted = self._options.wait_for_subscribers

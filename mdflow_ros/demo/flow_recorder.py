@@ -36,6 +36,7 @@ from mdflow_ros.core.argument_types import positive
 from mdflow_ros.core.atomic_files import finite_or_none, write_json
 from mdflow_ros.core.image_decoding import MAX_PIXELS
 from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.core.stamps import NANOSECONDS, nanoseconds
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.flow_pictures import (
     EvenSample,
@@ -46,7 +47,7 @@ from mdflow_ros.demo.flow_pictures import (
 from mdflow_ros.demo.flow_video import FlowVideo
 from mdflow_ros.demo.measurements import Measurements
 from mdflow_ros.node.executor import spin_until
-from mdflow_ros.node.messages import nanoseconds, read_field, stamp_of, to_frame
+from mdflow_ros.node.messages import read_field, stamp_of, to_frame
 from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
 from mdflow_ros.node.transport import large_data_advice
 
@@ -188,7 +189,7 @@ class FlowRecorder(Node):
             confidence = read_field(parts.confidence, 1)
             parts.seconds = self.measurements.add_pair(
                 received=time.monotonic(),
-                latency=(now - stamp) / 1e9,
+                latency=(now - stamp) / NANOSECONDS,
                 confidence=float(np.nanmean(confidence)),
                 frame_number=None if newer is None else newer.number,
             )

@@ -1,18 +1,17 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs images to arrays and back, and stamps to nanoseconds."""
+"""sensor_msgs images to arrays and back."""
 
 from __future__ import annotations
 
 from array import array
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS, CameraFrame
+from mdflow_ros.core.frame_pairing import CameraFrame
 from mdflow_ros.core.image_decoding import (
     CorruptImage,
     UnsupportedEncoding,
@@ -21,14 +20,10 @@ from mdflow_ros.core.image_decoding import (
     decode_image,
 )
 from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.core.stamps import NANOSECONDS, nanoseconds
 
 FORWARD, BACKWARD = "forward", "backward"
 """Direction of the published flow, in ``source`` of previous_stamp: from the older or from the newer image."""
-
-
-def nanoseconds(stamp: Time) -> int:
-    """Return a time in nanoseconds."""
-    return int(stamp.sec * NANOSECONDS + stamp.nanosec)
 
 
 def stamp_of(header: Header) -> int:

@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.node.camera_info import camera_info_topic
 from mdflow_ros.node.qos import matching_qos
 from mdflow_ros.recordings.message_definitions import installed_definition
@@ -211,7 +212,7 @@ def message_class(type_name: str) -> type:
 
 def _to_rosbags(qos: QoSProfile) -> Qos:
     deadline, lifespan, lease = (
-        QosTime(*divmod(duration.nanoseconds, 10**9))
+        QosTime(*divmod(duration.nanoseconds, NANOSECONDS))
         for duration in (qos.deadline, qos.lifespan, qos.liveliness_lease_duration)
     )
     return Qos(

@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.navigation.nodes.consumer import MissingPackage
 from mdflow_ros.navigation.rigid_motion import PoseHistory, RigidMotion
 from mdflow_ros.navigation.timed_values import MAX_LATE
@@ -136,7 +137,7 @@ class OdometryMotion:
     def waits_for(self) -> str:
         """Say which topic."""
         newest = self._poses.newest
-        state = "nothing so far" if newest is None else f"newest stamp {newest / 1e9:.3f} s"
+        state = "nothing so far" if newest is None else f"newest stamp {newest / NANOSECONDS:.3f} s"
         return f"{self._subscription.topic_name} ({state})"
 
 

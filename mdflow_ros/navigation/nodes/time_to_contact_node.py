@@ -20,7 +20,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Float32
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow, run
 from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, TimeToContact, nearest_contact, time_to_contact
