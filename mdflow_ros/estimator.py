@@ -21,7 +21,7 @@ from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, D
 from mdflow_ros.backends.check import textured_pair
 from mdflow_ros.backends.passed_checks import check_once
 from mdflow_ros.backends.selection import AUTO, create_backend, runs_on_gpu
-from mdflow_ros.core.confidence import ConfidenceCalibration, FlowEvidence, measure_evidence
+from mdflow_ros.core.confidence import ConfidenceCalibration, FlowEvidence, compute_cues
 from mdflow_ros.core.refinement import FlowRefiner
 from mdflow_ros.core.resizing import (
     Size,
@@ -197,17 +197,17 @@ class FlowEstimator:
             flow = self._published_flow(*frames, decoded)
             confidence = None
             if with_confidence:
-                measures = self._measure(*frames, flow, decoded)
-                confidence = resize_field(self._calibration.probability(measures), size_of(flow))
+                cues = self._cues(*frames, flow, decoded)
+                confidence = resize_field(self._calibration.probability(cues), size_of(flow))
             return FlowEstimate(flow, confidence, time.perf_counter() - start)
 
-    def measures(self, first: Image, second: Image) -> tuple[Field, list[Field]]:
-        """Return the flow and what its confidence depends on, for the calibration; see `measure_evidence`."""
+    def cues(self, first: Image, second: Image) -> tuple[Field, list[Field]]:
+        """Return the flow and the cues of its confidence, for the calibration; see `compute_cues`."""
         with self._one_at_a_time():
             frames = self.encode(first), self.encode(second)
             decoded = self._decode(*frames, True)
             flow = self._published_flow(*frames, decoded)
-            return flow, self._measure(*frames, flow, decoded)
+            return flow, self._cues(*frames, flow, decoded)
 
     def warm_up(self, size: Size) -> None:
         """Run once on black images, so that the first real pair does not pay for allocations."""
@@ -258,11 +258,11 @@ class FlowEstimator:
             return flow
         return self._refiner.refine(first.gray, second.gray, flow, self._quality.refinement_of(size))
 
-    def _measure(self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow) -> list[Field]:
+    def _cues(self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow) -> list[Field]:
         assert decoded.backward is not None
         network = self.inference_size(size_of(first.image))
         evidence = FlowEvidence(flow, decoded.flow, decoded.coarser, decoded.backward, network)
-        return measure_evidence(first.gray, second.gray, evidence)
+        return compute_cues(first.gray, second.gray, evidence)
 
     def _check(self) -> None:
         """Run once on a small textured pair, before anybody relies on the model.
