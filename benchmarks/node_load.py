@@ -5,9 +5,8 @@
     python benchmarks/node_load.py --size 320 256 --rate 30
 
 A camera and a consumer in this process, the node in another, over DDS. The consumer keeps freed memory, as those of
-this package do, so that its page faults do not count as the node's latency. Close everything else before you trust a
-figure.
-Prints JSON. Without ``--rate`` the next image follows the flow of the last one.
+this package do, so that its page faults do not count as the node's latency. Close everything else before you rely on
+a figure. Prints JSON. Without ``--rate`` the next image follows the flow of the last one.
 """
 
 from __future__ import annotations
@@ -100,7 +99,7 @@ class NodeLoad:
         executor = SingleThreadedExecutor()
         executor.add_node(self.node)
         while len(self.arrivals) < pairs:
-            # Waking up more often would take the processor from the node.
+            # Waking up more often would take the CPU from the node.
             executor.spin_once(timeout_sec=0.01)
             waited = time.monotonic() - published_at
             # Without a rate, the next image follows the flow of the last; one that got lost is not waited for long.

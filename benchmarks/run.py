@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 import torch
 from interleaving import Times, interleave, median_ratio, timed
-from machine import estimate_macs, matrix_peak, processor_name
+from machine import cpu_name, estimate_macs, matrix_peak
 from numpy.typing import NDArray
 from official_torch import OfficialFastFlowNet
 from torchvision.models.optical_flow import raft_small
@@ -361,7 +361,7 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
     if not options.quick:
         node |= measure_loads(SIZES[0], 100)
     results: dict[str, Any] = {
-        "processor": processor_name(),
+        "processor": cpu_name(),
         "threads": options.threads,
         "engines": engines,
         "matrix_peak_gflops": {name: round(value, 1) for name, value in peak.items()},

@@ -93,7 +93,7 @@ class _Session:
         # Spinning threads would take the cores from the executor between two frames.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if platform.machine() == "aarch64":
-            # Matrix products in bfloat16 where the processor has it, and in float32 elsewhere.
+            # Matrix products in bfloat16 where the CPU has it, and in float32 elsewhere.
             options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "1")
         try:
             self._session: Any = onnxruntime.InferenceSession(graph, options, providers=[provider])

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO, on Intel's processors, graphics and NPUs, and on other CPUs.
+"""OpenVINO, on Intel's CPUs, GPUs and NPUs, and on other CPUs.
 
 It uses the device's fast precision: bfloat16 on CPUs that have it, float16 on graphics. Graphs are compiled for
 one size each, at the first pair of that size.

@@ -186,7 +186,7 @@ def test_a_device_that_is_missing_is_named():
         create_backend("openvino", BUNDLED_MODEL, BackendOptions(device="NPU"))
 
 
-def test_a_gpu_without_a_fixed_size_leaves_the_processor_its_quality_and_warns(monkeypatch, caplog):
+def test_a_gpu_without_a_fixed_size_leaves_the_cpu_its_quality_and_warns(monkeypatch, caplog):
     def needs_a_size(model, options):
         raise BackendUnavailable(FIXED_SIZE)
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class TensorRtRunner:
     """One engine with its memory and its stream.
 
-    Copies and kernels are captured as one CUDA graph where the engine allows it, so that the processor starts all of it
+    Copies and kernels are captured as one CUDA graph where the engine allows it, so that the CPU starts all of it
     with one call.
 
     Args:
