@@ -22,10 +22,10 @@ from mdflow_ros.core.resizing import size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.depth_from_motion import DepthEstimate, DepthLimits, depth_from_motion
-from mdflow_ros.navigation.downward_motion import DOWNWARD, ground_motion, ground_twist
+from mdflow_ros.navigation.downward_motion import DOWNWARD_LOOKING, ground_motion, ground_twist
 from mdflow_ros.navigation.flow_points import flow_points
 from mdflow_ros.navigation.matches import Matches, match
-from mdflow_ros.navigation.moving_objects import MovingLimits, moving_objects, static_excess
+from mdflow_ros.navigation.moving_objects import MovingLimits, moving_objects, static_residual
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_from_vector, rotation_of
 from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, time_to_contact
@@ -110,9 +110,9 @@ def measure_depth(measured: Measured, frames: range, noisy: bool) -> None:
 
 
 def find_moving(step: Step, matches: Matches, random: np.random.Generator | None) -> tuple:
-    """Return excess, mask and objects; with odometry if ``random`` is given, else by the flow alone."""
+    """Return normalized residual, mask and objects; with odometry if ``random`` is given, else by the flow alone."""
     motion = None if random is None else odometry(step, random)
-    off = static_excess(matches, motion, MIN_DEPTH, MIN_CONFIDENCE)
+    off = static_residual(matches, motion, MIN_DEPTH, MIN_CONFIDENCE)
     if off is None:
         off = np.zeros(matches.confidence.shape, np.float32)
     return off, *moving_objects(matches, off, camera_of(step).size, MovingLimits())
@@ -168,7 +168,7 @@ def measure_contact(measured: Measured) -> None:
 
 def measure_downward(measured: Measured) -> None:
     """Print the twist and the quality over floors with and without texture."""
-    mount = rotation_of(np.array(DOWNWARD[3:]))
+    mount = rotation_of(np.array(DOWNWARD_LOOKING[3:]))
     for textured in (True, False):
         step = downward_step(1.0, (0.03, 0.01, 0), textured=textured)
         ground = ground_motion(measured.matches(step), MIN_CONFIDENCE)
@@ -181,7 +181,7 @@ def measure_downward(measured: Measured) -> None:
 
 
 def measure_cost(measured: Measured) -> None:
-    """Print the processor time of each consumer beside the model's, single-threaded, without messages."""
+    """Print the CPU time of each consumer beside the model's, single-threaded, without messages."""
     step = crossing_step(0)
     flow, confidence = measured(step)
     camera, noise = camera_of(step), np.random.default_rng(0)
@@ -205,7 +205,7 @@ def measure_cost(measured: Measured) -> None:
 
 
 def cost(work: Callable[[], object]) -> float:
-    """Return the processor time of a call, seconds."""
+    """Return the CPU time of a call, seconds."""
     start = time.process_time()
     work()
     return time.process_time() - start

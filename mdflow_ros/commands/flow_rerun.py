@@ -169,7 +169,7 @@ def show_topics(log: RerunLog, arguments: list[str]) -> int:
 
     listen("image", lambda image: log.log_image(stamp_of(image.header), to_frame(image, MAX_PIXELS, stretch).image))
     listen("mdflow/flow", lambda flow: log.log_flow(stamp_of(flow.header), read_field(flow, 2)))
-    listen("mdflow/confidence", lambda trust: log.log_confidence(stamp_of(trust.header), read_field(trust, 1)))
+    listen("mdflow/confidence", lambda field: log.log_confidence(stamp_of(field.header), read_field(field, 1)))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spin_until(lambda: stop.requested, executor, node)

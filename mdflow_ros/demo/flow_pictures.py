@@ -140,7 +140,7 @@ def _draw_legend(sheet: Picture) -> None:
     bar = np.tile(np.linspace(0, 1, TILE_WIDTH - 120, dtype=np.float32), (14, 1))
     sheet[50:64, bar_left : bar_left + bar.shape[1]] = confidence_to_color(bar)
     _text(sheet, "0", (bar_left - 18, 62), 0.45, MUTED)
-    _text(sheet, "1 = trust", (bar_left + bar.shape[1] - 62, 42), 0.45, MUTED)
+    _text(sheet, "1 = sure", (bar_left + bar.shape[1] - 62, 42), 0.45, MUTED)
 
 
 def _lengths(flow: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from navigation_scenes import RealFlow, camera_of, matches_of, pixels_of
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.downward_motion import (
-    DOWNWARD,
+    DOWNWARD_LOOKING,
     GroundMotion,
     GyroHistory,
     Twist,
@@ -23,7 +23,7 @@ from mdflow_ros.navigation.matches import derotated, match, reoriented, transfor
 from mdflow_ros.navigation.rigid_motion import rotation_from_vector, rotation_of
 from mdflow_training.synthetic.navigation_world import Step, downward_step
 
-MOUNT = rotation_of(np.array(DOWNWARD[3:]))
+MOUNT = rotation_of(np.array(DOWNWARD_LOOKING[3:]))
 INTERVAL = 0.1
 
 
@@ -128,7 +128,7 @@ def test_on_the_ground_the_ground_does_not_move() -> None:
     assert not twist.linear.any() and np.isfinite(twist.covariance).all()
 
 
-def test_too_little_trusted_flow() -> None:
+def test_too_little_confident_flow() -> None:
     step = downward_step(1.0, (0.03, 0, 0))
     assert ground_motion(match(step.flow, np.zeros(step.depth.shape, np.float32), camera_of(step), 2), 0.5) is None
 

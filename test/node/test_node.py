@@ -93,8 +93,8 @@ def test_one_output_per_pair_under_one_header(camera: Client) -> None:
         assert flow.header == image_message(FRAME, stamp).header
         assert previous.time_ref == image_message(FRAME, stamp - 100).header.stamp
         assert (flow.encoding, confidence.encoding) == ("32FC2", "32FC1")
-        trust = field(confidence)
-        assert trust.shape == (HEIGHT, WIDTH, 1) and trust.min() >= 0 and trust.max() <= 1
+        values = field(confidence)
+        assert values.shape == (HEIGHT, WIDTH, 1) and values.min() >= 0 and values.max() <= 1
         assert (scaled.width, scaled.height, list(scaled.d)) == (WIDTH, HEIGHT, list(info.d))
         np.testing.assert_allclose(scaled.k, info.k * [0.5, 1, 0.5, 1, 0.5, 0.5, 1, 1, 1])
         np.testing.assert_allclose(scaled.p, [50, 0, 96, -25, 0, 60, 64, 0, 0, 0, 1, 0])

@@ -88,7 +88,7 @@ class TimeToContactNode(Consumer):
         self._stop.publish(Bool(data=stop))
         if not path.known.any():
             raise ValueError(
-                "no sector on the robot's path has enough trusted flow: ~/nearest is NaN, and ~/stop stays as it was"
+                "no sector on the robot's path has enough confident flow: ~/nearest is NaN, and ~/stop stays as it was"
             )
 
     def _must_stop(self, contact: TimeToContact, now: float) -> bool:
