@@ -26,16 +26,16 @@ def load_onnxruntime(name: str) -> ModuleType:
     Raises:
         BackendUnavailable: ONNX Runtime or the provider is not installed, or ONNX Runtime does not start.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # a robot tells nobody what it runs
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # no telemetry
     try:
         import onnxruntime
 
         providers = onnxruntime.get_available_providers()
     except ModuleNotFoundError as error:
         raise BackendUnavailable(f"{error}; install it with `pip install onnxruntime`") from error
-    except Exception as error:  # one that is broken raises anything
+    except Exception as error:  # a broken installation can raise any exception
         remedy = "`pip install --upgrade --force-reinstall onnxruntime`"
-        raise BackendUnavailable(f"ONNX Runtime does not start ({error}); install it anew with {remedy}") from error
+        raise BackendUnavailable(f"ONNX Runtime does not start ({error}); reinstall it with {remedy}") from error
     provider = PROVIDERS[name]
     if provider not in providers:
         raise BackendUnavailable(

@@ -76,10 +76,10 @@ class CameraPlayer(Node):
             PlayerError: nobody subscribes in time.
         """
         frames = read_frames(self._options.source, self._warnings)
-        first = next(frames, None)  # a bad source is reported before waiting for anybody
+        first = next(frames, None)  # report a bad source before waiting for subscribers
         if first is None:
             reasons = "".join(f"\n  {warning}" for warning in dict.fromkeys(self._warnings[:MAX_REASONS]))
-            raise FrameSourceError(f"{self._options.source} holds no images that can be read.{reasons}")
+            raise FrameSourceError(f"{self._options.source} holds no images that can be read{reasons}")
         self._wait_for_subscribers()
         for frame, due in self._schedule(first, frames):
             max_width = self._options.max_width
@@ -125,7 +125,7 @@ class CameraPlayer(Node):
             if time.monotonic() > deadline:
                 raise PlayerError(
                     f"{self._images.get_subscription_count()} of {wanted} subscribers on {self._images.topic_name} "
-                    f"after {self._options.wait_timeout:g} s. Are they running, with the same ROS_DOMAIN_ID?"
+                    f"after {self._options.wait_timeout:g} s: are they running, with the same ROS_DOMAIN_ID?"
                 )
             time.sleep(POLL_SECONDS)
         if wanted:

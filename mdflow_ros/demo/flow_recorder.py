@@ -232,7 +232,7 @@ def write_results(recorder: FlowRecorder, summary: dict[str, Any], folder: Path)
 
 
 def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
-    """Return what is wrong with a run, or None.
+    """Return the fault of a run, or None.
 
     Args:
         summary: as of `Measurements.summary`.
@@ -241,13 +241,11 @@ def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
     received, computed = summary["pairs_received"], summary["pairs_computed"]
     if received == 0:
         images = summary["messages_received"]["image"]
-        return f"No flow came, only {images} images, so nothing was written. Is the node active? See its log."
+        return f"no flow came, only {images} images, so nothing was written: is the node active? See its log"
     if minimum_share > 0 and computed is None:
-        return "The node's diagnostics never arrived, so it is unknown how many pairs it computed."
+        return "the node's diagnostics never arrived, so it is unknown how many pairs it computed"
     if received < minimum_share * (computed or 0):
-        return (
-            f"Only {received} of {computed} computed pairs arrived. For large images {large_data_advice(os.environ)}."
-        )
+        return f"only {received} of {computed} computed pairs arrived; for large images {large_data_advice(os.environ)}"
     return None
 
 

@@ -517,7 +517,7 @@ def test_a_link_to_nothing_is_one_frame_that_cannot_be_decoded(tmp_path: Path) -
 def test_a_glob_of_several_kinds_is_refused(tmp_path: Path) -> None:
     write_ros2(tmp_path / "b_bag", panning_images(2))
     write_images(tmp_path / "a_images", ["0.png", "1.png"])
-    with pytest.raises(FrameSourceError, match=r"a_images is of the kind images, but .*b_bag of the kind bag"):
+    with pytest.raises(FrameSourceError, match=r"a_images is of kind 'images', but .*b_bag is of kind 'bag'"):
         parse_source(str(tmp_path / "*"))
 
 
