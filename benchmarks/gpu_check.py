@@ -112,7 +112,7 @@ def _agreement(options: argparse.Namespace, backend_options: BackendOptions, pai
 
 
 def _free_memory(backend: str) -> int:
-    """Return the GPU's free bytes, 0 where nobody asks."""
+    """Return the GPU's free bytes; 0 for a backend other than TensorRT."""
     if backend != TENSORRT:
         return 0
     load_tensorrt()

@@ -55,7 +55,7 @@ def _cpu_flags() -> set[str]:
 
 
 def cpu_name() -> str:
-    """Return what the CPU calls itself."""
+    """Return the name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

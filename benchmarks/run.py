@@ -6,7 +6,7 @@
     python benchmarks/run.py --out speed.json --markdown docs/benchmarks.md --data ../eval --plot docs/benchmarks.png
     python benchmarks/run.py --out speed.json --compare OTHER_CHECKOUT
 
-All methods run in turns, so that other load on the machine affects all of them equally; ratios are medians over
+All methods run interleaved, so that other load on the machine affects all of them equally; ratios are medians over
 the rounds. A time is that of one frame of a stream: encoding it and estimating the flow from the frame before.
 ``speedup_*`` is the time of eager torch (official arithmetic, both directions in one batch) divided by that of the
 default level (flow and confidence). ``--compare`` adds the default of another checkout, and its time divided by ours.
@@ -287,7 +287,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 def write_markdown(path: Path, text: str) -> None:
-    """Replace what stands between the markers of a page."""
+    """Replace the text between the markers of a page."""
     page = path.read_text()
     before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)

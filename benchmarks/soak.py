@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
             minutes.append(soak.run(60.0))
             print(f"{number + 1:4d} min  {json.dumps(asdict(minutes[-1]))}", flush=True)
     except KeyboardInterrupt:
-        print("interrupted; what follows is of the time so far", file=sys.stderr)
+        print("interrupted; the results cover the time until now", file=sys.stderr)
     finally:
         soak.close()
         rclpy.try_shutdown()

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the console scripts start: one line instead of a traceback where a package is missing or a file cannot be used.
+"""Start the console scripts. A missing package or unusable file gives one line instead of a traceback.
 
 ``entry_points.record_bag`` is the ``main`` of ``mdflow_ros.commands.record_bag``, imported when it is called.
 """
@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Callable[[], int]:
 
 
 def _extra(name: str, place: str) -> str:
-    """Return what of this package a command needs beyond the node, in brackets."""
+    """Return the extras, in brackets, that a command needs beyond those of the node."""
     if place.startswith("mdflow_ros.demo."):
         return "[demo]"
     return {"flow_rerun": "[rerun]", "record_bag": "[recording]", "repair_bag": "[recording]"}.get(name, "")

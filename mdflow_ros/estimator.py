@@ -215,7 +215,7 @@ class FlowEstimator:
         self.estimate(black, black)
 
     def close(self) -> None:
-        """Give back what the backend holds. The estimator cannot be used after that."""
+        """Release the backend's memory and devices. The estimator cannot be used afterwards."""
         with self._lock:
             self._is_closed = True
             self._backend.close()
@@ -265,7 +265,7 @@ class FlowEstimator:
         return compute_cues(first.gray, second.gray, evidence)
 
     def _check(self) -> None:
-        """Run once on a small textured pair, before anybody relies on the model.
+        """Run once on a small textured pair, to refuse a broken model.
 
         Raises:
             BackendError: the flow is not finite, or is absurdly long.

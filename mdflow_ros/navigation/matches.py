@@ -117,7 +117,7 @@ def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> 
         length: ``(H, W)`` of the flow, pixels.
     """
     radius = np.maximum(np.float32(RIGHT_PIXELS), np.float32(RIGHT_SHARE) * length)
-    # Within these bounds: nothing is surer than a seventh of a pixel, and log needs a confidence above 0.
+    # Bounds: no match is better than a seventh of a pixel, and the logarithm needs a confidence above 0.
     bounded = np.clip(confidence, np.float32(0.01), np.float32(0.9995))
     return np.asarray(CORE_SPREAD * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
 

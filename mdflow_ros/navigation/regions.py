@@ -31,15 +31,15 @@ def moving_regions(
 ) -> NDArray[np.uint8]:
     """Return 1 where something moves, 0 elsewhere ``(H, W)``.
 
-    Regions grow from what is sure to move into weaker evidence around it (hysteresis), as the flow is least sure at the
-    borders of objects.
+    Regions grow from pixels that certainly move into weaker evidence around them (hysteresis), as the flow is least
+    certain at the borders of objects.
 
     Args:
         residual: ``(H, W)``, normalized residual: distance from the flow of static points, in standard deviations.
         confidence: ``(H, W)``, of the flow; 0 where it is unknown.
         stride: distance between neighbors of the grid, pixels.
-        min_residual: smallest residual of what moves.
-        min_confidence: least confidence of what is sure to move.
+        min_residual: smallest residual of a moving pixel.
+        min_confidence: smallest confidence of pixels that certainly move.
     """
     voters, around, gap = (_odd(pixels / stride) for pixels in (VOTING_SIDE, GROWTH_SIDE, GAP))
     sure = _majority(residual > min_residual, confidence >= max(min_confidence, 1e-6), voters)

@@ -104,15 +104,16 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     homography = _plane(subset, compared, min_confidence)
     if homography is not None:
         plane, turning = _of_plane(homography), _rotation_alone(homography, compared, counts)
-    of_plane = explained(plane)
-    # Else the free translation of an essential matrix would explain what moves before a camera that does not.
-    if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * of_plane):
+    plane_share = explained(plane)
+    # Prefer the pure rotation: the free translation of an essential matrix would otherwise explain objects that move in
+    # front of a camera at rest.
+    if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * plane_share):
         return turning
-    lines = max(_essential_motions(subset, matches, min_confidence), key=explained, default=None)
-    of_lines = explained(lines)
-    if max(of_plane, of_lines) < MIN_SHARE:
+    epipolar = max(_essential_motions(subset, matches, min_confidence), key=explained, default=None)
+    epipolar_share = explained(epipolar)
+    if max(plane_share, epipolar_share) < MIN_SHARE:
         return None
-    return plane if of_plane >= PLANE_PREFERENCE * of_lines else lines
+    return plane if plane_share >= PLANE_PREFERENCE * epipolar_share else epipolar
 
 
 def _confident_points(

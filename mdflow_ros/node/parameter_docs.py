@@ -54,7 +54,7 @@ that are worth setting.
 
 FILE_HEAD = """\
 # Parameters of the flow node, written by `python -m mdflow_ros.node.parameter_docs`.
-# Arguments of flow.launch.py override what stands here.
+# Arguments of flow.launch.py override these values.
 /**:
   ros__parameters:
 """

@@ -87,7 +87,7 @@ class Declaration:
         return descriptor
 
     def error(self, name: str, value: Any) -> str | None:
-        """Return what is wrong with a new value, or ``None``. rclpy checks types and ranges of integers itself."""
+        """Return why a new value is refused, or ``None``. rclpy checks types and ranges of integers itself."""
         if value is None:
             return f"{name} needs a value"
         if isinstance(self.default, float):

@@ -228,7 +228,7 @@ class FlowPipeline:
         if self.failure is not None and time.monotonic() < self._retry_time:
             return None
         try:
-            # No local name may hold the old model while the new one is loaded.
+            # Keep no local reference to the old model: it must be freed before the new one is loaded.
             if self.estimator is None or self._failures_in_a_row >= FAILURES_BEFORE_RELOAD:
                 self._reload(settings)
             estimator = self.estimator

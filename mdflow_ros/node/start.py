@@ -46,10 +46,10 @@ def node_parser(description: str | None, parameters: Mapping[str, Declaration]) 
 
 
 def own_arguments(command_line: list[str]) -> list[str]:
-    """Return what is not for ROS of a command line that begins with the program's name, without that name.
+    """Return the arguments that are not for ROS, of a command line that begins with the program's name.
 
     Raises:
-        StartError: the rest is not what ROS understands.
+        StartError: ROS does not understand its part.
     """
     try:
         return list(remove_ros_args(command_line)[1:])

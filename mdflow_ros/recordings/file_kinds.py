@@ -51,7 +51,7 @@ def folders_below(folder: Path) -> Iterator[Path]:
 
 
 def content_kind(path: Path) -> str:
-    """Return what the file begins like.
+    """Return the kind of a file by its first bytes.
 
     Returns:
         The ending that it should have, ``lfs``, ``rosbag1``, ``empty``, ``link`` for a link to nothing, or ``""``.

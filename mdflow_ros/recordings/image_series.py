@@ -24,9 +24,9 @@ _Series = dict[tuple[str, ...], Path]
 def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path]]:
     """Return the images of each camera by the pattern of their names, ``#`` for a number.
 
-    Cameras share a folder where names differ beside their numbers and the numbers are the same, or those of one follow
-    those of another in turns. Otherwise all images are one series. What stands beside a camera's images, such as
-    depth, masks or thumbnails, is left out; so are the endings of names, unless they alone tell cameras apart.
+    Cameras share a folder where names differ beside their numbers and the numbers are the same, or interleave.
+    Otherwise all images are one series. Other pictures of a camera, such as depth, masks or thumbnails, are left out; so
+    are the endings of names, unless they alone tell cameras apart.
 
     Args:
         images: in the natural order of their names, all in one folder; at least one.
@@ -65,7 +65,7 @@ def _by_pattern(images: list[Path], names: list[str]) -> dict[str, _Series]:
 
 
 def _taken_in_turns(by_pattern: dict[str, _Series]) -> list[str]:
-    """Return the patterns of cameras that are not synchronized: about as many images, in turns by their numbers."""
+    """Return the patterns of cameras that are not synchronized: about as many images, interleaved by their numbers."""
     most = max(len(series) for series in by_pattern.values())
     patterns = [pattern for pattern, series in by_pattern.items() if 2 * len(series) > most]
     numbered = [(tuple(map(int, numbers)), pattern) for pattern in patterns for numbers in by_pattern[pattern]]

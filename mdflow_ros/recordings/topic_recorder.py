@@ -24,10 +24,12 @@ from mdflow_ros.recordings.recording_clock import RecordingClock
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-# Messages that DDS holds for us while the disk is busy: 3 s of a 30 Hz camera.
+
 QUEUE_DEPTH = 100
-# DDS implementations that do not number their messages send the largest 64-bit number.
+"""Messages that DDS holds for us while the disk is busy: 3 s of a 30 Hz camera."""
+
 UNNUMBERED = 2**63
+"""DDS implementations that do not number their messages send a larger number: the largest of 64 bits."""
 
 
 class TopicError(RuntimeError):

@@ -118,9 +118,9 @@ class EngineCache:
     ) -> tuple[bytes, Path | None]:
         """Return the engine that fits, built if there is none, and its path.
 
-        One engine is built at a time: TensorRT measures kernels, and two builders would disturb each other. Whoever
-        waited for the same engine takes it from the cache. If the engine cannot be stored, the log says so, the path is
-        ``None``, and it can be used all the same.
+        One engine is built at a time: TensorRT measures kernels, and two builders would disturb each other. A process
+        that waited for the same engine then finds it in the cache. If the engine cannot be stored, this is logged and
+        the path is ``None``; the engine can still be used.
 
         Args:
             key: what the engine must fit.
@@ -182,7 +182,7 @@ class EngineCache:
         return records
 
     def prune(self, useless: Callable[[EngineRecord], bool]) -> list[Path]:
-        """Remove damaged engines, those that are useless, and what a broken write left; return what was removed.
+        """Remove damaged and useless engines and unfinished files; return the paths removed.
 
         Raises:
             OSError: a file cannot be removed.
@@ -222,7 +222,7 @@ class EngineCache:
 
 
 def _read(path: Path) -> tuple[EngineRecord, bytes]:
-    """Return what is in an engine file; raises OSError or, if it is damaged, ValueError."""
+    """Return the record and the engine of a file; raises OSError or, if it is damaged, ValueError."""
     head, _, engine = path.read_bytes().partition(b"\n")
     try:
         values = json.loads(head)

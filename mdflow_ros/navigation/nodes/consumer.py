@@ -42,7 +42,7 @@ from mdflow_ros.node.qos import QUEUE_DEPTH
 from mdflow_ros.node.start import USAGE_ERROR, StartError, node_parser, own_arguments, start
 
 POLL_PERIOD = 0.2
-"""How often a consumer looks whether anybody subscribes to it, in seconds."""
+"""Seconds between two checks for subscribers."""
 
 DIAGNOSTICS_PERIOD = 1.0
 LOG_PERIOD = 5.0
@@ -313,7 +313,7 @@ class Consumer(Node):
 
 
 def run(node_type: type[Consumer], description: str | None, arguments: list[str] | None = None) -> int:
-    """Run a consumer until it is told to stop, and return the exit status."""
+    """Run a consumer until a signal stops it; return the exit status."""
     command_line = sys.argv if arguments is None else arguments
     stop = StopSignal()
     try:

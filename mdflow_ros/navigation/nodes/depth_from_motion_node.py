@@ -29,7 +29,7 @@ CLOUD_FIELDS = ("x", "y", "z", "confidence", "sigma_z")
 
 
 class DepthFromMotionNode(MotionConsumer):
-    """Publishes the depth of what stands still."""
+    """Publishes the depth of static points."""
 
     PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
         **MotionConsumer.PARAMETERS,

@@ -5,8 +5,8 @@
 Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node. Outputs:
 ~/seconds and ~/sector_confidence (32FC1 images of rows x columns sectors, header of the newer image; infinite where
 nothing approaches, NaN where it is unknown), ~/nearest (std_msgs/Float32, the least time of a confident sector on the
-robot's path; NaN where no sector is known there) and ~/stop (std_msgs/Bool, true from when that is below threshold
-until hold seconds after the sectors that caused it are seen to be clear).
+robot's path; NaN where no sector is known there) and ~/stop (std_msgs/Bool: becomes true when ~/nearest is below
+threshold, and false hold seconds after the sectors that caused it are clear).
 """
 
 from __future__ import annotations
