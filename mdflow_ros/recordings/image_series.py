@@ -25,8 +25,8 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
     """Return the images of each camera by the pattern of their names, ``#`` for a number.
 
     Cameras share a folder where names differ beside their numbers and the numbers are the same, or interleave.
-    Otherwise all images are one series. Other pictures of a camera, such as depth, masks or thumbnails, are left out; so
-    are the endings of names, unless they alone tell cameras apart.
+    Otherwise all images are one series. Other pictures of a camera, such as depth, masks or thumbnails, are left out;
+    so are the endings of names, unless they alone tell cameras apart.
 
     Args:
         images: in the natural order of their names, all in one folder; at least one.
