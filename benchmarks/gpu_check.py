@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check a GPU: does its flow agree with the processor's, and how fast is it? Writes JSON and a Markdown table."""
+"""Check a GPU: does its flow agree with the CPU's, and how fast is it? Writes JSON and a Markdown table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from gpu_agreement import Agreement, Pair, measure_agreement, real_pairs
 from gpu_latency import Latency, measure_latency
-from machine import processor_name
+from machine import cpu_name
 
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.selection import BACKENDS, ON_GPU, create_backend, working_backends
@@ -57,7 +57,7 @@ class Measurement:
         memory_megabytes: that loading took on the GPU, with all buffers; ``None`` for other backends.
         latency: with the backward flow and confidence.
         flow_latency: of the flow alone.
-        agreement: with ONNX Runtime on the processor; ``None`` if it was not compared.
+        agreement: with ONNX Runtime on the CPU; ``None`` if it was not compared.
     """
 
     size: str
@@ -112,7 +112,7 @@ def _agreement(options: argparse.Namespace, backend_options: BackendOptions, pai
 
 
 def _free_memory(backend: str) -> int:
-    """Return the GPU's free bytes, 0 where nobody asks."""
+    """Return the GPU's free bytes; 0 for a backend other than TensorRT."""
     if backend != TENSORRT:
         return 0
     load_tensorrt()
@@ -140,8 +140,8 @@ def _build_seconds(options: argparse.Namespace, size: Size, precision: str) -> f
 
 def describe_machine(backend: str) -> dict[str, str]:
     """Name the hardware and software of the measurement."""
-    processor = f"{os.cpu_count()} x {processor_name()}"
-    machine = {"processor": processor, "python": platform.python_version(), "system": platform.platform()}
+    cpu = f"{os.cpu_count()} x {cpu_name()}"
+    machine = {"processor": cpu, "python": platform.python_version(), "system": platform.platform()}
     board = Path("/proc/device-tree/model")
     if board.is_file():
         machine["board"] = board.read_text().rstrip("\0")

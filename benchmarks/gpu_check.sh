@@ -2,7 +2,7 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# Check this machine's GPU in less than 8 minutes: agreement with the processor, latency, memory, build time.
+# Check this machine's GPU in less than 8 minutes: agreement with the CPU, latency, memory, build time.
 #
 #   benchmarks/gpu_check.sh                       TensorRT, or ONNX Runtime where there is none, on a sample clip
 #   benchmarks/gpu_check.sh --pairs FOLDER        on your pairs with true flow

@@ -69,7 +69,7 @@ adapt() {
         "$python" "$root/training/robot_world.py" --out "$world" --match "$world/frames"
     fi
     # shellcheck disable=SC2086  # STUDY holds several arguments
-    limited "$python" "$root/benchmarks/adaptation_study.py" "$world/frames" --truth "$world/truth_of_recording" \
+    limited "$python" "$root/benchmarks/adaptation_study.py" "$world/frames" --ground-truth "$world/truth_of_recording" \
         --out "$out/study" --seeds 0 --only "student raft_small, from scratch" ${STUDY:-}
     find "$out/study" -name errors.json -exec cp {} "$out/parts/study_errors.json" \;
 }

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time many methods in turns, so that other load on the machine affects all of them equally."""
+"""Time many methods interleaved, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Times = dict[str, list[float]]
 
 
 def timed(work: Callable[[], object]) -> Timed:
-    """Return what does ``work`` and measures it by the clock."""
+    """Return a function that runs ``work`` and returns its wall time in seconds."""
 
     def run() -> float:
         start = time.perf_counter()

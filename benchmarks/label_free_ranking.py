@@ -1,12 +1,13 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show whether the measures without labels rank flows as their true error does, and what trivial flows get.
+"""Show whether the metrics without labels rank flows as their true error does, and how trivial flows score.
 
     python benchmarks/label_free_ranking.py --count 12
 
 On generated scenes: the bundled teacher, also with its flow disturbed, damped and smoothed; OpenCV's methods; zero
-flow, one motion for the whole image, over-smooth flow. ``agreement`` is the share of pairs of methods, scene by scene,
-of which a measure names the one with the lower endpoint error, where those differ by 10 % or more.
+flow, one motion for the whole image, over-smooth flow. ``agreement`` is the share of pairs of methods, per scene, for
+which a metric prefers the method with the lower endpoint error. Pairs whose errors differ by less than 10 % are left
+out.
 """
 
 from __future__ import annotations

@@ -17,13 +17,13 @@ MATRIX_SIDES = (512, 1024, 2048)
 def matrix_peak(seconds: float, threads: int) -> dict[str, float]:
     """Return the best rate of a matrix product, in Gflop/s, by the precision; a multiply-add counts twice.
 
-    bf16 is left out where the processor has no instruction for it.
+    bf16 is left out where the CPU has no instruction for it.
     """
     import torch
 
     torch.set_num_threads(threads)
     precisions = {"fp32": torch.float32}
-    if {"avx512_bf16", "amx_bf16", "bf16"} & _processor_flags():
+    if {"avx512_bf16", "amx_bf16", "bf16"} & _cpu_flags():
         precisions["bf16"] = torch.bfloat16
     share = seconds / len(precisions) / len(MATRIX_SIDES)
     return {
@@ -46,7 +46,7 @@ def _product_rate(matrix: object, seconds: float) -> float:
     return float(2 * len(matrix) ** 3 / best / 1e9)
 
 
-def _processor_flags() -> set[str]:
+def _cpu_flags() -> set[str]:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -54,8 +54,8 @@ def _processor_flags() -> set[str]:
     return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
 
 
-def processor_name() -> str:
-    """Return what the processor calls itself."""
+def cpu_name() -> str:
+    """Return the name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

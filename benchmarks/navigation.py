@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, flow_to_color
+from mdflow_ros.core.picture_files import write_picture
 from mdflow_ros.core.resizing import size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.depth_from_motion import DepthEstimate, DepthLimits, depth_from_motion
-from mdflow_ros.navigation.downward_motion import DOWNWARD, ground_motion, ground_twist
+from mdflow_ros.navigation.downward_motion import DOWNWARD_LOOKING, ground_motion, ground_twist
 from mdflow_ros.navigation.flow_points import flow_points
 from mdflow_ros.navigation.matches import Matches, match
-from mdflow_ros.navigation.moving_objects import MovingLimits, moving_objects, static_excess
+from mdflow_ros.navigation.moving_objects import MovingLimits, moving_objects, static_residual
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_from_vector, rotation_of
 from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, time_to_contact
@@ -43,6 +44,7 @@ from mdflow_training.synthetic.navigation_world import (
 
 TRANSLATION_SIGMA, ROTATION_SIGMA = 0.02, float(np.deg2rad(0.2))
 MIN_CONFIDENCE, MIN_DEPTH, STRIDE, INTERVAL = 0.5, 0.3, 2, 0.1
+YELLOW = (255, 255, 0)
 
 
 class Measured:
@@ -108,9 +110,9 @@ def measure_depth(measured: Measured, frames: range, noisy: bool) -> None:
 
 
 def find_moving(step: Step, matches: Matches, random: np.random.Generator | None) -> tuple:
-    """Return excess, mask and objects; with odometry if ``random`` is given, else by the flow alone."""
+    """Return normalized residual, mask and objects; with odometry if ``random`` is given, else by the flow alone."""
     motion = None if random is None else odometry(step, random)
-    off = static_excess(matches, motion, MIN_DEPTH, MIN_CONFIDENCE)
+    off = static_residual(matches, motion, MIN_DEPTH, MIN_CONFIDENCE)
     if off is None:
         off = np.zeros(matches.confidence.shape, np.float32)
     return off, *moving_objects(matches, off, camera_of(step).size, MovingLimits())
@@ -166,7 +168,7 @@ def measure_contact(measured: Measured) -> None:
 
 def measure_downward(measured: Measured) -> None:
     """Print the twist and the quality over floors with and without texture."""
-    mount = rotation_of(np.array(DOWNWARD[3:]))
+    mount = rotation_of(np.array(DOWNWARD_LOOKING[3:]))
     for textured in (True, False):
         step = downward_step(1.0, (0.03, 0.01, 0), textured=textured)
         ground = ground_motion(measured.matches(step), MIN_CONFIDENCE)
@@ -179,7 +181,7 @@ def measure_downward(measured: Measured) -> None:
 
 
 def measure_cost(measured: Measured) -> None:
-    """Print the processor time of each consumer beside the model's, single-threaded, without messages."""
+    """Print the CPU time of each consumer beside the model's, single-threaded, without messages."""
     step = crossing_step(0)
     flow, confidence = measured(step)
     camera, noise = camera_of(step), np.random.default_rng(0)
@@ -203,7 +205,7 @@ def measure_cost(measured: Measured) -> None:
 
 
 def cost(work: Callable[[], object]) -> float:
-    """Return the processor time of a call, seconds."""
+    """Return the CPU time of a call, seconds."""
     start = time.process_time()
     work()
     return time.process_time() - start
@@ -212,7 +214,7 @@ def cost(work: Callable[[], object]) -> float:
 def colored(field: NDArray, low: float, high: float) -> NDArray[np.uint8]:
     """Return a field as colors, black where it is unknown, of the images' size."""
     scaled = np.clip((np.nan_to_num(field, nan=low) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-    picture = cv2.applyColorMap(scaled, cv2.COLORMAP_TURBO)
+    picture = cv2.cvtColor(cv2.applyColorMap(scaled, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
     picture[~np.isfinite(field)] = 0
     return np.asarray(cv2.resize(picture, (320, 256), interpolation=cv2.INTER_NEAREST), np.uint8)
 
@@ -222,54 +224,49 @@ def draw(measured: Measured, folder: Path) -> None:
     step = hall_step(10)
     matches = measured.matches(step)
     found = depth_from_motion(matches, odometry(step, np.random.default_rng(0)), DepthLimits())
-    save(folder / "depth_from_motion.jpg", bgr(step.images[0]), colored(found.depth, 0.5, 6),
+    save(folder / "depth_from_motion.jpg", step.images[0], colored(found.depth, 0.5, 6),
          colored(found.sigma / found.depth, 0, 0.15), colored(newer_ground_truth(step, matches), 0.5, 6))  # fmt: skip
 
     step = crossing_step(3)
     matches = measured.matches(step)
     off, mask, objects = find_moving(step, matches, None)
-    image = bgr(step.images[1])
+    image = step.images[1].copy()
     for box in objects:
         corner = (box.left + box.width, box.top + box.height)
-        cv2.rectangle(image, (box.left, box.top), corner, (0, 255, 255), 2)
-    save(folder / "moving_objects.jpg", image, cv2.cvtColor(mask, cv2.COLOR_GRAY2BGR), colored(off, 0, 12))
+        cv2.rectangle(image, (box.left, box.top), corner, YELLOW, 2)
+    save(folder / "moving_objects.jpg", image, cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB), colored(off, 0, 12))
 
     step = approach_step(2.0, 0.1)
-    image, sectors = bgr(step.images[1]), Sectors()
+    image, sectors = step.images[1].copy(), Sectors()
     width, top, bottom = 320 // sectors.columns, round(256 * sectors.top), round(256 * sectors.bottom)
     for number, seconds in enumerate(contact_of(step, measured.matches(step))):
         left = width * number
-        cv2.rectangle(image, (left, top), (left + width - 1, bottom), (0, 255, 255), 1)
-        cv2.putText(image, f"{seconds:.1f}", (left + 3, 112), cv2.FONT_HERSHEY_SIMPLEX, 0.3, (0, 255, 255), 1)
+        cv2.rectangle(image, (left, top), (left + width - 1, bottom), YELLOW, 1)
+        cv2.putText(image, f"{seconds:.1f}", (left + 3, 112), cv2.FONT_HERSHEY_SIMPLEX, 0.3, YELLOW, 1)
     save(folder / "time_to_contact.jpg", image)
 
     step = downward_step(1.0, (0.06, 0.03, 0))
     ground = ground_motion(measured.matches(step), MIN_CONFIDENCE)
-    image = bgr(step.images[1])
+    image = step.images[1].copy()
     if ground is not None:
         end = (np.array([160, 128]) + ground.shift * 224 * 4).astype(int)
-        cv2.arrowedLine(image, (160, 128), (int(end[0]), int(end[1])), (0, 255, 255), 2)
+        cv2.arrowedLine(image, (160, 128), (int(end[0]), int(end[1])), YELLOW, 2)
     save(folder / "px4_optical_flow.jpg", image)
 
     step = hall_step(10)
-    image = bgr(step.images[0])
+    image = step.images[0].copy()
     for x, y, u, v, _ in flow_points(*measured(step), 300, 16):
-        cv2.arrowedLine(image, (int(x), int(y)), (round(x + u), round(y + v)), (0, 255, 255), 1, cv2.LINE_AA)
+        cv2.arrowedLine(image, (int(x), int(y)), (round(x + u), round(y + v)), YELLOW, 1, cv2.LINE_AA)
     save(folder / "flow_points.jpg", image)
     flow, confidence = measured(step)
     view = draw_arrows(flow_to_color(flow, ColorScale().follow(flow)), flow, 24)
-    save(folder / "flow_view.jpg", view[..., ::-1], confidence_to_color(confidence)[..., ::-1])
-
-
-def bgr(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image as OpenCV orders its channels."""
-    return np.ascontiguousarray(image[..., ::-1])
+    save(folder / "flow_view.jpg", view, confidence_to_color(confidence))
 
 
 def save(path: Path, *pictures: NDArray[np.uint8]) -> None:
     """Write pictures side by side."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.hstack(pictures), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    write_picture(path, np.hstack(pictures), jpeg_quality=85)
 
 
 def main() -> None:

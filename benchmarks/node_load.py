@@ -5,9 +5,8 @@
     python benchmarks/node_load.py --size 320 256 --rate 30
 
 A camera and a consumer in this process, the node in another, over DDS. The consumer keeps freed memory, as those of
-this package do, so that its page faults do not count as the node's latency. Close everything else before you trust a
-figure.
-Prints JSON. Without ``--rate`` the next image follows the flow of the last one.
+this package do, so that its page faults do not count as the node's latency. Close everything else before you rely on
+a figure. Prints JSON. Without ``--rate`` the next image follows the flow of the last one.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import os
 import subprocess
 import sys
 import time
-from array import array
 from pathlib import Path
 
 import cv2
@@ -28,17 +26,30 @@ from builtin_interfaces.msg import Time
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
-from std_msgs.msg import Float64
+from std_msgs.msg import Float64, Header
 
 from mdflow_ros.core.allocator import keep_freed_memory
 from mdflow_ros.core.argument_types import at_least, positive
 from mdflow_ros.core.resizing import Size
+from mdflow_ros.node.messages import image_message, stamp_of
+from mdflow_ros.node.transport import BUILTIN_TRANSPORTS
 
 WARM_UP_PAIRS = 5
 """The first pairs pay for allocations and discovery."""
 
 MIN_PAIRS = WARM_UP_PAIRS + 2
 """A rate needs two pairs after the warm-up."""
+
+
+SHARED_MEMORY = "SHM?sockets_size=16MB"
+"""Transport of Fast DDS on which no large image gets lost on one machine."""
+
+
+def moving_texture(size: Size, count: int) -> list[Image]:
+    """Return messages of a texture that moves right by 2 pixels from image to image."""
+    coarse = np.random.default_rng(0).integers(0, 256, (size.height // 8, size.width // 8, 3), dtype=np.uint8)
+    texture = np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return [image_message(Header(), np.roll(texture, 2 * number, axis=1)) for number in range(count)]
 
 
 class NodeLoad:
@@ -57,10 +68,10 @@ class NodeLoad:
     ) -> None:
         keep_freed_memory()
         # Without this large images get lost on the default transport; the node inherits it.
-        os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "SHM?sockets_size=16MB")
+        os.environ.setdefault(BUILTIN_TRANSPORTS, SHARED_MEMORY)
         self.rate = rate
         self.node = rclpy.create_node("benchmark", namespace=namespace)
-        self.images = [self._image(size, shift) for shift in range(8)]
+        self.images = moving_texture(size, 8)
         self.started = time.monotonic()
         command = [sys.executable, "-m", "mdflow_ros.node.flow_node", "--ros-args", "--log-level", "warn"]
         command += ["-p", "max_frame_gap:=10.0", "-p", f"backend:={backend}", "-r", f"__ns:={namespace}"]
@@ -76,18 +87,9 @@ class NodeLoad:
         if with_confidence:
             self.node.create_subscription(Image, "mdflow/confidence", lambda _: None, 5)
 
-    @staticmethod
-    def _image(size: Size, shift: int) -> Image:
-        width, height = size
-        coarse = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
-        pixels = np.roll(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC), 2 * shift, axis=1)
-        message = Image(height=height, width=width, encoding="rgb8", step=width * 3)
-        message.data = array("B", pixels.tobytes())
-        return message
-
     def _on_flow(self, message: Image) -> None:
         now = self.node.get_clock().now().nanoseconds
-        self.latencies.append((now - message.header.stamp.sec * 10**9 - message.header.stamp.nanosec) / 1e6)
+        self.latencies.append((now - stamp_of(message.header)) / 1e6)
         self.arrivals.append(time.monotonic())
         self.answered = message.header.stamp
 
@@ -97,7 +99,7 @@ class NodeLoad:
         executor = SingleThreadedExecutor()
         executor.add_node(self.node)
         while len(self.arrivals) < pairs:
-            # Waking up more often would take the processor from the node.
+            # Waking up more often would take the CPU from the node.
             executor.spin_once(timeout_sec=0.01)
             waited = time.monotonic() - published_at
             # Without a rate, the next image follows the flow of the last; one that got lost is not waited for long.

@@ -6,11 +6,11 @@
     python benchmarks/run.py --out speed.json --markdown docs/benchmarks.md --data ../eval --plot docs/benchmarks.png
     python benchmarks/run.py --out speed.json --compare OTHER_CHECKOUT
 
-All methods run in turns, so that other load on the machine affects all of them equally; ratios are medians over
+All methods run interleaved, so that other load on the machine affects all of them equally; ratios are medians over
 the rounds. A time is that of one frame of a stream: encoding it and estimating the flow from the frame before.
 ``speedup_*`` is the time of eager torch (official arithmetic, both directions in one batch) divided by that of the
-default level (flow and confidence). ``--compare`` adds the default of another checkout, and its time divided by
-ours. Close everything else first.
+default level (flow and confidence). ``--compare`` adds the default of another checkout, and its time divided by ours.
+Close everything else first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ import cv2
 import numpy as np
 import torch
 from interleaving import Times, interleave, median_ratio, timed
-from machine import estimate_macs, matrix_peak, processor_name
+from machine import cpu_name, estimate_macs, matrix_peak
 from numpy.typing import NDArray
 from official_torch import OfficialFastFlowNet
 from torchvision.models.optical_flow import raft_small
@@ -145,6 +146,20 @@ def measure_speed(
     if other is not None:
         methods[OTHER_CHECKOUT] = lambda: other.time(DEFAULT_LEVEL, REFERENCE_ENGINE, size, True)
     return interleave(methods, seconds)
+
+
+def measure_speeds(options: argparse.Namespace, sizes: Sequence[Size], engines: list[str]) -> dict[str, dict[str, Any]]:
+    """Return the times of every method at every size, as `summarize` gives them; the workers end in any case."""
+    speed = {}
+    with (
+        closing(Worker(ROOT, options.threads)) as ours,
+        closing(Worker(options.compare.resolve(), options.threads)) if options.compare else nullcontext() as other,
+    ):
+        for size in sizes:
+            with_raft = not options.quick and max(size) <= MAX_RAFT_SIDE
+            times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 25.0, with_raft)
+            speed[f"{size.width}x{size.height}"] = summarize(times, engines)
+    return speed
 
 
 def ours_name(quality: str, engine: str, with_confidence: bool) -> str:
@@ -272,7 +287,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
 
 
 def write_markdown(path: Path, text: str) -> None:
-    """Replace what stands between the markers of a page."""
+    """Replace the text between the markers of a page."""
     page = path.read_text()
     before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
@@ -341,20 +356,12 @@ def collect(options: argparse.Namespace) -> dict[str, Any]:
     peak = matrix_peak(2.0 if options.quick else 6.0, options.threads)
     engines = working_backends()
     sizes = SIZES[:2] if options.quick else SIZES
-    ours = Worker(ROOT, options.threads)
-    other = Worker(options.compare.resolve(), options.threads) if options.compare else None
-    speed = {}
-    for size in sizes:
-        with_raft = not options.quick and max(size) <= MAX_RAFT_SIDE
-        times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 25.0, with_raft)
-        speed[f"{size.width}x{size.height}"] = summarize(times, engines)
-    for worker in filter(None, (ours, other)):
-        worker.close()
+    speed = measure_speeds(options, sizes, engines)
     node = measure_node(SIZES[:1] if options.quick else (SIZES[0], SIZES[2]), 30 if options.quick else 100)
     if not options.quick:
         node |= measure_loads(SIZES[0], 100)
     results: dict[str, Any] = {
-        "processor": processor_name(),
+        "processor": cpu_name(),
         "threads": options.threads,
         "engines": engines,
         "matrix_peak_gflops": {name: round(value, 1) for name, value in peak.items()},

@@ -22,12 +22,15 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from node_load import NodeLoad
+from node_load import SHARED_MEMORY, moving_texture
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
 from mdflow_ros.core.argument_types import at_least, positive
+from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.resizing import Size
+from mdflow_ros.node.messages import stamp_of
+from mdflow_ros.node.transport import BUILTIN_TRANSPORTS
 
 MAX_GROWTH = 1.0
 """Growth of the resident memory that is tolerated, MB an hour."""
@@ -59,9 +62,9 @@ class Soak:
     """
 
     def __init__(self, size: Size, rate: float, backend: str) -> None:
-        os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "SHM?sockets_size=16MB")
+        os.environ.setdefault(BUILTIN_TRANSPORTS, SHARED_MEMORY)
         self._node = rclpy.create_node("soak")
-        self._images = [NodeLoad._image(size, shift) for shift in range(8)]
+        self._images = moving_texture(size, 8)
         self._published = self.received = 0
         self._latencies: list[float] = []
         self.counters: dict[str, str] = {}
@@ -82,8 +85,7 @@ class Soak:
         self._published += 1
 
     def _on_flow(self, message: Image) -> None:
-        stamp = message.header.stamp
-        self._latencies.append((self._node.get_clock().now().nanoseconds - stamp.sec * 10**9 - stamp.nanosec) / 1e6)
+        self._latencies.append((self._node.get_clock().now().nanoseconds - stamp_of(message.header)) / 1e6)
         self.received += 1
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
@@ -131,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
             minutes.append(soak.run(60.0))
             print(f"{number + 1:4d} min  {json.dumps(asdict(minutes[-1]))}", flush=True)
     except KeyboardInterrupt:
-        print("interrupted; what follows is of the time so far", file=sys.stderr)
+        print("interrupted; the results cover the time until now", file=sys.stderr)
     finally:
         soak.close()
         rclpy.try_shutdown()
@@ -140,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(json.dumps(result))
     if options.out:
         rows = [asdict(minute) for minute in minutes]
-        options.out.write_text(json.dumps({**result, "counters": soak.counters, "minutes": rows}, indent=1))
+        write_json(options.out, {**result, "counters": soak.counters, "minutes": rows})
     return 0 if result["growth_mb_per_hour"] < MAX_GROWTH and not result["pairs_lost"] else 1
 
 

@@ -12,9 +12,8 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from mdflow_ros.entry_points import CONSUMERS
 from mdflow_ros.node.transport import BUILTIN_TRANSPORTS, large_data, large_data_advice
-
-CONSUMERS = ("depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points", "flow_view")
 
 ARGUMENTS = {
     "image_topic": ("image", "Topic of the camera's sensor_msgs/Image."),

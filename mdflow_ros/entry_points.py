@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where the console scripts start: one line instead of a traceback where a package is missing or a file cannot be used.
+"""Start the console scripts. A missing package or unusable file gives one line instead of a traceback.
 
 ``entry_points.record_bag`` is the ``main`` of ``mdflow_ros.commands.record_bag``, imported when it is called.
 """
@@ -13,17 +13,14 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 
+CONSUMERS = ("flow_view", "depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points")
+"""Nodes that make something of the flow, see ``docs/navigation``."""
+
 _PLACES = {
     "flow_node": "mdflow_ros.node.flow_node",
     "camera_player": "mdflow_ros.demo.camera_player",
     "flow_recorder": "mdflow_ros.demo.flow_recorder",
-    **{
-        name: f"mdflow_ros.navigation.nodes.{name}_node"
-        for name in (
-            *("depth_from_motion", "flow_points", "flow_view"),
-            *("moving_objects", "px4_optical_flow", "time_to_contact"),
-        )
-    },
+    **{name: f"mdflow_ros.navigation.nodes.{name}_node" for name in CONSUMERS},
 }
 """Commands that are not in ``mdflow_ros.commands``."""
 
@@ -48,7 +45,7 @@ def __getattr__(name: str) -> Callable[[], int]:
 
 
 def _extra(name: str, place: str) -> str:
-    """Return what of this package a command needs beyond the node, in brackets."""
+    """Return the extras, in brackets, that a command needs beyond those of the node."""
     if place.startswith("mdflow_ros.demo."):
         return "[demo]"
     return {"flow_rerun": "[rerun]", "record_bag": "[recording]", "repair_bag": "[recording]"}.get(name, "")

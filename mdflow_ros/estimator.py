@@ -21,9 +21,17 @@ from mdflow_ros.backends.backend import Backend, BackendError, BackendOptions, D
 from mdflow_ros.backends.check import textured_pair
 from mdflow_ros.backends.passed_checks import check_once
 from mdflow_ros.backends.selection import AUTO, create_backend, runs_on_gpu
-from mdflow_ros.core.confidence import ConfidenceCalibration, FlowEvidence, measure_evidence
+from mdflow_ros.core.confidence import ConfidenceCalibration, FlowEvidence, compute_cues
 from mdflow_ros.core.refinement import FlowRefiner
-from mdflow_ros.core.resizing import Size, network_size, resize_field, resize_image, scaled_size, size_of
+from mdflow_ros.core.resizing import (
+    Size,
+    network_size,
+    resize_field,
+    resize_image,
+    scale_between,
+    scaled_size,
+    size_of,
+)
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, load_card
 from mdflow_ros.model.confidence_calibration import confidence_calibration_of
@@ -189,17 +197,17 @@ class FlowEstimator:
             flow = self._published_flow(*frames, decoded)
             confidence = None
             if with_confidence:
-                measures = self._measure(*frames, flow, decoded)
-                confidence = resize_field(self._calibration.probability(measures), size_of(flow))
+                cues = self._cues(*frames, flow, decoded)
+                confidence = resize_field(self._calibration.probability(cues), size_of(flow))
             return FlowEstimate(flow, confidence, time.perf_counter() - start)
 
-    def measures(self, first: Image, second: Image) -> tuple[Field, list[Field]]:
-        """Return the flow and what its confidence depends on, for the calibration; see `measure_evidence`."""
+    def cues(self, first: Image, second: Image) -> tuple[Field, list[Field]]:
+        """Return the flow and the cues of its confidence, for the calibration; see `compute_cues`."""
         with self._one_at_a_time():
             frames = self.encode(first), self.encode(second)
             decoded = self._decode(*frames, True)
             flow = self._published_flow(*frames, decoded)
-            return flow, self._measure(*frames, flow, decoded)
+            return flow, self._cues(*frames, flow, decoded)
 
     def warm_up(self, size: Size) -> None:
         """Run once on black images, so that the first real pair does not pay for allocations."""
@@ -207,7 +215,7 @@ class FlowEstimator:
         self.estimate(black, black)
 
     def close(self) -> None:
-        """Give back what the backend holds. The estimator cannot be used after that."""
+        """Release the backend's memory and devices. The estimator cannot be used afterwards."""
         with self._lock:
             self._is_closed = True
             self._backend.close()
@@ -244,31 +252,30 @@ class FlowEstimator:
     def _published_flow(self, first: EncodedFrame, second: EncodedFrame, decoded: DecodedFlow) -> Field:
         """Return the network's flow at the published size, refined."""
         size = size_of(first.image)
-        network, output_size = self.inference_size(size), self.output_size(size)
-        to_output = np.array([output_size.width / network.width, output_size.height / network.height], np.float32)
-        flow = resize_field(decoded.flow * to_output, output_size)
+        output_size = self.output_size(size)
+        flow = resize_field(decoded.flow * scale_between(self.inference_size(size), output_size), output_size)
         if not self._refine:
             return flow
         return self._refiner.refine(first.gray, second.gray, flow, self._quality.refinement_of(size))
 
-    def _measure(self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow) -> list[Field]:
+    def _cues(self, first: EncodedFrame, second: EncodedFrame, flow: Field, decoded: DecodedFlow) -> list[Field]:
         assert decoded.backward is not None
         network = self.inference_size(size_of(first.image))
         evidence = FlowEvidence(flow, decoded.flow, decoded.coarser, decoded.backward, network)
-        return measure_evidence(first.gray, second.gray, evidence)
+        return compute_cues(first.gray, second.gray, evidence)
 
     def _check(self) -> None:
-        """Run once on a small textured pair, before anybody relies on the model.
+        """Run once on a small textured pair, to refuse a broken model.
 
         Raises:
-            BackendError: the flow has the wrong shape, is not finite, or is absurdly long.
+            BackendError: the flow is not finite, or is absurdly long.
         """
         size = self._inference_size or Size(128, 128)
         estimate = self.estimate(*textured_pair(size))
         flow, confidence = estimate.flow, estimate.confidence
         assert confidence is not None
         longest = MAX_PLAUSIBLE * float(np.hypot(*size))
-        if flow.shape[:2] != confidence.shape or not (np.isfinite(flow).all() and np.isfinite(confidence).all()):
+        if not (np.isfinite(flow).all() and np.isfinite(confidence).all()):
             raise BackendError(f"{self.model} gives flow that is not finite on a test pair; use another model")
         if np.abs(flow).max() > longest:
             raise BackendError(

@@ -32,7 +32,7 @@ class Quality:
     max_enlargement: float
 
     def inference_size(self, size: Size) -> Size:
-        """Return the size at which the network runs on images of ``size``, unless it is told another."""
+        """Return the size at which the network runs on images of ``size``, unless another is set."""
         return network_size(scaled_size(size, self._enlargement(size)), SIZE_MULTIPLE)
 
     def refinement_of(self, size: Size) -> Refinement:

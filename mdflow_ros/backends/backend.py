@@ -113,7 +113,7 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back memory and devices."""
+        """Release memory and devices."""
         ...
 
 
@@ -162,5 +162,5 @@ class NetworkBackend:
         return DecodedFlow(outputs["flow"], outputs["coarser"], outputs["backward"][0] if with_backward else None)
 
     def close(self) -> None:
-        """Give back what the engines hold: with their last reference."""
+        """Release the engines: dropping the last reference frees them."""
         self._encoder, self._decoders = None, {}

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_compiled(subject: Mapping[str, object]) -> bytes | None:
-    """Return what `store_compiled` kept for the same subject; ``None`` if nothing was kept or the file is damaged."""
+    """Return the bytes that `store_compiled` kept for the same subject; ``None`` if there are none, or are damaged."""
     path = _path(subject)
     try:
         content = path.read_bytes()

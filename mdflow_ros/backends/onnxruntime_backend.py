@@ -26,16 +26,16 @@ def load_onnxruntime(name: str) -> ModuleType:
     Raises:
         BackendUnavailable: ONNX Runtime or the provider is not installed, or ONNX Runtime does not start.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # a robot tells nobody what it runs
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # no telemetry
     try:
         import onnxruntime
 
         providers = onnxruntime.get_available_providers()
     except ModuleNotFoundError as error:
         raise BackendUnavailable(f"{error}; install it with `pip install onnxruntime`") from error
-    except Exception as error:  # one that is broken raises anything
+    except Exception as error:  # a broken installation can raise any exception
         remedy = "`pip install --upgrade --force-reinstall onnxruntime`"
-        raise BackendUnavailable(f"ONNX Runtime does not start ({error}); install it anew with {remedy}") from error
+        raise BackendUnavailable(f"ONNX Runtime does not start ({error}); reinstall it with {remedy}") from error
     provider = PROVIDERS[name]
     if provider not in providers:
         raise BackendUnavailable(
@@ -93,7 +93,7 @@ class _Session:
         # Spinning threads would take the cores from the executor between two frames.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if platform.machine() == "aarch64":
-            # Matrix products in bfloat16 where the processor has it, and in float32 elsewhere.
+            # Matrix products in bfloat16 where the CPU has it, and in float32 elsewhere.
             options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "1")
         try:
             self._session: Any = onnxruntime.InferenceSession(graph, options, providers=[provider])

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO, on Intel's processors, graphics and NPUs, and on other CPUs.
+"""OpenVINO, on Intel's CPUs, GPUs and NPUs, and on other CPUs.
 
 It uses the device's fast precision: bfloat16 on CPUs that have it, float16 on graphics. Graphs are compiled for
 one size each, at the first pair of that size.
@@ -46,7 +46,7 @@ def load_openvino(device: str = "CPU") -> ModuleType:
     Raises:
         BackendUnavailable: OpenVINO is not installed or does not start, or it does not find the device.
     """
-    # A robot tells nobody what it runs: without this module, OpenVINO takes a stand-in of its own.
+    # No telemetry: if this module is missing, OpenVINO uses its own stub.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
@@ -54,9 +54,9 @@ def load_openvino(device: str = "CPU") -> ModuleType:
         devices = openvino.Core().available_devices
     except ModuleNotFoundError as error:
         raise BackendUnavailable(f"{error}; install it with `pip install openvino`") from error
-    except Exception as error:  # one that is old or broken raises anything
+    except Exception as error:  # an old or broken installation can raise any exception
         remedy = "`pip install --upgrade --force-reinstall openvino`"
-        raise BackendUnavailable(f"OpenVINO does not start ({error}); install it anew with {remedy}") from error
+        raise BackendUnavailable(f"OpenVINO does not start ({error}); reinstall it with {remedy}") from error
     if device not in {name.partition(".")[0] for name in devices}:
         raise BackendUnavailable(f"OpenVINO finds no device {device} here; it finds {', '.join(devices) or 'none'}")
     return openvino

@@ -62,12 +62,11 @@ CHECKS: dict[str, Callable[[], object]] = {
 ON_GPU = ("tensorrt", "onnxruntime-cuda")
 
 PREFERENCE = ("tensorrt", "openvino", "onnxruntime")
-"""What ``auto`` tries, best first."""
-
+"""Backends that ``auto`` tries, best first."""
 
 REPLACEABLE = ("openvino",)
-"""What ``auto`` passes over with a warning if it fails its check, as ONNX Runtime is almost as fast. A GPU that fails
-is an error."""
+"""Backends that ``auto`` skips with a warning if their check fails, because ONNX Runtime is almost as fast. A failing
+GPU backend is an error."""
 
 
 def runs_on_gpu(name: str, has_fixed_size: bool) -> bool:
@@ -96,7 +95,7 @@ def _can_run(name: str) -> bool:
 def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
     """Load ``model`` into the backend called ``name``.
 
-    With ``auto``, backends that cannot run here are passed over and the log says why.
+    With ``auto``, backends that cannot run here are skipped and the log says why.
 
     Raises:
         ValueError: there is no such backend.
@@ -125,7 +124,7 @@ def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
         except BackendError as error:
             if candidate not in REPLACEABLE:
                 raise
-            logger.warning("backend auto passes over %s: %s", candidate, error)
+            logger.warning("backend auto skips %s: %s", candidate, error)
             continue
         logger.info("backend auto chose %s%s", candidate, f" ({'; '.join(reasons)})" if reasons else "")
         return backend

@@ -71,7 +71,7 @@ def check_output(save: Path, source: str | None) -> None:
 
 @contextmanager
 def opened_log(options: argparse.Namespace) -> Iterator[RerunLog]:
-    """Give the log to write to; a file appears when it is whole, and replaces none before."""
+    """Yield the log. A file gets its name only when it is complete; until then an existing one stays."""
     with written_aside(options.save) if options.save else nullcontext() as file:
         log = RerunLog(file, options.connect)
         try:
@@ -115,7 +115,7 @@ def _why_no_pair(pairer: FramePairer) -> str:
 
 def show_recording(options: argparse.Namespace) -> int:
     """Estimate the flow of a recording and log it; returns how many pairs there were. Raises as `estimate_pairs`."""
-    parse_source(options.source)  # as a live camera is none
+    parse_source(options.source)  # raises for a live camera, which is not a recording
     warnings: list[str] = []
     estimates = estimate_pairs(options, warnings)
     count, shown = 0, 0
@@ -169,7 +169,7 @@ def show_topics(log: RerunLog, arguments: list[str]) -> int:
 
     listen("image", lambda image: log.log_image(stamp_of(image.header), to_frame(image, MAX_PIXELS, stretch).image))
     listen("mdflow/flow", lambda flow: log.log_flow(stamp_of(flow.header), read_field(flow, 2)))
-    listen("mdflow/confidence", lambda trust: log.log_confidence(stamp_of(trust.header), read_field(trust, 1)))
+    listen("mdflow/confidence", lambda field: log.log_confidence(stamp_of(field.header), read_field(field, 1)))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spin_until(lambda: stop.requested, executor, node)

@@ -15,22 +15,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 
 import rclpy
 
+from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
 from mdflow_ros.recordings.recording import Recording
 from mdflow_ros.recordings.topic_recorder import TopicError
 from mdflow_ros.recordings.writer import STORAGES
-
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -56,23 +51,6 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-@contextmanager
-def _stop_on_signals(recording: Recording) -> Iterator[None]:
-    """Let signals end the recording properly, a second one too."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        recording.stop(signal.Signals(number).name)
-
-    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    signals = [number for number in STOP_SIGNALS if number is not signal.SIGHUP or not nohup]
-    before = {number: signal.signal(number, stop) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Record from the command line; returns the exit status."""
     command_line = sys.argv if arguments is None else ["record_bag", *arguments]
@@ -80,11 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         options = parse_arguments(own_arguments(command_line))
         node = start(lambda: rclpy.create_node("record_bag"), command_line)
         recording = Recording(node, options)
-        with _stop_on_signals(recording):
-            try:
-                return 0 if recording.run() else 1
-            finally:
-                rclpy.shutdown()  # while a further Ctrl-C does no harm
+        StopSignal(recording.stop)
+        return 0 if recording.run() else 1
     except (StartError, TopicError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR if isinstance(error, StartError) else 1

@@ -18,7 +18,7 @@ def positive(text: str) -> float:
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """Return what parses a whole number from ``minimum`` on."""
+    """Return a function that parses a whole number of at least ``minimum``."""
 
     def whole_number(text: str) -> int:
         value = int(text)

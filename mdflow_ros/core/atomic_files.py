@@ -50,18 +50,18 @@ def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a file by plain values as JSON, which has no NaN: it becomes null.
+    """Replace a file by plain values as JSON, which has neither NaN nor infinity: they become null.
 
     Raises:
         OSError: as for `replace_file`.
     """
-    replace_file(path, (json.dumps(without_nan(value), indent=2) + "\n").encode())
+    replace_file(path, (json.dumps(finite_or_none(value), indent=2, allow_nan=False) + "\n").encode())
 
 
-def without_nan(value: Any) -> Any:
-    """Return plain values with None in place of NaN."""
+def finite_or_none(value: Any) -> Any:
+    """Return plain values with None in place of NaN and infinity."""
     if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
+        return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return [finite_or_none(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Confidence: the probability that the flow is within 1 pixel or 5 % of the ground truth.
 
-MDFlow selects reliable matches by two tests: whether the backward flow leads home again (visibility), and whether the
-neighborhoods look alike (census distance). Here both are graded, measures of the flow itself and of the image join
-them, and a logistic regression, fitted on generated pairs with known flow, turns them into a probability.
+MDFlow calls a match reliable if the backward flow leads back to its start (visibility) and if both neighborhoods look
+alike (census distance). Here both tests give a number instead of yes or no. A logistic regression, fitted on generated
+pairs with ground truth, turns these and other cues, computed from the flow and the images, into the probability.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scaled_size, size_of
+from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scale_between, scaled_size, size_of
 
 Field = NDArray[np.float32]
 
 RIGHT_PIXELS, RIGHT_SHARE = 1.0, 0.05
 """A flow is right if its error is at most 1 pixel or 5 % of the true length; the confidence is its probability."""
 
-CONFIDENCE_INPUTS = (
+CUES = (
     "visibility",
     "census",
     "gradient",
@@ -36,13 +36,14 @@ CONFIDENCE_INPUTS = (
     "near_gradient",
     "far_texture",
 )
-"""What the probability depends on, in the order of the calibration's numbers; append only, as cards hold them."""
+"""The cues that the probability is computed from, in the order of the numbers in a card. Append only: older cards have
+numbers for the first ones."""
 
-MIN_MEASURES = 5
-"""Older cards have numbers for the first five or six alone."""
+MIN_CUES = 5
+"""Cards have numbers for at least this many cues."""
 
 SCALE = 0.5
-"""Measures are computed at this share of the image's size: four times cheaper, and noise averages out."""
+"""Cues are computed at this share of the image's size: four times cheaper, and noise averages out."""
 
 BOX = 11
 """Side of the box that smooths census distance, gradient, refinement and texture, in pixels of that size."""
@@ -51,7 +52,8 @@ NEAR_BOX = 5
 """Side of a smaller box for census distance and gradient, which shows motion boundaries more sharply."""
 
 FAR_BOX = 41
-"""Side of a larger box for texture: flow without texture is often right near an outline, and rarely far from any."""
+"""Side of a larger box for texture, in pixels of that size. Flow of a surface without texture is often right near its
+outline, and rarely elsewhere."""
 
 MAX_DISTANCE = 10.0
 """Larger distances from the image's border count as this one, in pixels of that size."""
@@ -72,14 +74,14 @@ NOISE_GRADIENT = 12 / 64
 
 @dataclass(frozen=True)
 class ConfidenceCalibration:
-    """A logistic regression over the measures and their squares.
+    """A logistic regression over the cues and their squares.
 
     Attributes:
-        mean: of each measure, in the order of `CONFIDENCE_INPUTS`, for the first `MIN_MEASURES` or more.
+        mean: of each cue, in the order of `CUES`, for the first `MIN_CUES` or more.
         deviation: of each.
-        low: smallest value of each measure in the fit; smaller ones are taken as this one.
+        low: smallest value of each cue in the fit; smaller ones are taken as this one.
         high: largest value.
-        linear: weight of each measure, centered and scaled.
+        linear: weight of each cue, centered and scaled.
         square: weight of its square.
         bias: the constant.
     """
@@ -92,21 +94,21 @@ class ConfidenceCalibration:
     square: tuple[float, ...]
     bias: float
 
-    def probability(self, measures: Sequence[Field]) -> Field:
-        """Return the probability ``(H, W)`` for measures of that shape."""
-        logit = np.full_like(measures[0], self.bias)
-        for index, measure in enumerate(measures[: len(self.mean)]):
-            value = np.clip(measure, self.low[index], self.high[index])
+    def probability(self, cues: Sequence[Field]) -> Field:
+        """Return the probability ``(H, W)`` for cues of that shape."""
+        logit = np.full_like(cues[0], self.bias)
+        for index, cue in enumerate(cues[: len(self.mean)]):
+            value = np.clip(cue, self.low[index], self.high[index])
             value = (value - np.float32(self.mean[index])) * np.float32(1 / self.deviation[index])
             logit += value * (np.float32(self.linear[index]) + np.float32(self.square[index]) * value)
         return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
 
 
-_ZEROS, _ONES = (0.0,) * MIN_MEASURES, (1.0,) * MIN_MEASURES
+_ZEROS, _ONES = (0.0,) * MIN_CUES, (1.0,) * MIN_CUES
 UNCALIBRATED = ConfidenceCalibration(
-    _ZEROS, _ONES, (-1e9,) * MIN_MEASURES, (1e9,) * MIN_MEASURES, (-1.0,) * MIN_MEASURES, _ZEROS, 0.0
+    _ZEROS, _ONES, (-1e9,) * MIN_CUES, (1e9,) * MIN_CUES, (-1.0,) * MIN_CUES, _ZEROS, 0.0
 )
-"""A probability that falls with each of these measures, for models that are still to be calibrated."""
+"""A probability that falls with each of these cues, for models that are still to be calibrated."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,8 @@ class FlowEvidence:
     network_size: Size
 
 
-def measure_evidence(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: FlowEvidence) -> list[Field]:
-    """Return the measures of `CONFIDENCE_INPUTS` at half the images' size, each ``(h, w)``.
+def compute_cues(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: FlowEvidence) -> list[Field]:
+    """Return the cues of `CUES` at half the images' size, each ``(h, w)``.
 
     Args:
         first: gray image ``(H, W)`` uint8.
@@ -142,9 +144,7 @@ def measure_evidence(first: NDArray[np.uint8], second: NDArray[np.uint8], eviden
         cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) for image in (first, second)
     )
     flow = resize_flow(evidence.flow, size)
-    to_image = np.array(
-        [image_size.width / evidence.network_size.width, image_size.height / evidence.network_size.height], np.float32
-    )
+    to_image = scale_between(evidence.network_size, image_size)
     network_flow = resize_field(evidence.network_flow * to_image, size)
     refined_by = flow / np.float32(SCALE) - network_flow
     noise = camera_noise(gray)
@@ -177,17 +177,14 @@ def _visibility(evidence: FlowEvidence, to_image: Field) -> Field:
     size = size_of(evidence.network_flow)
     flow = evidence.network_flow * to_image
     backward = resize_field(evidence.backward * to_image, size)
-    in_grid = np.array(
-        [size.width / evidence.network_size.width, size.height / evidence.network_size.height], np.float32
-    )
-    returned = _warp(backward, evidence.network_flow * in_grid)
+    returned = _warp(backward, evidence.network_flow * scale_between(evidence.network_size, size))
     miss = ((flow + returned) ** 2).sum(axis=-1)
     lengths = (flow**2).sum(axis=-1) + (returned**2).sum(axis=-1)
     return np.asarray(np.log((miss + 0.01) / (RELATIVE_TOLERANCE * lengths + ABSOLUTE_TOLERANCE)), np.float32)
 
 
 def _update(evidence: FlowEvidence, to_image: Field) -> Field:
-    """Return how much the network's last level changed the flow, as a logarithm."""
+    """Return the logarithm of the squared length by which the network's last level changed the flow."""
     size = size_of(evidence.network_flow)
     change = (evidence.network_flow - resize_field(evidence.coarser, size)) * to_image
     return _box(np.log((change**2).sum(axis=-1) + np.float32(0.01)), 3)
@@ -199,7 +196,7 @@ def _census_distance(gray: Field, other: Field, noise: float) -> Field:
     height, width = gray.shape
     padded = [cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_REPLICATE) for image in (gray, other)]
     total = np.zeros_like(gray)
-    offsets = ((0, 1), (1, -1), (1, 0), (1, 1))  # the other four say the same of the neighbors
+    offsets = ((0, 1), (1, -1), (1, 0), (1, 1))  # the opposite four compare the same pairs of pixels
     for down, right in offsets:
         window = (slice(1 + down, 1 + down + height), slice(1 + right, 1 + right + width))
         differences = [image[window] - center for image, center in zip(padded, (gray, other), strict=True)]
@@ -216,7 +213,7 @@ def _structure(gray: Field) -> tuple[Field, Field, Field]:
 
 
 def _texture(structure: tuple[Field, Field, Field], noise: float, side: int) -> Field:
-    """Return the squared derivative along the direction in which a box of the image varies least, without the noise's.
+    """Return the smaller eigenvalue of the structure tensor over a box, minus that of the noise.
 
     Where it is 0, the images alone do not tell the flow (Shi & Tomasi, CVPR 1994).
     """

@@ -43,9 +43,9 @@ def flow_to_color(flow: NDArray[np.float32], max_flow: float | None = None) -> N
         ValueError: the flow has another shape, or ``max_flow`` is not positive.
     """
     if flow.ndim != 3 or flow.shape[2] != 2:
-        raise ValueError(f"A flow has shape (H, W, 2), not {flow.shape}.")
+        raise ValueError(f"a flow has shape (H, W, 2), not {flow.shape}")
     if max_flow is not None and not max_flow > 0:
-        raise ValueError(f"max_flow is a length in pixels above 0, not {max_flow}.")
+        raise ValueError(f"max_flow is a length in pixels above 0, not {max_flow}")
     known = np.isfinite(flow).all(axis=2)
     u, v = (np.where(known, flow[..., axis], 0).astype(np.float32) for axis in (0, 1))
     length = cv2.magnitude(u, v)

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.resizing import Size
-
-NANOSECONDS = 1_000_000_000
+from mdflow_ros.core.stamps import NANOSECONDS
 
 
 class ResetReason(Enum):
@@ -90,7 +89,7 @@ class FramePairer:
 
     def __init__(self, max_frame_gap: float) -> None:
         self.max_frame_gap = max_frame_gap
-        # With all its keys from the start another thread may iterate over it at any time.
+        # All keys exist from the start, so another thread can iterate while counts change.
         self.resets = dict.fromkeys(ResetReason, 0)
         self.consecutive_resets = 0
         self.last_reason = ResetReason.FIRST_FRAME

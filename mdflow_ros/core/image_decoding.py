@@ -227,14 +227,14 @@ def decode_compressed_image(
 
 
 def _decode_picture(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
-    """Return what OpenCV decodes, or ``None``; a JPEG may lack its end marker, as some USB cameras send them."""
+    """Return the decoded picture, or ``None``; a JPEG may lack its end marker, as some USB cameras send them."""
     if encoded[:2].tobytes() != JPEG_START:
         return cv2.imdecode(encoded, flags)
     if JPEG_END in encoded[encoded.size // 2 :].tobytes():
         image = cv2.imdecode(encoded, flags)
         return None if image is None or _lacks_a_part(encoded.tobytes(), image, flags) else image
-    # What stands between a whole picture and its end marker changes nothing; where the picture is cut off, the decoder
-    # takes it for the missing part. Cameras pad with 255 or 0; a picture, too, may end with 255, written as 255 and 0.
+    # Padding after a complete picture is harmless, but a decoder reads the padding of a truncated one as picture.
+    # Cameras pad with 255 or 0. A complete picture may end with the bytes 255, 0.
     data = encoded.tobytes()
     picture = data.rstrip(b"\xff\0")
     for part in (picture, picture + b"\xff\0") if data.startswith(b"\xff\0", len(picture)) else (picture,):

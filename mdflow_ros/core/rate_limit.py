@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.core.stamps import NANOSECONDS
 
 TOLERANCE = 0.05
 """Images may come earlier by this share of the period: a camera's clock jitters."""
@@ -13,8 +13,8 @@ TOLERANCE = 0.05
 class RateLimit:
     """Accepts images at a limited rate, by their stamps.
 
-    Images are due at regular times. One that comes late does not delay those after it, so a camera at about the maximum
-    rate loses none to its jitter, and a faster one is slowed down to the maximum rate on average.
+    Due times are evenly spaced. A late image does not shift the due times after it, so jitter costs a camera at about
+    the maximum rate no images, and a faster camera is slowed down to the maximum rate on average.
     """
 
     def __init__(self) -> None:
@@ -25,8 +25,7 @@ class RateLimit:
         """Tell whether to process the image with this stamp.
 
         Args:
-            stamp: of the image, in nanoseconds. One that repeats or goes back is accepted;
-                `FramePairer` rejects it.
+            stamp: of the image, in nanoseconds. One that repeats or goes back is accepted; `FramePairer` rejects it.
             max_rate: images per second; 0 accepts all.
         """
         if max_rate <= 0:

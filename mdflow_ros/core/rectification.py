@@ -26,7 +26,8 @@ OTHER_NAMES = {"fisheye": FISHEYE, "kannala_brandt": FISHEYE, "kannala_brandt4":
 
 
 SEEN_MARGIN = 4
-"""Pixels at the edge of the camera's view that do not count as seen: the black outside moves with the camera."""
+"""Width in pixels of the border of the camera's view that is masked: the black area outside does not move with the
+scene."""
 
 
 class BadCalibration(ValueError):
@@ -138,6 +139,6 @@ class Rectifier:
         if valid.all():
             return None
         side = 2 * SEEN_MARGIN + 1
-        # The border of the image is not the edge of the camera's view, so everything beyond it counts as seen.
+        # Pixels beyond the image's border count as valid, because the camera's view does not end there.
         eroded = cv2.erode(valid.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=1)
         return np.asarray(eroded > 0)

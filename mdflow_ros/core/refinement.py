@@ -24,7 +24,7 @@ ALPHA, DELTA, GAMMA = 28.0, 0.0, 20.0
 brightness, 5, the refined flow follows the camera's noise and changes of exposure."""
 
 MAX_CHANGE = 4.0
-"""Largest change of a component, in pixels of the flow's size; the network's flow is trusted beyond."""
+"""Largest change of a component, in pixels of the flow's size; a larger change is cut off."""
 
 MAX_SIZES = 4
 """Sizes whose solvers are kept."""

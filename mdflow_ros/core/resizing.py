@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -34,6 +34,11 @@ def scaled_size(size: Size, scale: float) -> Size:
     return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
 
 
+def scale_between(size: Size, other: Size) -> NDArray[np.float32]:
+    """Return the factors ``(2,)`` that turn vectors in pixels of ``size`` into pixels of ``other``."""
+    return np.array([other.width / size.width, other.height / size.height], np.float32)
+
+
 def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """Resize an image ``(H, W, 3)``: along each axis, averaging where it shrinks, then bilinear where it grows."""
     height, width = image.shape[:2]
@@ -45,6 +50,24 @@ def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return image
 
 
+def shrink(
+    image: NDArray[Any], max_width: int, max_height: int | None = None, interpolation: int = cv2.INTER_AREA
+) -> NDArray[Any]:
+    """Scale an image ``(H, W, ...)`` down to fit, keeping its aspect ratio; a smaller one stays as it is.
+
+    Args:
+        image: to scale down.
+        max_width: in pixels.
+        max_height: in pixels; ``None`` for any height.
+        interpolation: of OpenCV; by default the mean of the pixels that become one.
+    """
+    size = size_of(image)
+    scale = min(max_width / size.width, 1.0 if max_height is None else max_height / size.height)
+    if scale >= 1:
+        return image
+    return cv2.resize(image, scaled_size(size, scale), interpolation=interpolation)
+
+
 def resize_field(field: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
     """Resize a field ``(H, W)`` or ``(H, W, C)`` bilinearly, half pixels aligned; values stay as they are."""
     if (field.shape[1], field.shape[0]) == size:
@@ -54,7 +77,6 @@ def resize_field(field: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
 
 def resize_flow(flow: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
     """Resize a flow field ``(H, W, 2)`` and scale its vectors, each axis by its own factor."""
-    height, width = flow.shape[:2]
-    if (width, height) == size:
+    if size_of(flow) == size:
         return flow
-    return resize_field(flow, size) * np.array([size[0] / width, size[1] / height], np.float32)
+    return resize_field(flow, size) * scale_between(size_of(flow), size)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 
@@ -16,15 +17,21 @@ class StopSignal:
     process in the background with SIGINT ignored. SIGHUP stays ignored where nohup ignores it. Create it in the main
     thread.
 
+    Args:
+        on_request: called at each signal with its name, such as ``SIGTERM``.
+
     Attributes:
         requested: True after the first signal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_request: Callable[[str], None] | None = None) -> None:
         self.requested = False
+        self._on_request = on_request
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._request)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+        if self._on_request is not None:
+            self._on_request(signal.Signals(number).name)

@@ -3,8 +3,8 @@
 """Publish a video, a camera, a folder of images or a bag as a ROS 2 camera.
 
 Every image is stamped with the time at which it is captured: when it comes from the camera, or when its turn in the
-recording has come. Topics: ``camera/image_raw``, ``camera/camera_info`` (with ``--focal-length``), and ``/diagnostics``
-with the number of frames published, once a second and at the end.
+recording has come. Topics: ``camera/image_raw``, and ``/diagnostics`` with the number of frames published, once a
+second and at the end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -22,14 +21,14 @@ from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from mdflow_ros.core.argument_types import at_least, positive
-from mdflow_ros.core.resizing import size_of
+from mdflow_ros.core.resizing import shrink
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.playback import SourceFrame, is_camera, read_frames
-from mdflow_ros.node.camera_info import pinhole_camera_info
 from mdflow_ros.node.messages import image_message
 from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
 from mdflow_ros.recordings.frame import FrameSourceError
@@ -43,7 +42,7 @@ MATCH_SECONDS = 0.5
 MAX_REASONS = 5
 """How many reasons are printed if no image can be read."""
 
-UNKNOWN_INTERVAL = ASSUMED_INTERVAL / 1e9
+UNKNOWN_INTERVAL = ASSUMED_INTERVAL / NANOSECONDS
 """Seconds from a single image to its repetition, when it is looped."""
 
 DELIVERY_SECONDS = 2.0
@@ -66,7 +65,6 @@ class CameraPlayer(Node):
         reliability = ReliabilityPolicy[options.reliability.upper()]
         qos = QoSProfile(depth=QUEUE_DEPTH, reliability=reliability)
         self._images = self.create_publisher(Image, "camera/image_raw", qos)
-        self._camera_infos = self.create_publisher(CameraInfo, "camera/camera_info", qos)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QUEUE_DEPTH)
         self._last_report = 0.0
 
@@ -78,13 +76,14 @@ class CameraPlayer(Node):
             PlayerError: nobody subscribes in time.
         """
         frames = read_frames(self._options.source, self._warnings)
-        first = next(frames, None)  # a bad source is reported before waiting for anybody
+        first = next(frames, None)  # report a bad source before waiting for subscribers
         if first is None:
             reasons = "".join(f"\n  {warning}" for warning in dict.fromkeys(self._warnings[:MAX_REASONS]))
-            raise FrameSourceError(f"{self._options.source} holds no images that can be read.{reasons}")
+            raise FrameSourceError(f"{self._options.source} holds no images that can be read{reasons}")
         self._wait_for_subscribers()
         for frame, due in self._schedule(first, frames):
-            rgb = _shrink(frame.rgb, self._options.max_width)
+            max_width = self._options.max_width
+            rgb = frame.rgb if max_width is None else shrink(frame.rgb, max_width)
             while (left := due - time.monotonic()) > 0 and not self._stop.requested:
                 time.sleep(min(left, POLL_SECONDS))
             if self._stop.requested:
@@ -109,6 +108,7 @@ class CameraPlayer(Node):
                 yield frame, due
             if not self._options.loop:
                 return
+            self._warnings[:] = dict.fromkeys(self._warnings)  # every pass has the same
             frames = read_frames(self._options.source, self._warnings)
 
     def _interval(self, previous: SourceFrame, frame: SourceFrame, last: float) -> float:
@@ -116,7 +116,7 @@ class CameraPlayer(Node):
         if self._options.rate is not None:
             return 1.0 / self._options.rate
         gap = frame.stamp - previous.stamp
-        return gap / 1e9 if gap > 0 else last
+        return gap / NANOSECONDS if gap > 0 else last
 
     def _wait_for_subscribers(self) -> None:
         wanted = self._options.wait_for_subscribers
@@ -125,7 +125,7 @@ class CameraPlayer(Node):
             if time.monotonic() > deadline:
                 raise PlayerError(
                     f"{self._images.get_subscription_count()} of {wanted} subscribers on {self._images.topic_name} "
-                    f"after {self._options.wait_timeout:g} s. Are they running, with the same ROS_DOMAIN_ID?"
+                    f"after {self._options.wait_timeout:g} s: are they running, with the same ROS_DOMAIN_ID?"
                 )
             time.sleep(POLL_SECONDS)
         if wanted:
@@ -133,13 +133,7 @@ class CameraPlayer(Node):
 
     def _publish(self, rgb: NDArray[np.uint8]) -> None:
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._options.frame_id)
-        pixels = rgb if self._options.encoding == "rgb8" else cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-        self._images.publish(image_message(header, np.asarray(pixels, np.uint8), self._options.encoding))
-        if (focal_length := self._options.focal_length) is not None:
-            size = size_of(rgb)
-            center = (size.width - 1) / 2, (size.height - 1) / 2
-            matrix = np.array([[focal_length, 0, center[0]], [0, focal_length, center[1]], [0, 0, 1.0]])
-            self._camera_infos.publish(pinhole_camera_info(header, size, matrix))
+        self._images.publish(image_message(header, rgb))
         self.frames_published += 1
 
     def _report(self, final: bool = False) -> None:
@@ -163,15 +157,6 @@ class CameraPlayer(Node):
                 publisher.wait_for_all_acked(Duration(seconds=DELIVERY_SECONDS))
 
 
-def _shrink(rgb: NDArray[np.uint8], max_width: int | None) -> NDArray[np.uint8]:
-    """Scale an image down to a width at most, keeping its proportions."""
-    height, width = rgb.shape[:2]
-    if max_width is None or width <= max_width:
-        return rgb
-    size = (max_width, max(1, round(height * max_width / width)))
-    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="camera_player", description="Publish a recording or a camera as sensor_msgs/Image on camera/image_raw."
@@ -181,15 +166,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--loop", action="store_true", help="start again at the end")
     parser.add_argument("--max-width", type=at_least(1), help="scale wider images down to this many pixels")
     parser.add_argument("--frame-id", default="camera", help="header.frame_id (default: camera)")
-    parser.add_argument("--encoding", choices=("rgb8", "bgr8"), default="rgb8", help="default: rgb8")
     parser.add_argument(
         "--reliability",
         choices=("best_effort", "reliable"),
         default="best_effort",
         help="of the publishers (default: best_effort, as camera drivers do)",
-    )
-    parser.add_argument(
-        "--focal-length", type=positive, help="in pixels of the published image; also publishes camera/camera_info"
     )
     parser.add_argument(
         "--wait-for-subscribers", type=int, default=0, metavar="N", help="start when the images have N subscribers"

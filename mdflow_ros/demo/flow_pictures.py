@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.atomic_files import written_aside
 from mdflow_ros.core.flow_color import confidence_to_color, draw_wheel, flow_to_color
+from mdflow_ros.core.picture_files import write_picture
+from mdflow_ros.core.resizing import shrink
 
 Picture = NDArray[np.uint8]
 
@@ -57,12 +58,9 @@ class Moment:
 
 def shrink_to_tile(array: NDArray[Any]) -> NDArray[Any]:
     """Scale an image, a flow or a confidence down to `TILE_WIDTH` if it is wider; values keep their unit."""
-    height, width = array.shape[:2]
-    if width <= TILE_WIDTH:
-        return array
     # A mean would spread the NaN of a masked flow to its neighbors.
     interpolation = cv2.INTER_AREA if array.dtype == np.uint8 else cv2.INTER_NEAREST
-    return cv2.resize(array, (TILE_WIDTH, max(1, round(height * TILE_WIDTH / width))), interpolation=interpolation)
+    return shrink(array, TILE_WIDTH, interpolation=interpolation)
 
 
 class EvenSample:
@@ -113,9 +111,7 @@ def write_contact_sheet(path: Path, moments: Sequence[Moment], title: str, lines
     for row in rows:
         sheet[top : top + row.shape[0], : row.shape[1]] = row
         top += row.shape[0]
-    with written_aside(path) as part:
-        if not cv2.imwrite(str(part), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"{path}: cannot be written")
+    write_picture(path, sheet)
 
 
 def draw_moment(moment: Moment, full_color: float, image_caption: str, flow_caption: str) -> Picture:
@@ -144,7 +140,7 @@ def _draw_legend(sheet: Picture) -> None:
     bar = np.tile(np.linspace(0, 1, TILE_WIDTH - 120, dtype=np.float32), (14, 1))
     sheet[50:64, bar_left : bar_left + bar.shape[1]] = confidence_to_color(bar)
     _text(sheet, "0", (bar_left - 18, 62), 0.45, MUTED)
-    _text(sheet, "1 = trust", (bar_left + bar.shape[1] - 62, 42), 0.45, MUTED)
+    _text(sheet, "1 = sure", (bar_left + bar.shape[1] - 62, 42), 0.45, MUTED)
 
 
 def _lengths(flow: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -24,6 +25,7 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -31,8 +33,10 @@ from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.core.argument_types import positive
-from mdflow_ros.core.atomic_files import without_nan, write_json
-from mdflow_ros.core.image_decoding import CorruptImage, UnsupportedEncoding, decode_image
+from mdflow_ros.core.atomic_files import finite_or_none, write_json
+from mdflow_ros.core.image_decoding import MAX_PIXELS
+from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.core.stamps import NANOSECONDS, nanoseconds
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.demo.flow_pictures import (
     EvenSample,
@@ -42,7 +46,8 @@ from mdflow_ros.demo.flow_pictures import (
 )
 from mdflow_ros.demo.flow_video import FlowVideo
 from mdflow_ros.demo.measurements import Measurements
-from mdflow_ros.node.messages import nanoseconds, read_field, stamp_of
+from mdflow_ros.node.executor import spin_until
+from mdflow_ros.node.messages import read_field, stamp_of, to_frame
 from mdflow_ros.node.start import USAGE_ERROR, StartError, own_arguments, start
 from mdflow_ros.node.transport import large_data_advice
 
@@ -87,15 +92,18 @@ class FlowRecorder(Node):
         self.measurements = Measurements()
         self.moments = EvenSample()
         self.video = FlowVideo(folder / "flow.mp4")
+        self._stretch = IntensityStretch()
         self._images: dict[Stamp, RememberedImage] = {}
         self._parts: dict[Stamp, Parts] = {}
         self._last_pair = time.monotonic()
         self._last_node_report = 0.0
-        self._camera_seen = False
+        self._cameras: set[str] = set()
+        self._flow_nodes: set[str] = set()
         self._camera_gone_since: float | None = None
         images = self.create_subscription(Image, "image", self._on_image, qos_profile_sensor_data)
         self._image_topic = images.topic_name
-        self.create_subscription(Image, "mdflow/flow", self._on_flow, QUEUE_DEPTH)
+        flow = self.create_subscription(Image, "mdflow/flow", self._on_flow, QUEUE_DEPTH)
+        self._flow_topic = flow.topic_name
         self.create_subscription(Image, "mdflow/confidence", self._on_confidence, QUEUE_DEPTH)
         self.create_subscription(CameraInfo, "mdflow/camera_info", self._on_camera_info, QUEUE_DEPTH)
         self.create_subscription(TimeReference, "mdflow/previous_stamp", self._on_previous_stamp, QUEUE_DEPTH)
@@ -108,9 +116,10 @@ class FlowRecorder(Node):
             silence_timeout: seconds without a pair after which the recorder gives up on a camera that is still there.
         """
         now = time.monotonic()
-        is_there = self.count_publishers(self._image_topic) > 0
-        self._camera_seen = self._camera_seen or is_there
-        if is_there or not self._camera_seen:
+        cameras = self._nodes_publishing(self._image_topic)
+        self._cameras |= cameras
+        self._flow_nodes |= self._nodes_publishing(self._flow_topic)
+        if cameras or not self._cameras:
             self._camera_gone_since = None
             return now - self._last_pair > silence_timeout
         if self._camera_gone_since is None:
@@ -118,19 +127,20 @@ class FlowRecorder(Node):
         last_news = max(self._last_pair, self._camera_gone_since)
         return self._last_node_report > last_news + SETTLE_SECONDS or now > last_news + SILENT_SECONDS
 
+    def _nodes_publishing(self, topic: str) -> set[str]:
+        """Return the full names of the nodes that publish on a topic."""
+        found = self.get_publishers_info_by_topic(topic)
+        return {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in found}
+
     def _on_image(self, message: Image) -> None:
         self.measurements.images_received += 1
         try:
-            rgb = decode_image(
-                message.encoding, message.height, message.width, message.step, message.is_bigendian, message.data
-            )
-        except (UnsupportedEncoding, CorruptImage) as error:
-            self.get_logger().warning(f"Not drawn: {error}", throttle_duration_sec=5.0)
+            frame = to_frame(message, MAX_PIXELS, self._stretch)
+        except ValueError as error:
+            self.get_logger().warning(f"not drawn: {error}", throttle_duration_sec=5.0)
             return
-        number = self.measurements.images_received
-        _remember(
-            self._images, stamp_of(message.header), RememberedImage(number, shrink_to_tile(rgb)), REMEMBERED_IMAGES
-        )
+        image = RememberedImage(self.measurements.images_received, shrink_to_tile(frame.image))
+        _remember(self._images, frame.stamp, image, REMEMBERED_IMAGES)
 
     def _on_flow(self, message: Image) -> None:
         self._part_of("flow", message.header).flow = message
@@ -148,12 +158,13 @@ class FlowRecorder(Node):
         self._complete(message.header)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """Take the status of the camera and of the flow node; other nodes publish on this topic, too."""
         measurements = self.measurements
         for status in message.status:
             values = {item.key: item.value for item in status.values}
-            if "frames_published" in values:
+            if status.name in self._cameras and "frames_published" in values:
                 measurements.frames_published = int(values["frames_published"])
-            if "pairs_computed" in values:
+            if status.name in {f"{name}: flow" for name in self._flow_nodes}:
                 self._last_node_report = time.monotonic()
                 measurements.pairs_computed = int(values["pairs_computed"])
                 measurements.backend = values.get("backend")
@@ -178,7 +189,7 @@ class FlowRecorder(Node):
             confidence = read_field(parts.confidence, 1)
             parts.seconds = self.measurements.add_pair(
                 received=time.monotonic(),
-                latency=(now - stamp) / 1e9,
+                latency=(now - stamp) / NANOSECONDS,
                 confidence=float(np.nanmean(confidence)),
                 frame_number=None if newer is None else newer.number,
             )
@@ -207,9 +218,8 @@ RESULTS = ("contact_sheet.png", "flow.mp4", "summary.json")
 
 
 def write_results(recorder: FlowRecorder, summary: dict[str, Any], folder: Path) -> None:
-    """Write the video, the contact sheet and the summary."""
+    """Write the contact sheet and the summary."""
     moments = recorder.moments.pick(SHEET_MOMENTS)
-    recorder.video.close()
     if moments:
         height, width = recorder.measurements.size
         model = (summary["model_sha256"] or "unknown")[:12]
@@ -222,7 +232,7 @@ def write_results(recorder: FlowRecorder, summary: dict[str, Any], folder: Path)
 
 
 def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
-    """Return what is wrong with a run, or None.
+    """Return the fault of a run, or None.
 
     Args:
         summary: as of `Measurements.summary`.
@@ -231,13 +241,11 @@ def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
     received, computed = summary["pairs_received"], summary["pairs_computed"]
     if received == 0:
         images = summary["messages_received"]["image"]
-        return f"No flow came, only {images} images, so nothing was written. Is the node active? See its log."
+        return f"no flow came, only {images} images, so nothing was written: is the node active? See its log"
     if minimum_share > 0 and computed is None:
-        return "The node's diagnostics never arrived, so it is unknown how many pairs it computed."
+        return "the node's diagnostics never arrived, so it is unknown how many pairs it computed"
     if received < minimum_share * (computed or 0):
-        return (
-            f"Only {received} of {computed} computed pairs arrived. For large images {large_data_advice(os.environ)}."
-        )
+        return f"only {received} of {computed} computed pairs arrived; for large images {large_data_advice(os.environ)}"
     return None
 
 
@@ -265,20 +273,18 @@ def _record(recorder: FlowRecorder, options: argparse.Namespace, stop: StopSigna
     executor = SingleThreadedExecutor()
     executor.add_node(recorder)
     on_terminal = sys.stdout.isatty()
-    start = time.monotonic()
-    next_line = start
-    while not stop.requested and not recorder.is_finished(options.timeout):
-        executor.spin_once(timeout_sec=0.1)
-        now = time.monotonic()
-        if options.duration is not None and now - start > options.duration:
-            break
-        if now >= next_line:
-            print(
-                "\r\033[K" * on_terminal + recorder.measurements.live_line(),
-                end="" if on_terminal else "\n",
-                flush=True,
-            )
-            next_line = now + (TERMINAL_SECONDS if on_terminal else LOG_SECONDS)
+    before, after = ("\r\033[K", "") if on_terminal else ("", "\n")
+    last = time.monotonic() + (options.duration or math.inf)
+
+    def print_line() -> None:
+        print(before + recorder.measurements.live_line(), end=after, flush=True)
+
+    def is_over() -> bool:
+        return stop.requested or time.monotonic() > last or recorder.is_finished(options.timeout)
+
+    steady = Clock(clock_type=ClockType.STEADY_TIME)  # also where nobody publishes /clock
+    recorder.create_timer(TERMINAL_SECONDS if on_terminal else LOG_SECONDS, print_line, clock=steady)
+    spin_until(is_over, executor, recorder)
     if on_terminal:
         print()
 
@@ -297,7 +303,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USAGE_ERROR
     try:
-        _record(recorder, options, StopSignal())
+        with recorder.video:
+            _record(recorder, options, StopSignal())
         summary = recorder.measurements.summary()
         if summary["pairs_received"]:
             write_results(recorder, summary, options.output)
@@ -305,7 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
         recorder.destroy_node()
         rclpy.try_shutdown()
     if summary["pairs_received"]:
-        print(json.dumps(without_nan(summary), indent=2))
+        print(json.dumps(finite_or_none(summary), indent=2))
     fault = judge(summary, options.minimum_share)
     if fault is not None:
         print(fault, file=sys.stderr)

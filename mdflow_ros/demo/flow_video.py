@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 
 import av
 import cv2
@@ -13,6 +15,7 @@ import numpy as np
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from mdflow_ros.core.atomic_files import written_aside
 from mdflow_ros.core.flow_color import ColorScale
 from mdflow_ros.demo.flow_pictures import Moment, draw_moment
 
@@ -20,7 +23,9 @@ TIME_BASE = Fraction(1, 1000)
 
 
 class FlowVideo:
-    """An ``.mp4`` file that moments are written to as they come; it appears when `close` is called.
+    """An ``.mp4`` file that moments are written to as they come, used in a ``with`` statement.
+
+    The file appears at the end of the statement, if a moment came and no error was raised.
 
     Args:
         path: of the file.
@@ -31,18 +36,28 @@ class FlowVideo:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._part = path.with_name(f".{path.stem}.part{path.suffix}")
+        self._opened = ExitStack()
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._scale = ColorScale()
         self._last = -1
+
+    def __enter__(self) -> FlowVideo:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.__exit__(kind, error, trace)
 
     def add(self, moment: Moment) -> None:
         """Append a moment."""
         full_color = self._scale.follow(moment.flow)
         row = draw_moment(moment, full_color, f"{moment.seconds:.1f} s", f"full color {full_color:.1f} px")
         if self._container is None:
-            self._container = av.open(str(self._part), "w")
+            part = self._opened.enter_context(written_aside(self._path))
+            self._container = self._opened.enter_context(av.open(str(part), "w"))
+            self._opened.push(self._flush)
             self._stream = self._container.add_stream("libx264", rate=30, options={"preset": "veryfast"})
             self._stream.height, self._stream.width = row.shape[:2]
             self._stream.pix_fmt, self._stream.time_base = "yuv420p", TIME_BASE
@@ -56,9 +71,7 @@ class FlowVideo:
         frame.pts, frame.time_base = self._last, TIME_BASE
         self._container.mux(self._stream.encode(frame))
 
-    def close(self) -> None:
-        """Finish the file, if any moment came."""
-        if self._container is not None and self._stream is not None:
+    def _flush(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write the frames that the encoder still holds."""
+        if kind is None and self._container is not None and self._stream is not None:
             self._container.mux(self._stream.encode())
-            self._container.close()
-            self._part.replace(self._path)

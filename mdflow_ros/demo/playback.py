@@ -58,13 +58,11 @@ def _camera_frames(index: int) -> Iterator[SourceFrame]:
     camera = cv2.VideoCapture(index)
     try:
         if not camera.isOpened():
-            raise FrameSourceError(
-                f"Camera {index} cannot be opened. 'ls /dev/video*' lists the cameras; is it in use?"
-            )
+            raise FrameSourceError(f"camera {index} cannot be opened: is it in use? `ls /dev/video*` lists the cameras")
         while True:
             found, bgr = camera.read()
             if not found:
-                raise FrameSourceError(f"Camera {index} stopped delivering images. Is it still plugged in?")
+                raise FrameSourceError(f"camera {index} stopped delivering images: is it still plugged in?")
             yield SourceFrame(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), 0)
     finally:
         camera.release()

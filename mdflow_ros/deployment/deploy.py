@@ -63,7 +63,7 @@ def _switch(version: Version | None, store: ModelStore, node: str | None) -> str
         answer = running.load("" if version is None else str(version.model.resolve()))
         try:
             store.make_current(version)
-        except BaseException:  # the caller deletes the model that the node has now
+        except BaseException:  # the caller will delete the version that the node just loaded
             running.load(before)
             raise
     return answer

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Give a running flow node another model, over ROS."""
+"""Load another model in a running flow node, by ROS services."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@
         0002-81b7e66f0a53/...
         current -> 0002-81b7e66f0a53
 
-A version never changes once it is there. `current` is switched by one rename, so that whoever follows it (a node's
-``model`` parameter may name ``current/teacher.onnx``) sees the old or the new model, whole.
+A version never changes. `current` is switched by one rename, so a reader (a node's ``model`` parameter may name
+``current/teacher.onnx``) gets the complete old or the complete new model.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class ModelStore:
         return self.version(target) if self.pointer.exists() else None
 
     def previous(self) -> Version | None:
-        """Return what the current version has replaced; ``None`` is the bundled model.
+        """Return the version that the current one has replaced; ``None`` is the bundled model.
 
         Raises:
             ModelError: the bundled model is current, so there is nothing to go back to; or the notes of the current

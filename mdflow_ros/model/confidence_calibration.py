@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mdflow_ros.core.confidence import CONFIDENCE_INPUTS, MIN_MEASURES, ConfidenceCalibration
+from mdflow_ros.core.confidence import CUES, MIN_CUES, ConfidenceCalibration
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, load_card
 
 
@@ -37,9 +37,9 @@ def _calibration(values: Any) -> ConfidenceCalibration:
         if field.name != "bias"
     }
     counts = {len(vector) for vector in vectors.values()}
-    if len(counts) != 1 or not MIN_MEASURES <= max(counts) <= len(CONFIDENCE_INPUTS):
+    if len(counts) != 1 or not MIN_CUES <= max(counts) <= len(CUES):
         raise ValueError(
-            f"each list needs the same count of {MIN_MEASURES} to {len(CONFIDENCE_INPUTS)} numbers; run "
+            f"each list needs the same count of {MIN_CUES} to {len(CUES)} numbers; run "
             "calibrate_confidence.py on the model"
         )
     return ConfidenceCalibration(**vectors, bias=float(values["bias"]))

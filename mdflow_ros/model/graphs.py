@@ -78,7 +78,7 @@ class ModelGraphs:
 
 
 def subtracted_mean(card: ModelCard, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Return what is subtracted from RGB / 255, float32 ``(1, 3)``.
+    """Return the mean that is subtracted from RGB / 255, float32 ``(1, 3)``.
 
     Networks that this package trains are used with the mean of each frame alone, so that a frame's features serve both
     pairs that it is in. It costs no accuracy (the mean is one number, and light changes little from frame to frame).

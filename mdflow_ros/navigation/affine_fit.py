@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ITERATIONS = 4
-SYSTEMATIC = 0.3
-"""Errors that all matches have in common do not average out: share of the standard deviation of one match."""
+SHARED_ERROR = 0.3
+"""Standard deviation of the error that all matches share, as a share of one match\'s: it does not average out."""
 
 
 class AffineFit(NamedTuple):

@@ -86,11 +86,6 @@ class Camera:
             return np.full(pixels.shape[:2], 1 / self.focal_length, np.float32)
         return self._look_up(self._span_map, pixels)
 
-    def pixels(self, rays: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return where points ``(..., 2)`` on the plane z = 1 are in the undistorted image, pixels."""
-        focal = np.array([self.intrinsics[0, 0], self.intrinsics[1, 1]], np.float32)
-        return np.asarray(rays * focal + self.intrinsics[:2, 2].astype(np.float32), np.float32)
-
     @cached_property
     def _ray_map(self) -> NDArray[np.float32]:
         """Rays of all pixels; undistortion iterates, so it is done once."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.resizing import Size
-from mdflow_ros.navigation.epipolar import excess, parallax, refine, variance
+from mdflow_ros.navigation.epipolar import normalized_residual, parallax, refine, variance
 from mdflow_ros.navigation.matches import Matches
 from mdflow_ros.navigation.regions import moving_regions
 from mdflow_ros.navigation.rigid_motion import CameraMotion
@@ -24,8 +24,8 @@ class DepthLimits:
         min_confidence: least probability that the flow is right.
         min_depth: nearest static point, meters.
         max_depth: farthest point that is kept, meters.
-        max_relative_sigma: greatest standard deviation of the depth, as a fraction of it.
-        max_excess: a point farther from its epipolar line, in standard deviations, is not static.
+        max_relative_sigma: greatest standard residual of the depth, as a fraction of it.
+        max_residual: largest normalized residual of a static point, in standard deviations.
         refine: whether the flow corrects the measured motion first.
     """
 
@@ -33,7 +33,7 @@ class DepthLimits:
     min_depth: float = 0.3
     max_depth: float = 20.0
     max_relative_sigma: float = 0.15
-    max_excess: float = 2.5
+    max_residual: float = 2.5
     refine: bool = True
 
 
@@ -43,7 +43,7 @@ class DepthEstimate:
 
     Attributes:
         depth: ``(H, W)`` float32, meters along the optical axis; NaN where it is unknown.
-        sigma: ``(H, W)`` float32, its standard deviation, meters.
+        sigma: ``(H, W)`` float32, its standard residual, meters.
         points: ``(H, W, 3)`` float32, meters, x right, y down, z forward.
         motion: the camera's motion that explains the flow.
     """
@@ -74,12 +74,12 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
         relative = np.sqrt((matches.sigma / displacement.along) ** 2 + of_motion)
         good = (displacement.along > 0) & matches.usable(limits.min_confidence)
         good &= (depth >= limits.min_depth) & (depth <= limits.max_depth)
-        deviation = excess(displacement, limits.min_depth)
-        good &= (relative <= limits.max_relative_sigma) & (deviation <= limits.max_excess)
+        residual = normalized_residual(displacement, limits.min_depth)
+        good &= (relative <= limits.max_relative_sigma) & (residual <= limits.max_residual)
     # A pixel that moves along its epipolar line looks static; what surrounds it does not.
-    confidence = np.where(np.isfinite(deviation), matches.confidence, np.float32(0))
-    deviation = np.nan_to_num(deviation)
-    good &= moving_regions(deviation, confidence, matches.stride, limits.max_excess, limits.min_confidence) == 0
+    confidence = np.where(np.isfinite(residual), matches.confidence, np.float32(0))
+    residual = np.nan_to_num(residual)
+    good &= moving_regions(residual, confidence, matches.stride, limits.max_residual, limits.min_confidence) == 0
     depth = np.where(good, depth, np.float32(np.nan)).astype(np.float32)
     # Along the line: the part of the displacement across it is noise.
     rays = displacement.infinity + displacement.along[..., None] * displacement.unit

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.affine_fit import SYSTEMATIC, fit_affine
+from mdflow_ros.navigation.affine_fit import SHARED_ERROR, fit_affine
 from mdflow_ros.navigation.matches import Matches, correlation_factor
 from mdflow_ros.navigation.rigid_motion import cross_matrix, rotation_from_vector
 from mdflow_ros.navigation.timed_values import TimedValues
@@ -25,7 +25,7 @@ MAX_DEVIATIONS = 3.0
 FLU_TO_FRD = np.diag([1.0, -1.0, -1.0])
 """ROS' body axes (forward, left, up; REP 103) to PX4's (forward, right, down)."""
 
-DOWNWARD = (0.0, 0.0, 0.0, 0.7071067811865476, -0.7071067811865476, 0.0, 0.0)
+DOWNWARD_LOOKING = (0.0, 0.0, 0.0, 0.7071067811865476, -0.7071067811865476, 0.0, 0.0)
 """Pose (x, y, z and quaternion x, y, z, w) of a camera at the robot's center that looks down, image top forward."""
 
 UNKNOWN = 1e6
@@ -41,8 +41,8 @@ class GroundMotion:
         shift_sigma: standard deviation of both.
         linear: ``(2, 2)``, how the displacement changes with the place in the image.
         linear_covariance: ``(4, 4)`` of ``linear``, row by row.
-        quality: mean trust over the view, in [0, 1]: 0 at ``min_confidence`` and where the flow does not agree, 1 at a
-            confidence of 1.
+        quality: mean weight of the pixels, in [0, 1]. The weight rises from 0 at ``min_confidence`` to 1 at a
+            confidence of 1, and is 0 where the flow disagrees with the common motion.
     """
 
     shift: NDArray[np.float64]
@@ -105,11 +105,10 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     fit = fit_affine(start, end - start, noise, np.ones(len(start), bool))
     spread = max(1.0, float(np.median(fit.chi_squared)) / 1.386)  # the median of chi-squared with 2 degrees of freedom
     covariance = fit.covariance * spread * correlation_factor(matches.stride)
-    common = SYSTEMATIC**2 * float(np.median(noise))
+    common = SHARED_ERROR**2 * float(np.median(noise))
     extent = float((start**2).mean())
-    # Trust begins at 0 where the confidence just suffices.
-    trust = (matches.confidence[usable] - min_confidence) / max(1 - min_confidence, 1e-6)
-    agree = float(trust[fit.chi_squared < MAX_DEVIATIONS**2 * 2 * spread].sum()) / matches.confidence.size
+    weights = (matches.confidence[usable] - min_confidence) / max(1 - min_confidence, 1e-6)
+    agree = float(weights[fit.chi_squared < MAX_DEVIATIONS**2 * 2 * spread].sum()) / matches.confidence.size
     return GroundMotion(
         shift=fit.solution[0],
         shift_sigma=float(np.sqrt(covariance[0, 0] + common)),

@@ -110,10 +110,11 @@ def variance(change: NDArray[np.float32], covariance: NDArray[np.float32]) -> ND
     return np.asarray(((change @ covariance) * change).sum(axis=-1))
 
 
-def excess(displacement: Parallax, min_depth: float) -> NDArray[np.float32]:
-    """Return how far, in standard deviations, each displacement is from that of any static point ``(H, W)``.
+def normalized_residual(displacement: Parallax, min_depth: float) -> NDArray[np.float32]:
+    """Return the normalized residual ``(H, W)``: how far each displacement is from that of any static point.
 
-    Static points lie on the epipolar line between infinity and ``min_depth``, meters. NaN stays NaN.
+    It is in standard deviations. Static points lie on the epipolar line between infinity and ``min_depth``, meters. NaN
+    stays NaN.
     """
     explained = np.clip(displacement.along, 0, displacement.reach / np.float32(min_depth))
     beyond = (displacement.along - explained) / displacement.along_sigma

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from mdflow_ros.core.confidence import RIGHT_PIXELS, RIGHT_SHARE
 from mdflow_ros.navigation.camera import Camera
 
-BULK = 0.56
-"""Spread of the bulk of the errors relative to a Gaussian with the same tails, measured on rendered halls
-(`benchmarks/navigation.py`)."""
-
+CORE_SPREAD = 0.56
+"""Standard deviation of the central errors, divided by that of a Gaussian with the same tails. Measured on rendered
+halls (`benchmarks/navigation.py`)."""
 
 CORRELATION = 8.0
-"""Matches at this distance, in pixels, count as independent. Measured on rendered approaches: 63 % of the growths of
-`time_to_contact` are within one standard deviation, with 16 86 %. `epipolar.refine` is as good with either."""
+"""Matches at this distance, in pixels, count as independent. On rendered approaches, 63 % of the growth rates of
+`time_to_contact` are within one standard deviation (Gaussian: 68 %); with 16 pixels, 86 %. `epipolar.refine` is equally
+accurate with both."""
 
 SHARED_SHARE = 0.05
 """Errors that a region of a network's flow has in common, as a share of the flow's length. Measured on rendered halls
@@ -110,16 +110,16 @@ def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> 
 
     An error that is Gaussian with ``sigma`` on both axes stays within a radius ``r`` with probability
     ``1 - exp(-r**2 / (2 sigma**2))`` (Rayleigh distribution), which is the confidence. Flow errors have longer tails
-    than a Gaussian, so that most of them are smaller than that: `BULK`.
+    than a Gaussian, so that most of them are smaller than that: `CORE_SPREAD`.
 
     Args:
         confidence: ``(H, W)`` in [0, 1].
         length: ``(H, W)`` of the flow, pixels.
     """
     radius = np.maximum(np.float32(RIGHT_PIXELS), np.float32(RIGHT_SHARE) * length)
-    # Within these bounds: nothing is surer than a seventh of a pixel, and log needs a confidence above 0.
+    # Bounds: no match is better than a seventh of a pixel, and the logarithm needs a confidence above 0.
     bounded = np.clip(confidence, np.float32(0.01), np.float32(0.9995))
-    return np.asarray(BULK * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
+    return np.asarray(CORE_SPREAD * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
 
 
 def correlation_factor(stride: int) -> float:

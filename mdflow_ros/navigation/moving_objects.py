@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.resizing import Size
-from mdflow_ros.navigation.epipolar import excess, parallax, refine
+from mdflow_ros.navigation.epipolar import normalized_residual, parallax, refine
 from mdflow_ros.navigation.matches import Matches, with_shared_errors
 from mdflow_ros.navigation.regions import moving_regions
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
@@ -24,12 +24,12 @@ class MovingLimits:
 
     Attributes:
         min_confidence: least probability that the flow is right.
-        min_excess: least distance from the flow of static points, standard deviations.
+        min_residual: smallest normalized residual of a moving point, in standard deviations.
         min_area: smallest object, as a share of the view.
     """
 
     min_confidence: float = 0.5
-    min_excess: float = 3.0
+    min_residual: float = 3.0
     min_area: float = 0.002
 
 
@@ -52,10 +52,12 @@ class MovingObject:
     score: float
 
 
-def static_excess(
+def static_residual(
     matches: Matches, motion: CameraMotion | None, min_depth: float, min_confidence: float
 ) -> NDArray[np.float32] | None:
-    """Return how far each match is from the flow of static points, in standard deviations ``(H, W)``.
+    """Return the normalized residual of each match ``(H, W)``: its distance from the flow of static points.
+
+    It is in standard deviations.
 
     Args:
         matches: of the flow.
@@ -64,23 +66,23 @@ def static_excess(
         min_confidence: matches below it do not tell the motion.
 
     Returns:
-        The excess, or ``None`` where no motion explains half of the trusted flow.
+        The residuals, or ``None`` where no motion explains half of the confident flow.
     """
     if motion is not None:
         refined = refine(matches, motion, min_depth, min_confidence)
-        return excess(parallax(with_shared_errors(matches), refined, min_depth), min_depth)
+        return normalized_residual(parallax(with_shared_errors(matches), refined, min_depth), min_depth)
     found = self_motion(matches, min_confidence)
-    return None if found is None else found.excess(matches)
+    return None if found is None else found.residual(matches)
 
 
 def moving_objects(
-    matches: Matches, excess: NDArray[np.float32], size: Size, limits: MovingLimits
+    matches: Matches, residual: NDArray[np.float32], size: Size, limits: MovingLimits
 ) -> tuple[NDArray[np.uint8], list[MovingObject]]:
     """Find the moving objects.
 
     Args:
         matches: of the flow.
-        excess: ``(H, W)``, how far each match is from the flow of static points, of `static_excess`.
+        residual: ``(H, W)``, normalized residual of each match, as of `static_residual`.
         size: width and height of the newer image, pixels.
         limits: what counts.
 
@@ -90,11 +92,11 @@ def moving_objects(
     stride = matches.stride
     width, height = -(-size[0] // stride), -(-size[1] // stride)
     column, row = (np.rint(np.nan_to_num(matches.pixels[..., axis], nan=-1e6) / stride) for axis in (0, 1))
-    inside = np.isfinite(excess) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    inside = np.isfinite(residual) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     place = (row[inside].astype(int), column[inside].astype(int))
     confidence, off = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-    confidence[place], off[place] = matches.confidence[inside], excess[inside]
-    mask = moving_regions(off, confidence, stride, limits.min_excess, limits.min_confidence)
+    confidence[place], off[place] = matches.confidence[inside], residual[inside]
+    mask = moving_regions(off, confidence, stride, limits.min_residual, limits.min_confidence)
     half = stride // 2
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask)
     objects = []

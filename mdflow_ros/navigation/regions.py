@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-NEIGHBORS = 14
-"""Side of the square that votes, in pixels: errors of the flow that are closer are alike."""
+VOTING_SIDE = 14
+"""Side of the voting window in pixels: flow errors closer together than this are correlated."""
 
-GROW = 0.7
-"""Share of the least excess that suffices beside what is sure to move."""
+GROWTH_SHARE = 0.7
+"""Next to pixels that certainly move, this share of ``min_residual`` is enough."""
 
-REACH = 82
-"""Side of the square around sure motion into which a region may grow, in pixels."""
+GROWTH_SIDE = 82
+"""Side in pixels of the window around certain motion into which a region may grow."""
 
 GAP = 42
 """Gaps in a region below this width, in pixels, are closed: where an object moves along the epipolar line it seems to
@@ -23,30 +23,30 @@ rest."""
 
 
 def moving_regions(
-    excess: NDArray[np.float32],
+    residual: NDArray[np.float32],
     confidence: NDArray[np.float32],
     stride: int,
-    min_excess: float,
+    min_residual: float,
     min_confidence: float,
 ) -> NDArray[np.uint8]:
     """Return 1 where something moves, 0 elsewhere ``(H, W)``.
 
-    Regions grow from what is sure to move into weaker evidence around it (hysteresis), as the flow is least sure at the
-    borders of objects.
+    Regions grow from pixels that certainly move into weaker evidence around them (hysteresis), as the flow is least
+    certain at the borders of objects.
 
     Args:
-        excess: ``(H, W)``, distance from the flow of static points, standard deviations.
+        residual: ``(H, W)``, normalized residual: distance from the flow of static points, in standard deviations.
         confidence: ``(H, W)``, of the flow; 0 where it is unknown.
         stride: distance between neighbors of the grid, pixels.
-        min_excess: least excess of what moves.
-        min_confidence: least confidence of what is sure to move.
+        min_residual: smallest residual of a moving pixel.
+        min_confidence: smallest confidence of pixels that certainly move.
     """
-    voters, reach, gap = (_odd(pixels / stride) for pixels in (NEIGHBORS, REACH, GAP))
-    sure = _majority(excess > min_excess, confidence >= max(min_confidence, 1e-6), voters)
+    voters, around, gap = (_odd(pixels / stride) for pixels in (VOTING_SIDE, GROWTH_SIDE, GAP))
+    sure = _majority(residual > min_residual, confidence >= max(min_confidence, 1e-6), voters)
     if not sure.any():
         return sure
-    near = np.asarray(cv2.dilate(sure, np.ones((reach, reach), np.uint8)), np.uint8)
-    grown = sure | (_majority(excess > GROW * min_excess, confidence > 0, voters) & near)
+    near = np.asarray(cv2.dilate(sure, np.ones((around, around), np.uint8)), np.uint8)
+    grown = sure | (_majority(residual > GROWTH_SHARE * min_residual, confidence > 0, voters) & near)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
     # With a margin, a region near the border of the image is not joined with it.
     wide = cv2.copyMakeBorder(grown, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=0)

@@ -17,6 +17,10 @@ from mdflow_ros.navigation.timed_values import TimedValues
 HISTORY = 1000
 """Poses that are kept."""
 
+MIN_TRANSLATION_SIGMA = 1e-4
+MIN_ROTATION_SIGMA = 1e-5
+"""No odometry is better than this, meters and radians; it keeps covariances invertible."""
+
 
 @dataclass(frozen=True, eq=False)
 class RigidMotion:
@@ -165,8 +169,3 @@ class CameraMotion:
             rotation_from_vector(change[:3]) @ self.motion.rotation, self.motion.translation + change[3:]
         )
         return CameraMotion(moved, covariance)
-
-
-MIN_TRANSLATION_SIGMA = 1e-4
-MIN_ROTATION_SIGMA = 1e-5
-"""No odometry is better than this, meters and radians; it keeps covariances invertible."""

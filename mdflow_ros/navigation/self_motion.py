@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.epipolar import excess, parallax, refine
+from mdflow_ros.navigation.epipolar import normalized_residual, parallax, refine
 from mdflow_ros.navigation.matches import Matches, transformed, with_shared_errors
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 
@@ -62,19 +62,19 @@ class SelfMotion:
     camera: CameraMotion
     homography: NDArray[np.float64] | None
 
-    def excess(self, matches: Matches) -> NDArray[np.float32]:
-        """Return how far each match is from what the motion explains, in standard deviations ``(H, W)``.
+    def residual(self, matches: Matches) -> NDArray[np.float32]:
+        """Return the normalized residual of each match ``(H, W)``: its distance from what the motion explains.
 
-        These include the errors that neighbors share (`with_shared_errors`).
+        It is in standard deviations, which include the errors that neighbors share (`with_shared_errors`).
         """
         matches = with_shared_errors(matches)
         if self.homography is None:
-            return excess(parallax(matches, self.camera, MIN_DEPTH), MIN_DEPTH)
-        return plane_excess(matches, self.homography)
+            return normalized_residual(parallax(matches, self.camera, MIN_DEPTH), MIN_DEPTH)
+        return plane_residual(matches, self.homography)
 
 
-def plane_excess(matches: Matches, homography: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the distance of each match from ``homography``, in standard deviations of one axis ``(H, W)``."""
+def plane_residual(matches: Matches, homography: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the normalized residual of each match ``(H, W)``, in standard deviations of one axis."""
     distance = matches.newer - transformed(matches.older, homography)
     return np.asarray(TWO_AXES * np.hypot(distance[..., 0], distance[..., 1]) / matches.sigma, np.float32)
 
@@ -98,21 +98,22 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
         return None
 
     def explained(motion: SelfMotion | None) -> float:
-        return 0.0 if motion is None else float((motion.excess(compared)[counts] < MAX_DEVIATIONS).mean())
+        return 0.0 if motion is None else float((motion.residual(compared)[counts] < MAX_DEVIATIONS).mean())
 
     plane = turning = None
     homography = _plane(subset, compared, min_confidence)
     if homography is not None:
         plane, turning = _of_plane(homography), _rotation_alone(homography, compared, counts)
-    of_plane = explained(plane)
-    # Else the free translation of an essential matrix would explain what moves before a camera that does not.
-    if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * of_plane):
+    plane_share = explained(plane)
+    # Prefer the pure rotation: the free translation of an essential matrix would otherwise explain objects that move in
+    # front of a camera at rest.
+    if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * plane_share):
         return turning
-    lines = max(_essential_motions(subset, matches, min_confidence), key=explained, default=None)
-    of_lines = explained(lines)
-    if max(of_plane, of_lines) < MIN_SHARE:
+    epipolar = max(_essential_motions(subset, matches, min_confidence), key=explained, default=None)
+    epipolar_share = explained(epipolar)
+    if max(plane_share, epipolar_share) < MIN_SHARE:
         return None
-    return plane if of_plane >= PLANE_PREFERENCE * of_lines else lines
+    return plane if plane_share >= PLANE_PREFERENCE * epipolar_share else epipolar
 
 
 def _confident_points(
@@ -160,7 +161,7 @@ def _plane(subset: Matches, matches: Matches, min_confidence: float) -> NDArray[
     homography, _ = cv2.findHomography(older, newer, cv2.RANSAC, MAX_DEVIATIONS * noise, maxIters=200, confidence=0.99)
     if homography is None:
         return None
-    follows = matches.usable(min_confidence) & (plane_excess(matches, np.asarray(homography, float)) < MAX_DEVIATIONS)
+    follows = matches.usable(min_confidence) & (plane_residual(matches, np.asarray(homography, float)) < MAX_DEVIATIONS)
     if follows.sum() >= MIN_MATCHES:
         refined, _ = cv2.findHomography(matches.older[follows].astype(float), matches.newer[follows].astype(float), 0)
         homography = homography if refined is None else refined

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.affine_fit import SYSTEMATIC, fit_affine
+from mdflow_ros.navigation.affine_fit import SHARED_ERROR, fit_affine
 from mdflow_ros.navigation.matches import Matches, correlation_factor, transformed
 
 MIN_MATCHES = 20
@@ -60,7 +60,7 @@ class TimeToContact:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Where enough of the flow is trusted."""
+        """Where enough of the flow is confident."""
         return np.isfinite(self.growth)
 
     @property
@@ -90,10 +90,10 @@ class TimeToContact:
         kept = slice(side, columns - side)
         return TimeToContact(self.growth[:, kept], self.sigma[:, kept], self.interval)
 
-    def _probability(self, excess: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability that a value that is ``excess`` with the errors of the growth is above 0."""
+    def _probability(self, difference: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probability that ``difference``, with the errors of the growth, is above 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.known, _normal_cdf(excess / self.sigma), 0.0)
+            return np.where(self.known, _normal_cdf(difference / self.sigma), 0.0)
 
 
 def time_to_contact(
@@ -170,7 +170,7 @@ def _growth_of(
     spread = np.maximum(1, (fit.chi_squared * usable).sum(axis=-1) / (2 * np.maximum(count, 1)))
     typical = np.nanmedian(np.where(usable | ~known[..., None], noise, np.nan), axis=-1)
     extent = (centered**2).sum(axis=(2, 3)) / (2 * np.maximum(count, 1))
-    common = SYSTEMATIC**2 * typical / np.maximum(extent, 1e-12) / 2
+    common = SHARED_ERROR**2 * typical / np.maximum(extent, 1e-12) / 2
     of_slopes = (fit.covariance[..., 1, 1] + fit.covariance[..., 2, 2]) / 4
     variance = of_slopes * correlation_factor(stride) * spread + common
     return np.where(known, growth, np.nan), np.where(known, np.sqrt(variance), np.nan)

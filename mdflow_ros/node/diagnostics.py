@@ -53,7 +53,6 @@ class FlowCounters:
         """Count a published pair and the time that it took; the latency is unknown while the clock is not set."""
         now = time.monotonic()
         self.pairs_published += 1
-        self.last_refusal = None
         self.inference_ms.add(inference_ms, now)
         if latency_ms is not None:
             self.latency_ms.add(latency_ms, now)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,14 +22,13 @@ from rclpy.node import Node
 
 SLOW_THREADS = 4
 STOP_CHECK_SECONDS = 0.2
-"""How often a node looks whether it is to stop, in seconds."""
+"""Seconds between two checks for a request to stop."""
 
 
 def spin_until(is_done: Callable[[], bool], executor: Executor, node: Node) -> None:
     """Run callbacks until ``is_done`` or until ROS shuts down.
 
-    Nothing that arrives from outside may end the node: what a callback raises, and what rclpy raises for a message that
-    it cannot read, goes to the log.
+    Exceptions of callbacks, and of rclpy for unreadable messages, are logged: no message from outside may end the node.
     """
     while not is_done() and rclpy.ok():
         try:
@@ -36,7 +36,11 @@ def spin_until(is_done: Callable[[], bool], executor: Executor, node: Node) -> N
         except ExternalShutdownException:
             break
         except Exception as error:
-            node.get_logger().error(f"ignored an unexpected {type(error).__name__}: {error}", throttle_duration_sec=1.0)
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            node.get_logger().error(
+                f"ignored an unexpected {type(error).__name__}: {error} ({place.filename}:{place.lineno})",
+                throttle_duration_sec=1.0,
+            )
 
 
 class FlowExecutor(SingleThreadedExecutor):

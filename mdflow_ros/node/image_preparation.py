@@ -37,8 +37,8 @@ class ImagePreparation:
         self._stretch = IntensityStretch(intensity_range, None if rectify else region)
         self._rectify, self._region = rectify, region
         self._rectifier: tuple[object, Rectifier] | None = None
-        self._target: bytes | None = None
-        self._target_changes = 0
+        self._ideal_camera: bytes | None = None
+        self._calibration_changes = 0
         self._last_warning = ""
 
     def prepare(
@@ -87,12 +87,15 @@ class ImagePreparation:
             )
         rectifier = self._rectifier_for(info)
         image = rectifier.rectify(frame.image)
-        # A new lens model alone still gives images of the same ideal camera; a new R or P moves everything in them.
-        target = bytes(info.r) + rectifier.projection.tobytes()
-        if target != self._target:
-            self._target = target
-            self._target_changes += 1
-        frame = replace(frame, image=image, valid_mask=rectifier.valid_mask, calibration_changes=self._target_changes)
+        # If only the lens model changes, rectified images are still those of the same ideal camera. A new R or P shifts
+        # them, so a new pair starts.
+        ideal_camera = bytes(info.r) + rectifier.projection.tobytes()
+        if ideal_camera != self._ideal_camera:
+            self._ideal_camera = ideal_camera
+            self._calibration_changes += 1
+        frame = replace(
+            frame, image=image, valid_mask=rectifier.valid_mask, calibration_changes=self._calibration_changes
+        )
         return frame, rectified_camera_info(info, rectifier.projection)
 
     def _rectifier_for(self, info: CameraInfo) -> Rectifier:

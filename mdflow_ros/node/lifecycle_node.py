@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import cv2
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -24,12 +24,13 @@ from std_srvs.srv import SetBool, Trigger
 from mdflow_ros.core.rate_limit import RateLimit
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.node.camera_input import CameraInput
-from mdflow_ros.node.diagnostics import FlowCounters, diagnostic_array
+from mdflow_ros.node.diagnostics import FlowCounters
 from mdflow_ros.node.log_bridge import LogBridge
 from mdflow_ros.node.messages import stamp_of
 from mdflow_ros.node.parameters import LiveSettings, NodeSettings, declare_parameters, validate_parameters
 from mdflow_ros.node.pipeline import FlowPipeline, FlowResult, describe
 from mdflow_ros.node.publishers import FlowPublishers
+from mdflow_ros.node.status import Status, StatusReporter
 from mdflow_ros.node.worker import NewestOnlyWorker
 
 POLL_PERIOD = 0.1
@@ -38,13 +39,6 @@ POLL_PERIOD = 0.1
 DIAGNOSTICS_PERIOD = 1.0
 LOG_PERIOD = 5.0
 """Shortest time between two log lines about dropped images, in seconds."""
-
-NO_IMAGE_WARNING_SECONDS = 5.0
-MAX_CONSECUTIVE_RESETS = 5
-"""With more resets in a row than this, diagnostics warn."""
-
-MAX_LATENCY_MS = 60_000.0
-"""Stamps that are further than this from the node's clock are of another clock."""
 
 
 class FlowNode(LifecycleNodeMixin, Node):
@@ -85,15 +79,12 @@ class FlowNode(LifecycleNodeMixin, Node):
         self._enabled = True
         self._is_shut_down = False
         self._load_error: str | None = None
-        self._has_duplicate_name = False
-        self._stamp_age_ms: float | None = None
-        self._start_time = time.monotonic()
         self._counters = FlowCounters()
         self._pipeline = FlowPipeline(self._counters, self._report_drop, self._load)
         self._rate_limit = RateLimit()
         self._input = CameraInput(self, self._on_image)
         self._outputs = FlowPublishers(self)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._status = StatusReporter(self, self._counters, self._pipeline, self._input, self._outputs)
         self.create_service(Trigger, "~/reload_model", self._reload_model, callback_group=loading)
         self.create_service(SetBool, "~/enable", self._enable)
         self.create_service(Trigger, "~/reset", self._reset)
@@ -119,7 +110,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         try:
             settings = NodeSettings.from_node(self)
             self._pipeline.configure(settings, self._load(settings))
-        except Exception as error:  # rclpy would swallow it without a word
+        except Exception as error:  # rclpy would discard it silently
             self._load_error = f"cannot load the model: {describe(error)}"
             self.get_logger().error(f"{self._load_error}; then configure again")
             return TransitionCallbackReturn.FAILURE
@@ -134,8 +125,7 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; discard the pair being processed."""
-        with self._publishing:
-            self._active = False
+        self._stop_publishing()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -145,16 +135,21 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release everything."""
-        self._active = False
+        self._stop_publishing()
         self._is_shut_down = True
         self._pipeline.release()
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Fall back to unconfigured, from where the node can be configured again."""
-        self._active = False
+        self._stop_publishing()
         self._pipeline.release()
         return TransitionCallbackReturn.SUCCESS
+
+    def _stop_publishing(self) -> None:
+        """Wait until the pair that is being published is complete, and publish no other."""
+        with self._publishing:
+            self._active = False
 
     @property
     def is_loading(self) -> bool:
@@ -221,7 +216,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         return response
 
     def _start_new_pair(self) -> None:
-        """Forget every image so far: none of their flow is published any more."""
+        """Drop all images received so far; no flow of them will be published."""
         self._worker.clear()
         with self._publishing:
             self._pipeline.reset()
@@ -253,7 +248,7 @@ class FlowNode(LifecycleNodeMixin, Node):
             self._counters.frames_skipped += 1
 
     def _process(self, message: Image | CompressedImage) -> None:
-        """Take one message from the camera to the published flow, in the worker's thread, which must survive."""
+        """Process one camera message and publish its flow. Runs in the worker's thread and must not raise."""
         if not (self._active and self._enabled):
             return
         restarts = self._pipeline.restarts
@@ -272,9 +267,7 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def _publish(self, result: FlowResult) -> None:
         self._outputs.publish_pair(result)
-        now = self.get_clock().now().nanoseconds
-        self._stamp_age_ms = (now - stamp_of(result.header)) / 1e6 if now else None
-        latency_ms = None if self._has_foreign_stamps() else self._stamp_age_ms
+        latency_ms = self._status.latency_ms(stamp_of(result.header))
         inference_ms = result.inference_seconds * 1e3
         self._outputs.publish_times(latency_ms, inference_ms)
         mean_confidence = None if result.confidence is None else float(result.confidence.mean())
@@ -286,29 +279,10 @@ class FlowNode(LifecycleNodeMixin, Node):
     # Diagnostics
 
     def _publish_diagnostics(self) -> None:
-        self._look_for_duplicate_name()
-        level, summary = self._status()
-        pairer, estimator = self._pipeline.pairer, self._pipeline.estimator
-        values = {
-            **self._counters.values(),
-            "frames_dropped": str(self._worker.dropped),
-            "messages_lost": str(self._input.image.messages_lost),
-            "resets": str(sum(pairer.resets.values())),
-            **{f"resets.{reason.value}": str(count) for reason, count in pairer.resets.items()},
-            "model": estimator.card.name if estimator else "",
-            "model_sha256": estimator.card.sha256 if estimator else "",
-            "backend": estimator.backend if estimator else "",
-            "clock": self._clock_state(),
-            "idle_because": "" if level == DiagnosticStatus.OK and summary == "flowing" else summary,
-        }
-        stamp = self.get_clock().now().to_msg()
-        name = self.get_fully_qualified_name()
-        self._diagnostics.publish(
-            diagnostic_array(stamp, f"{name}: flow", self._input.image.topic, level, summary, values)
-        )
+        self._status.publish(self._why_not_ready(), self._worker.dropped)
 
-    def _status(self) -> tuple[bytes, str]:
-        """Return the level and the text of the node's status, with the reason if it is idle."""
+    def _why_not_ready(self) -> Status | None:
+        """Return why the node takes no images, or ``None`` if it does."""
         if self._load_error is not None:
             return DiagnosticStatus.ERROR, self._load_error
         if self._pipeline.settings is None:
@@ -318,58 +292,7 @@ class FlowNode(LifecycleNodeMixin, Node):
             return DiagnosticStatus.WARN, "not active"
         if not self._enabled:
             return DiagnosticStatus.WARN, "paused; call the service ~/enable with data: true"
-        if not self._outputs.has_subscribers():
-            return DiagnosticStatus.OK, "nobody subscribes"
-        now, last_frame = time.monotonic(), self._counters.last_frame_time
-        if last_frame is None or now - last_frame > NO_IMAGE_WARNING_SECONDS:
-            return DiagnosticStatus.WARN, self._input.silence(NO_IMAGE_WARNING_SECONDS)
-        if self._pipeline.failure is not None:
-            return DiagnosticStatus.ERROR, self._pipeline.failure
-        if self._counters.last_refusal is not None:
-            return DiagnosticStatus.ERROR, self._counters.last_refusal
-        pairer = self._pipeline.pairer
-        if pairer.consecutive_resets > MAX_CONSECUTIVE_RESETS:
-            reason = pairer.last_reason
-            count = pairer.consecutive_resets
-            return DiagnosticStatus.WARN, f"no pair among the last {count} images ({reason.value}): {reason.advice}"
-        if self._has_duplicate_name:
-            return DiagnosticStatus.WARN, "another node has the same name; give each its own namespace"
-        if self._counters.last_pair_has_contrast is False:
-            return DiagnosticStatus.WARN, (
-                "the images show no contrast, so their flow has no confidence: is the lens covered or the light off?"
-            )
-        if self._counters.inference_ms.summary(now) is None:
-            return DiagnosticStatus.OK, "waiting for a pair"
-        return DiagnosticStatus.OK, "flowing"
-
-    def _has_foreign_stamps(self) -> bool:
-        return self._stamp_age_ms is not None and abs(self._stamp_age_ms) > MAX_LATENCY_MS
-
-    def _clock_state(self) -> str:
-        simulated = bool(self.get_parameter("use_sim_time").value)
-        if not simulated or self.get_clock().now().nanoseconds:
-            name = "simulated time" if simulated else "system time"
-            if not self._has_foreign_stamps():
-                return name
-            assert self._stamp_age_ms is not None
-            return f"{name}; header.stamp is {self._stamp_age_ms / 1e3:.0f} s before it, so the latency is unknown"
-        if time.monotonic() - self._start_time > NO_IMAGE_WARNING_SECONDS:
-            self.get_logger().warning(
-                "use_sim_time is true, but nobody publishes /clock: flow is published, its latency is unknown. "
-                "Play the bag with --clock, or set use_sim_time to false.",
-                once=True,
-            )
-        return "waiting for /clock"
-
-    def _look_for_duplicate_name(self) -> None:
-        own = (self.get_name(), self.get_namespace())
-        has_duplicate_name = self.get_node_names_and_namespaces().count(own) > 1
-        if has_duplicate_name and not self._has_duplicate_name:
-            self.get_logger().warning(
-                f"another node is called {self.get_fully_qualified_name()}: services and parameters may reach "
-                "either. Give each its own namespace, such as namespace:=left in the launch file."
-            )
-        self._has_duplicate_name = has_duplicate_name
+        return None
 
     def stop(self, timeout: float) -> bool:
         """Stop working, for the end of the process; returns whether nothing runs any more after ``timeout`` seconds."""

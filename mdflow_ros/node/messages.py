@@ -1,18 +1,17 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs images to arrays and back, and stamps to nanoseconds."""
+"""sensor_msgs images to arrays and back."""
 
 from __future__ import annotations
 
 from array import array
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS, CameraFrame
+from mdflow_ros.core.frame_pairing import CameraFrame
 from mdflow_ros.core.image_decoding import (
     CorruptImage,
     UnsupportedEncoding,
@@ -21,14 +20,10 @@ from mdflow_ros.core.image_decoding import (
     decode_image,
 )
 from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.core.stamps import NANOSECONDS, nanoseconds
 
 FORWARD, BACKWARD = "forward", "backward"
 """Direction of the published flow, in ``source`` of previous_stamp: from the older or from the newer image."""
-
-
-def nanoseconds(stamp: Time) -> int:
-    """Return a time in nanoseconds."""
-    return int(stamp.sec * NANOSECONDS + stamp.nanosec)
 
 
 def stamp_of(header: Header) -> int:
@@ -92,18 +87,16 @@ def read_field(message: Image, channels: int) -> NDArray[np.float32]:
     return np.frombuffer(message.data, np.float32).reshape(shape)
 
 
-def image_message(header: Header, field: NDArray[np.float32] | NDArray[np.uint8], encoding: str | None = None) -> Image:
-    """Return an image message.
+def image_message(header: Header, field: NDArray[np.float32] | NDArray[np.uint8]) -> Image:
+    """Return an image message: 32FC1 or 32FC2 of float32, mono8 or rgb8 of uint8.
 
     Args:
         header: of the message.
         field: ``(H, W)`` or ``(H, W, channels)``.
-        encoding: by default 32FC1 or 32FC2 of float32, mono8 or rgb8 of uint8.
     """
     height, width = field.shape[:2]
     channels = 1 if field.ndim == 2 else field.shape[2]
-    if encoding is None:
-        encoding = {1: "mono8", 3: "rgb8"}[channels] if field.dtype == np.uint8 else f"32FC{channels}"
+    encoding = {1: "mono8", 3: "rgb8"}[channels] if field.dtype == np.uint8 else f"32FC{channels}"
     step = width * channels * field.itemsize
     message = Image(header=header, height=height, width=width, encoding=encoding, step=step)
     # The setter takes an array.array as it is; it checks anything else value by value.

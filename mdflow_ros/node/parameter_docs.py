@@ -15,12 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.entry_points import CONSUMERS
 from mdflow_ros.node.parameters import DECLARATIONS, Declaration
 
 LAUNCHED = ("autostart", "build_only")
 """Parameters that the launch file and the command line set, so they are not in the parameter file."""
-
-CONSUMERS = ("flow_view", "depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points")
 
 COLUMNS = """\
 | parameter | default | values | when | what |
@@ -54,7 +54,7 @@ that are worth setting.
 
 FILE_HEAD = """\
 # Parameters of the flow node, written by `python -m mdflow_ros.node.parameter_docs`.
-# Arguments of flow.launch.py override what stands here.
+# Arguments of flow.launch.py override these values.
 /**:
   ros__parameters:
 """
@@ -82,7 +82,7 @@ def parameter_file() -> str:
     parts = []
     for name, d in DECLARATIONS.items():
         if name not in LAUNCHED:
-            comment = f"{d.description}{f' One of {_plain_values(d)}.' if d.choices else ''} {d.effect}"
+            comment = f"{d.description}{f' One of {d.values}.' if d.choices else ''} {d.effect}"
             parts += textwrap.wrap(
                 comment, 115, initial_indent="    # ", subsequent_indent="    # ", break_on_hyphens=False
             )
@@ -103,15 +103,7 @@ def _yaml(value: Any) -> str:
 
 
 def _values(declaration: Declaration) -> str:
-    return f"`{_plain_values(declaration)}`" if declaration.choices else _plain_values(declaration)
-
-
-def _plain_values(declaration: Declaration) -> str:
-    if declaration.choices is not None:
-        return ", ".join(declaration.choices)
-    if declaration.minimum is not None:
-        return f"{declaration.minimum:g} to {declaration.maximum:g}"
-    return ""
+    return f"`{declaration.values}`" if declaration.choices else declaration.values
 
 
 def _when(declaration: Declaration) -> str:
@@ -121,6 +113,6 @@ def _when(declaration: Declaration) -> str:
 
 
 if __name__ == "__main__":
-    Path("docs/parameters.md").write_text(table())
-    Path("docs/navigation/parameters.md").write_text(consumer_tables())
-    Path("config/flow.yaml").write_text(parameter_file())
+    replace_file(Path("docs/parameters.md"), table().encode())
+    replace_file(Path("docs/navigation/parameters.md"), consumer_tables().encode())
+    replace_file(Path("config/flow.yaml"), parameter_file().encode())

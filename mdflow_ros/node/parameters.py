@@ -59,6 +59,13 @@ class Declaration:
         return "Takes effect at once." if self.live else "Takes effect when the node is configured."
 
     @property
+    def values(self) -> str:
+        """The values that are allowed: names, or smallest and largest number; empty where any is."""
+        if self.choices is not None:
+            return ", ".join(self.choices)
+        return "" if self.minimum is None else f"{self.minimum:g} to {self.maximum:g}"
+
+    @property
     def _is_list_of_floats(self) -> bool:
         return isinstance(self.default, list) and bool(self.default) and isinstance(self.default[0], float)
 
@@ -66,7 +73,7 @@ class Declaration:
         """Return the ROS descriptor."""
         descriptor = ParameterDescriptor(description=f"{self.description} {self.effect}", read_only=self.read_only)
         if self.choices is not None:
-            descriptor.additional_constraints = f"one of: {', '.join(self.choices)}"
+            descriptor.additional_constraints = f"one of: {self.values}"
         if isinstance(self.default, float):
             descriptor.floating_point_range = [FloatingPointRange(from_value=self.minimum, to_value=self.maximum)]
             # rclpy would refuse `max_frame_gap: 1` in a parameter file because 1 is an integer; `error` checks instead.
@@ -80,7 +87,7 @@ class Declaration:
         return descriptor
 
     def error(self, name: str, value: Any) -> str | None:
-        """Return what is wrong with a new value, or ``None``. rclpy checks types and ranges of integers itself."""
+        """Return why a new value is refused, or ``None``. rclpy checks types and ranges of integers itself."""
         if value is None:
             return f"{name} needs a value"
         if isinstance(self.default, float):
@@ -91,7 +98,7 @@ class Declaration:
         if self._is_list_of_floats and not _is_list_of_numbers(value):
             return f"{name} must be a list of numbers, not {value!r}"
         if self.choices is not None and value not in self.choices:
-            return f"{name} must be one of {', '.join(self.choices)}, not '{value}'"
+            return f"{name} must be one of {self.values}, not '{value}'"
         return None if self.check is None else self.check(value)
 
 

@@ -194,9 +194,9 @@ class FlowPipeline:
         contrast = has_contrast(first.image) and has_contrast(second.image)
         self._counters.note_contrast(contrast)
         if not contrast:
-            estimate = _without_trust(estimate)
+            estimate = _without_confidence(estimate)
         elif first.valid_mask is not None:
-            estimate = _without_trust(estimate, first.valid_mask)
+            estimate = _without_confidence(estimate, first.valid_mask)
         flow = _masked(estimate, live.confidence_threshold) if live.mask_invalid else estimate.flow
         return FlowResult(
             message.header,
@@ -228,7 +228,7 @@ class FlowPipeline:
         if self.failure is not None and time.monotonic() < self._retry_time:
             return None
         try:
-            # No local name may hold the old model while the new one is loaded.
+            # Keep no local reference to the old model: it must be freed before the new one is loaded.
             if self.estimator is None or self._failures_in_a_row >= FAILURES_BEFORE_RELOAD:
                 self._reload(settings)
             estimator = self.estimator
@@ -287,7 +287,7 @@ class FlowPipeline:
         self._report(reason)
 
 
-def _without_trust(estimate: FlowEstimate, valid_mask: NDArray[np.bool_] | None = None) -> FlowEstimate:
+def _without_confidence(estimate: FlowEstimate, valid_mask: NDArray[np.bool_] | None = None) -> FlowEstimate:
     """Return an estimate with confidence 0 everywhere, or outside of ``valid_mask``, ``(H, W)``."""
     if estimate.confidence is None:
         return estimate

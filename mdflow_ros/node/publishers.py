@@ -12,8 +12,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Float64
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS
 from mdflow_ros.core.resizing import size_of
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.node.camera_info import resized_camera_info
 from mdflow_ros.node.messages import BACKWARD, FORWARD, image_message
 from mdflow_ros.node.pipeline import FlowResult

@@ -38,19 +38,18 @@ def node_parser(description: str | None, parameters: Mapping[str, Declaration]) 
     """
     lines = ["parameters (--ros-args -p NAME:=VALUE):"]
     for key, declaration in parameters.items():
-        choices = f" One of {', '.join(declaration.choices)}." if declaration.choices else ""
-        bounds = f" {declaration.minimum:g} to {declaration.maximum:g}." if declaration.minimum is not None else ""
-        lines.append(f"  {key} (default {declaration.default!r}): {declaration.description}{choices}{bounds}")
+        values = declaration.values and f" {'One of ' if declaration.choices else ''}{declaration.values}."
+        lines.append(f"  {key} (default {declaration.default!r}): {declaration.description}{values}")
     return argparse.ArgumentParser(
         description=description, epilog="\n".join(lines), formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
 
 def own_arguments(command_line: list[str]) -> list[str]:
-    """Return what is not for ROS of a command line that begins with the program's name, without that name.
+    """Return the arguments that are not for ROS, of a command line that begins with the program's name.
 
     Raises:
-        StartError: the rest is not what ROS understands.
+        StartError: ROS does not understand its part.
     """
     try:
         return list(remove_ros_args(command_line)[1:])

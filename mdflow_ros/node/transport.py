@@ -46,7 +46,7 @@ def large_data_advice(environment: Mapping[str, str]) -> str:
 
 
 def transport_advice(environment: Mapping[str, str], middleware: str, image_bytes: int, reliable: bool) -> str:
-    """Return what to do about images that are published and do not arrive.
+    """Return advice about images that are published and do not arrive.
 
     Args:
         environment: variables of this process.

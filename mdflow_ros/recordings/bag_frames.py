@@ -20,6 +20,7 @@ from rosbags.typesys.store import Typestore
 
 from mdflow_ros.core.image_decoding import VIDEO_FORMATS, Decoder, decode_compressed_image, decode_image
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
+from mdflow_ros.core.stamps import nanoseconds
 from mdflow_ros.recordings.bag_message import (
     CDR,
     COMPRESSED_IMAGE,
@@ -178,8 +179,7 @@ class BagFrames:
             big = bool(image.is_bigendian)
             return decode_image(image.encoding, image.height, image.width, image.step, big, image.data, self._stretch)
 
-        stamp = image.header.stamp
-        return RecordedFrame(stamp.sec * 10**9 + stamp.nanosec, image.header.frame_id, decode, self._stretch, bag)
+        return RecordedFrame(nanoseconds(image.header.stamp), image.header.frame_id, decode, self._stretch, bag)
 
 
 def _is_image(topic: Topic | RawMessage) -> bool:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 from rosbags.interfaces import Qos
 from rosbags.rosbag2.metadata import parse_qos
 
+from mdflow_ros.recordings.file_kinds import ZSTD
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:  # rosbags depends on it too
@@ -24,8 +26,6 @@ CDR, ROS1 = "cdr", "ros1"
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class RawMessage(NamedTuple):
@@ -70,7 +70,7 @@ def decompress_message(data: bytes) -> bytes:
     Raises:
         zstd.ZstdError: the compressed message is damaged.
     """
-    return zstd.decompress(data) if bytes(data[:4]) == ZSTD_MAGIC else data
+    return zstd.decompress(data) if bytes(data[:4]) == ZSTD else data
 
 
 def decompress_file(source: Path, target: Path) -> None:

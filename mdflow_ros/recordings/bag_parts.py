@@ -33,8 +33,9 @@ from mdflow_ros.recordings.salvage import salvage_messages
 from mdflow_ros.recordings.salvage_sqlite import unfinished_companions
 
 BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd", ".bag.active")
-# Damaged stretches of a file that are named.
+
 MAX_DETAILS = 3
+"""Number of damaged stretches of a file that a warning names."""
 
 
 def is_bag_file(path: Path) -> bool:
@@ -148,9 +149,9 @@ class Topic:
 class BagPart:
     """One file of a bag: ROS 1, or ROS 2 in MCAP or SQLite, compressed or not, whole or damaged.
 
-    Whole files are read through rosbags by their index. What rosbags refuses, or fails on half-way, is read once more
-    from its first byte to its last readable one. rosbags also refuses sound files that hold other encodings beside
-    ROS 2's: whether a file is damaged is decided by that second reading.
+    Whole files are read through rosbags by their index. If rosbags fails, the file is read again from its first to its
+    last readable byte. rosbags also refuses intact files with encodings other than ROS 2's, so only the second reading
+    decides whether a file is damaged.
 
     Attributes:
         damage: why the file cannot be read to its end; ``None`` while nothing is known to be wrong with it.

@@ -16,6 +16,7 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.recordings.bag_message import RawMessage
 
 SET_BACK = 1_000_000_000
@@ -55,4 +56,4 @@ def seconds_set_back(messages: Iterable[RawMessage], topic: str | None) -> float
         if topic in (None, message.topic):
             longest = max(longest, last.get(message.topic, message.time) - message.time)
             last[message.topic] = message.time
-    return longest / 1e9 if longest > SET_BACK else 0.0
+    return longest / NANOSECONDS if longest > SET_BACK else 0.0

@@ -10,13 +10,16 @@ from pathlib import Path
 
 from mdflow_ros.recordings.frame import FrameSourceError
 
+MCAP, SQLITE, ROS1_BAG, ZSTD = b"\x89MCAP0\r\n", b"SQLite format 3\0", b"#ROSBAG V2.0\n", b"\x28\xb5\x2f\xfd"
+"""First bytes of the files that bags are made of."""
+
 _MAGIC = {
     b"version https://git-lfs": "lfs",
-    b"\x89MCAP0\r\n": ".mcap",
-    b"SQLite format 3\0": ".db3",
-    b"#ROSBAG V2.0": ".bag",
+    MCAP: ".mcap",
+    SQLITE: ".db3",
+    ROS1_BAG: ".bag",
     b"#ROSBAG V1": "rosbag1",
-    b"\x28\xb5\x2f\xfd": ".zstd",
+    ZSTD: ".zstd",
     b"\x1f\x8b": ".gz",
     b"PK\x03\x04": ".zip",
 }
@@ -48,7 +51,7 @@ def folders_below(folder: Path) -> Iterator[Path]:
 
 
 def content_kind(path: Path) -> str:
-    """Return what the file begins like.
+    """Return the kind of a file by its first bytes.
 
     Returns:
         The ending that it should have, ``lfs``, ``rosbag1``, ``empty``, ``link`` for a link to nothing, or ``""``.

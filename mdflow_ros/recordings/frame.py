@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""One camera frame on its way from a recording to training."""
+"""One camera frame of a recording."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ _Series = dict[tuple[str, ...], Path]
 def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path]]:
     """Return the images of each camera by the pattern of their names, ``#`` for a number.
 
-    Cameras share a folder where names differ beside their numbers and the numbers are the same, or those of one follow
-    those of another in turns. A camera's own number, as in ``0001_cam0.png``, is none of these. Otherwise all images
-    are one series. What stands beside a camera's images, such as depth, masks or thumbnails, is left out; so are the
-    endings of names, unless they alone tell cameras apart.
+    Cameras share a folder where names differ beside their numbers and the numbers are the same, or interleave. A
+    camera's own number, as in ``0001_cam0.png``, is none of these. Otherwise all images are one series. Other pictures
+    of a camera, such as depth, masks or thumbnails, are left out; so are the endings of names, unless they alone tell
+    cameras apart.
 
     Args:
         images: in the natural order of their names, all in one folder; at least one.
@@ -89,7 +89,7 @@ def _numbers_of_images(names: list[str]) -> re.Pattern[str]:
 
 
 def _taken_in_turns(by_pattern: dict[str, _Series]) -> list[str]:
-    """Return the patterns of cameras that are not synchronized: about as many images, in turns by their numbers."""
+    """Return the patterns of cameras that are not synchronized: about as many images, interleaved by their numbers."""
     most = max(len(series) for series in by_pattern.values())
     patterns = [pattern for pattern, series in by_pattern.items() if 2 * len(series) > most]
     numbered = [(tuple(map(int, numbers)), pattern) for pattern in patterns for numbers in by_pattern[pattern]]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.recordings.image_series import NUMBER
 
 ASSUMED_INTERVAL = 33_333_333
@@ -27,7 +28,7 @@ PLAUSIBLE_INTERVALS = (200_000, 60_000_000_000)
 FRACTION_UNITS = (1, 1_000_000, 1_000)
 """Units of the second number in names such as ``1581624663_149``, ns, in the order in which they are tried."""
 
-TIME_UNITS = (10**9, 10**6, 10**3, 1)
+TIME_UNITS = (NANOSECONDS, 10**6, 10**3, 1)
 """Units of the numbers in a file of times, and of names with a decimal point, ns, in the order in which they are tried:
 s, ms, us, ns."""
 
@@ -156,7 +157,7 @@ def stamp_in_name(
     if decimal and decimal_unit != TIME_UNITS[0]:
         return int(Decimal(name) * decimal_unit)
     if decimal:
-        return int(decimal[1]) * 10**9 + _to_nanoseconds(decimal[2], nanoseconds_are_whole)
+        return int(decimal[1]) * NANOSECONDS + _to_nanoseconds(decimal[2], nanoseconds_are_whole)
     date = _date_to_ns(name)
     if date is not None:
         return date
@@ -168,9 +169,9 @@ def stamp_in_name(
         return int(digits) * STAMP_UNITS[len(digits)]
     # After a point digits are decimals, behind another character they are whole nanoseconds, or of the given unit.
     if name[match.end(1)] == ".":
-        return int(seconds) * 10**9 + _to_nanoseconds(fraction, nanoseconds_are_whole)
+        return int(seconds) * NANOSECONDS + _to_nanoseconds(fraction, nanoseconds_are_whole)
     nanoseconds = int(fraction) * unit
-    return int(seconds) * 10**9 + nanoseconds if nanoseconds < 10**9 else None
+    return int(seconds) * NANOSECONDS + nanoseconds if nanoseconds < NANOSECONDS else None
 
 
 def _to_nanoseconds(digits: str, whole: bool) -> int:
@@ -186,7 +187,7 @@ def _date_to_ns(text: str) -> int | None:
         second = datetime(year, month, day, hour, minute, whole, tzinfo=timezone.utc)
     except ValueError:
         return None
-    return int(second.timestamp()) * 10**9 + int((match[7] or match[8]).ljust(9, "0"))
+    return int(second.timestamp()) * NANOSECONDS + int((match[7] or match[8]).ljust(9, "0"))
 
 
 def _plausible(stamps: Iterable[int], longest: int = PLAUSIBLE_INTERVALS[1]) -> bool:
@@ -221,6 +222,7 @@ def _clip_stamps(images: list[Path]) -> list[int]:
 def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[int]:
     """Return the times in ns of a file beside or above the images, or nothing."""
     for path in time_files(folder):
+        # The last line of a spreadsheet's CSV may hold commas alone.
         lines = [line.strip(" ,;\t") for line in path.read_text("utf-8-sig", errors="replace").splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
         lines = _lines_by_name(lines, images) or lines
@@ -256,7 +258,7 @@ def _lines_by_name(lines: list[str], images: list[Path]) -> list[str]:
     return []
 
 
-def _time_of_line(line: str, nanoseconds_are_whole: bool = False, unit: int = 10**9) -> int | None:
+def _time_of_line(line: str, nanoseconds_are_whole: bool = False, unit: int = NANOSECONDS) -> int | None:
     """Return the time in ns of a line of a file of times: a date, or a multiple of ``unit``.
 
     Known are ``TIME``, ``NAME TIME``, ``NAME TIME EXPOSURE`` and, where the name is not a number, ``TIME NAME``.
@@ -269,7 +271,7 @@ def _time_of_line(line: str, nanoseconds_are_whole: bool = False, unit: int = 10
     if text.isdecimal() and len(text) in STAMP_UNITS:
         return int(text) * STAMP_UNITS[len(text)]
     if nanoseconds_are_whole and (parts := _DECIMAL.fullmatch(text)):
-        return int(parts[1]) * 10**9 + _to_nanoseconds(parts[2], whole=True)
+        return int(parts[1]) * NANOSECONDS + _to_nanoseconds(parts[2], whole=True)
     try:
         return int(Decimal(text) * unit)
     except (InvalidOperation, ValueError, OverflowError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.core.stamps import NANOSECONDS
 
 MIN_SET_BACK = NANOSECONDS // 20
 """The clock counts as set back from this many ns on; two readings of one moment differ by less."""

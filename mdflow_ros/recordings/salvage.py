@@ -1,6 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of a bag file that the regular readers refuse: truncated, without index, damaged in the middle."""
+"""Messages of a bag file that the regular readers refuse: truncated, without index, damaged in the middle.
+
+This needs no other tool, such as ``sqlite3 .recover``, ``mcap recover`` or ``rosbag reindex``, and reads what rosbags
+cannot.
+"""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from typing import BinaryIO, NamedTuple
 from rosbags.interfaces import Qos
 
 from mdflow_ros.recordings.bag_message import CDR, RawMessage, canonical_type, parse_offered_qos
+from mdflow_ros.recordings.file_kinds import MCAP
 from mdflow_ros.recordings.salvage_compression import decompress_intact
 
-MAGIC = b"\x89MCAP0\r\n"
 SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 LAST_OPCODE = 0x0F
 NOT_MCAP = "it does not begin like an MCAP file"
@@ -39,13 +39,13 @@ def salvage_mcap(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
     schemas: dict[int, tuple[str, str]] = {}
     channels: dict[int, _Channel] = {}
     with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
+        if file.read(len(MCAP)) != MCAP:
             warnings.append(NOT_MCAP)
             return
         for opcode, content in _records(file, warnings):
             if opcode == DATA_END:
-                file.seek(-len(MAGIC), os.SEEK_END)
-                if file.read() != MAGIC:
+                file.seek(-len(MCAP), os.SEEK_END)
+                if file.read() != MCAP:
                     warnings.append("its index is cut off, its messages are complete")
                 return
             inner = _chunk_records(content, warnings) if opcode == CHUNK else [(opcode, content)]
@@ -63,7 +63,7 @@ def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[int, bytes]]
         head = file.read(9)
         opcode, length = struct.unpack("<BQ", head) if len(head) == 9 else (0, 0)
         if not 1 <= opcode <= LAST_OPCODE and not opcode >= 0x80:  # 0x80 and above are private records
-            if head != MAGIC:
+            if head != MCAP:
                 warnings.append(f"unreadable after byte {position}: {size - position} bytes are lost")
             return
         missing = position + 9 + length - size

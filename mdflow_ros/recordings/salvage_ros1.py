@@ -13,10 +13,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.recordings.bag_message import ROS1, RawMessage, canonical_type
+from mdflow_ros.recordings.file_kinds import ROS1_BAG
 from mdflow_ros.recordings.salvage_compression import decompress_intact
 
-MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE, CHUNK, CONNECTION = 2, 5, 7
 
 
@@ -24,7 +25,7 @@ def salvage_ros1(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
     """Yield the messages in file order; ``warnings`` gets a note on each stretch that could not be read."""
     connections: dict[int, tuple[str, str]] = {}
     with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
+        if file.read(len(ROS1_BAG)) != ROS1_BAG:
             warnings.append("it does not begin like a ROS 1 bag")
             return
         for header, data in _records(file, warnings):
@@ -79,7 +80,7 @@ def _interpret(header: dict[str, bytes], data: bytes, connections: dict[int, tup
         connections[connection] = (header.get("topic", b"").decode(), canonical_type(type_name))
     elif header["op"] == bytes([MESSAGE]) and connection in connections and len(header.get("time", b"")) == 8:
         seconds, nanoseconds = struct.unpack("<II", header["time"])
-        return RawMessage(*connections[connection], seconds * 10**9 + nanoseconds, data, ROS1)
+        return RawMessage(*connections[connection], seconds * NANOSECONDS + nanoseconds, data, ROS1)
     return None
 
 

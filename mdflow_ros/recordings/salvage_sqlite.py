@@ -20,8 +20,8 @@ from pathlib import Path
 from rosbags.interfaces import Qos
 
 from mdflow_ros.recordings.bag_message import CDR, RawMessage, canonical_type, parse_offered_qos
+from mdflow_ros.recordings.file_kinds import SQLITE
 
-MAGIC = b"SQLite format 3\x00"
 TABLE_LEAF = 0x0D
 INTEGER_SIZES = (0, 1, 2, 3, 4, 6, 8)
 Value = int | str | bytes | None
@@ -55,7 +55,7 @@ def salvage_sqlite(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
 
 
 def _messages(pages: mmap.mmap, warnings: list[str]) -> Iterator[RawMessage]:
-    if pages[: len(MAGIC)] != MAGIC:
+    if pages[: len(SQLITE)] != SQLITE:
         warnings.append("it does not begin like a SQLite file")
         return
     topics: dict[int, tuple[str, str, tuple[Qos, ...]]] = {}

@@ -140,7 +140,7 @@ def _common_kind(paths: list[Path]) -> str:
     other = next((path for path, kind in kinds.items() if kind != first), None)
     if other is not None:
         raise FrameSourceError(
-            f"{paths[0]} is of the kind {first}, but {other} of the kind {kinds[other]}: name one kind at a time"
+            f"{paths[0]} is of kind '{first}', but {other} is of kind '{kinds[other]}'; name sources of one kind"
         )
     return first
 

@@ -20,7 +20,7 @@ MAX_DISORDER = 0.2
 
 MAX_RATIO = 30.0
 """The stamps run faster or slower than the recording by more than this factor: they are of another unit. In a
-simulation, or in a bag that was recorded again while it was played, they may well be ten times slower or faster."""
+simulation, or in a bag that was recorded again while it was played, they are sometimes ten times slower or faster."""
 
 MAX_DELAY = 500_000_000
 """Messages whose stamps are further apart than this, in ns, have not merely overtaken each other."""

@@ -16,6 +16,7 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.node.camera_info import camera_info_topic
 from mdflow_ros.node.qos import matching_qos
 from mdflow_ros.recordings.message_definitions import installed_definition
@@ -23,10 +24,12 @@ from mdflow_ros.recordings.recording_clock import RecordingClock
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-# Messages that DDS holds for us while the disk is busy: 3 s of a 30 Hz camera.
+
 QUEUE_DEPTH = 100
-# DDS implementations that do not number their messages send the largest 64-bit number.
+"""Messages that DDS holds for us while the disk is busy: 3 s of a 30 Hz camera."""
+
 UNNUMBERED = 2**63
+"""DDS implementations that do not number their messages send a larger number: the largest of 64 bits."""
 
 
 class TopicError(RuntimeError):
@@ -211,7 +214,7 @@ def message_class(type_name: str) -> type:
 
 def _to_rosbags(qos: QoSProfile) -> Qos:
     deadline, lifespan, lease = (
-        QosTime(*divmod(duration.nanoseconds, 10**9))
+        QosTime(*divmod(duration.nanoseconds, NANOSECONDS))
         for duration in (qos.deadline, qos.lifespan, qos.liveliness_lease_duration)
     )
     return Qos(

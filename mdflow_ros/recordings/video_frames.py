@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.recordings.file_kinds import check_content
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL
@@ -83,7 +84,7 @@ class VideoFrames:
             stream = _track(container)
             stream.thread_type = "AUTO"
             rate = stream.average_rate or stream.guessed_rate
-            interval = round(1e9 / rate) if rate and rate <= 1000 else ASSUMED_INTERVAL
+            interval = round(NANOSECONDS / rate) if rate and rate <= 1000 else ASSUMED_INTERVAL
             first: int | None = None
             refused = 0
             for frame, sound in judged_frames(_deinterlaced(self._decoded(container, stream), stream)):
@@ -107,11 +108,11 @@ class VideoFrames:
             duration = float(stream.duration * stream.time_base)
         else:
             duration = ((container.duration or 0) - (container.start_time or 0)) / 1e6  # Matroska counts from 0
-        missing = duration - read / 1e9
+        missing = duration - read / NANOSECONDS
         if missing > max(MAX_MISSING_SHARE * duration, MAX_MISSING_SECONDS):
             self._warnings.append(
-                f"{self._path} says that it holds {duration:.1f} s, but its pictures end after {read / 1e9:.1f} s: it "
-                "was cut off, or is damaged"
+                f"{self._path} says that it holds {duration:.1f} s, but its pictures end after "
+                f"{read / NANOSECONDS:.1f} s: it was cut off, or is damaged"
             )
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -206,7 +207,7 @@ def _time(frame: VideoFrame, stream: VideoStream) -> int | None:
     if frame.pts is None or frame.time_base is None:
         return None
     start = (stream.start_time or 0) * stream.time_base if stream.time_base else 0
-    return round((frame.pts * frame.time_base - start) * 10**9)
+    return round((frame.pts * frame.time_base - start) * NANOSECONDS)
 
 
 def _to_rgb(frame: VideoFrame, stretch: IntensityStretch, sound: bool) -> NDArray[np.uint8]:

@@ -31,8 +31,9 @@ from mdflow_ros.core.atomic_files import replace_file
 
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
-# What Humble and Iron still read and Jazzy and later also do; 9 writes QoS in a way that older ones refuse.
+
 METADATA_VERSION: Literal[8] = 8
+"""Humble and later read this version; 9 writes QoS in a way that Humble and Iron refuse."""
 
 
 class UnknownType(ValueError):
@@ -193,7 +194,7 @@ class BagWriter:
         replace_file(self.folder / "metadata.yaml", metadata.encode())
 
     def _metadata(self) -> dict[str, Any]:
-        """Return what rosbag2's ``yaml.hpp`` reads."""
+        """Return the metadata as rosbag2's ``yaml.hpp`` reads it."""
         return {
             "version": METADATA_VERSION,
             "storage_identifier": self._storage,

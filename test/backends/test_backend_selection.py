@@ -177,7 +177,7 @@ def test_an_engine_that_computes_something_else_is_rejected_and_auto_goes_on(mon
     with pytest.raises(BackendError, match=r"openvino rejected: on the test pair its flow differs.*tolerance 0\.05 px"):
         create_backend("openvino", BUNDLED_MODEL, BackendOptions(threads=1))
     assert create_backend("auto", BUNDLED_MODEL, BackendOptions(threads=1)).name == "onnxruntime"
-    assert "passes over openvino" in caplog.text
+    assert "skips openvino" in caplog.text
 
 
 def test_a_device_that_is_missing_is_named():
@@ -186,7 +186,7 @@ def test_a_device_that_is_missing_is_named():
         create_backend("openvino", BUNDLED_MODEL, BackendOptions(device="NPU"))
 
 
-def test_a_gpu_without_a_fixed_size_leaves_the_processor_its_quality_and_warns(monkeypatch, caplog):
+def test_a_gpu_without_a_fixed_size_leaves_the_cpu_its_quality_and_warns(monkeypatch, caplog):
     def needs_a_size(model, options):
         raise BackendUnavailable(FIXED_SIZE)
 

@@ -6,7 +6,6 @@ import dataclasses
 import fcntl
 import logging
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from places import ROOT
+from process_helpers import small_disk
 
 from mdflow_ros.backends.tensorrt.cache import EngineCache, EngineKey, EngineMissing
 from mdflow_ros.core.cache_folder import cache_folder
@@ -163,13 +163,8 @@ def test_a_builder_that_was_killed_does_not_lock_others_out(cache):
 def test_a_full_disk_keeps_the_old_engine_and_the_new_one_is_used_all_the_same(cache, caplog):
     cache.store(KEY, ENGINE, 1)
     larger = ENGINE * 3
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # What the kernel refuses here is the same write that a full disk would refuse, half-way through the file.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(ENGINE) * 2, limits[1]))
-    try:
+    with small_disk(len(ENGINE) * 2):
         engine, path = cache.load_or_build(KEY, lambda: (larger, 1.0), True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (engine, path) == (larger, None)
     assert "cannot be stored and will be built again next time" in caplog.text
     assert cache.load(KEY) == ENGINE
@@ -203,6 +198,12 @@ def test_a_read_only_cache_is_read_and_not_waited_for(read_only_cache, caplog):
     read_only_cache.store_timings("10.3.0", "Orin", b"timings")
     assert "cannot keep the kernel timings" in caplog.text
     assert names(read_only_cache) == [read_only_cache.path(KEY).name]
+
+
+def test_an_error_beside_a_read_only_cache_is_not_blamed_on_the_cache(read_only_cache):
+    with pytest.raises(RuntimeError) as raised, read_only_cache.locked():
+        raise RuntimeError("out of memory")
+    assert raised.value.__context__ is None
 
 
 def test_a_cache_that_cannot_even_be_made_is_no_reason_to_fail(tmp_path, caplog):

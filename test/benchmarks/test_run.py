@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -101,6 +102,27 @@ def test_times_are_kept_if_the_errors_fail(run, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(RuntimeError):
         run.main(["--out", str(tmp_path / "speed.json"), "--data", "synthetic:1"])
     assert json.loads((tmp_path / "speed.json").read_text()) == {"speed": 1}
+
+
+def test_workers_end_though_a_measurement_fails(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Worker:
+        def __init__(self, checkout: Path, threads: int) -> None:
+            self.checkout = checkout
+
+        def close(self) -> None:
+            closed.append(self.checkout.name)
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("the worker ended")
+
+    closed: list[str] = []
+    monkeypatch.setattr(run, "Worker", Worker)
+    monkeypatch.setattr(run, "matrix_peak", lambda *_: {})
+    monkeypatch.setattr(run, "working_backends", list)
+    monkeypatch.setattr(run, "measure_speed", failing)
+    with pytest.raises(RuntimeError, match="the worker ended"):
+        run.collect(argparse.Namespace(quick=True, threads=1, compare=Path("other")))
+    assert sorted(closed) == sorted([ROOT.name, "other"])
 
 
 def test_the_worker_gives_each_tensorrt_engine_its_size(run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 import errno
+import json
+import math
 from pathlib import Path
 
 import pytest
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import replace_file, write_json
 
 
 def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +21,11 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path, monke
     with pytest.raises(OSError, match=r"No space left on device: .*report\.json"):
         replace_file(file, b"new")
     assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
+
+
+def test_json_has_null_for_numbers_that_it_cannot_write(tmp_path: Path) -> None:
+    values = {"nan": math.nan, "rates": [math.inf, -math.inf, 1.5], "name": "NaN"}
+    write_json(tmp_path / "values.json", values)
+    text = (tmp_path / "values.json").read_text()
+    assert "Infinity" not in text
+    assert json.loads(text) == {"nan": None, "rates": [None, None, 1.5], "name": "NaN"}

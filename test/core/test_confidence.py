@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the confidence depends on, measure by measure, on made-up images and flow."""
+"""What the confidence depends on, cue by cue, on made-up images and flow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mdflow_ros.core.confidence import CONFIDENCE_INPUTS, FlowEvidence, camera_noise, measure_evidence
+from mdflow_ros.core.confidence import CUES, FlowEvidence, camera_noise, compute_cues
 from mdflow_ros.core.resizing import Size
 
 SIZE = Size(128, 96)
@@ -34,8 +34,8 @@ def evidence_of(flow: float, backward: float) -> FlowEvidence:
 
 
 def measured(first: NDArray[np.uint8], second: NDArray[np.uint8], flow: float, backward: float) -> dict[str, float]:
-    measures = measure_evidence(first, second, evidence_of(flow, backward))
-    return {name: float(np.median(measure[MIDDLE])) for name, measure in zip(CONFIDENCE_INPUTS, measures, strict=True)}
+    cues = compute_cues(first, second, evidence_of(flow, backward))
+    return {name: float(np.median(cue[MIDDLE])) for name, cue in zip(CUES, cues, strict=True)}
 
 
 @pytest.mark.parametrize("noise", [0.0, 2.0, 6.0])
@@ -72,9 +72,6 @@ def test_an_outline_far_away_is_seen_by_the_far_texture_alone() -> None:
     blank, with_outline = image_of("flat"), image_of("flat")
     with_outline[:, :24] = image_of("checks")[:, :24]
     pixel = (slice(22, 26), slice(24, 26))  # 12 pixels of half the size from the outline
-    measures = [measure_evidence(image, image, evidence_of(0, 0)) for image in (blank, with_outline)]
-    near, far = (
-        [float(measure[CONFIDENCE_INPUTS.index(name)][pixel].mean()) for measure in measures]
-        for name in ("texture", "far_texture")
-    )
+    cues = [compute_cues(image, image, evidence_of(0, 0)) for image in (blank, with_outline)]
+    near, far = ([float(cue[CUES.index(name)][pixel].mean()) for cue in cues] for name in ("texture", "far_texture"))
     assert near[1] == pytest.approx(near[0], abs=0.1) and far[1] > far[0] + 1

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS, CameraFrame, FramePairer, ResetReason
+from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer, ResetReason
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.core.rolling_statistics import RollingStatistics
+from mdflow_ros.core.stamps import NANOSECONDS
 
 FIRST = CameraFrame(np.zeros((4, 6, 3), np.uint8), 10 * NANOSECONDS, "camera", "rgb8")
 SECOND = replace(FIRST, stamp=FIRST.stamp + NANOSECONDS // 10)

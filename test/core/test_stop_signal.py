@@ -36,3 +36,11 @@ def test_sighup_stays_ignored_under_nohup() -> None:
     stop = StopSignal()
     os.kill(os.getpid(), signal.SIGHUP)
     assert not stop.requested
+
+
+def test_every_signal_is_passed_on_by_its_name() -> None:
+    names: list[str] = []
+    StopSignal(names.append)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    assert names == ["SIGTERM", "SIGINT"]

@@ -143,7 +143,7 @@ def test_nothing_received_is_a_failure_and_writes_nothing(processes, clip, tmp_p
     processes.player(clip, "--loop", "--wait-for-subscribers", 1)
     code, text = finish(recorder)
     assert code == 1
-    assert "No flow came" in text and "only 0 images" not in text
+    assert "no flow came" in text and "only 0 images" not in text
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,7 +152,7 @@ def test_too_few_pairs_are_a_failure():
     for number in range(2, 20):
         measurements.add_pair(received=number * 0.1, latency=0.05, confidence=0.5, frame_number=number)
     assert judge(measurements.summary(), 0.9) is None
-    assert "Only 18 of 19" in (judge(measurements.summary(), 0.95) or "")
+    assert "only 18 of 19" in (judge(measurements.summary(), 0.95) or "")
     measurements.pairs_computed = None
     assert judge(measurements.summary(), 0.0) is None
     assert "diagnostics never arrived" in (judge(measurements.summary(), 0.95) or "")
@@ -177,7 +177,7 @@ def test_a_signal_ends_player_and_recorder_with_results(processes, clip, tmp_pat
 def test_player_publishes_what_is_asked_for(processes, clip, monkeypatch):
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
-    from sensor_msgs.msg import CameraInfo, Image
+    from sensor_msgs.msg import Image
 
     for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTDDS_BUILTIN_TRANSPORTS"):
         monkeypatch.setenv(name, processes.environment[name])
@@ -186,11 +186,10 @@ def test_player_publishes_what_is_asked_for(processes, clip, monkeypatch):
     listener = rclpy.create_node("listener", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(listener)
-    images, infos = [], []
+    images = []
     # A depth of 10 makes reliable subscribers, which a best-effort publisher would leave without images.
     listener.create_subscription(Image, "camera/image_raw", images.append, 10)
-    listener.create_subscription(CameraInfo, "camera/camera_info", infos.append, 10)
-    options = ("--max-width", 48, "--encoding", "bgr8", "--frame-id", "left", "--focal-length", 40)
+    options = ("--max-width", 48, "--frame-id", "left")
     try:
         processes.player(clip, "--reliability", "reliable", "--wait-for-subscribers", 1, *options)
         deadline = time.monotonic() + 20
@@ -204,13 +203,11 @@ def test_player_publishes_what_is_asked_for(processes, clip, monkeypatch):
         context.shutdown()
     assert len(images) == FRAMES
     image = images[0]
-    assert (image.width, image.height, image.step, image.encoding) == (48, 32, 144, "bgr8")
+    assert (image.width, image.height, image.step, image.encoding) == (48, 32, 144, "rgb8")
     assert image.header.frame_id == "left"
-    first_file = cv2.imread(str(min(clip.iterdir())))
+    first_file = cv2.cvtColor(cv2.imread(str(min(clip.iterdir()))), cv2.COLOR_BGR2RGB)
     expected = cv2.resize(first_file, (48, 32), interpolation=cv2.INTER_AREA)
     assert np.array_equal(np.frombuffer(image.data, np.uint8).reshape(32, 48, 3), expected)
-    assert infos[0].header.stamp in [image.header.stamp for image in images]
-    assert (infos[0].k[0], infos[0].k[2], infos[0].p[5]) == (40.0, 23.5, 40.0)
 
 
 def test_player_says_what_is_wrong(processes, clip):

@@ -48,11 +48,10 @@ def test_shrinking_keeps_values_and_unknown_vectors_apart():
 
 
 def test_video_plays_at_the_speed_of_the_run(tmp_path):
-    video = FlowVideo(tmp_path / "flow.mp4")
-    for index in range(15):
-        video.add(moment(index / 8, width=120 if index < 12 else 90))  # the resolution changes on the way
-    assert not (tmp_path / "flow.mp4").exists()
-    video.close()
+    with FlowVideo(tmp_path / "flow.mp4") as video:
+        for index in range(15):
+            video.add(moment(index / 8, width=120 if index < 12 else 90))  # the resolution changes on the way
+        assert not (tmp_path / "flow.mp4").exists()
     with av.open(str(tmp_path / "flow.mp4")) as container:
         (stream,) = container.streams
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")  # what browsers play
@@ -62,10 +61,16 @@ def test_video_plays_at_the_speed_of_the_run(tmp_path):
 
 
 def test_video_of_one_pair(tmp_path):
-    video = FlowVideo(tmp_path / "flow.mp4")
-    video.add(moment(0.0))
-    video.close()
+    with FlowVideo(tmp_path / "flow.mp4") as video:
+        video.add(moment(0.0))
     assert cv2.VideoCapture(str(tmp_path / "flow.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 1
+
+
+def test_a_video_that_an_error_ends_leaves_no_file(tmp_path):
+    with pytest.raises(KeyError), FlowVideo(tmp_path / "flow.mp4") as video:
+        video.add(moment(0.0))
+        raise KeyError
+    assert not list(tmp_path.iterdir())
 
 
 def test_contact_sheet_with_unknown_vectors(tmp_path):

@@ -67,7 +67,7 @@ def test_what_cannot_be_read_says_why(tmp_path):
         (text, "no video"),
         (tmp_path / "empty", "empty"),
         (93, "cannot be opened"),
-        ("/dev/video93", "Camera 93 cannot be opened"),
+        ("/dev/video93", "camera 93 cannot be opened"),
         ("99999999999999999999", "does not exist"),
         ("rtsp://camera", "streams are not read"),
     ):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdflow_ros.core.confidence import CONFIDENCE_INPUTS
+from mdflow_ros.core.confidence import CUES
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, load_card
 from mdflow_ros.model.confidence_calibration import as_card_entry, confidence_calibration_of
 from mdflow_ros.quality import QUALITIES
@@ -19,31 +19,29 @@ BUNDLED = load_card(BUNDLED_MODEL)
 
 
 def with_counts(count: int, linear: int | None = None) -> ModelCard:
-    """Return the bundled card with the numbers of the first measures only."""
+    """Return the bundled card with the numbers of the first cues only."""
     entry: dict[str, Any] = as_card_entry(confidence_calibration_of(BUNDLED, "fast"))
     cut = {name: value if name == "bias" else value[:count] for name, value in entry.items()}
     cut["linear"] = entry["linear"][: count if linear is None else linear]
     return dataclasses.replace(BUNDLED, confidence={"fast": cut})
 
 
-def test_the_bundled_card_has_numbers_for_every_measure_and_quality() -> None:
+def test_the_bundled_card_has_numbers_for_every_cue_and_quality() -> None:
     for quality in QUALITIES:
-        assert len(confidence_calibration_of(BUNDLED, quality).linear) == len(CONFIDENCE_INPUTS)
+        assert len(confidence_calibration_of(BUNDLED, quality).linear) == len(CUES)
 
 
 @pytest.mark.parametrize("count", [5, 6])
-def test_a_card_from_before_a_measure_was_added_is_read_and_ignores_it(count: int) -> None:
+def test_a_card_from_before_a_cue_was_added_is_read_and_ignores_it(count: int) -> None:
     calibration = confidence_calibration_of(with_counts(count), "fast")
-    measures = [np.zeros((2, 3), np.float32) for _ in CONFIDENCE_INPUTS]
-    before = calibration.probability(measures)
-    for measure in measures[count:]:
-        measure += 3
-    np.testing.assert_array_equal(calibration.probability(measures), before)
+    cues = [np.zeros((2, 3), np.float32) for _ in CUES]
+    before = calibration.probability(cues)
+    for cue in cues[count:]:
+        cue += 3
+    np.testing.assert_array_equal(calibration.probability(cues), before)
 
 
 @pytest.mark.parametrize(("count", "linear"), [(4, 4), (0, 0), (6, 5), (5, 6)])
 def test_a_wrong_count_is_refused(count: int, linear: int) -> None:
-    with pytest.raises(
-        ModelError, match=rf"the same count of 5 to {len(CONFIDENCE_INPUTS)} numbers; run calibrate_confidence\.py"
-    ):
+    with pytest.raises(ModelError, match=rf"the same count of 5 to {len(CUES)} numbers; run calibrate_confidence\.py"):
         confidence_calibration_of(with_counts(count, linear), "fast")

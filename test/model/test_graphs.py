@@ -15,7 +15,7 @@ from mdflow_ros.core.resizing import Size, network_size, resize_field, resize_fl
 from mdflow_ros.model.architecture import parameter_shapes
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
 from mdflow_ros.model.graphs import PARTS, Decoding, ModelGraphs, subtracted_mean
-from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
+from mdflow_ros.model.onnx_writer.fastflownet_graph import GraphOptions, build_decoder, build_encoder, build_graph
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.flow_files import read_flow, read_image
@@ -85,16 +85,18 @@ def test_graphs_of_fixed_size_compute_no_shapes_and_keep_the_parameters():
 @pytest.mark.parametrize("preprocessing", Preprocessing)
 def test_half_precision_is_for_convolutions_not_for_coordinates_and_statistics(preprocessing, normalized):
     weights = {name: np.zeros(shape, np.float16) for name, shape in parameter_shapes().items()}
-    graph = build_graph(weights, preprocessing, normalized, size=Size(64, 64), precision=np.float16)
-    types = types_of(graph)
-    by_operator = {}
-    for node in graph.graph.node:
-        by_operator.setdefault(node.op_type, set()).add(types[node.output[0]])
+    options = GraphOptions(size=Size(64, 64), precision=np.float16)
+    by_operator, outputs = {}, set()
+    for graph in (build_encoder(weights, preprocessing, options), build_decoder(weights, normalized, options)):
+        types = types_of(graph)
+        outputs |= {types[output.name] for output in graph.graph.output}
+        for node in graph.graph.node:
+            by_operator.setdefault(node.op_type, set()).add(types[node.output[0]])
     for operator in ("Conv", "ConvTranspose"):
         assert by_operator[operator] == {TensorProto.FLOAT16}
-    for operator in ("GridSample", "ReduceMean", "Resize", *(["Sqrt"] if normalized else [])):
+    for operator in ("GridSample", *(["ReduceMean", "Sqrt"] if normalized else [])):
         assert by_operator[operator] == {TensorProto.FLOAT}
-    assert {types[output.name] for output in graph.graph.output} == {TensorProto.FLOAT}
+    assert outputs == {TensorProto.FLOAT}
 
 
 def test_the_emulation_rounds_between_nodes():

@@ -67,9 +67,9 @@ class Listener:
 
 def pair_of(step: Step, newer: float = 10.0, confidence: float = 0.95, backward: bool = False) -> PublishedFlow:
     flow = -step.flow if backward else step.flow
-    trust = np.full(step.depth.shape, confidence, np.float32)
+    field = np.full(step.depth.shape, confidence, np.float32)
     stamp = round(newer * SECOND)
-    return PublishedFlow(Header(), stamp - SECOND // 10, stamp, flow, trust, camera_of(step), backward)
+    return PublishedFlow(Header(), stamp - SECOND // 10, stamp, flow, field, camera_of(step), backward)
 
 
 @pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "height:=1.0")], indirect=True)
@@ -134,7 +134,7 @@ def test_what_is_unknown_does_not_release_the_stop(consumer: TimeToContactNode) 
     near, far = approach_step(1.0, 0.1), approach_step(3.0, 0.1)
     for number, (step, confidence) in enumerate([(far, 0.1), (near, 0.95), (near, 0.1), (near, 0.1), (far, 0.95)]):
         if confidence < 0.5:
-            with pytest.raises(ValueError, match="no sector on the robot's path has enough trusted flow"):
+            with pytest.raises(ValueError, match="no sector on the robot's path has enough confident flow"):
                 consumer.process(pair_of(step, 10.0 + number, confidence))
         else:
             consumer.process(pair_of(step, 10.0 + number, confidence))

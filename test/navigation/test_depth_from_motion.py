@@ -7,7 +7,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion, true_depth
+from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion, pixels_of, true_depth
 
 from mdflow_ros.navigation.depth_from_motion import DepthLimits, depth_from_motion, depth_image
 from mdflow_ros.navigation.epipolar import refine
@@ -138,7 +138,7 @@ def test_backward_flow_gives_the_same_depth(drive: list[Step]) -> None:
     rays = camera.rays(grid)
     newer = np.concatenate((rays * depth[..., None], depth[..., None]), axis=-1)
     older = (newer - step.translation) @ step.rotation
-    flow = (camera.pixels((older[..., :2] / older[..., 2:]).astype(np.float32)) - grid).astype(np.float32)
+    flow = (pixels_of(camera, (older[..., :2] / older[..., 2:]).astype(np.float32)) - grid).astype(np.float32)
     backward = match(flow, confidence, camera, 2, backward=True)
     estimate = depth_from_motion(backward, measured_motion(step), DepthLimits(refine=False))
     known = np.isfinite(estimate.depth)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from navigation_scenes import RealFlow, camera_of, matches_of
+from navigation_scenes import RealFlow, camera_of, matches_of, pixels_of
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.downward_motion import (
-    DOWNWARD,
+    DOWNWARD_LOOKING,
     GroundMotion,
     GyroHistory,
     Twist,
@@ -23,7 +23,7 @@ from mdflow_ros.navigation.matches import derotated, match, reoriented, transfor
 from mdflow_ros.navigation.rigid_motion import rotation_from_vector, rotation_of
 from mdflow_training.synthetic.navigation_world import Step, downward_step
 
-MOUNT = rotation_of(np.array(DOWNWARD[3:]))
+MOUNT = rotation_of(np.array(DOWNWARD_LOOKING[3:]))
 INTERVAL = 0.1
 
 
@@ -89,7 +89,7 @@ def derotated_ground(true_turn: NDArray[np.float64], gyro: NDArray[np.float64] |
     camera = camera_of(downward_step(1.0, (0, 0, 0)))
     width, height = camera.size
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    flow = camera.pixels(transformed(camera.rays(pixels), camera_rotation(true_turn, MOUNT))) - pixels
+    flow = pixels_of(camera, transformed(camera.rays(pixels), camera_rotation(true_turn, MOUNT))) - pixels
     matches = match(flow, np.full(flow.shape[:2], 0.95, np.float32), camera, 2)
     if gyro is not None:
         matches = derotated(matches, camera_rotation(gyro, MOUNT))
@@ -128,7 +128,7 @@ def test_on_the_ground_the_ground_does_not_move() -> None:
     assert not twist.linear.any() and np.isfinite(twist.covariance).all()
 
 
-def test_too_little_trusted_flow() -> None:
+def test_too_little_confident_flow() -> None:
     step = downward_step(1.0, (0.03, 0, 0))
     assert ground_motion(match(step.flow, np.zeros(step.depth.shape, np.float32), camera_of(step), 2), 0.5) is None
 
@@ -164,7 +164,7 @@ def step_over_slope(pitch: float, velocity: tuple[float, ...]) -> GroundMotion:
     older = newer - np.array(velocity) * INTERVAL
     rays = np.dstack((camera.rays(pixels), np.ones(pixels.shape[:2]))) @ to_world.T
     points = (older + rays * (-older[2] / rays[..., 2:]) - newer) @ to_world
-    flow = camera.pixels((points[..., :2] / points[..., 2:]).astype(np.float32)) - pixels
+    flow = pixels_of(camera, (points[..., :2] / points[..., 2:]).astype(np.float32)) - pixels
     found = ground_motion(match(flow, np.full(flow.shape[:2], 0.95, np.float32), camera, 2), 0.5)
     assert found is not None
     return found
@@ -219,7 +219,7 @@ def twist_of(
     rays = np.dstack((camera.rays(pixels), np.ones(pixels.shape[:2]))) @ mount.T
     ground = rays * (-1.0 / np.minimum(rays[..., 2:], -0.05)) + position
     older = (ground @ rotation_from_vector(np.array(rates) * INTERVAL).T + moved - position) @ mount
-    flow = camera.pixels((older[..., :2] / older[..., 2:]).astype(np.float32)) - pixels
+    flow = pixels_of(camera, (older[..., :2] / older[..., 2:]).astype(np.float32)) - pixels
     matches = match(flow, np.full(flow.shape[:2], 0.95, np.float32), camera, 2, backward=True)
     matches = reoriented(matches, MOUNT.T @ mount)
     measured = np.array(rates) * INTERVAL if gyro else None

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The most trusted matches are exactly those of the fields."""
+"""The most confident matches are exactly those of the fields."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_one_best_pixel_per_cell(height: int, width: int, cell: int, seed: int) 
         for row in range(height)
         for column in range(width)
     }
-    got = {(int(y) // cell, int(x) // cell): trust for x, y, _, _, trust in points}
+    got = {(int(y) // cell, int(x) // cell): value for x, y, _, _, value in points}
     assert got == pytest.approx(expected) and len(points) == len(expected)
     assert (np.diff(points[:, 4]) <= 0).all()
 
 
-def test_masked_and_distrusted_pixels_are_left_out() -> None:
+def test_masked_and_uncertain_pixels_are_left_out() -> None:
     flow, confidence = fields(16, 16, 0)
     confidence *= np.float32(0.99)
     confidence[0, 0], confidence[0, 1] = 1.0, 0.995

@@ -10,7 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion
+from navigation_scenes import RealFlow, camera_of, matches_of, measured_motion, pixels_of
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
@@ -19,7 +19,7 @@ from mdflow_ros.navigation.moving_objects import (
     MovingLimits,
     ground_points,
     moving_objects,
-    static_excess,
+    static_residual,
 )
 from mdflow_ros.navigation.regions import moving_regions
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_from_vector
@@ -36,23 +36,23 @@ from mdflow_training.synthetic.navigation_world import (
 MIN_DEPTH = 0.3
 
 
-def excess_with_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
-    found = static_excess(matches, measured_motion(step, random), MIN_DEPTH, 0.5)
+def residual_with_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
+    found = static_residual(matches, measured_motion(step, random), MIN_DEPTH, 0.5)
     assert found is not None
     return found
 
 
-def excess_without_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
-    found = static_excess(matches, None, MIN_DEPTH, 0.5)
+def residual_without_odometry(step: Step, matches: Matches, random: np.random.Generator) -> np.ndarray:
+    found = static_residual(matches, None, MIN_DEPTH, 0.5)
     assert found is not None
     return found
 
 
-MODES = pytest.mark.parametrize("excess_of", [excess_with_odometry, excess_without_odometry])
+MODES = pytest.mark.parametrize("residual_of", [residual_with_odometry, residual_without_odometry])
 
 
-def find(step: Step, matches: Matches, excess_of: Callable, random: np.random.Generator):
-    return moving_objects(matches, excess_of(step, matches, random), camera_of(step).size, MovingLimits())
+def find(step: Step, matches: Matches, residual_of: Callable, random: np.random.Generator):
+    return moving_objects(matches, residual_of(step, matches, random), camera_of(step).size, MovingLimits())
 
 
 def precision_and_recall(found: list[np.ndarray], true: list[np.ndarray]) -> tuple[float, float]:
@@ -62,11 +62,11 @@ def precision_and_recall(found: list[np.ndarray], true: list[np.ndarray]) -> tup
 
 
 @MODES
-def test_precision_and_recall(excess_of: Callable) -> None:
+def test_precision_and_recall(residual_of: Callable) -> None:
     random, masks, ground_truths = np.random.default_rng(0), [], []
     for seed in range(8):
         step = crossing_step(seed)
-        mask, objects = find(step, matches_of(step, random), excess_of, random)
+        mask, objects = find(step, matches_of(step, random), residual_of, random)
         assert 1 <= len(objects) <= 2
         masks.append(mask)
         ground_truths.append(step.newer_moving)
@@ -75,17 +75,17 @@ def test_precision_and_recall(excess_of: Callable) -> None:
 
 
 @MODES
-def test_nothing_moves_in_a_resting_world(excess_of: Callable) -> None:
+def test_nothing_moves_in_a_resting_world(residual_of: Callable) -> None:
     random = np.random.default_rng(0)
     for frame in range(0, 220, 44):
         step = hall_step(frame)
-        mask, objects = find(step, matches_of(step, random), excess_of, random)
+        mask, objects = find(step, matches_of(step, random), residual_of, random)
         assert not objects and not mask.any()
 
 
 def test_box_holds_its_object() -> None:
     step, random = crossing_step(2), np.random.default_rng(0)
-    mask, objects = find(step, matches_of(step, random), excess_with_odometry, random)
+    mask, objects = find(step, matches_of(step, random), residual_with_odometry, random)
     rows, columns = np.nonzero(mask)
     left, right = min(o.left for o in objects), max(o.left + o.width for o in objects)
     top, bottom = min(o.top for o in objects), max(o.top + o.height for o in objects)
@@ -97,12 +97,12 @@ def test_a_resting_camera_sees_what_moves() -> None:
     step, random = crossing_step(1, speed=0.0, max_turn=0.0), np.random.default_rng(0)
     flow = step.flow + random.normal(0, 0.2, step.flow.shape)
     matches = match(flow.astype(np.float32), np.full(step.depth.shape, 0.95, np.float32), camera_of(step), 2)
-    mask, _ = find(step, matches, excess_without_odometry, random)
+    mask, _ = find(step, matches, residual_without_odometry, random)
     precision, recall = precision_and_recall([mask], [step.newer_moving])
     assert precision >= 0.8 and recall >= 0.8
 
 
-def test_too_little_trusted_flow_gives_no_motion() -> None:
+def test_too_little_confident_flow_gives_no_motion() -> None:
     step = crossing_step(0)
     matches = match(step.flow, np.full(step.depth.shape, 0.1, np.float32), camera_of(step), 2)
     assert self_motion(matches, 0.5) is None
@@ -120,14 +120,14 @@ def test_ground_points_lie_where_the_object_stands() -> None:
 
 def test_real_estimator_end_to_end() -> None:
     flow, random = RealFlow("best"), np.random.default_rng(0)  # balanced has a recall of 0.77: boxes are small
-    found: dict[Callable, list[np.ndarray]] = {excess_with_odometry: [], excess_without_odometry: []}
+    found: dict[Callable, list[np.ndarray]] = {residual_with_odometry: [], residual_without_odometry: []}
     ground_truths = []
     for seed in range(6):
         step = crossing_step(seed)
         matches = flow.matches(step)
         ground_truths.append(step.newer_moving)
-        for excess_of, masks in found.items():
-            masks.append(find(step, matches, excess_of, random)[0])
+        for residual_of, masks in found.items():
+            masks.append(find(step, matches, residual_of, random)[0])
     for masks in found.values():
         precision, recall = precision_and_recall(masks, ground_truths)
         assert precision >= 0.8 and recall >= 0.8
@@ -150,7 +150,7 @@ def test_a_distorting_lens_does_not_reverse_the_motion() -> None:
     found = self_motion(matches, 0.5)
     assert found is not None
     np.testing.assert_allclose(found.camera.motion.translation, [0, 0, -1], atol=0.05)
-    assert (found.excess(matches) > 3).mean() < 0.02
+    assert (found.residual(matches) > 3).mean() < 0.02
     with_all = self_motion(matches, 0.0)
     assert with_all is not None
     np.testing.assert_allclose(with_all.camera.motion.translation, [0, 0, -1], atol=0.05)
@@ -164,7 +164,7 @@ def test_a_camera_that_does_not_translate_sees_what_moves_by_odometry(turned: fl
     matches = matches_of(step, random)
     matches = replace(matches, newer=transformed(matches.newer, rotation))
     motion = CameraMotion.with_sigmas(RigidMotion(rotation, np.zeros(3)), 0.02, 0.003)
-    off = static_excess(matches, motion, MIN_DEPTH, 0.5)
+    off = static_residual(matches, motion, MIN_DEPTH, 0.5)
     assert off is not None
     mask, _ = moving_objects(matches, off, camera_of(step).size, MovingLimits())
     precision, recall = precision_and_recall([mask], [step.newer_moving])
@@ -176,7 +176,9 @@ def test_a_camera_that_turns_on_the_spot_sees_what_moves_by_the_flow_alone(share
     camera, random = camera_of(crossing_step(0)), np.random.default_rng(0)
     width, height = camera.size
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    flow = camera.pixels(transformed(camera.rays(pixels), rotation_from_vector(np.array([0.0, 0.03, 0.0])))) - pixels
+    flow = (
+        pixels_of(camera, transformed(camera.rays(pixels), rotation_from_vector(np.array([0.0, 0.03, 0.0])))) - pixels
+    )
     moving = np.zeros((height, width), bool)
     side = round(np.sqrt(share * width * height))
     moving[20 : 20 + side, 60 : 60 + side] = True
@@ -190,7 +192,7 @@ def test_a_camera_that_turns_on_the_spot_sees_what_moves_by_the_flow_alone(share
 def find_by_flow(matches: Matches, size: Size):
     found = self_motion(matches, 0.5)
     assert found is not None
-    return moving_objects(matches, found.excess(matches), size, MovingLimits())
+    return moving_objects(matches, found.residual(matches), size, MovingLimits())
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.25, 0.1])
@@ -204,7 +206,7 @@ def test_nothing_moves_in_a_hall_that_is_passed_slowly(scale: float) -> None:
         points = np.dstack((camera.rays(pixels), np.ones((height, width)))) * step.depth[..., None]
         rotation = rotation_from_vector(scale * cv2.Rodrigues(step.rotation)[0].ravel())
         moved = points @ rotation.T + scale * step.translation
-        flow = camera.pixels((moved[..., :2] / moved[..., 2:]).astype(np.float32)) - pixels
+        flow = pixels_of(camera, (moved[..., :2] / moved[..., 2:]).astype(np.float32)) - pixels
         confidence = np.full((height, width), 0.95, np.float32)
         sigma = flow_sigma(confidence, np.hypot(flow[..., 0], flow[..., 1]))
         flow += (random.standard_normal(flow.shape) * sigma[..., None]).astype(np.float32)
@@ -258,10 +260,10 @@ def test_a_camera_on_the_spot_with_the_real_estimator(max_turn: float) -> None:
 
 @MODES
 @pytest.mark.parametrize("yaw", [0.03, 0.06, 0.1])
-def test_nothing_moves_in_a_hall_in_which_the_robot_turns_on_the_spot(excess_of: Callable, yaw: float) -> None:
+def test_nothing_moves_in_a_hall_in_which_the_robot_turns_on_the_spot(residual_of: Callable, yaw: float) -> None:
     flow, random, size = RealFlow(), np.random.default_rng(0), (256, 320)
     for seed in range(4):
         hall = open_hall(np.random.default_rng([seed, 5]))
         step = render_step(hall, hall, (forward_view(size), forward_view(size, yaw=yaw)), size, seed)
-        _, objects = find(step, flow.matches(step), excess_of, random)
+        _, objects = find(step, flow.matches(step), residual_of, random)
         assert not objects

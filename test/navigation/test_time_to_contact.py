@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from navigation_scenes import RealFlow, camera_of, matches_of
+from navigation_scenes import RealFlow, camera_of, matches_of, pixels_of
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
@@ -56,7 +56,7 @@ def test_an_essential_matrix_of_any_rotation_gives_a_motion(turned: float) -> No
     assert np.isclose(np.linalg.norm(found.motion.translation), 1)
 
 
-def test_unknown_without_trusted_flow() -> None:
+def test_unknown_without_confident_flow() -> None:
     step = approach_step(2, 0.1)
     confidence = np.full(step.depth.shape, 0.95, np.float32)
     confidence[:, :64] = 0.1
@@ -80,7 +80,7 @@ def test_backward_flow_gives_the_same_time() -> None:
     camera = camera_of(step)
     height, width = step.depth.shape
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-    flow = (camera.pixels(camera.rays(grid) * np.float32(2 / 2.1)) - grid).astype(np.float32)
+    flow = (pixels_of(camera, camera.rays(grid) * np.float32(2 / 2.1)) - grid).astype(np.float32)
     matches = match(flow, np.full((height, width), 0.95, np.float32), camera, 2, backward=True)
     contact = time_to_contact(matches, np.eye(3), INTERVAL, Sectors(rows=2), backward=True)
     np.testing.assert_allclose(contact.seconds, 2.0, rtol=0.01)
@@ -94,7 +94,7 @@ def test_real_estimator_within_15_percent() -> None:
         assert np.median(contact.seconds) == pytest.approx(distance, rel=0.15)
 
 
-def test_a_sector_of_which_less_than_half_is_trusted_still_approaches() -> None:
+def test_a_sector_of_which_less_than_half_is_confident_still_approaches() -> None:
     step = approach_step(1, 0.1)
     confidence = np.where(np.random.default_rng(0).random(step.depth.shape) < 0.3, 0.95, 0.1).astype(np.float32)
     contact = measure(step, match(step.flow, confidence, camera_of(step), 2))

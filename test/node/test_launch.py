@@ -24,7 +24,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from shifted_images import textured_image
 
-from mdflow_ros.node.parameter_docs import CONSUMERS, LAUNCHED, consumer_tables, parameter_file, table
+from mdflow_ros.entry_points import CONSUMERS
+from mdflow_ros.node.parameter_docs import LAUNCHED, consumer_tables, parameter_file, table
 from mdflow_ros.node.parameters import DECLARATIONS
 
 DOMAIN = 24

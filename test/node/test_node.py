@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 import rclpy
 from lifecycle_msgs.msg import Transition
 from node_harness import ENVIRONMENT, PATIENCE, Client, client, image_message, running_node
+from rclpy.lifecycle import LifecycleState
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from shifted_images import shifted_pair, textured_image
@@ -92,8 +93,8 @@ def test_one_output_per_pair_under_one_header(camera: Client) -> None:
         assert flow.header == image_message(FRAME, stamp).header
         assert previous.time_ref == image_message(FRAME, stamp - 100).header.stamp
         assert (flow.encoding, confidence.encoding) == ("32FC2", "32FC1")
-        trust = field(confidence)
-        assert trust.shape == (HEIGHT, WIDTH, 1) and trust.min() >= 0 and trust.max() <= 1
+        values = field(confidence)
+        assert values.shape == (HEIGHT, WIDTH, 1) and values.min() >= 0 and values.max() <= 1
         assert (scaled.width, scaled.height, list(scaled.d)) == (WIDTH, HEIGHT, list(info.d))
         np.testing.assert_allclose(scaled.k, info.k * [0.5, 1, 0.5, 1, 0.5, 0.5, 1, 1, 1])
         np.testing.assert_allclose(scaled.p, [50, 0, 96, -25, 0, 60, 64, 0, 0, 0, 1, 0])
@@ -489,6 +490,21 @@ def test_a_load_that_ends_does_not_hide_another(monkeypatch: pytest.MonkeyPatch)
             holds[name].set()
             assert isinstance(loads[name].exception(20), BackendError)
             assert node.is_loading == is_loading
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+@pytest.mark.parametrize("transition", ["on_deactivate", "on_shutdown", "on_error"])
+def test_no_transition_goes_on_while_a_pair_is_being_published(transition: str) -> None:
+    rclpy.init(args=["--ros-args", "-p", "autostart:=false"], domain_id=DOMAIN + 78)
+    node = lifecycle_node.FlowNode()
+    node._active = True
+    with ThreadPoolExecutor(1) as pool:
+        with node._publishing:
+            done = pool.submit(getattr(node, transition), LifecycleState("active", 3))
+            assert not wait([done], timeout=0.5).done and node._active
+        done.result(20)
+    assert not node._active
     node.destroy_node()
     rclpy.try_shutdown()
 

@@ -297,6 +297,7 @@ def test_stops_at_the_disk_reserve(camera, tmp_path, monkeypatch, capsys):
     for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
         monkeypatch.setenv(name, ENVIRONMENT[name])
     free = iter([5e9, 5e9, 5e9, 5e9])
+    monkeypatch.setattr(record_bag, "StopSignal", lambda stop: None)  # pytest keeps its own handlers
     monkeypatch.setattr(recording, "free_bytes", lambda path: next(free, 1e9))
     bag = tmp_path / "drive"
     assert record_bag.main(["--topics", RAW, "--out", str(bag), "--duration", "30"]) == 1

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.recordings import recording_clock
 from mdflow_ros.recordings.recording_clock import RecordingClock
 

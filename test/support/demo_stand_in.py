@@ -27,8 +27,14 @@ class StandIn(Node):
         self.confidence = self.create_publisher(Image, "mdflow/confidence", 10)
         self.previous_stamp = self.create_publisher(TimeReference, "mdflow/previous_stamp", 10)
         self.diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_subscription(Image, "image", self.on_image, qos_profile_sensor_data)
+        self.subscribing = self.create_timer(0.1, self.subscribe)
         self.create_timer(0.5, self.report)
+
+    def subscribe(self) -> None:
+        """Listen to the camera as soon as somebody listens to all outputs, as the flow node does."""
+        if all(output.get_subscription_count() for output in (self.flow, self.confidence, self.previous_stamp)):
+            self.create_subscription(Image, "image", self.on_image, qos_profile_sensor_data)
+            self.subscribing.cancel()
 
     def on_image(self, image: Image) -> None:
         older, self.older = self.older, image.header.stamp
@@ -49,7 +55,7 @@ class StandIn(Node):
 
     def report(self) -> None:
         values = {"backend": "stand-in", "model_sha256": SHA256, "pairs_computed": str(self.pairs)}
-        status = DiagnosticStatus(name="mdflow", values=[KeyValue(key=key, value=values[key]) for key in values])
+        status = DiagnosticStatus(name="/mdflow: flow", values=[KeyValue(key=key, value=values[key]) for key in values])
         self.diagnostics.publish(DiagnosticArray(status=[status]))
 
 

@@ -21,6 +21,12 @@ def camera_of(step: Step) -> Camera:
     return Camera((width, height), step.intrinsics, np.zeros(0))
 
 
+def pixels_of(camera: Camera, rays: np.ndarray) -> np.ndarray:
+    """Return where points ``(..., 2)`` on the plane z = 1 are in the undistorted image, pixels."""
+    focal = np.array([camera.intrinsics[0, 0], camera.intrinsics[1, 1]], np.float32)
+    return np.asarray(rays * focal + camera.intrinsics[:2, 2].astype(np.float32), np.float32)
+
+
 def noisy_flow(step: Step, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the exact flow with the noise that its confidence promises, and the confidence."""
     confidence = np.full(step.depth.shape, CONFIDENCE, np.float32)

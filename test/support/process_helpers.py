@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -55,6 +56,17 @@ def kill_once_there(process: subprocess.Popen[Any], path: Path, delay: float) ->
     time.sleep(delay)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+
+
+@contextmanager
+def small_disk(max_bytes: int) -> Iterator[None]:
+    """Let the kernel refuse larger files: the same write that a full disk would refuse, half-way through the file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def processes_with(mark: str) -> list[str]:

@@ -59,12 +59,12 @@ class TensorRtBackend(NetworkBackend):
                 runner = TensorRtRunner(trt, trt_logger, engine)
                 resources.callback(runner.close)
                 self.runners[part] = runner
-            # Also when nobody calls close: the last reference gives the memory back.
+            # Dropping the last reference also frees the memory, where close is not called.
             self._release = weakref.finalize(self, resources.pop_all().close)
         decoders = {False: self.runners["decoder"], True: self.runners["decoder-both"]}
         description = f"TensorRT {trt.__version__} {gpu} {options.precision}"
         super().__init__("tensorrt", description, self.runners["encoder"], decoders)
 
     def close(self) -> None:
-        """Give the GPU's memory back."""
+        """Free the GPU's memory."""
         self._release()

@@ -38,7 +38,7 @@ def build_serialized_engine(trt: ModuleType, model: onnx.ModelProto, timing_cach
         The serialized engine, and the timings to hand to the next build.
 
     Raises:
-        BackendError: TensorRT refuses the graph or cannot build it, or reads something else into it than ONNX says.
+        BackendError: TensorRT refuses the graph or cannot build it, or computes something else than ONNX specifies.
     """
     trt_logger = make_logger(trt)
     builder = checked(trt_logger, trt.Builder, trt_logger)
@@ -52,7 +52,7 @@ def build_serialized_engine(trt: ModuleType, model: onnx.ModelProto, timing_cach
 
     config = checked(trt_logger, builder.create_builder_config)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
-    # TensorFloat-32 has half precision's mantissa: whoever asks for single precision does not want it.
+    # TensorFloat-32 has only the mantissa of half precision; single precision was asked for.
     config.clear_flag(trt.BuilderFlag.TF32)
     if not strongly_typed:
         _keep_types(trt, network, config)
@@ -97,7 +97,8 @@ def _network_flags(trt: ModuleType, strongly_typed: bool) -> int:
 def _keep_types(trt: ModuleType, network: Any, config: Any) -> None:
     """Make TensorRT 8.6, which has no strongly typed networks, allow half precision but keep what is single.
 
-    Sampling coordinates and statistics are single for a reason. What is half in the graph may become single.
+    Sampling coordinates and statistics must stay in single precision. TensorRT may raise half-precision layers to
+    single.
     """
     config.set_flag(trt.BuilderFlag.FP16)
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.cache_folder import cache_folder
@@ -117,9 +118,9 @@ class EngineCache:
     ) -> tuple[bytes, Path | None]:
         """Return the engine that fits, built if there is none, and its path.
 
-        One engine is built at a time: TensorRT measures kernels, and two builders would disturb each other. Whoever
-        waited for the same engine takes it from the cache. If the engine cannot be stored, the log says so, the path is
-        ``None``, and it can be used all the same.
+        One engine is built at a time: TensorRT measures kernels, and two builders would disturb each other. A process
+        that waited for the same engine then finds it in the cache. If the engine cannot be stored, this is logged and
+        the path is ``None``; the engine can still be used.
 
         Args:
             key: what the engine must fit.
@@ -150,11 +151,8 @@ class EngineCache:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the cache against other builds, waiting if needed. Does nothing where nothing can be written."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            logger.warning("cannot write to the engine cache %s: %s", self.folder, error)
+        lock = self._open_lock()
+        if lock is None:
             yield
             return
         with lock:
@@ -164,6 +162,14 @@ class EngineCache:
                 logger.info("another process builds an engine; waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it when that process ends, however it ends
             yield
+
+    def _open_lock(self) -> IO[str] | None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return (self.folder / "lock").open("w")
+        except OSError as error:
+            logger.warning("cannot write to the engine cache %s: %s", self.folder, error)
+            return None
 
     def records(self) -> dict[Path, EngineRecord | None]:
         """Return every engine file and its record, ``None`` where it is damaged."""
@@ -176,7 +182,7 @@ class EngineCache:
         return records
 
     def prune(self, useless: Callable[[EngineRecord], bool]) -> list[Path]:
-        """Remove damaged engines, those that are useless, and what a broken write left; return what was removed.
+        """Remove damaged and useless engines and unfinished files; return the paths removed.
 
         Raises:
             OSError: a file cannot be removed.
@@ -216,7 +222,7 @@ class EngineCache:
 
 
 def _read(path: Path) -> tuple[EngineRecord, bytes]:
-    """Return what is in an engine file; raises OSError or, if it is damaged, ValueError."""
+    """Return the record and the engine of a file; raises OSError or, if it is damaged, ValueError."""
     head, _, engine = path.read_bytes().partition(b"\n")
     try:
         values = json.loads(head)

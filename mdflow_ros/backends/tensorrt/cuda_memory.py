@@ -105,7 +105,7 @@ class DeviceArray:
         cuda("cudaMemcpyAsync", self._host_address, self.address, self._bytes, kind, stream.handle)
 
     def close(self) -> None:
-        """Give both memories back; `host` must not be touched any more."""
+        """Free both buffers; do not use `host` afterwards."""
         _release("cudaFreeHost", self._host_address)
         _release("cudaFree", self.address)
 
@@ -129,7 +129,7 @@ class Stream:
         cuda("cudaStreamSynchronize", self.handle)
 
     def close(self) -> None:
-        """Give the stream back."""
+        """Destroy the stream."""
         _release("cudaStreamDestroy", self.handle)
 
 
@@ -165,5 +165,5 @@ class CapturedGraph:
         cuda("cudaGraphLaunch", self._handle, stream.handle)
 
     def close(self) -> None:
-        """Give the recording back."""
+        """Destroy the recorded CUDA graph."""
         _release("cudaGraphExecDestroy", self._handle)

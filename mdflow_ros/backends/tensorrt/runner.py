@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class TensorRtRunner:
     """One engine with its memory and its stream.
 
-    Copies and kernels are captured as one CUDA graph where the engine allows it, so that the processor starts all of it
+    Copies and kernels are captured as one CUDA graph where the engine allows it, so that the CPU starts all of it
     with one call.
 
     Args:
@@ -100,9 +100,9 @@ class TensorRtRunner:
             array.download(self.stream)
 
     def close(self) -> None:
-        """Give everything back. The runner cannot be used after that."""
+        """Release everything. The runner cannot be used afterwards."""
         self._resources.close()
-        # Their order matters to TensorRT.
+        # TensorRT requires this order: context, engine, runtime.
         self._context = self._engine = self._runtime = None
 
     def _tensors(self, trt: ModuleType) -> dict[str, type[np.generic]]:

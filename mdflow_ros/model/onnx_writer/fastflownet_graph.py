@@ -141,14 +141,7 @@ def build_decoder(
     return _finished(graph, "fastflownet_decoder", inputs, outputs, weights, options.size is not None)
 
 
-def build_graph(
-    weights: Weights,
-    preprocessing: Preprocessing,
-    cost_volume_normalization: bool,
-    *,
-    size: Size | None = None,
-    precision: type[np.floating] = np.float32,
-) -> onnx.ModelProto:
+def build_graph(weights: Weights, preprocessing: Preprocessing, cost_volume_normalization: bool) -> onnx.ModelProto:
     """Write the whole network as one graph: the form in which models are stored.
 
     Inputs: ``images``, uint8 ``(2, H, W, 3)``, RGB, sides multiples of 64. Outputs: ``flow``, float32 ``(H, W, 2)``:
@@ -158,17 +151,14 @@ def build_graph(
         weights: the 104 official parameters, any floating type. Half precision is stored as such.
         preprocessing: what the network expects of its input.
         cost_volume_normalization: see `mdflow_training.networks.fastflownet.FastFlowNet`.
-        size: fixed size; ``None`` leaves it free.
-        precision: type of the network's arithmetic.
 
     Raises:
         ValueError: parameters are missing, superfluous or of another shape; the text names them.
     """
     check_weights(weights)
-    graph = GraphBuilder(precision)
+    graph = GraphBuilder(np.float32)
     network = _Network(graph, weights, cost_volume_normalization)
-    width, height = size or ("width", "height")
-    inputs = [helper.make_tensor_value_info("images", UINT8, (2, height, width, 3))]
+    inputs = [helper.make_tensor_value_info("images", UINT8, (2, "height", "width", 3))]
     levels = network.convolutions(_preprocess(graph, "images", None, preprocessing))
     first, second = (
         {level: graph.slice(levels[level], [0], [number], [number + 1]) for level in encoded_levels(FINEST_LEVEL)}
@@ -179,12 +169,12 @@ def build_graph(
     scales = graph.constant(np.array([1, 1, 4, 4], np.float32))
     flow = graph.node("Resize", flow, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")
     graph.node("Squeeze", graph.transpose(flow, 0, 2, 3, 1), graph.integers(0), name="flow")
-    outputs = [helper.make_tensor_value_info("flow", FLOAT, (height, width, 2))]
+    outputs = [helper.make_tensor_value_info("flow", FLOAT, ("height", "width", 2))]
     metadata = {
         "preprocessing": preprocessing.value,
         "cost_volume_normalization": str(cost_volume_normalization).lower(),
     }
-    return _finished(graph, "fastflownet", inputs, outputs, weights, size is not None, metadata)
+    return graph.model("fastflownet", inputs, outputs, metadata)
 
 
 def encoded_levels(level: int) -> tuple[int, ...]:
@@ -217,9 +207,8 @@ def _finished(
     outputs: list[onnx.ValueInfoProto],
     weights: Weights,
     fixed: bool,
-    metadata: dict[str, str] | None = None,
 ) -> onnx.ModelProto:
-    model = graph.model(name, inputs, outputs, metadata or {})
+    model = graph.model(name, inputs, outputs, {})
     return fold_constants(model, keep=weights) if fixed else model
 
 

@@ -15,13 +15,14 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.navigation.nodes.consumer import MissingPackage
 from mdflow_ros.navigation.rigid_motion import PoseHistory, RigidMotion
 from mdflow_ros.navigation.timed_values import MAX_LATE
 from mdflow_ros.node.messages import stamp_of
 from mdflow_ros.node.parameters import Declaration
 
-FORWARD = (0.0, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5)
+FORWARD_LOOKING = (0.0, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5)
 """Pose of a camera at the robot's center that looks forward: optical axes in forward, left, up (REP 103)."""
 
 
@@ -45,7 +46,7 @@ MOTION_PARAMETERS = {
     "odom_frame": Declaration("odom", "With tf: a frame that does not move with the robot and does not jump."),
     "base_frame": Declaration("base_footprint", "With tf: the robot's frame, its origin on the ground."),
     "camera_pose": Declaration(
-        list(FORWARD),
+        list(FORWARD_LOOKING),
         "With odometry: x, y, z and quaternion x, y, z, w of the camera's optical frame in the odometry's child frame; "
         "z is the camera's height over the ground.",
         check=pose_error,
@@ -136,7 +137,7 @@ class OdometryMotion:
     def waits_for(self) -> str:
         """Say which topic."""
         newest = self._poses.newest
-        state = "nothing so far" if newest is None else f"newest stamp {newest / 1e9:.3f} s"
+        state = "nothing so far" if newest is None else f"newest stamp {newest / NANOSECONDS:.3f} s"
         return f"{self._subscription.topic_name} ({state})"
 
 

@@ -27,8 +27,8 @@ from sensor_msgs.msg import CameraInfo, Image, TimeReference
 from std_msgs.msg import Header
 
 from mdflow_ros.core.allocator import keep_freed_memory
-from mdflow_ros.core.frame_pairing import NANOSECONDS
 from mdflow_ros.core.resizing import size_of
+from mdflow_ros.core.stamps import NANOSECONDS, nanoseconds
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.navigation.camera import Camera
 from mdflow_ros.navigation.matches import Matches, match
@@ -36,13 +36,13 @@ from mdflow_ros.navigation.nodes.conversions import camera_of
 from mdflow_ros.navigation.nodes.synchronizer import ExactSynchronizer
 from mdflow_ros.node.diagnostics import diagnostic_array
 from mdflow_ros.node.executor import spin_until
-from mdflow_ros.node.messages import BACKWARD, FORWARD, nanoseconds, read_field, stamp_of
+from mdflow_ros.node.messages import BACKWARD, FORWARD, read_field, stamp_of
 from mdflow_ros.node.parameters import Declaration, validate_parameters
 from mdflow_ros.node.qos import QUEUE_DEPTH
 from mdflow_ros.node.start import USAGE_ERROR, StartError, node_parser, own_arguments, start
 
 POLL_PERIOD = 0.2
-"""How often a consumer looks whether anybody subscribes to it, in seconds."""
+"""Seconds between two checks for subscribers."""
 
 DIAGNOSTICS_PERIOD = 1.0
 LOG_PERIOD = 5.0
@@ -313,7 +313,7 @@ class Consumer(Node):
 
 
 def run(node_type: type[Consumer], description: str | None, arguments: list[str] | None = None) -> int:
-    """Run a consumer until it is told to stop, and return the exit status."""
+    """Run a consumer until a signal stops it; return the exit status."""
     command_line = sys.argv if arguments is None else arguments
     stop = StopSignal()
     try:

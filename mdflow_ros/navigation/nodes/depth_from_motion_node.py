@@ -29,7 +29,7 @@ CLOUD_FIELDS = ("x", "y", "z", "confidence", "sigma_z")
 
 
 class DepthFromMotionNode(MotionConsumer):
-    """Publishes the depth of what stands still."""
+    """Publishes the depth of static points."""
 
     PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
         **MotionConsumer.PARAMETERS,
@@ -41,9 +41,10 @@ class DepthFromMotionNode(MotionConsumer):
             minimum=0.01,
             maximum=1.0,
         ),
-        "max_excess": Declaration(
-            DepthLimits.max_excess,
-            "A point farther off its epipolar line than this many standard deviations is not static and is left out.",
+        "max_residual": Declaration(
+            DepthLimits.max_residual,
+            "Largest normalized residual of a static point, in standard deviations; a point farther off its epipolar "
+            "line is left out.",
             minimum=0.5,
             maximum=100.0,
         ),

@@ -1,10 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""flow_points: the most trusted matches of each pair, as a compact cloud.
+"""flow_points: the most confident matches of each pair, as a compact cloud.
 
 Inputs: mdflow/flow and mdflow/confidence of the flow node. Output: ~/points (PointCloud2 with the fields x, y, u, v,
-confidence: a pixel of the flow's grid, its flow, and the probability that it is right; most trusted first. Pixels, not
-meters).
+confidence: a pixel of the flow's grid, its flow, and the probability that it is right; most confident first. Pixels,
+not meters).
 """
 
 from __future__ import annotations

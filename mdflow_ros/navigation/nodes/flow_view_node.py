@@ -25,6 +25,7 @@ from std_msgs.msg import Header
 from mdflow_ros.core.flow_color import ColorScale, confidence_to_color, draw_arrows, draw_legend, flow_to_color
 from mdflow_ros.core.image_decoding import MAX_PIXELS
 from mdflow_ros.core.intensity import IntensityStretch
+from mdflow_ros.core.picture_files import encode_picture
 from mdflow_ros.core.resizing import resize_image, size_of
 from mdflow_ros.navigation.nodes.consumer import LOG_PERIOD, Consumer, PublishedFlow, run
 from mdflow_ros.node.messages import image_message, stamp_of, to_frame
@@ -115,7 +116,7 @@ class FlowViewNode(Consumer):
             self._confidence.publish(image_message(pair.header, confidence_to_color(pair.confidence)))
 
     def _draw(self, pair: PublishedFlow) -> NDArray[np.uint8]:
-        max_flow = float(self.value("max_flow")) or self._scale.follow(pair.flow)
+        max_flow = self.value("max_flow") or self._scale.follow(pair.flow)
         shown = np.where((pair.confidence < self.value("min_confidence"))[..., None], np.float32(np.nan), pair.flow)
         picture = flow_to_color(shown, max_flow)
         if self.value("overlay"):
@@ -142,10 +143,8 @@ class FlowViewNode(Consumer):
 
 def jpeg_message(header: Header, picture: NDArray[np.uint8]) -> CompressedImage:
     """Return a JPEG message of a picture ``(H, W, 3)`` RGB."""
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
-    message.data.frombytes(encoded.tobytes())
+    message.data.frombytes(encode_picture(picture, ".jpg", JPEG_QUALITY))
     return message
 
 

@@ -9,7 +9,7 @@ import time
 
 from sensor_msgs.msg import Range
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.node.messages import stamp_of
 
 MAX_RANGE_AGE = 0.5

@@ -59,7 +59,7 @@ class MotionConsumer(Consumer):
         raise NotImplementedError
 
     def on_pair(self, pair: PublishedFlow) -> None:
-        """Add the pair to the queue, unless that is full: the oldest pair is the next that can be processed."""
+        """Queue the pair. If the queue is full drop this pair, not the oldest, whose motion arrives first."""
         if self._source is None:
             self.process_motion(pair, None)
             self.published()
@@ -71,7 +71,7 @@ class MotionConsumer(Consumer):
         self._retry()
 
     def unsubscribed(self) -> None:
-        """Forget the pairs that wait: nobody wants them any more."""
+        """Drop the waiting pairs, as there is no subscriber any more."""
         self._waiting.clear()
         self._retry_timer.cancel()
 

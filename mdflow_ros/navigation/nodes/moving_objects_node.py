@@ -24,7 +24,7 @@ from mdflow_ros.navigation.moving_objects import (
     MovingObject,
     ground_points,
     moving_objects,
-    static_excess,
+    static_residual,
 )
 from mdflow_ros.navigation.nodes.camera_motion import MOTION_PARAMETERS, MotionSource, motion_source
 from mdflow_ros.navigation.nodes.consumer import PublishedFlow, run
@@ -57,9 +57,10 @@ class MovingObjectsNode(MotionConsumer):
         "min_depth": Declaration(
             0.3, "With tf or odometry: nearest static point, meters.", minimum=0.01, maximum=100.0
         ),
-        "min_excess": Declaration(
-            MovingLimits.min_excess,
-            "Minimum distance from the flow of static points, standard deviations.",
+        "min_residual": Declaration(
+            MovingLimits.min_residual,
+            "Smallest normalized residual of a moving point: its distance from the flow of static points, in standard "
+            "deviations.",
             minimum=1.0,
             maximum=100.0,
         ),
@@ -84,12 +85,12 @@ class MovingObjectsNode(MotionConsumer):
         assert pair.camera is not None
         matches = self.matches(pair)
         limits = MovingLimits(**{name: self.value(name) for name in MovingLimits.__dataclass_fields__})
-        excess = static_excess(matches, motion, self.value("min_depth"), limits.min_confidence)
-        if excess is None:
+        residual = static_residual(matches, motion, self.value("min_depth"), limits.min_confidence)
+        if residual is None:
             raise ValueError(
-                "no camera motion explains half of the trusted flow: objects may fill the view, or it is too dark"
+                "no camera motion explains half of the confident flow: objects may fill the view, or it is too dark"
             )
-        mask, objects = moving_objects(matches, excess, pair.camera.size, limits)
+        mask, objects = moving_objects(matches, residual, pair.camera.size, limits)
         self._count = len(objects)
         if self._mask.get_subscription_count():
             self._mask.publish(image_message(pair.header, mask))

@@ -22,7 +22,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Imu, Range
 
 from mdflow_ros.navigation.downward_motion import (
-    DOWNWARD,
+    DOWNWARD_LOOKING,
     FLU_TO_FRD,
     GyroHistory,
     Twist,
@@ -44,7 +44,7 @@ try:
 except ImportError:
     SensorOpticalFlow = None
 
-DOWN = RigidMotion.of_pose(DOWNWARD).rotation
+DOWN = RigidMotion.of_pose(DOWNWARD_LOOKING).rotation
 """Axes of a camera that looks straight down, to which the view of a tilted one is turned."""
 
 
@@ -54,7 +54,7 @@ class Px4OpticalFlowNode(Consumer):
     PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
         **CALIBRATED,
         "camera_pose": Declaration(
-            list(DOWNWARD),
+            list(DOWNWARD_LOOKING),
             "x, y, z and quaternion x, y, z, w of the camera's optical frame in base_frame. By default it looks down, "
             "the image's top toward the robot's front.",
             check=pose_error,
@@ -104,7 +104,7 @@ class Px4OpticalFlowNode(Consumer):
             return self._range.height(stamp)
         if not self.value("height"):
             raise HeightUnknown("publish a range, or set height")
-        return float(self.value("height"))
+        return self.value("height")
 
     def process(self, pair: PublishedFlow) -> None:
         """Measure and publish."""

@@ -5,8 +5,8 @@
 Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node. Outputs:
 ~/seconds and ~/sector_confidence (32FC1 images of rows x columns sectors, header of the newer image; infinite where
 nothing approaches, NaN where it is unknown), ~/nearest (std_msgs/Float32, the least time of a confident sector on the
-robot's path; NaN where no sector is known there) and ~/stop (std_msgs/Bool, true from when that is below threshold
-until hold seconds after the sectors that caused it are seen to be clear).
+robot's path; NaN where no sector is known there) and ~/stop (std_msgs/Bool: becomes true when ~/nearest is below
+threshold, and false hold seconds after the sectors that caused it are clear).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, Float32
 
-from mdflow_ros.core.frame_pairing import NANOSECONDS
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow, run
 from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, TimeToContact, nearest_contact, time_to_contact
@@ -88,7 +88,7 @@ class TimeToContactNode(Consumer):
         self._stop.publish(Bool(data=stop))
         if not path.known.any():
             raise ValueError(
-                "no sector on the robot's path has enough trusted flow: ~/nearest is NaN, and ~/stop stays as it was"
+                "no sector on the robot's path has enough confident flow: ~/nearest is NaN, and ~/stop stays as it was"
             )
 
     def _must_stop(self, contact: TimeToContact, now: float) -> bool:

@@ -17,7 +17,6 @@ from full_resolution import to_full_resolution_pixels
 
 from mdflow_ros.backends.backend import BackendOptions
 from mdflow_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
-from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.architecture import kept_displacements, parameter_shapes
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing, load_card
 from mdflow_ros.model.graphs import Decoding, subtracted_mean
@@ -112,7 +111,7 @@ def test_graph_variants_equal_torch(preprocessing: Preprocessing, normalization:
     network = FastFlowNet(normalization).eval()
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     images = np.stack(shifted_pair(128, 192, right=5, down=2))
-    graph = build_graph(weights, preprocessing, normalization, size=Size(192, 128))
+    graph = build_graph(weights, preprocessing, normalization)
     (flow,) = run(graph.SerializeToString(), images)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
     if preprocessing is Preprocessing.BGR_CHANNEL_MEAN:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from process_helpers import small_disk
 
 pytest.importorskip("tqdm")
 
@@ -58,6 +59,13 @@ def test_each_picture_is_kept_once_and_shrunk(tmp_path: Path) -> None:
     assert collect(PACKAGE, source, tmp_path / "out", []) == 2
     kept = sorted((tmp_path / "out" / "photographs").iterdir())
     assert [max(cv2.imread(str(file)).shape) for file in kept] == [texture_packages.MAX_PHOTOGRAPH_SIDE, 600]
+
+
+def test_a_picture_that_does_not_fit_on_the_disk_is_not_counted(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "source.png"), picture(1))
+    with small_disk(1000), pytest.raises(OSError, match="File too large"):
+        collect(PACKAGE, tmp_path, tmp_path / "out", [])
+    assert not list((tmp_path / "out" / "photographs").iterdir())
 
 
 def test_cutouts_need_a_transparent_ground(tmp_path: Path) -> None:

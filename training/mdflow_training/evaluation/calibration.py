@@ -83,16 +83,16 @@ def fit_calibration(
     """Fit the probability that the estimator's flow is right.
 
     Args:
-        estimator: whose measures and flow are used.
+        estimator: whose cues and flow are used.
         pairs: images ``(H, W, 3)`` RGB and the ground truth ``(H, W, 2)``.
         seed: of the pixels that are drawn.
     """
     random = np.random.default_rng(seed)
     rows, right = [], []
     for first, second, ground_truth in pairs:
-        flow, measures = estimator.measures(first, second)
+        flow, cues = estimator.cues(first, second)
         size = size_of(flow)
-        full = np.stack([resize_field(measure, size) for measure in measures], axis=-1).reshape(-1, len(measures))
+        full = np.stack([resize_field(cue, size) for cue in cues], axis=-1).reshape(-1, len(cues))
         correct = is_right(endpoint_error(flow, ground_truth), ground_truth).ravel()
         drawn = random.integers(0, len(full), PIXELS_PER_PAIR)
         drawn = drawn[np.isfinite(ground_truth).all(axis=-1).ravel()[drawn]]
@@ -101,10 +101,10 @@ def fit_calibration(
     return _fit(np.concatenate(rows).astype(np.float64), np.concatenate(right).astype(np.float64))
 
 
-def _fit(measures: NDArray[np.float64], right: NDArray[np.float64]) -> ConfidenceCalibration:
-    """Fit a ridge logistic regression over measures ``(N, M)`` and their squares by Newton's method."""
-    low, high = np.percentile(measures, PERCENTILES, axis=0)
-    clipped = np.clip(measures, low, high)
+def _fit(cues: NDArray[np.float64], right: NDArray[np.float64]) -> ConfidenceCalibration:
+    """Fit a ridge logistic regression over cues ``(N, M)`` and their squares by Newton's method."""
+    low, high = np.percentile(cues, PERCENTILES, axis=0)
+    clipped = np.clip(cues, low, high)
     mean, deviation = clipped.mean(axis=0), clipped.std(axis=0) + 1e-6
     scaled = (clipped - mean) / deviation
     design = np.concatenate((scaled, scaled**2, np.ones((len(scaled), 1))), axis=1)
@@ -116,7 +116,7 @@ def _fit(measures: NDArray[np.float64], right: NDArray[np.float64]) -> Confidenc
         gradient = design.T @ (probability - right) + ridge * weights
         curvature = design.T * np.maximum(probability * (1 - probability), 1e-6)
         weights = weights - np.linalg.solve(curvature @ design + np.diag(ridge), gradient)
-    count = measures.shape[1]
+    count = cues.shape[1]
 
     def rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
         return tuple(float(f"{value:.6g}") for value in values)

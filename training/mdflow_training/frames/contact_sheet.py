@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.picture_files import write_picture
+from mdflow_ros.core.resizing import shrink
 
 CELL_WIDTH, CELL_HEIGHT, TITLE_HEIGHT, MARGIN = 160, 120, 26, 4
 COLUMNS = 8
@@ -30,14 +31,4 @@ def draw_contact_sheet(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]], 
             left = MARGIN + column * (CELL_WIDTH + MARGIN)
             strip[TITLE_HEIGHT : TITLE_HEIGHT + cell.shape[0], left : left + cell.shape[1]] = cell
         strips.append(strip)
-    encoded = cv2.imencode(".png", cv2.cvtColor(np.concatenate(strips), cv2.COLOR_RGB2BGR))[1]
-    replace_file(path, encoded.tobytes())  # each process of a shared training draws it
-
-
-def shrink(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Scale an image down to fit a box, keeping its aspect ratio; smaller images stay as they are."""
-    scale = min(1.0, width / image.shape[1], height / image.shape[0])
-    if scale == 1.0:
-        return image
-    size = (max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0])))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    write_picture(path, np.concatenate(strips))  # each process of a shared training draws it

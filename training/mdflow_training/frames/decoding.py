@@ -10,15 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mdflow_ros.core.picture_files import write_picture
+from mdflow_ros.core.resizing import shrink
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.source import Source
 from mdflow_training.frames.cache import SUFFIX, FrameCache
-from mdflow_training.frames.contact_sheet import CELL_HEIGHT, CELL_WIDTH, shrink
+from mdflow_training.frames.contact_sheet import CELL_HEIGHT, CELL_WIDTH
 from mdflow_training.frames.filters import FrameFilter, FrameVerdict, measure_sharpness
 from mdflow_training.frames.index import CameraIdentity, FrameIndex
 from mdflow_training.settings.frames import FrameSettings
@@ -182,4 +183,4 @@ class _Examples:
         count = self._counts[verdict]
         if count & (count - 1) == 0:
             path = self._folder / f"{verdict.label}_{count:08d}.png"
-            cv2.imwrite(str(path), cv2.cvtColor(shrink(image, CELL_WIDTH, CELL_HEIGHT), cv2.COLOR_RGB2BGR))
+            write_picture(path, shrink(image, CELL_WIDTH, CELL_HEIGHT))

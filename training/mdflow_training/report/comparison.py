@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from mdflow_ros.backends.onnxruntime_backend import load_onnxruntime
-from mdflow_ros.core.atomic_files import without_nan, write_json
+from mdflow_ros.core.atomic_files import finite_or_none, write_json
 from mdflow_ros.core.resizing import Size, network_size, scaled_size, size_of
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import load_card
@@ -279,7 +279,7 @@ def write_report(report: Report, frames: list[ReportFrame], folder: Path, run_fo
     """Write ``report.json`` and ``report.html``; loss curves come from the run's folder, if there was a run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", report.as_dict())
-    about = without_nan(report.about)
+    about = finite_or_none(report.about)
     page = Page(
         report.verdict.value, report.reason, RULE, report.means(), report.differences, report.recordings, frames, about
     )

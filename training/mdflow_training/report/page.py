@@ -12,13 +12,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.flow_color import confidence_to_color, flow_to_color
+from mdflow_ros.core.picture_files import encode_picture
+from mdflow_ros.core.resizing import shrink
 from mdflow_training.evaluation.pictures import figure_to_png
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.judging.held_out_metrics import MEASURES, TwoWayFlow
@@ -137,20 +137,11 @@ def _frame_row(frame: ReportFrame) -> str:
     for name, estimate in (("before", frame.before), ("after", frame.after)):
         if estimate.confidence is not None:
             pictures[f"confidence {name}"] = confidence_to_color(estimate.confidence)
+    encoded = {name: encode_picture(shrink(picture, PICTURE_WIDTH), ".png") for name, picture in pictures.items()}
     figures = "".join(
-        f"<figure>{_embed(_encode(picture), name)}<figcaption>{escape(name)}</figcaption></figure>"
-        for name, picture in pictures.items()
+        f"<figure>{_embed(png, name)}<figcaption>{escape(name)}</figcaption></figure>" for name, png in encoded.items()
     )
     return f"<h3>{escape(frame.caption)}; full color: {scale:.1f} px</h3>{figures}"
-
-
-def _encode(picture: Image) -> bytes:
-    height, width = picture.shape[:2]
-    if width > PICTURE_WIDTH:
-        size = (PICTURE_WIDTH, max(1, round(height * PICTURE_WIDTH / width)))
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    encoded: NDArray[np.uint8] = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    return encoded.tobytes()
 
 
 def _embed(png: bytes, description: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.resizing import shrink
 
 MAX_PACK_BYTES = 40 * 2**20
 SIDES = (1280, 1024, 896, 768, 640, 512, 384)
@@ -75,7 +76,4 @@ def _encode(file: Path, flags: int, side: int, suffix: str, quality: list[int]) 
     image = cv2.imread(str(file), flags)
     if image is None:
         raise ValueError(f"{file} is not a readable picture; delete it and run training/fetch_textures.py again")
-    scale = side / max(image.shape[:2])
-    if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(suffix, image, quality)[1].tobytes()
+    return cv2.imencode(suffix, shrink(image, side, side), quality)[1].tobytes()

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mdflow_ros.core.cache_folder import cache_folder
+from mdflow_ros.core.picture_files import write_picture
+from mdflow_ros.core.resizing import shrink
 from mdflow_training.flow_files import Image
 
 LOGGER = logging.getLogger(__name__)
@@ -109,12 +111,6 @@ def unpack(package: Package, folder: Path) -> Path:
     return folder / "usr/share" / package.folder
 
 
-def shrink(image: np.ndarray, longest: int) -> np.ndarray:
-    """Return ``image`` with its longer side at most ``longest`` pixels."""
-    scale = longest / max(image.shape[:2])
-    return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
 def thumbnail(image: NDArray[Any]) -> Image:
     """Return a 16x16 gray copy, to recognize the same picture at another size."""
     gray = cv2.cvtColor(image[..., :3], cv2.COLOR_BGR2GRAY)
@@ -148,9 +144,10 @@ def collect(package: Package, pictures: Path, out: Path, seen: list[NDArray[np.i
         if any(np.abs(small - other).mean() < 3 for other in seen):
             continue
         seen.append(small)
-        image = shrink(image, MAX_CUTOUT_SIDE if package.cutouts else MAX_PHOTOGRAPH_SIDE)
+        longest = MAX_CUTOUT_SIDE if package.cutouts else MAX_PHOTOGRAPH_SIDE
         suffix = "png" if package.cutouts else "jpg"
-        cv2.imwrite(str(kind / f"{package.name}-{count:04d}.{suffix}"), image)
+        rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if package.cutouts else cv2.COLOR_BGR2RGB), np.uint8)
+        write_picture(kind / f"{package.name}-{count:04d}.{suffix}", shrink(rgb, longest, longest))
         count += 1
     return count
 
