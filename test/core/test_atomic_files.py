@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import replace_file, written_aside
 
 
 def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +19,8 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path, monke
     with pytest.raises(OSError, match=r"No space left on device: .*report\.json"):
         replace_file(file, b"new")
     assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
+
+
+def test_an_error_that_has_a_text_alone_keeps_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="^the encoder failed$"), written_aside(tmp_path / "report.json"):
+        raise OSError("the encoder failed")

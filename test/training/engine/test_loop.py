@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import math
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 
 from mdflow_training.engine import loop
 from mdflow_training.engine.batches import Batch
-from mdflow_training.engine.checkpoint import load_state
+from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.guards import Guards
 from mdflow_training.engine.loop import Outcome, Run, StageResult, learning_rate, run_stage
@@ -87,6 +88,19 @@ def test_a_stage_runs_all_its_steps_once_and_remembers(tmp_path: Path):
     for name, value in result.state.items():
         assert torch.equal(stored.state[name], value) and torch.equal(network.core.state_dict()[name], value)
     assert not (tmp_path / "a/stage/checkpoint.pt").exists()
+
+
+def test_a_state_that_does_not_fit_on_the_disk_names_its_file_and_leaves_the_old_one(tmp_path: Path):
+    path = tmp_path / "result.pt"
+    save_state(path, {"step": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"cannot write, perhaps as the disk is full: '.*/result\.pt'$"):
+            save_state(path, {"weights": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_state(path) == {"step": 1} and list(tmp_path.iterdir()) == [path]
 
 
 def test_an_interrupted_stage_ends_like_an_uninterrupted_one(tmp_path: Path):
