@@ -75,7 +75,7 @@ def prepare_pairs(
         progress: show a progress bar on a terminal.
 
     Raises:
-        FrameSourceError: a source does not exist or holds no images; the disk is full.
+        FrameSourceError: a source does not exist, or none holds images; the disk is full.
         NotEnoughFrames: training part or held-out part hold no pair.
         FolderInUse: another process is decoding the same recordings into this folder.
     """
