@@ -22,5 +22,5 @@ def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path, monke
 
 
 def test_an_error_that_has_a_text_alone_keeps_it(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="^the encoder failed$"), written_aside(tmp_path / "report.json"):
+    with pytest.raises(OSError, match=r"^the encoder failed$"), written_aside(tmp_path / "report.json"):
         raise OSError("the encoder failed")

@@ -16,7 +16,8 @@ pytest.importorskip("torch", reason="training needs torch")
 
 from model_files import disturbed_teacher
 
-from mdflow_training.commands.adapt_daemon import parse_arguments
+from mdflow_ros.deployment.running_node import NodeError
+from mdflow_training.commands.adapt_daemon import main, parse_arguments
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
 from mdflow_training.continual.workspace import Workspace
 
@@ -60,7 +61,7 @@ class Robot:
             ["/camera"],
             ["test", "-e", str(folder / "rest")],
             programs,
-            Limits(poll_seconds=0.05, **limits),
+            Limits(poll_seconds=0.05, retry_seconds=0, **limits),
             None,
             lambda: self.stopped,
         )
@@ -166,11 +167,56 @@ def test_a_trial_that_cannot_be_judged_ends_and_the_daemon_adapts_again(
     assert "0002 ended" in robot.daemon.step()
 
 
-def test_a_failed_adaptation_is_not_repeated_for_ever(robot: Robot) -> None:
+def test_a_failed_adaptation_is_repeated_but_not_for_ever(robot: Robot) -> None:
     robot.record()
-    robot.orders(adapt=1)
-    assert "exit status 1" in robot.daemon.step()
-    assert "nothing to do" in robot.daemon.step()
+    for status in (1, -9, 1):
+        robot.orders(adapt=status)
+        assert robot.workspace.history.used == []
+        said = robot.daemon.step()
+    assert "0001 is given up after 3 failed attempts" in said
+    assert "nothing to do" in robot.daemon.step() and len(robot.calls("adapt")) == 3
+
+    name = robot.record()
+    for status, said in ((1, "0002 will be tried again"), (3, "0002 ended with exit status 3")):
+        robot.orders(adapt=status)
+        assert said in robot.daemon.step()
+    assert Workspace(robot.workspace.folder).history.used[-1] == name
+
+
+def test_a_failed_comparison_is_repeated_but_not_for_ever(robot: Robot, tmp_path: Path) -> None:
+    robot.record()
+    robot.orders(adapt=0, model=str(disturbed_teacher(tmp_path, 0.5)))
+    robot.daemon.step()
+    robot.record()
+    robot.orders(compare=1, adapt=3)
+    said = [robot.daemon.step() for _ in range(3)]
+    assert "will be repeated" in said[1] and "stays, the comparison failed with exit status 1" in said[2]
+    assert "0002 ended" in robot.daemon.step()
+
+
+def test_a_model_that_the_node_did_not_get_is_offered_once_at_each_rest(
+    robot: Robot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> str:
+        raise NodeError("no node answers")
+
+    robot.record()
+    robot.orders(adapt=5)
+    assert "0001 ended with exit status 5" in robot.daemon.step()
+    run = robot.workspace.runs / "0001"
+    run.mkdir()
+    for path in disturbed_teacher(tmp_path, 0.5).parent.glob("disturbed*"):
+        path.rename(run / path.with_stem("teacher").name)
+    with monkeypatch.context() as patch:
+        patch.setattr("mdflow_training.continual.daemon.deploy", refuse)
+        assert "cannot be deployed yet: no node answers" in robot.daemon.step()
+        assert "nothing to do" in robot.daemon.step()
+    robot.record()
+    assert "is the current model" in robot.daemon.step()
+    deployed = robot.workspace.store.current()
+    assert deployed is not None and robot.workspace.history.on_trial == deployed.name
+    robot.orders(compare=0, adapt=3)
+    assert "stays" in robot.daemon.step(), "it is on trial"
 
 
 def test_used_recordings_make_room_and_unused_ones_stay(tmp_path: Path) -> None:
@@ -200,6 +246,25 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     daemon = Daemon(workspace, ["/camera"], ["/no/such"], Programs(), Limits(), None, lambda: False)
     with pytest.raises(ValueError, match="the condition cannot be run"):
         daemon.step()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "stage1.optimisation.steps=1"], "did you mean optimization?"),
+        (["--config", "/no/such.yaml"], "cannot read the configuration /no/such.yaml"),
+        (["--node", "my robot"], "no node can be called 'my robot'"),
+        (["--when", ""], "--when '' is no command"),
+        (["--when", "'"], '--when "\'" is no command: No closing quotation'),
+        (["--when", "/no/such"], "--when '/no/such' is no command"),
+    ],
+)
+def test_wrong_arguments_are_named_at_the_start(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = tmp_path / "workspace"
+    assert main(["--topics", "/camera", "--workspace", str(workspace), "--when", "true", *arguments]) == 1
+    assert said in capsys.readouterr().err and not workspace.exists()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,11 @@ CPU_CONFIG = Path(__file__).parents[1] / "configs" / "adapt_cpu.yaml"
 """Settings for a computer without a GPU, where RAFT learns too slowly to teach."""
 
 
+def default_config() -> Path | None:
+    """Return the settings for this computer: a file where there is no GPU, ``None`` for the defaults of the code."""
+    return None if torch.cuda.is_available() else CPU_CONFIG
+
+
 def load_teacher(model: Path) -> State:
     """Return the weights of a deployable model.
 

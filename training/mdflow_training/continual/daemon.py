@@ -14,12 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from mdflow_ros.deployment.deploy import roll_back
+from mdflow_ros.deployment.deploy import deploy, roll_back
 from mdflow_ros.deployment.running_node import NodeError
 from mdflow_ros.deployment.store import Version
+from mdflow_ros.entry_points import INTERRUPTED
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
+from mdflow_training.adaptation.outcome import ADAPTED_NAME
 from mdflow_training.continual.workspace import CurrentRun, Workspace
-from mdflow_training.judging.verdict import Verdict
+from mdflow_training.judging.verdict import NOT_DEPLOYED, Verdict
+
+ENDED = {NOT_DEPLOYED, *(verdict.exit_status for verdict in Verdict)}
+"""Exit statuses of an adaptation that has come to its end."""
 
 EXIT_TIMEOUT = 60.0
 """Seconds that a process gets to end after it was interrupted."""
@@ -27,6 +32,9 @@ EXIT_TIMEOUT = 60.0
 LOWEST_PRIORITY = ("nice", "-n", "19")
 CONDITION_TIMEOUT = 30.0
 """Seconds after which a condition that does not answer counts as not met."""
+
+MAX_FAILURES = 3
+"""Failed attempts in a row after which an adaptation or a comparison is given up: its recordings cannot be used."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +49,7 @@ class Limits:
         run_seconds: length of an adaptation, over all resumed parts.
         threads: of an adaptation; 0 for all cores.
         poll_seconds: between two looks at the condition.
+        retry_seconds: from a failed attempt to the next; a full disk, for one, may be cleared meanwhile.
     """
 
     bag_seconds: float = 600.0
@@ -48,6 +57,7 @@ class Limits:
     run_seconds: float = 4 * 3600.0
     threads: int = 0
     poll_seconds: float = 5.0
+    retry_seconds: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,7 @@ class Daemon:
         self._workspace, self._topics = workspace, topics
         self._condition, self._programs = list(condition), programs
         self._limits, self._node, self._stopped = limits, node, stopped
+        self._offered = False
 
     def run(self) -> None:
         """Run until stopped."""
@@ -105,7 +116,11 @@ class Daemon:
         """
         history = self._workspace.history
         if not self._rests():
+            self._offered = False
             return self._record()
+        if history.to_deploy is not None and not self._offered:
+            self._offered = True
+            return self._deploy(history.to_deploy)
         if history.on_trial is not None and (fresh := self._workspace.unused()):
             return self._check_on(fresh[-1])
         if history.current is None and (fresh := self._workspace.unused()):
@@ -154,14 +169,34 @@ class Daemon:
         version = workspace.store.current()
         if version is not None and version != deployed:
             history.on_trial = version.name
-        finished = status in {verdict.exit_status for verdict in Verdict}
-        if not finished and current.seconds < self._limits.run_seconds and (self._stopped() or not self._rests()):
-            workspace.save()
-            return f"adaptation {current.name} is interrupted and will be resumed"
+            history.to_deploy = None
+        if status not in ENDED and current.seconds < self._limits.run_seconds:
+            if self._is_interrupted(status):
+                workspace.save()
+                return f"adaptation {current.name} is interrupted and will be resumed"
+            if not self._gives_up(f"adaptation {current.name}", status):
+                return f"adaptation {current.name} will be tried again"
+        if status == NOT_DEPLOYED:
+            history.to_deploy = current.name
+        given_up = history.failures == MAX_FAILURES
         history.used += current.bags
-        history.current = None
+        history.current, history.failures = None, 0
         workspace.save()
+        if given_up:
+            return f"adaptation {current.name} is given up after {MAX_FAILURES} failed attempts; see what it printed"
         return f"adaptation {current.name} ended with exit status {status}; see {out}"
+
+    def _deploy(self, run: str) -> str:
+        """Offer a model to the node that it could not get before; if that fails, the next rest does it again."""
+        workspace, history = self._workspace, self._workspace.history
+        try:
+            done = deploy(workspace.runs / run / ADAPTED_NAME, workspace.store, self._node)
+            deployed = workspace.store.current()
+        except (ModelError, NodeError, OSError) as error:
+            return f"the model of adaptation {run} cannot be deployed yet: {error}"
+        history.on_trial, history.to_deploy = deployed.name if deployed else None, None
+        workspace.save()
+        return done
 
     def _check_on(self, recording: str) -> str:
         """Compare the deployed model with the one before on a recording that neither has learned from."""
@@ -176,12 +211,12 @@ class Daemon:
             return f"the deployed model cannot be checked: {error}"
         if done is None:
             return "the check of the deployed model is interrupted and will be repeated"
-        history.on_trial = None
+        history.on_trial, history.failures = None, 0
         workspace.save()
         return f"checked on {recording}: {done}"
 
     def _try_out(self, after: Version, recording: str) -> str | None:
-        """Keep the model on trial or roll it back; return a line on that, or None if the comparison was interrupted."""
+        """Keep the model on trial or roll it back; return a line, or None if the comparison is to be repeated."""
         workspace = self._workspace
         try:
             before = workspace.store.previous()
@@ -195,9 +230,25 @@ class Daemon:
             return f"{after.name} stays, as the model before it cannot be used: {error}"
         if status in (Verdict.IMPROVED.exit_status, Verdict.NO_CHANGE.exit_status):
             return f"{after.name} stays"
-        if self._stopped() or not self._rests():
+        if self._is_interrupted(status) or not self._gives_up(f"the comparison of {after.name}", status):
             return None
         return f"{after.name} stays, the comparison failed with exit status {status}"
+
+    def _is_interrupted(self, status: int) -> bool:
+        return status in (INTERRUPTED, -signal.SIGINT) or self._stopped() or not self._rests()
+
+    def _gives_up(self, what: str, status: int) -> bool:
+        """Count a failed attempt; return True after the last one, else False when it is time for the next one."""
+        self._workspace.history.failures += 1
+        self._workspace.save()
+        failures = self._workspace.history.failures
+        logger.warning("%s failed with exit status %d, attempt %d of %d", what, status, failures, MAX_FAILURES)
+        if failures >= MAX_FAILURES:
+            return True
+        end = time.monotonic() + self._limits.retry_seconds
+        while time.monotonic() < end and not self._stopped() and self._rests():
+            self._wait(self._limits.poll_seconds)
+        return False
 
     def _sources(self, recordings: Sequence[str]) -> list[str]:
         return [f"bag:{self._workspace.bags / name}#{topic}" for name in recordings for topic in self._topics]

@@ -13,6 +13,7 @@ from typing import Any
 
 from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.deployment.store import ModelStore
+from mdflow_ros.recordings.bag_parts import bag_files
 
 
 @dataclass
@@ -36,15 +37,19 @@ class History:
 
     Attributes:
         runs: number of adaptations that have begun.
-        used: recordings that an adaptation has learned from, or failed on.
+        used: recordings that an adaptation has learned from, or has failed on again and again.
         current: the adaptation that is under way.
         on_trial: the deployed version that has not been compared with the one before on a new recording.
+        to_deploy: the adaptation whose model has improved, but has not reached the node.
+        failures: failed attempts in a row at what is under way.
     """
 
     runs: int = 0
     used: list[str] = field(default_factory=list)
     current: CurrentRun | None = None
     on_trial: str | None = None
+    to_deploy: str | None = None
+    failures: int = 0
 
 
 class Workspace:
@@ -72,8 +77,8 @@ class Workspace:
         write_json(self._path, dataclasses.asdict(self.history))
 
     def recordings(self) -> list[str]:
-        """Return the names of all recordings that are not empty, oldest first."""
-        return sorted(path.name for path in self.bags.iterdir() if path.is_dir() and any(path.rglob("*.*")))
+        """Return the names of all recordings that hold a bag, oldest first."""
+        return sorted(path.name for path in self.bags.iterdir() if path.is_dir() and bag_files(path))
 
     def unused(self) -> list[str]:
         """Return the recordings that no adaptation has learned from."""

@@ -45,6 +45,10 @@ RULE = (
 )
 
 
+NOT_DEPLOYED = 5
+"""Exit status when the teacher improved, but the node did not get it."""
+
+
 class Verdict(Enum):
     """The result of an adaptation."""
 
