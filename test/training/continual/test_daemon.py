@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from mdflow_ros.deployment.running_node import NodeError
 from mdflow_training.commands.adapt_daemon import main, parse_arguments
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
 from mdflow_training.continual.workspace import Workspace
+from mdflow_training.folder_lock import folder_lock
 
 PROGRAM = """
 import json, sys, time
@@ -38,6 +42,7 @@ if orders.get("slow") == kind:
     try:
         time.sleep(60)
     except KeyboardInterrupt:
+        (Path(folder) / "interrupted").touch()
         sys.exit(0 if kind == "record" else 130)
 if kind == "adapt" and orders.get(kind) == 0:
     store = ModelStore(Path(arguments[arguments.index("--store") + 1]))
@@ -86,6 +91,13 @@ class Robot:
         (name,) = set(self.workspace.recordings()) - before
         self.rest()
         return name
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -227,6 +239,40 @@ def test_used_recordings_make_room_and_unused_ones_stay(tmp_path: Path) -> None:
     robot.rest(False)
     assert "not recording" in robot.daemon.step(), "what is left is still to be learned from"
     assert robot.workspace.recordings() == [second] and first != second
+
+
+def test_what_a_killed_daemon_has_started_ends_with_it_and_what_it_deployed_is_put_on_trial(
+    robot: Robot, tmp_path: Path
+) -> None:
+    robot.record()
+    model = str(disturbed_teacher(tmp_path, 0.5))
+    robot.orders(adapt=0, model=model, slow="adapt")
+    daemon = os.fork()
+    if daemon == 0:
+        robot.daemon.step()
+        os._exit(0)
+    wait_for(lambda: robot.calls("adapt"))
+    os.kill(daemon, signal.SIGKILL)
+    os.waitpid(daemon, 0)
+    wait_for((tmp_path / "interrupted").exists)
+
+    workspace = Workspace(robot.workspace.folder)
+    store = workspace.store
+    assert workspace.history.current is not None and workspace.history.on_trial is None
+    store.make_current(store.add(Path(model)))  # as if it was killed between the deployment and its note of it
+    restarted = Robot(tmp_path)
+    restarted.orders(adapt=0, model=model)
+    assert "0001 ended with exit status 0" in restarted.daemon.step()
+    deployed = store.current()
+    assert deployed is not None and restarted.workspace.history.on_trial == deployed.name
+    first, second = robot.calls("adapt")
+    assert first == second, "it goes on with the model that it began with"
+
+
+def test_a_workspace_has_one_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with folder_lock(tmp_path):
+        assert main(["--topics", "/camera", "--workspace", str(tmp_path), "--when", "true"]) == 1
+    assert f"error: another process, {os.getpid()}, writes into {tmp_path}" in capsys.readouterr().err
 
 
 def test_a_stop_interrupts_a_recording_and_keeps_it(robot: Robot) -> None:

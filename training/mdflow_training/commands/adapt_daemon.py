@@ -28,6 +28,7 @@ from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_nod
 from mdflow_training.adaptation.from_recordings import default_config
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
 from mdflow_training.continual.workspace import Workspace
+from mdflow_training.folder_lock import folder_lock
 from mdflow_training.settings.adaptation import load_adaptation_config
 
 
@@ -75,8 +76,10 @@ def main(arguments: list[str] | None = None) -> int:
     stop = StopSignal()
     try:
         node, condition = check_arguments(options)
-        workspace = Workspace(options.workspace.expanduser())
-        Daemon(workspace, options.topics, condition, programs, limits, node, lambda: stop.requested).run()
+        folder = options.workspace.expanduser()
+        with folder_lock(folder):
+            workspace = Workspace(folder)
+            Daemon(workspace, options.topics, condition, programs, limits, node, lambda: stop.requested).run()
     except (ValueError, OSError, NodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
 from mdflow_ros.deployment.deploy import deploy, roll_back
 from mdflow_ros.deployment.running_node import NodeError
@@ -28,6 +29,9 @@ ENDED = {NOT_DEPLOYED, *(verdict.exit_status for verdict in Verdict)}
 
 EXIT_TIMEOUT = 60.0
 """Seconds that a process gets to end after it was interrupted."""
+
+END_WITH_DAEMON = ("setpriv", "--pdeathsig", "INT")
+"""Has Linux interrupt a process when the daemon is gone, even if that was killed. The tool is of util-linux."""
 
 LOWEST_PRIORITY = ("nice", "-n", "19")
 CONDITION_TIMEOUT = 30.0
@@ -125,7 +129,9 @@ class Daemon:
             return self._check_on(fresh[-1])
         if history.current is None and (fresh := self._workspace.unused()):
             history.runs += 1
-            history.current = CurrentRun(f"{history.runs:04d}", fresh)
+            deployed = self._workspace.store.current()
+            before = None if deployed is None else deployed.name
+            history.current = CurrentRun(f"{history.runs:04d}", fresh, deployed_before=before)
             self._workspace.save()
         if history.current is not None:
             return self._adapt(history.current)
@@ -157,18 +163,18 @@ class Daemon:
 
     def _adapt(self, current: CurrentRun) -> str:
         workspace, history = self._workspace, self._workspace.history
-        deployed = workspace.store.current()
         out = workspace.runs / current.name
         command = [*self._programs.adapt, *self._sources(current.bags), "--out", str(out)]
-        command += ["--model", str(BUNDLED_MODEL if deployed is None else deployed.model)]
+        command += ["--model", str(self._begins_with(current))]
         command += ["--deploy", "--store", str(workspace.store.folder), *(["--node", self._node] if self._node else [])]
         left = self._limits.run_seconds - current.seconds
         start = time.monotonic()
         status = self._run([*LOWEST_PRIORITY, *command], lambda: self._rests() and time.monotonic() - start < left)
         current.seconds += time.monotonic() - start
-        version = workspace.store.current()
-        if version is not None and version != deployed:
-            history.on_trial = version.name
+        deployed = workspace.store.current()
+        # Not what was deployed when this part began: a daemon that was killed may have missed the change.
+        if deployed is not None and deployed.name != current.deployed_before:
+            history.on_trial = deployed.name
             history.to_deploy = None
         if status not in ENDED and current.seconds < self._limits.run_seconds:
             if self._is_interrupted(status):
@@ -185,6 +191,15 @@ class Daemon:
         if given_up:
             return f"adaptation {current.name} is given up after {MAX_FAILURES} failed attempts; see what it printed"
         return f"adaptation {current.name} ended with exit status {status}; see {out}"
+
+    def _begins_with(self, current: CurrentRun) -> Path:
+        """Return the model that an adaptation began with: each of its parts must begin with the same one."""
+        if current.deployed_before is None:
+            return BUNDLED_MODEL
+        try:
+            return self._workspace.store.version(current.deployed_before).model
+        except ModelError:  # it was removed
+            return BUNDLED_MODEL
 
     def _deploy(self, run: str) -> str:
         """Offer a model to the node that it could not get before; if that fails, the next rest does it again."""
@@ -260,6 +275,7 @@ class Daemon:
         if self._limits.threads:
             environment["OMP_NUM_THREADS"] = str(self._limits.threads)
         # In its own session: Ctrl-C reaches the daemon alone, which then interrupts the process.
+        command = [*END_WITH_DAEMON, *command]
         process = subprocess.Popen(command, env=environment, start_new_session=True)
         looked = time.monotonic()
         while process.poll() is None:

@@ -24,11 +24,13 @@ class CurrentRun:
         name: of its folder.
         bags: what it learns from.
         seconds: how long it has run, over all resumed parts.
+        deployed_before: the deployed version that it began with; None is the bundled model.
     """
 
     name: str
     bags: list[str]
     seconds: float = 0.0
+    deployed_before: str | None = None
 
 
 @dataclass
