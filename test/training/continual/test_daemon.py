@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,7 +68,7 @@ class Robot:
             ["/camera"],
             ["test", "-e", str(folder / "rest")],
             programs,
-            Limits(poll_seconds=0.05, retry_seconds=0, **limits),
+            Limits(**{"poll_seconds": 0.05, "retry_seconds": 0, "disk_reserve": 0, **limits}),
             None,
             lambda: self.stopped,
         )
@@ -239,6 +241,42 @@ def test_used_recordings_make_room_and_unused_ones_stay(tmp_path: Path) -> None:
     robot.rest(False)
     assert "not recording" in robot.daemon.step(), "what is left is still to be learned from"
     assert robot.workspace.recordings() == [second] and first != second
+
+
+def test_used_recordings_make_room_on_a_disk_that_others_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    robot = Robot(tmp_path, disk_reserve=1000)
+    used = [robot.record(), robot.record()]
+    robot.daemon.step()
+    kept = robot.record()
+    robot.rest(False)
+
+    def free_if_deleted(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=1000 if used[0] not in robot.workspace.recordings() else 999)
+
+    monkeypatch.setattr(shutil, "disk_usage", free_if_deleted)
+    assert "recorded" in robot.daemon.step()
+    assert robot.workspace.recordings()[:2] == [used[1], kept]
+    assert robot.calls("record")[-1][-2:] == ["--disk-reserve", "1e-06"]
+
+
+def test_of_a_finished_run_models_and_report_stay_and_count_as_space(tmp_path: Path) -> None:
+    robot = Robot(tmp_path, bag_bytes=1400)
+    robot.record()
+    run = robot.workspace.runs / "0001"
+    needed = ("frames/0", "stage1", "round1/stage2/labels", "control/round1", "tensorboard/stage1")
+    for folder in needed:
+        (run / folder).mkdir(parents=True)
+        (run / folder / "file").write_bytes(bytes(1000))
+    for name in ("teacher.onnx", "report.html"):
+        (run / name).write_bytes(bytes(200))
+    robot.orders(adapt=1)
+    robot.daemon.step()
+    assert all((run / folder / "file").exists() for folder in needed), "it is to be resumed"
+    robot.orders(adapt=3)
+    assert "0001 ended" in robot.daemon.step()
+    assert sorted(path.name for path in run.iterdir()) == ["report.html", "teacher.onnx"]
+    robot.record()
+    assert len(robot.workspace.recordings()) == 1, "1000 + 400 bytes fill the space, so the used one is gone"
 
 
 def test_what_a_killed_daemon_has_started_ends_with_it_and_what_it_deployed_is_put_on_trial(

@@ -42,7 +42,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="settings of adapt_from_bag")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one of them")
     parser.add_argument("--minutes", type=positive, default=10.0, help="length of a recording; default %(default)s")
-    parser.add_argument("--gigabytes", type=positive, default=20.0, help="size of all recordings; default %(default)s")
+    parser.add_argument(
+        "--gigabytes", type=positive, default=20.0, help="size of all recordings and runs; default %(default)s"
+    )
     parser.add_argument("--hours", type=positive, default=4.0, help="length of an adaptation; default %(default)s")
     parser.add_argument("--threads", type=at_least(0), default=0, help="of an adaptation; default: all cores")
     return parser.parse_args(arguments)

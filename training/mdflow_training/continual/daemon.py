@@ -49,11 +49,12 @@ class Limits:
 
     Attributes:
         bag_seconds: length of a recording.
-        bag_bytes: size of all recordings.
+        bag_bytes: size of all recordings and runs.
         run_seconds: length of an adaptation, over all resumed parts.
         threads: of an adaptation; 0 for all cores.
         poll_seconds: between two looks at the condition.
         retry_seconds: from a failed attempt to the next; a full disk, for one, may be cleared meanwhile.
+        disk_reserve: bytes of the disk to leave free.
     """
 
     bag_seconds: float = 600.0
@@ -62,6 +63,7 @@ class Limits:
     threads: int = 0
     poll_seconds: float = 5.0
     retry_seconds: float = 600.0
+    disk_reserve: float = 2e9
 
 
 @dataclass(frozen=True)
@@ -149,16 +151,20 @@ class Daemon:
         return ended.returncode == 0
 
     def _record(self) -> str:
-        if not self._workspace.make_room(int(self._limits.bag_bytes)):
-            self._wait(self._limits.poll_seconds)
-            return "not recording: the recordings that are still to be learned from fill the space they may take"
+        limits = self._limits
+        if not self._workspace.make_room(int(limits.bag_bytes), int(limits.disk_reserve)):
+            self._wait(limits.poll_seconds)
+            return (
+                "not recording: the recordings that are still to be learned from and the runs fill the space they may "
+                f"take, or the disk has less than {limits.disk_reserve / 1e9:g} GB free"
+            )
         name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         command = [*self._programs.record, "--topics", *self._topics, "--out", str(self._workspace.bags / name)]
-        command += ["--duration", str(self._limits.bag_seconds)]
+        command += ["--duration", str(limits.bag_seconds), "--disk-reserve", str(limits.disk_reserve / 1e9)]
         # Not with the lowest priority: a busy robot would lose frames.
         status = self._run(command, while_true=lambda: not self._rests())
         if status:
-            self._wait(self._limits.poll_seconds)  # a camera that is missing now may come
+            self._wait(limits.poll_seconds)  # a camera that is missing now may come
         return f"recorded {name}, exit status {status}"
 
     def _adapt(self, current: CurrentRun) -> str:
@@ -188,6 +194,7 @@ class Daemon:
         history.used += current.bags
         history.current, history.failures = None, 0
         workspace.save()
+        workspace.tidy(current.name)
         if given_up:
             return f"adaptation {current.name} is given up after {MAX_FAILURES} failed attempts; see what it printed"
         return f"adaptation {current.name} ended with exit status {status}; see {out}"
@@ -237,8 +244,10 @@ class Daemon:
             before = workspace.store.previous()
             command = [*self._programs.compare, *self._sources([recording])]
             command += ["--before", str(BUNDLED_MODEL if before is None else before.model), "--after", str(after.model)]
-            command += ["--out", str(workspace.runs / f"check_{after.name}")]
-            status = self._run([*LOWEST_PRIORITY, *command], self._rests)
+            out = f"check_{after.name}"
+            status = self._run([*LOWEST_PRIORITY, *command, "--out", str(workspace.runs / out)], self._rests)
+            if not self._is_interrupted(status):
+                workspace.tidy(out)
             if status == Verdict.WORSE.exit_status:
                 return roll_back(workspace.store, self._node)
         except ModelError as error:  # damaged or gone, which no repetition changes

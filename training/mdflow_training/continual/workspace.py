@@ -15,6 +15,9 @@ from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.deployment.store import ModelStore
 from mdflow_ros.recordings.bag_parts import bag_files
 
+NEEDED_TO_RESUME = ("frames", "stage*", "round*", "control", "tensorboard")
+"""Folders of a run."""
+
 
 @dataclass
 class CurrentRun:
@@ -86,15 +89,26 @@ class Workspace:
         """Return the recordings that no adaptation has learned from."""
         return [name for name in self.recordings() if name not in self.history.used]
 
-    def make_room(self, limit: int) -> bool:
-        """Delete the oldest used recordings until all take less than ``limit`` bytes; return whether they do."""
-        sizes = {name: _size(self.bags / name) for name in self.recordings()}
-        for name in [name for name in sizes if name in self.history.used]:
-            if sum(sizes.values()) < limit:
-                break
-            shutil.rmtree(self.bags / name)
-            del sizes[name]
-        return sum(sizes.values()) < limit
+    def make_room(self, limit: int, reserve: int) -> bool:
+        """Delete the oldest used recordings until there is room for another one; return whether there is.
+
+        Args:
+            limit: bytes that recordings and runs may take.
+            reserve: bytes of the disk to leave free.
+        """
+        used = [name for name in self.recordings() if name in self.history.used]
+        while not (room := self._has_room(limit, reserve)) and used:
+            shutil.rmtree(self.bags / used.pop(0))
+        return room
+
+    def _has_room(self, limit: int, reserve: int) -> bool:
+        free = shutil.disk_usage(self.folder).free
+        return _size(self.bags) + _size(self.runs) < limit and free >= reserve
+
+    def tidy(self, run: str) -> None:
+        """Delete what a run needed to be resumed; models, cards and report stay."""
+        for path in (path for pattern in NEEDED_TO_RESUME for path in (self.runs / run).glob(pattern)):
+            shutil.rmtree(path)
 
     def _load(self) -> History:
         try:
