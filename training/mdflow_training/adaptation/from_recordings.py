@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
+from mdflow_training.judging.verdict import MIN_PAIRS
 from mdflow_training.networks.students import build_student
 from mdflow_training.report.adapted_model import hash_recordings
 from mdflow_training.report.comparison import Report
@@ -90,11 +92,12 @@ def adapt_from_recordings(
             build_student(config.student, teacher)  # one that cannot be built fails now, not after the preparation
     try:
         prepared = prepare_together(sources, out / "frames", config, context)
+        to_choose_by, to_report_on = split_held_out(prepared.held_out)
+        check_length(prepared, to_report_on, config)
     except NotEnoughFrames as error:
         return write_outcome_without_pairs(error, sources, out) if context.is_main else None
     if context.is_main:
         print_preparation(prepared, config, context)
-    to_choose_by, to_report_on = split_held_out(prepared.held_out)
     check_size(prepared.training)
     flows = load_ground_truth(ground_truth, to_report_on) if ground_truth is not None and context.is_main else None
     if not context.is_main:
@@ -119,6 +122,26 @@ def print_preparation(prepared: PreparedPairs, config: AdaptationConfig, context
     print(f"  see {prepared.contact_sheet}", flush=True)
     if context.device.type == "cpu" and config.rounds and config.student.name.startswith("raft"):
         print(f"no GPU: {config.student.name} learns slowly here; --config {CPU_CONFIG} is made for that", flush=True)
+
+
+def check_length(prepared: PreparedPairs, to_report_on: RecordedPairs, config: AdaptationConfig) -> None:
+    """Refuse, before hours of training, a recording too short for any verdict but `no change`.
+
+    Raises:
+        NotEnoughFrames: the report needs more pairs; the text tells how long to record.
+    """
+    if not prepared.held_out or len(to_report_on) >= MIN_PAIRS:
+        return
+    # Of each recording, half of the pairs held out are reported on, without the one that shares a frame with the rest.
+    recordings = len(set(prepared.held_out.recordings))
+    frames = math.ceil((2 * MIN_PAIRS + 3 * recordings) / config.frames.held_out_share)
+    rate = prepared.summary.rate_hz
+    seconds = f", {frames / rate:.0f} s of motion at {rate:.3g} Hz," if rate else ""
+    raise NotEnoughFrames(
+        f"a verdict needs {MIN_PAIRS} held-out pairs to report on, and there are {len(to_report_on)}: record about "
+        f"{frames} usable frames{seconds} without a break, or raise frames.held_out_share",
+        prepared.summary,
+    )
 
 
 def check_size(pairs: RecordedPairs) -> None:
