@@ -167,12 +167,18 @@ def test_a_report_that_fails_is_made_by_the_next_call(
     assert (tmp_path / "run" / "report.html").exists()
 
 
-def test_frames_that_are_too_small_are_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_frames_that_are_too_small_are_refused_before_training(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    small, out = tmp_path / "small", tmp_path / "run"
+    small.mkdir()
     for number in range(12):
         _, image = AffinePair((48, 128), (3.0 * number, 0.0)).arrays()
-        cv2.imwrite(str(tmp_path / f"{number:04d}.png"), image)
-    assert main([f"images:{tmp_path}", "--out", str(tmp_path / "run"), *QUICK]) == 1
-    assert "the frames have 128x48 pixels, the network needs 64x64 at least" in capsys.readouterr().err
+        cv2.imwrite(str(small / f"{number:04d}.png"), image)
+    assert main([f"images:{drive}", f"images:{small}", "--out", str(out), *QUICK]) == 1
+    error = capsys.readouterr().err
+    assert f"recording 2: {small} have 128x48 pixels, the network needs 64x64 at least" in error
+    assert not (out / "stage1").exists()
 
 
 def test_a_recording_too_short_for_a_verdict_is_not_trained_on(

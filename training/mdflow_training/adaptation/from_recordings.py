@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import ModelError, Preprocessing
 from mdflow_ros.model.weights import load_weights
@@ -98,7 +100,7 @@ def adapt_from_recordings(
         return write_outcome_without_pairs(error, sources, out) if context.is_main else None
     if context.is_main:
         print_preparation(prepared, config, context)
-    check_size(prepared.training)
+    check_sizes(prepared.smallest_frames)
     flows = load_ground_truth(ground_truth, to_report_on) if ground_truth is not None and context.is_main else None
     if not context.is_main:
         adapt(teacher, prepared.training, to_choose_by, config, out, context)
@@ -144,18 +146,18 @@ def check_length(prepared: PreparedPairs, to_report_on: RecordedPairs, config: A
     )
 
 
-def check_size(pairs: RecordedPairs) -> None:
+def check_sizes(smallest_frames: Mapping[str, Size]) -> None:
     """Refuse, before hours of training, frames that no deployed model can estimate the flow of.
 
     Raises:
-        ValueError: the first frames are too small.
+        ValueError: those of a recording are too small.
     """
-    height, width = pairs[0][0].shape[:2]
-    if min(height, width) < SIZE_MULTIPLE:
-        raise ValueError(
-            f"the frames have {width}x{height} pixels, the network needs {SIZE_MULTIPLE}x{SIZE_MULTIPLE} at least: "
-            "record larger ones"
-        )
+    for recording, (width, height) in smallest_frames.items():
+        if min(width, height) < SIZE_MULTIPLE:
+            raise ValueError(
+                f"the frames of recording {recording} have {width}x{height} pixels, the network needs "
+                f"{SIZE_MULTIPLE}x{SIZE_MULTIPLE} at least: record larger ones, or leave it out"
+            )
 
 
 def print_decisions(result: AdaptationResult) -> None:
