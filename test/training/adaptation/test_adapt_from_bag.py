@@ -20,12 +20,12 @@ from mdflow_ros.backends.backend import BackendUnavailable
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation import from_recordings
-from mdflow_training.adaptation.from_recordings import load_teacher
 from mdflow_training.adaptation.outcome import split_held_out
 from mdflow_training.commands.adapt_from_bag import default_name, main
 from mdflow_training.engine.loop import _Loop
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.verdict import MIN_PAIRS, Verdict
+from mdflow_training.networks.teacher import load_teacher
 
 QUICK = [
     argument

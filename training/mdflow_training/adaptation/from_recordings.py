@@ -13,19 +13,17 @@ import torch
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_ros.model.card import ModelError, Preprocessing
-from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
 from mdflow_training.adaptation.outcome import split_held_out, write_outcome, write_outcome_without_pairs
 from mdflow_training.adaptation.run_time import RunTime
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean, use_threads_of_others
-from mdflow_training.engine.loop import State
 from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
 from mdflow_training.judging.verdict import MIN_PAIRS
 from mdflow_training.networks.students import build_student
+from mdflow_training.networks.teacher import load_teacher
 from mdflow_training.report.adapted_model import hash_recordings
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
@@ -37,21 +35,6 @@ CPU_CONFIG = Path(__file__).parents[1] / "configs" / "adapt_cpu.yaml"
 def default_config() -> Path | None:
     """Return the settings for this computer: a file where there is no GPU, ``None`` for the defaults of the code."""
     return None if torch.cuda.is_available() else CPU_CONFIG
-
-
-def load_teacher(model: Path) -> State:
-    """Return the weights of a deployable model.
-
-    Raises:
-        ModelError: it cannot be read, or is of a kind that cannot be adapted.
-    """
-    weights, card = load_weights(model)
-    if not card.cost_volume_normalization or card.preprocessing is not Preprocessing.RGB_SCALAR_MEAN:
-        raise ModelError(
-            f"{model} was trained without cost-volume normalization or for other images; adapt the bundled model, or "
-            "one that was adapted from it"
-        )
-    return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
 
 
 def prepare_together(
