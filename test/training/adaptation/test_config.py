@@ -79,6 +79,12 @@ def test_a_file_may_leave_settings_out(tmp_path: Path):
         ("frames.strides=[]", "frames.strides"),
         ("frames.cache_gigabytes=.inf", "finite"),
         ("frobnicate=1", "there are: seed"),
+        ("labels.scales=[.inf]", "labels.scales.0: Input should be a finite number"),
+        ("labels.scales=[100]", "labels.scales.0: Input should be less than or equal to 4"),
+        ("stage1.warped_pairs.blur=.inf", "stage1.warped_pairs.blur"),
+        ("stage2.augmentation.appearance.blur=1e9", "blur: Input should be less than or equal to 10"),
+        ("stage1.optimization.learning_rate=.inf", "learning_rate: Input should be a finite number"),
+        ("stage1.augmentation.spatial.zoom=[1, .nan]", "zoom.1: Input should be a finite number"),
     ],
 )
 def test_a_wrong_setting_is_named(override: str, message: str):

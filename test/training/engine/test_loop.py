@@ -103,6 +103,14 @@ def test_a_state_that_does_not_fit_on_the_disk_names_its_file_and_leaves_the_old
     assert load_state(path) == {"step": 1} and list(tmp_path.iterdir()) == [path]
 
 
+def test_weights_that_are_not_finite_never_leave_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first = a_network().core.state_dict()
+    monkeypatch.setattr(loop, "learning_rate", lambda _, step: math.inf if step == 9 else 1e-3)
+    result = run_stage("a/stage", a_network(), Scripted(lambda step: 1.0), SETTINGS, 0, a_run(tmp_path))
+    assert result.stopped == "a/stage stopped at step 10: the weights are not finite; lower the learning rate"
+    assert result.steps == 0 and all(torch.equal(value, first[name]) for name, value in result.state.items())
+
+
 def test_an_interrupted_stage_ends_like_an_uninterrupted_one(tmp_path: Path):
     whole = run_stage("stage", a_network(), Scripted(rising), SETTINGS, 0, a_run(tmp_path / "whole"))
     with pytest.raises(KeyboardInterrupt):

@@ -184,6 +184,8 @@ def test_other_settings_do_not_slip_into_a_run(config: Path, tmp_path: Path, cap
         ("{", "cannot read the configuration"),
         ("mixture: {flst: 1}", "unknown scene class 'flst'; choose"),
         ("mixture: {flat: 0}", "mixture: .*one must be above 0"),
+        ("mixture: {flat: .inf}", r"mixture\.flat: .*finite"),
+        ("scale_weights: [.nan, 1, 1, 1, 1]", r"scale_weights\.0: .*(finite|greater)"),
         ("mixture: {}", "mixture: .*one must be above 0"),
         ("scale_weights: [-1, 0, 0, 0, 1]", r"scale_weights\.0: .*greater than or equal to 0"),
         ("scale_weights: [0, 0, 0, 0, 0]", "scale_weights: .*one must be above 0"),
