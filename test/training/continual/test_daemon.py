@@ -323,9 +323,10 @@ def test_a_stop_interrupts_a_recording_and_keeps_it(robot: Robot) -> None:
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
-    (workspace.folder / "history.json").write_text("{")
-    with pytest.raises(ValueError, match=r"history\.json is damaged .*delete it"):
-        Workspace(workspace.folder)
+    for content in ("{", "null", "[]", '{"used": 3}', '{"current": {"name": "0001"}}'):
+        (workspace.folder / "history.json").write_text(content)
+        with pytest.raises(ValueError, match=r"history\.json is damaged .*delete it"):
+            Workspace(workspace.folder)
     (workspace.folder / "history.json").unlink()
     daemon = Daemon(workspace, ["/camera"], ["/no/such"], Programs(), Limits(), None, lambda: False)
     with pytest.raises(ValueError, match="the condition cannot be run"):

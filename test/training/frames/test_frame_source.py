@@ -262,6 +262,12 @@ def test_sources_that_do_not_exist(tmp_path, name):
         prepare(tmp_path, name)
 
 
+@pytest.mark.parametrize("name", ["", "bag:", "#/camera/image_raw", "images:"])
+def test_an_empty_name_does_not_stand_for_the_current_folder(name):
+    with pytest.raises(FrameSourceError, match=f"'{name}' names no recording"):
+        parse_source(name)
+
+
 def test_files_that_are_no_recording(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(FrameSourceError, match="neither a bag"):

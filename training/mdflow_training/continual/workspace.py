@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.deployment.store import ModelStore
@@ -112,14 +112,13 @@ class Workspace:
 
     def _load(self) -> History:
         try:
-            values: dict[str, Any] = json.loads(self._path.read_text())
-            current = values.pop("current")
-            return History(**values, current=CurrentRun(**current) if current else None)
+            return TypeAdapter(History).validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return History()
-        except (ValueError, TypeError, KeyError) as error:
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
             raise ValueError(
-                f"{self._path} is damaged ({error}): delete it to start again; recordings are kept"
+                f"{self._path} is damaged ({reason}): delete it to start again; recordings are kept"
             ) from error
 
 
