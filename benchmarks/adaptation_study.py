@@ -32,7 +32,6 @@ from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.resizing import Size, resize_flow, size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card
-from mdflow_training.adaptation.from_recordings import load_teacher
 from mdflow_training.adaptation.label_cache import Labels
 from mdflow_training.adaptation.mutual_distillation import adapt
 from mdflow_training.adaptation.outcome import split_held_out
@@ -50,6 +49,7 @@ from mdflow_training.judging.held_out_metrics import GroundTruth, load_ground_tr
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork
 from mdflow_training.networks.students import load_core
+from mdflow_training.networks.teacher import load_teacher
 from mdflow_training.report.adapted_model import export_adapted
 from mdflow_training.report.comparison import BEFORE
 from mdflow_training.settings.adaptation import FULL_AUGMENTATION, AdaptationConfig, load_adaptation_config

@@ -36,7 +36,7 @@ def written_aside(path: Path, durable: bool = True) -> Iterator[Path]:
         aside.chmod(0o644)
         aside.replace(path)
     except OSError as error:
-        if error.filename is None:  # as where the disk is full
+        if error.filename is None and error.errno is not None:  # as where the disk is full
             error.filename = str(path)
         raise
     finally:

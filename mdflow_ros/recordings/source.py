@@ -81,6 +81,8 @@ def parse_source(name: str) -> Source:
             f"{name}: streams are not read; record it first, as by `ffmpeg -i URL -c copy drive.mkv`"
         )
     pattern, topic = _split_topic(os.path.expanduser(rest))  # behind a colon, the shell leaves ~ as it is
+    if not pattern:  # as of a variable that is not set; it would stand for the current folder
+        raise FrameSourceError(f"'{name}' names no recording: give the path of a bag, a video or a folder")
     paths = [Path(pattern)] if Path(pattern).exists() else _matches(pattern)
     if not paths:
         raise FrameSourceError(

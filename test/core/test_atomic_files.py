@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mdflow_ros.core.atomic_files import replace_file, write_json
+from mdflow_ros.core.atomic_files import replace_file, write_json, written_aside
 
 
 def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +29,8 @@ def test_json_has_null_for_numbers_that_it_cannot_write(tmp_path: Path) -> None:
     text = (tmp_path / "values.json").read_text()
     assert "Infinity" not in text
     assert json.loads(text) == {"nan": None, "rates": [None, None, 1.5], "name": "NaN"}
+
+
+def test_an_error_that_has_a_text_alone_keeps_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"^the encoder failed$"), written_aside(tmp_path / "report.json"):
+        raise OSError("the encoder failed")

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.error import URLError
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from places import ROOT
@@ -18,10 +19,13 @@ from textured_pairs import AffinePair
 from mdflow_ros.backends.backend import BackendUnavailable
 from mdflow_ros.model.card import BUNDLED_MODEL, load_card
 from mdflow_ros.model.weights import load_weights
-from mdflow_training.adaptation.from_recordings import load_teacher
+from mdflow_training.adaptation import from_recordings
+from mdflow_training.adaptation.outcome import split_held_out
 from mdflow_training.commands.adapt_from_bag import default_name, main
 from mdflow_training.engine.loop import _Loop
-from mdflow_training.judging.verdict import Verdict
+from mdflow_training.frames.sequences import RecordedPairs
+from mdflow_training.judging.verdict import MIN_PAIRS, Verdict
+from mdflow_training.networks.teacher import load_teacher
 
 QUICK = [
     argument
@@ -37,6 +41,12 @@ QUICK = [
 
 NO_CHANGE = Verdict.NO_CHANGE.exit_status
 """What so few frames come to: they prove nothing, for better or worse."""
+
+
+@pytest.fixture(autouse=True)
+def a_verdict_needs_few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on the few frames of these tests; a real recording of their length would be refused."""
+    monkeypatch.setattr(from_recordings, "MIN_PAIRS", 1)
 
 
 @pytest.fixture
@@ -157,12 +167,36 @@ def test_a_report_that_fails_is_made_by_the_next_call(
     assert (tmp_path / "run" / "report.html").exists()
 
 
-def test_frames_that_are_too_small_are_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_frames_that_are_too_small_are_refused_before_training(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    small, out = tmp_path / "small", tmp_path / "run"
+    small.mkdir()
     for number in range(12):
         _, image = AffinePair((48, 128), (3.0 * number, 0.0)).arrays()
-        cv2.imwrite(str(tmp_path / f"{number:04d}.png"), image)
-    assert main([f"images:{tmp_path}", "--out", str(tmp_path / "run"), *QUICK]) == 1
-    assert "the frames have 128x48 pixels, the network needs 64x64 at least" in capsys.readouterr().err
+        cv2.imwrite(str(small / f"{number:04d}.png"), image)
+    assert main([f"images:{drive}", f"images:{small}", "--out", str(out), *QUICK]) == 1
+    error = capsys.readouterr().err
+    assert f"recording 2: {small} have 128x48 pixels, the network needs 64x64 at least" in error
+    assert not (out / "stage1").exists()
+
+
+def test_a_recording_too_short_for_a_verdict_is_not_trained_on(
+    drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(from_recordings, "MIN_PAIRS", MIN_PAIRS)
+    out = tmp_path / "run"
+    assert main([f"images:{drive}", "--out", str(out), *QUICK]) == NO_CHANGE
+    report = json.loads((out / "report.json").read_text())
+    assert "needs 8 held-out pairs to report on, and there are 1: record about 64 usable frames" in report["reason"]
+    assert report["frames"]["training_pairs"] == 7 and not (out / "stage1").exists()
+
+
+def test_as_many_frames_as_it_tells_to_record_are_enough(tmp_path: Path):
+    numbers = np.stack([np.arange(18), np.arange(18) + 1], axis=1)  # the last 19 of ceil((2 * 8 + 3) / 0.2) frames
+    held_out = RecordedPairs(tmp_path, np.arange(19) * 10**8, numbers)
+    assert len(split_held_out(held_out)[1]) == 8
+    assert len(split_held_out(held_out.select(range(17)))[1]) == 7
 
 
 def test_a_recording_without_pairs_ends_alike_in_every_process(drive: Path, tmp_path: Path):

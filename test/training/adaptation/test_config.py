@@ -79,6 +79,13 @@ def test_a_file_may_leave_settings_out(tmp_path: Path):
         ("frames.strides=[]", "frames.strides"),
         ("frames.cache_gigabytes=.inf", "finite"),
         ("frobnicate=1", "there are: seed"),
+        ("seed=2000-13-45", "the value of 'seed=2000-13-45' is not YAML: month must be in 1..12"),
+        ("labels.scales=[.inf]", "labels.scales.0: Input should be a finite number"),
+        ("labels.scales=[100]", "labels.scales.0: Input should be less than or equal to 4"),
+        ("stage1.warped_pairs.blur=.inf", "stage1.warped_pairs.blur"),
+        ("stage2.augmentation.appearance.blur=1e9", "blur: Input should be less than or equal to 10"),
+        ("stage1.optimization.learning_rate=.inf", "learning_rate: Input should be a finite number"),
+        ("stage1.augmentation.spatial.zoom=[1, .nan]", "zoom.1: Input should be a finite number"),
     ],
 )
 def test_a_wrong_setting_is_named(override: str, message: str):
@@ -110,6 +117,10 @@ def test_batch_normalization_needs_weights():
 def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot read"):
         load_adaptation_config(tmp_path / "missing.yaml")
+    for name, content in (("date.yaml", b"seed: 2000-13-45"), ("latin.yaml", b"seed: \xff")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConfigError, match=f"cannot read the configuration .*{name}"):
+            load_adaptation_config(tmp_path / name)
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(ConfigError, match="must hold settings"):
         load_adaptation_config(tmp_path / "list.yaml")

@@ -16,7 +16,11 @@ from textured_pairs import AffinePair, pairs
 
 from mdflow_ros.core.resizing import Size
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
+from mdflow_training.adaptation.run_folder import claim_folder
+from mdflow_training.adaptation.run_time import RunTime
+from mdflow_training.adaptation.score_book import ScoreBook
 from mdflow_training.engine.distributed import ProcessContext
+from mdflow_training.engine.loop import Run
 from mdflow_training.judging.label_free_score import RANDOM_MATCH, LabelFreeScore, validate
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork, upsample_flow
@@ -217,6 +221,19 @@ def test_a_folder_with_another_run_is_refused(whole: tuple[AdaptationResult, Pat
     with pytest.raises(ConfigError, match=r"stage1\.optimization\.steps was 3, now 5"):
         tiny_adaptation.run(whole[1], "stage1.optimization.steps=5")
     tiny_adaptation.run(whole[1], "execution.log_every=7")
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]"])
+def test_a_damaged_file_of_a_run_is_named(content: str, tmp_path: Path):
+    for name in ("run.json", "run_time.json", "scores.json"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=r"/run\.json is damaged \(.*\): delete its folder"):
+        claim_folder(tmp_path, {}, ALONE)
+    with pytest.raises(ConfigError, match=r"/run_time\.json is damaged"):
+        RunTime(tmp_path, 0.0)
+    run = Run(load_adaptation_config(), tmp_path, ALONE, [], Size(128, 128))
+    with pytest.raises(ConfigError, match=r"/scores\.json is damaged"):
+        ScoreBook(run, [], Census())
 
 
 def test_a_run_does_not_go_on_in_another_arithmetic(

@@ -1,5 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,20 @@ def test_labels_are_computed_once_and_survive_a_restart(tmp_path: Path):
     assert fresh.mask[1].mean() < 1 and not fresh.mask[:, :, 5, 3].any()
     cache.clear()
     assert not (tmp_path / "labels").exists()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: b"", lambda content: content[:200], lambda content: bytes(len(content))]
+)
+def test_labels_that_a_power_failure_has_damaged_are_computed_again(damage: Callable[[bytes], bytes], tmp_path: Path):
+    labeler = CountingLabeller()
+    cache = LabelCache(labeler, tmp_path, 1e6, 16 * 20)
+    whole = cache(batch_of(3))
+    path = tmp_path / "00000003.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    assert torch.equal(cache(batch_of(3)).flow, whole.flow) and labeler.calls == 2
+    cache(batch_of(3))
+    assert labeler.calls == 2, "and stored again"
 
 
 def test_the_cache_keeps_its_budget_and_labels_stay_the_same_without_it(tmp_path: Path):

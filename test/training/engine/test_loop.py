@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import math
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 
 from mdflow_training.engine import loop
 from mdflow_training.engine.batches import Batch
-from mdflow_training.engine.checkpoint import load_state
+from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.guards import Guards
 from mdflow_training.engine.loop import Outcome, Run, StageResult, learning_rate, run_stage
@@ -87,6 +88,27 @@ def test_a_stage_runs_all_its_steps_once_and_remembers(tmp_path: Path):
     for name, value in result.state.items():
         assert torch.equal(stored.state[name], value) and torch.equal(network.core.state_dict()[name], value)
     assert not (tmp_path / "a/stage/checkpoint.pt").exists()
+
+
+def test_a_state_that_does_not_fit_on_the_disk_names_its_file_and_leaves_the_old_one(tmp_path: Path):
+    path = tmp_path / "result.pt"
+    save_state(path, {"step": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"cannot write, perhaps as the disk is full: '.*/result\.pt'$"):
+            save_state(path, {"weights": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_state(path) == {"step": 1} and list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_that_are_not_finite_never_leave_a_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first = a_network().core.state_dict()
+    monkeypatch.setattr(loop, "learning_rate", lambda _, step: math.inf if step == 9 else 1e-3)
+    result = run_stage("a/stage", a_network(), Scripted(lambda step: 1.0), SETTINGS, 0, a_run(tmp_path))
+    assert result.stopped == "a/stage stopped at step 10: the weights are not finite; lower the learning rate"
+    assert result.steps == 0 and all(torch.equal(value, first[name]) for name, value in result.state.items())
 
 
 def test_an_interrupted_stage_ends_like_an_uninterrupted_one(tmp_path: Path):

@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
+import pytest
 
+from mdflow_training.commands.calibrate_confidence import main
 from mdflow_training.evaluation.calibration import BLANK_EVERY, blank_pair, calibration_pairs
 from mdflow_training.synthetic.textures import procedural_library
 
@@ -23,3 +27,9 @@ def test_some_calibration_pairs_are_blank() -> None:
     pairs = list(calibration_pairs(procedural_library(0, 4, 64), seed=0, count=BLANK_EVERY))
     uniform = [float(np.ptp(flow.reshape(-1, 2), axis=0).max()) == 0 for _, _, flow in pairs]
     assert uniform[-1] and not any(uniform[:-1:2])
+
+
+def test_too_few_pairs_for_a_fit_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "none.onnx"), "--procedural", "--pairs", "1"])
+    assert "argument --pairs: 1 is less than 24" in capsys.readouterr().err

@@ -262,6 +262,12 @@ def test_sources_that_do_not_exist(tmp_path, name):
         prepare(tmp_path, name)
 
 
+@pytest.mark.parametrize("name", ["", "bag:", "#/camera/image_raw", "images:"])
+def test_an_empty_name_does_not_stand_for_the_current_folder(name):
+    with pytest.raises(FrameSourceError, match=f"'{name}' names no recording"):
+        parse_source(name)
+
+
 def test_files_that_are_no_recording(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(FrameSourceError, match="neither a bag"):
@@ -594,6 +600,20 @@ def test_bags_of_one_glob_are_read_in_the_order_of_their_time(tmp_path):
     write_ros2(tmp_path / "bags" / "z_earlier", images[:10], stamps[:10])
     prepared = prepare(tmp_path, tmp_path / "bags" / "[az]_*")
     assert prepared.held_out.stamps.max() == stamps[-1] and prepared.summary.sequences == 1
+
+
+def test_a_recording_that_cannot_be_read_costs_itself_alone(tmp_path):
+    good = write_ros2(tmp_path / "good", panning_images(10))
+    other = write_ros2(tmp_path / "other", panning_images(4), topic="/left/image_raw")
+    empty = tmp_path / "empty.mcap"
+    empty.touch()
+    unread = [f"bag:{other}#/camera/image_raw", f"bag:{empty}"]
+    prepared = prepare(tmp_path, *unread, f"bag:{good}#/camera/image_raw")
+    assert prepared.summary.training_pairs == 7
+    warnings = "\n".join(prepared.summary.warnings)
+    assert "topic /camera/image_raw does not exist" in warnings and f"{empty} is empty" in warnings
+    with pytest.raises(FrameSourceError, match=r"empty\.mcap is empty|/camera/image_raw does not exist"):
+        prepare(tmp_path, *unread)
 
 
 def test_images_of_which_none_can_be_decoded_are_an_error(tmp_path):

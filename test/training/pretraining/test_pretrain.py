@@ -3,10 +3,12 @@
 """Pretraining learns, and a killed run resumes as if it had not been killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,13 @@ pytest.importorskip("torch")
 import torch
 from places import ROOT
 
-from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing, save_model
+from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
+from mdflow_ros.model.weights import load_weights
 from mdflow_training.commands.pretrain import main
 from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import load_state
+from mdflow_training.folder_lock import folder_lock
 from mdflow_training.losses.supervised import multi_scale_loss
 from mdflow_training.networks.checkpoints import load_checkpoint
 from mdflow_training.networks.fastflownet import FastFlowNet
@@ -178,6 +183,12 @@ def test_other_settings_do_not_slip_into_a_run(config: Path, tmp_path: Path, cap
         ("phases: []", "phases"),
         ("{", "cannot read the configuration"),
         ("mixture: {flst: 1}", "unknown scene class 'flst'; choose"),
+        ("mixture: {flat: 0}", "mixture: .*one must be above 0"),
+        ("mixture: {flat: .inf}", r"mixture\.flat: .*finite"),
+        ("scale_weights: [.nan, 1, 1, 1, 1]", r"scale_weights\.0: .*(finite|greater)"),
+        ("mixture: {}", "mixture: .*one must be above 0"),
+        ("scale_weights: [-1, 0, 0, 0, 1]", r"scale_weights\.0: .*greater than or equal to 0"),
+        ("scale_weights: [0, 0, 0, 0, 0]", "scale_weights: .*one must be above 0"),
     ],
 )
 def test_a_wrong_setting_is_named(config: Path, tmp_path: Path, line: str, named: str) -> None:
@@ -187,6 +198,48 @@ def test_a_wrong_setting_is_named(config: Path, tmp_path: Path, line: str, named
     with pytest.raises(ValueError, match=named):
         load_pretrain_config(config)
     assert main(["--config", str(config), "--out", str(tmp_path / "run")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("normalization", "preprocessing"), [(False, Preprocessing.RGB_SCALAR_MEAN), (True, Preprocessing.BGR_CHANNEL_MEAN)]
+)
+def test_weights_of_another_kind_do_not_slip_into_a_run(
+    normalization: bool, preprocessing: Preprocessing, tmp_path: Path
+) -> None:
+    weights, card = load_weights(BUNDLED_MODEL)
+    graph = build_graph(weights, preprocessing, normalization).SerializeToString(deterministic=True)
+    card = replace(card, cost_volume_normalization=normalization, preprocessing=preprocessing)
+    save_model(graph, card, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match=r"other\.onnx was trained without cost-volume normalization or for other"):
+        load_initial_weights(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"state": {}, "stopped": None, "steps": 3}, "weights .*initial.pt do not fit FastFlowNet"),
+        ({"state_dict": 3}, "weights .*initial.pt do not fit FastFlowNet"),
+        ({"cost_volume_normalization": False}, "initial.pt was trained without cost-volume normalization"),
+    ],
+)
+def test_files_that_are_no_initial_weights_are_named(
+    content: dict[str, object], said: str, config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.save(content, tmp_path / "initial.pt")
+    config.write_text(f"{config.read_text()}\ninitial_weights: {tmp_path / 'initial.pt'}\n")
+    assert main(["--config", str(config), "--out", str(tmp_path / "run")]) == 1
+    assert re.search(f"error: .*{said}", caplog.text)
+
+
+def test_a_seed_out_of_range_is_named(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["--config", str(config), "--out", str(tmp_path / "run"), "--seed", "-5"]) == 1
+    assert "error: seed: Input should be greater than or equal to 0 (found -5)" in caplog.text
+
+
+def test_two_runs_do_not_share_a_folder(config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with folder_lock(tmp_path / "run"):
+        assert main(["--config", str(config), "--out", str(tmp_path / "run")]) == 1
+    assert f"error: another process, {os.getpid()}, writes into {tmp_path / 'run'}" in caplog.text
 
 
 def test_two_processes_train_together(config: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from textured_pairs import AffinePair
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.deployment.running_node import NodeError
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
+from mdflow_training.adaptation import from_recordings
 from mdflow_training.commands import adapt_from_bag, adaptation_report
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.evaluation.baselines import create_baselines
@@ -222,6 +223,12 @@ def scenes() -> list[AffinePair]:
     return [AffinePair(SIZE, tuple(random.uniform(-5, 5, 2)), 0.01, seed=seed) for seed in range(8)]
 
 
+@pytest.fixture(autouse=True)
+def a_verdict_needs_few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train on the few frames of these tests; a real recording of their length would be refused."""
+    monkeypatch.setattr(from_recordings, "MIN_PAIRS", 1)
+
+
 def true_flow(scenes: list[AffinePair], index: int) -> Flow:
     return np.ascontiguousarray(scenes[index].forward[0].permute(1, 2, 0).numpy())
 
@@ -337,6 +344,14 @@ def test_adaptation_ends_with_report_and_full_card(tmp_path: Path, capsys: pytes
     assert card.training["recordings"] == report["recordings"] and card.training["settings"] == report["settings"]
     assert card.license == load_card(BUNDLED_MODEL).license
 
+    # Judged once more: by the same pairs, and never over the run's own report.
+    assert adaptation_report.main([source, "--after", str(out / "teacher.onnx"), "--out", str(out)]) == 1
+    assert "holds an adaptation and its report" in capsys.readouterr().err
+    again = tmp_path / "again"
+    assert adaptation_report.main([source, "--after", str(out / "teacher.onnx"), "--out", str(again)]) == status
+    repeated = json.loads((again / "report.json").read_text())
+    assert repeated["means"][AFTER] == report["means"][AFTER] and repeated["rule"] == report["rule"]
+
     page = Page()
     page.feed((out / "report.html").read_text())
     # 3 frames of image, flows and confidences, and the loss curves: all within the page.
@@ -432,8 +447,13 @@ def test_two_models_can_be_compared_on_any_recording(tmp_path: Path, capsys: pyt
     assert (
         tmp_path / "report" / "report.html"
     ).exists() and "held-out pairs are needed at least" in capsys.readouterr().out
+    rule = json.loads((tmp_path / "report" / "report.json").read_text())["rule"]
+    assert "recordings that no model has learned from, as far as their cards tell: the match error" in rule
     assert adaptation_report.main([source, "--after", str(tmp_path / "none.onnx"), "--out", str(tmp_path)]) == 1
     assert "there is no file" in capsys.readouterr().err
+    (tmp_path / "report" / "report.json").write_text('{"sets": {}}')
+    assert adaptation_report.main(arguments) == 1
+    assert "report.json is not a report of this kind" in capsys.readouterr().err
 
 
 def test_a_page_escapes_what_it_is_given(tmp_path: Path):

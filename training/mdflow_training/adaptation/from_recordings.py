@@ -4,24 +4,26 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_ros.model.card import ModelError, Preprocessing
-from mdflow_ros.model.weights import load_weights
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
 from mdflow_training.adaptation.outcome import split_held_out, write_outcome, write_outcome_without_pairs
 from mdflow_training.adaptation.run_time import RunTime
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean, use_threads_of_others
-from mdflow_training.engine.loop import State
 from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
+from mdflow_training.judging.verdict import MIN_PAIRS
 from mdflow_training.networks.students import build_student
+from mdflow_training.networks.teacher import load_teacher
 from mdflow_training.report.adapted_model import hash_recordings
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
@@ -30,19 +32,9 @@ CPU_CONFIG = Path(__file__).parents[1] / "configs" / "adapt_cpu.yaml"
 """Settings for a computer without a GPU, where RAFT learns too slowly to teach."""
 
 
-def load_teacher(model: Path) -> State:
-    """Return the weights of a deployable model.
-
-    Raises:
-        ModelError: it cannot be read, or is of a kind that cannot be adapted.
-    """
-    weights, card = load_weights(model)
-    if not card.cost_volume_normalization or card.preprocessing is not Preprocessing.RGB_SCALAR_MEAN:
-        raise ModelError(
-            f"{model} was trained without cost-volume normalization or for other images; adapt the bundled model, or "
-            "one that was adapted from it"
-        )
-    return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}
+def default_config() -> Path | None:
+    """Return the settings for this computer: a file where there is no GPU, ``None`` for the defaults of the code."""
+    return None if torch.cuda.is_available() else CPU_CONFIG
 
 
 def prepare_together(
@@ -85,12 +77,13 @@ def adapt_from_recordings(
             build_student(config.student, teacher)  # one that cannot be built fails now, not after the preparation
     try:
         prepared = prepare_together(sources, out / "frames", config, context)
+        to_choose_by, to_report_on = split_held_out(prepared.held_out)
+        check_length(prepared, to_report_on, config)
     except NotEnoughFrames as error:
         return write_outcome_without_pairs(error, sources, out) if context.is_main else None
     if context.is_main:
         print_preparation(prepared, config, context)
-    to_choose_by, to_report_on = split_held_out(prepared.held_out)
-    check_size(prepared.training)
+    check_sizes(prepared.smallest_frames)
     flows = load_ground_truth(ground_truth, to_report_on) if ground_truth is not None and context.is_main else None
     if not context.is_main:
         adapt(teacher, prepared.training, to_choose_by, config, out, context)
@@ -116,18 +109,38 @@ def print_preparation(prepared: PreparedPairs, config: AdaptationConfig, context
         print(f"no GPU: {config.student.name} learns slowly here; --config {CPU_CONFIG} is made for that", flush=True)
 
 
-def check_size(pairs: RecordedPairs) -> None:
+def check_length(prepared: PreparedPairs, to_report_on: RecordedPairs, config: AdaptationConfig) -> None:
+    """Refuse, before hours of training, a recording too short for any verdict but `no change`.
+
+    Raises:
+        NotEnoughFrames: the report needs more pairs; the text tells how long to record.
+    """
+    if not prepared.held_out or len(to_report_on) >= MIN_PAIRS:
+        return
+    # Of each recording, half of the pairs held out are reported on, without the one that shares a frame with the rest.
+    recordings = len(set(prepared.held_out.recordings))
+    frames = math.ceil((2 * MIN_PAIRS + 3 * recordings) / config.frames.held_out_share)
+    rate = prepared.summary.rate_hz
+    seconds = f", {frames / rate:.0f} s of motion at {rate:.3g} Hz," if rate else ""
+    raise NotEnoughFrames(
+        f"a verdict needs {MIN_PAIRS} held-out pairs to report on, and there are {len(to_report_on)}: record about "
+        f"{frames} usable frames{seconds} without a break, or raise frames.held_out_share",
+        prepared.summary,
+    )
+
+
+def check_sizes(smallest_frames: Mapping[str, Size]) -> None:
     """Refuse, before hours of training, frames that no deployed model can estimate the flow of.
 
     Raises:
-        ValueError: the first frames are too small.
+        ValueError: those of a recording are too small.
     """
-    height, width = pairs[0][0].shape[:2]
-    if min(height, width) < SIZE_MULTIPLE:
-        raise ValueError(
-            f"the frames have {width}x{height} pixels, the network needs {SIZE_MULTIPLE}x{SIZE_MULTIPLE} at least: "
-            "record larger ones"
-        )
+    for recording, (width, height) in smallest_frames.items():
+        if min(width, height) < SIZE_MULTIPLE:
+            raise ValueError(
+                f"the frames of recording {recording} have {width}x{height} pixels, the network needs "
+                f"{SIZE_MULTIPLE}x{SIZE_MULTIPLE} at least: record larger ones, or leave it out"
+            )
 
 
 def print_decisions(result: AdaptationResult) -> None:

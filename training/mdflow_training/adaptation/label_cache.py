@@ -67,8 +67,8 @@ class LabelCache:
 
     def _label(self, index: int, first: Tensor, second: Tensor) -> Labels:
         path = self.folder / f"{index:08d}.npz"
-        if path.exists():
-            return _load(path, first.device)
+        if path.exists() and (stored := _load(path, first.device)) is not None:
+            return stored
         label = self.labeler(first[None], second[None])
         flow = label.flow.clamp(-MAX_COMPONENT, MAX_COMPONENT).half().float()
         label = label._replace(flow=flow, mask=label.mask.round())
@@ -84,8 +84,12 @@ def _save(path: Path, label: Labels) -> None:
         np.savez(aside, flow=flow, mask=mask, visible=label.visible.cpu().numpy())
 
 
-def _load(path: Path, device: torch.device) -> Labels:
-    with np.load(path) as stored:
-        flow = torch.from_numpy(stored["flow"]).to(device).float()
-        mask = torch.from_numpy(np.unpackbits(stored["mask"], axis=-1, count=flow.shape[-1])).to(device).float()
-        return Labels(flow, mask, torch.from_numpy(stored["visible"]).to(device))
+def _load(path: Path, device: torch.device) -> Labels | None:
+    """Read a label; None if the file is damaged, as after a power failure: it was written without waiting for it."""
+    try:
+        with np.load(path) as stored:
+            flow = torch.from_numpy(stored["flow"]).to(device).float()
+            mask = torch.from_numpy(np.unpackbits(stored["mask"], axis=-1, count=flow.shape[-1])).to(device).float()
+            return Labels(flow, mask, torch.from_numpy(stored["visible"]).to(device))
+    except Exception:  # numpy and zipfile raise a different type for every kind of damage
+        return None

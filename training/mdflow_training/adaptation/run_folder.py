@@ -8,9 +8,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from mdflow_ros.core.atomic_files import write_json
@@ -19,6 +20,8 @@ from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.engine.loop import Run
 from mdflow_training.settings.adaptation import AdaptationConfig
 from mdflow_training.settings.reading import ConfigError, merge
+
+Content = TypeVar("Content")
 
 RUN_NAME = "run.json"
 """What a run was started with."""
@@ -62,7 +65,7 @@ def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext
     path = folder / RUN_NAME
     identity = json.loads(json.dumps(identity))
     if path.exists():
-        stored = read_json(path)
+        stored = read_json(path, dict[str, Any])
         # A folder of an earlier version lacks the settings that were added since; it ran as their defaults say.
         stored["config"] = merge(AdaptationConfig().result_relevant_settings(), stored.get("config", {}))
         stored["config"].pop("control", None)  # which earlier versions counted as relevant
@@ -78,16 +81,21 @@ def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext
         write_json(path, identity)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, kind: type[Content]) -> Content:
     """Read a file of a run folder.
+
+    Args:
+        path: of the file.
+        kind: what it holds.
 
     Raises:
         ConfigError: it is damaged.
     """
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}): delete its folder, or choose another one") from error
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ConfigError(f"{path} is damaged ({reason}): delete its folder, or choose another one") from error
 
 
 def _differences(stored: Any, given: Any, name: str = "") -> list[str]:

@@ -6,11 +6,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from mdflow_ros.core.atomic_files import write_json
 from mdflow_training.adaptation.run_folder import read_json
 
 RUN_TIME_NAME = "run_time.json"
+
+
+class SavedTime(NamedTuple):
+    """Content of the file."""
+
+    seconds: float
 
 
 class RunTime:
@@ -26,7 +33,7 @@ class RunTime:
 
     def __init__(self, folder: Path, start: float) -> None:
         self._path, self._start = folder / RUN_TIME_NAME, start
-        self._before: float = read_json(self._path)["seconds"] if self._path.exists() else 0.0
+        self._before = read_json(self._path, SavedTime).seconds if self._path.exists() else 0.0
 
     @property
     def of_this_part(self) -> float:

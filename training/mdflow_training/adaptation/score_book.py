@@ -30,7 +30,7 @@ class ScoreBook:
     def __init__(self, run: Run, pairs: FramePairs, census: Census) -> None:
         self._run, self._pairs, self._census = run, pairs, census
         self._file = run.folder / SCORES_NAME
-        self._known = read_json(self._file) if self._file.exists() else {}
+        self._known = read_json(self._file, dict[str, LabelFreeScore]) if self._file.exists() else {}
         self.scores: dict[str, LabelFreeScore] = {}
 
     def score(self, name: str, network: FlowNetwork) -> LabelFreeScore:
@@ -38,8 +38,8 @@ class ScoreBook:
         if name not in self._known:
             run = self._run
             score = validate(network, self._pairs, run.size, run.config.validation, run.context, self._census)
-            self._known[name] = score._asdict()
+            self._known[name] = score
             if run.context.is_main:
-                write_json(self._file, self._known)
-        self.scores[name] = LabelFreeScore(**self._known[name])
+                write_json(self._file, {name: score._asdict() for name, score in self._known.items()})
+        self.scores[name] = self._known[name]
         return self.scores[name]

@@ -18,14 +18,18 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 from mdflow_ros.core.argument_types import at_least, positive
 from mdflow_ros.core.stop_signal import StopSignal
-from mdflow_ros.deployment.running_node import DEFAULT_NODE
+from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
+from mdflow_training.adaptation.from_recordings import default_config
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
 from mdflow_training.continual.workspace import Workspace
+from mdflow_training.folder_lock import folder_lock
+from mdflow_training.settings.adaptation import load_adaptation_config
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -38,10 +42,29 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="settings of adapt_from_bag")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one of them")
     parser.add_argument("--minutes", type=positive, default=10.0, help="length of a recording; default %(default)s")
-    parser.add_argument("--gigabytes", type=positive, default=20.0, help="size of all recordings; default %(default)s")
+    parser.add_argument(
+        "--gigabytes", type=positive, default=20.0, help="size of all recordings and runs; default %(default)s"
+    )
     parser.add_argument("--hours", type=positive, default=4.0, help="length of an adaptation; default %(default)s")
     parser.add_argument("--threads", type=at_least(0), default=0, help="of an adaptation; default: all cores")
     return parser.parse_args(arguments)
+
+
+def check_arguments(options: argparse.Namespace) -> tuple[str, list[str]]:
+    """Return the full name of the node and the condition's command; what is wrong is said now, not after a drive.
+
+    Raises:
+        ValueError: ``--when`` is no command, or a setting cannot be used.
+        NodeError: ROS 2 allows no such name.
+    """
+    try:
+        condition = shlex.split(options.when)
+    except ValueError as error:
+        raise ValueError(f"--when {options.when!r} is no command: {error}") from error
+    if not condition or shutil.which(condition[0]) is None:
+        raise ValueError(f"--when {options.when!r} is no command; try it in a shell, and give its whole path")
+    load_adaptation_config(options.config or default_config(), options.set)
+    return full_node_name(options.node), condition
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,10 +77,12 @@ def main(arguments: list[str] | None = None) -> int:
     programs = Programs(adapt=[*Programs.adapt, *settings])
     stop = StopSignal()
     try:
-        workspace = Workspace(options.workspace.expanduser())
-        condition = shlex.split(options.when)
-        Daemon(workspace, options.topics, condition, programs, limits, options.node, lambda: stop.requested).run()
-    except (ValueError, OSError) as error:
+        node, condition = check_arguments(options)
+        folder = options.workspace.expanduser()
+        with folder_lock(folder):
+            workspace = Workspace(folder)
+            Daemon(workspace, options.topics, condition, programs, limits, node, lambda: stop.requested).run()
+    except (ValueError, OSError, NodeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -21,26 +21,21 @@ import shlex
 import sys
 from pathlib import Path
 
-import torch
-
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.deployment.deploy import deploy
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
 from mdflow_ros.deployment.store import ModelStore
 from mdflow_ros.entry_points import INTERRUPTED
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
-from mdflow_training.adaptation.from_recordings import CPU_CONFIG, adapt_from_recordings
+from mdflow_training.adaptation.from_recordings import CPU_CONFIG, adapt_from_recordings, default_config
 from mdflow_training.adaptation.outcome import ADAPTED_NAME
 from mdflow_training.engine.distributed import setup, teardown
-from mdflow_training.judging.verdict import Verdict
+from mdflow_training.judging.verdict import NOT_DEPLOYED, Verdict
 from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import load_adaptation_config
 from mdflow_training.settings.base import commented_yaml
 
 VERDICT_STATUSES = [verdict.exit_status for verdict in Verdict]
-
-NOT_DEPLOYED = 5
-"""Exit status when the teacher improved, but the node did not get it."""
 
 
 def print_and_deploy(report: Report, out: Path, node: str | None = None, store: Path | None = None) -> int:
@@ -112,11 +107,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\ninterrupted; the same command resumes from {out}", file=sys.stderr)
         return INTERRUPTED
-
-
-def default_config() -> Path | None:
-    """Return the settings for this computer: a file where there is no GPU, ``None`` for the defaults of the code."""
-    return None if torch.cuda.is_available() else CPU_CONFIG
 
 
 def default_name(source: str) -> str:

@@ -12,14 +12,55 @@ Exit status: 0 improved, 3 no change, 4 worse, 1 error.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
-from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.model.card import BUNDLED_MODEL, load_card
+from mdflow_training.adaptation.outcome import split_held_out
+from mdflow_training.adaptation.run_folder import RUN_NAME
+from mdflow_training.existing_report import check_report
 from mdflow_training.frames.preparation import prepare_pairs
+from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
+from mdflow_training.judging.verdict import RULE, RULE_FOR_OTHER_RECORDINGS
+from mdflow_training.report.adapted_model import hash_recordings
 from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, MAX_PAIRS, compare_models, write_report
+from mdflow_training.settings.frames import FrameSettings
+from mdflow_training.settings.reading import checked
+
+
+def pairs_to_judge_by(sources: Sequence[str], models: Mapping[str, Path], folder: Path) -> tuple[RecordedPairs, str]:
+    """Return held-out pairs, and the rule that says what the models have seen of them.
+
+    If a model was adapted to one of them, by the SHA-256 in its card, only pairs that its own report used are left.
+
+    Raises:
+        ValueError: recordings or models cannot be used.
+    """
+    for card in map(load_card, models.values()):
+        try:
+            learned_from = {recording["sha256"] for recording in card.training["recordings"]}
+            frames = card.training["settings"]["frames"]
+        except (KeyError, TypeError):  # it was not adapted, or by another program: the history is free in form
+            continue
+        if learned_from & {recording["sha256"] for recording in hash_recordings(sources)}:
+            settings = checked(FrameSettings, frames)
+            return split_held_out(prepare_pairs(sources, folder, settings).held_out)[1], RULE
+    return prepare_pairs(sources, folder).held_out, RULE_FOR_OTHER_RECORDINGS
+
+
+def prepare_output(folder: Path) -> None:
+    """Refuse to write over what another tool has written.
+
+    Raises:
+        FileExistsError: the folder holds a run of an adaptation, or another report.
+    """
+    if (folder / RUN_NAME).exists():
+        raise FileExistsError(f"{folder} holds an adaptation and its report; choose another --out")
+    check_report(folder / "report.json", "verdict")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,10 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.control is not None:
         models[CONTROL] = options.control
     try:
-        pairs = prepare_pairs(options.sources, options.out / "frames").held_out
+        prepare_output(options.out)
+        pairs, rule = pairs_to_judge_by(options.sources, models, options.out / "frames")
         ground_truth = load_ground_truth(options.ground_truth, pairs) if options.ground_truth else None
         report, frames = compare_models(models, pairs, ground_truth, max_pairs=options.maximum_pairs)
-        write_report(report, frames, options.out)
+        write_report(dataclasses.replace(report, rule=rule), frames, options.out)
     except (ValueError, OSError, BackendError, BackendUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

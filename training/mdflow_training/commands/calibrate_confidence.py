@@ -16,13 +16,14 @@ import sys
 from pathlib import Path
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
+from mdflow_ros.core.argument_types import at_least
 from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.confidence import UNCALIBRATED
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import card_path, load_card
 from mdflow_ros.model.confidence_calibration import as_card_entry
 from mdflow_ros.quality import QUALITIES
-from mdflow_training.evaluation.calibration import calibration_pairs, fit_calibration
+from mdflow_training.evaluation.calibration import BLANK_EVERY, calibration_pairs, fit_calibration
 from mdflow_training.synthetic.texture_packages import default_textures
 from mdflow_training.synthetic.textures import load_library, procedural_library
 
@@ -31,15 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 0, or 1 with the reason."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="deployable model, whose card is rewritten")
-    parser.add_argument("--pairs", type=int, default=480, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=777)
+    parser.add_argument(
+        "--pairs", type=at_least(BLANK_EVERY), default=480, help=f"at least {BLANK_EVERY}; default: %(default)s"
+    )
+    parser.add_argument("--seed", type=at_least(0), default=777)
     parser.add_argument(
         "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
     )
     parser.add_argument("--procedural", action="store_true", help="use procedural textures, which need no download")
     options = parser.parse_args(arguments)
-    if options.pairs < 1 or options.seed < 0:
-        parser.error("--pairs must be 1 or more, and --seed 0 or more")
     try:
         # Pictures that pretraining held out: on its own ones the model would seem better than it is.
         library = procedural_library(options.seed) if options.procedural else load_library(options.textures).split()[1]

@@ -40,6 +40,7 @@ from mdflow_training.evaluation.flow_evaluation import (
 from mdflow_training.evaluation.flow_pairs import LoadedPair
 from mdflow_training.evaluation.pictures import draw_calibration, draw_evaluation
 from mdflow_training.evaluation.table import format_table
+from mdflow_training.existing_report import check_report
 from mdflow_training.flow_files import Flow, Image, write_image
 
 MODEL = "model"
@@ -139,6 +140,7 @@ def prepare_outputs(report: Path, pictures: Path | None, data: Path) -> None:
         raise ValueError(f"{pictures} lies in the data, and the next run would find it there; choose other --pictures")
     if report.is_dir():
         raise IsADirectoryError(f"{report} is a folder; --out is the file to write")
+    check_report(report, "sets")
     if report.suffix == ".onnx" or report.with_suffix(".onnx").exists():
         raise FileExistsError(f"{report} belongs to the model {report.with_suffix('.onnx')}; choose another --out")
     for folder in (report.parent, pictures):
@@ -194,6 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
         "machine": {"processor": platform.processor() or platform.machine(), "threads": options.threads},
         "versions": {"opencv": cv2.__version__, "numpy": np.__version__},
     }
+    if not evaluation.scores:
+        return _print_problems(problems, any_measured=False)
     report = report_of(evaluation, problems, about)
     print(format_table(report["sets"]))
     print(f"\n{about_model['name']} ({about_model['backend']}, quality {about_model['quality']})", flush=True)
@@ -201,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.pictures:
         _write_calibrations(options.pictures, report["sets"])
     print(f"report in {options.out}")
-    return _print_problems(problems, bool(evaluation.scores))
+    return _print_problems(problems, any_measured=True)
 
 
 def _load_methods(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Method], dict[str, Any]]:

@@ -12,14 +12,17 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
 import torch
 
 from mdflow_training.engine import distributed
+from mdflow_training.folder_lock import folder_lock
 from mdflow_training.pretraining.run import LOGGER, keep_config, train
-from mdflow_training.settings.pretraining import load_pretrain_config
+from mdflow_training.settings.pretraining import PretrainConfig, load_pretrain_config
+from mdflow_training.settings.reading import checked
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,17 +42,17 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_pretrain_config(options.config)
         if options.seed is not None:
-            config = config.model_copy(update={"seed": options.seed})
+            config = checked(PretrainConfig, {**config.model_dump(), "seed": options.seed})
         cv2.setNumThreads(1)
         torch.set_num_threads(config.threads)
         context = distributed.setup()
         try:
-            if context.is_main:
-                options.out.mkdir(parents=True, exist_ok=True)
-                keep_config(config, options.out, options.changed_config)
-            if options.textures is not None:
-                config = config.model_copy(update={"textures": options.textures})
-            train(config, options.out, context, options.changed_config)
+            with folder_lock(options.out) if context.is_main else nullcontext():
+                if context.is_main:
+                    keep_config(config, options.out, options.changed_config)
+                if options.textures is not None:
+                    config = config.model_copy(update={"textures": options.textures})
+                train(config, options.out, context, options.changed_config)
         finally:
             distributed.teardown()
     except (OSError, ValueError, FloatingPointError) as error:

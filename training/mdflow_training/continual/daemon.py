@@ -13,20 +13,32 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
-from mdflow_ros.deployment.deploy import roll_back
+from mdflow_ros.deployment.deploy import deploy, roll_back
 from mdflow_ros.deployment.running_node import NodeError
 from mdflow_ros.deployment.store import Version
+from mdflow_ros.entry_points import INTERRUPTED
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
+from mdflow_training.adaptation.outcome import ADAPTED_NAME
 from mdflow_training.continual.workspace import CurrentRun, Workspace
-from mdflow_training.judging.verdict import Verdict
+from mdflow_training.judging.verdict import NOT_DEPLOYED, Verdict
+
+ENDED = {NOT_DEPLOYED, *(verdict.exit_status for verdict in Verdict)}
+"""Exit statuses of an adaptation that has come to its end."""
 
 EXIT_TIMEOUT = 60.0
 """Seconds that a process gets to end after it was interrupted."""
 
+END_WITH_DAEMON = ("setpriv", "--pdeathsig", "INT")
+"""Has Linux interrupt a process when the daemon is gone, even if that was killed. The tool is of util-linux."""
+
 LOWEST_PRIORITY = ("nice", "-n", "19")
 CONDITION_TIMEOUT = 30.0
 """Seconds after which a condition that does not answer counts as not met."""
+
+MAX_FAILURES = 3
+"""Failed attempts in a row after which an adaptation or a comparison is given up: its recordings cannot be used."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +49,12 @@ class Limits:
 
     Attributes:
         bag_seconds: length of a recording.
-        bag_bytes: size of all recordings.
+        bag_bytes: size of all recordings and runs.
         run_seconds: length of an adaptation, over all resumed parts.
         threads: of an adaptation; 0 for all cores.
         poll_seconds: between two looks at the condition.
+        retry_seconds: from a failed attempt to the next; a full disk, for one, may be cleared meanwhile.
+        disk_reserve: bytes of the disk to leave free.
     """
 
     bag_seconds: float = 600.0
@@ -48,6 +62,8 @@ class Limits:
     run_seconds: float = 4 * 3600.0
     threads: int = 0
     poll_seconds: float = 5.0
+    retry_seconds: float = 600.0
+    disk_reserve: float = 2e9
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,7 @@ class Daemon:
         self._workspace, self._topics = workspace, topics
         self._condition, self._programs = list(condition), programs
         self._limits, self._node, self._stopped = limits, node, stopped
+        self._offered = False
 
     def run(self) -> None:
         """Run until stopped."""
@@ -105,12 +122,18 @@ class Daemon:
         """
         history = self._workspace.history
         if not self._rests():
+            self._offered = False
             return self._record()
+        if history.to_deploy is not None and not self._offered:
+            self._offered = True
+            return self._deploy(history.to_deploy)
         if history.on_trial is not None and (fresh := self._workspace.unused()):
             return self._check_on(fresh[-1])
         if history.current is None and (fresh := self._workspace.unused()):
             history.runs += 1
-            history.current = CurrentRun(f"{history.runs:04d}", fresh)
+            deployed = self._workspace.store.current()
+            before = None if deployed is None else deployed.name
+            history.current = CurrentRun(f"{history.runs:04d}", fresh, deployed_before=before)
             self._workspace.save()
         if history.current is not None:
             return self._adapt(history.current)
@@ -128,40 +151,74 @@ class Daemon:
         return ended.returncode == 0
 
     def _record(self) -> str:
-        if not self._workspace.make_room(int(self._limits.bag_bytes)):
-            self._wait(self._limits.poll_seconds)
-            return "not recording: the recordings that are still to be learned from fill the space they may take"
+        limits = self._limits
+        if not self._workspace.make_room(int(limits.bag_bytes), int(limits.disk_reserve)):
+            self._wait(limits.poll_seconds)
+            return (
+                "not recording: the recordings that are still to be learned from and the runs fill the space they may "
+                f"take, or the disk has less than {limits.disk_reserve / 1e9:g} GB free"
+            )
         name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         command = [*self._programs.record, "--topics", *self._topics, "--out", str(self._workspace.bags / name)]
-        command += ["--duration", str(self._limits.bag_seconds)]
+        command += ["--duration", str(limits.bag_seconds), "--disk-reserve", str(limits.disk_reserve / 1e9)]
         # Not with the lowest priority: a busy robot would lose frames.
         status = self._run(command, while_true=lambda: not self._rests())
         if status:
-            self._wait(self._limits.poll_seconds)  # a camera that is missing now may come
+            self._wait(limits.poll_seconds)  # a camera that is missing now may come
         return f"recorded {name}, exit status {status}"
 
     def _adapt(self, current: CurrentRun) -> str:
         workspace, history = self._workspace, self._workspace.history
-        deployed = workspace.store.current()
         out = workspace.runs / current.name
         command = [*self._programs.adapt, *self._sources(current.bags), "--out", str(out)]
-        command += ["--model", str(BUNDLED_MODEL if deployed is None else deployed.model)]
+        command += ["--model", str(self._begins_with(current))]
         command += ["--deploy", "--store", str(workspace.store.folder), *(["--node", self._node] if self._node else [])]
         left = self._limits.run_seconds - current.seconds
         start = time.monotonic()
         status = self._run([*LOWEST_PRIORITY, *command], lambda: self._rests() and time.monotonic() - start < left)
         current.seconds += time.monotonic() - start
-        version = workspace.store.current()
-        if version is not None and version != deployed:
-            history.on_trial = version.name
-        finished = status in {verdict.exit_status for verdict in Verdict}
-        if not finished and current.seconds < self._limits.run_seconds and (self._stopped() or not self._rests()):
-            workspace.save()
-            return f"adaptation {current.name} is interrupted and will be resumed"
+        deployed = workspace.store.current()
+        # Not what was deployed when this part began: a daemon that was killed may have missed the change.
+        if deployed is not None and deployed.name != current.deployed_before:
+            history.on_trial = deployed.name
+            history.to_deploy = None
+        if status not in ENDED and current.seconds < self._limits.run_seconds:
+            if self._is_interrupted(status):
+                workspace.save()
+                return f"adaptation {current.name} is interrupted and will be resumed"
+            if not self._gives_up(f"adaptation {current.name}", status):
+                return f"adaptation {current.name} will be tried again"
+        if status == NOT_DEPLOYED:
+            history.to_deploy = current.name
+        given_up = history.failures == MAX_FAILURES
         history.used += current.bags
-        history.current = None
+        history.current, history.failures = None, 0
         workspace.save()
+        workspace.tidy(current.name)
+        if given_up:
+            return f"adaptation {current.name} is given up after {MAX_FAILURES} failed attempts; see what it printed"
         return f"adaptation {current.name} ended with exit status {status}; see {out}"
+
+    def _begins_with(self, current: CurrentRun) -> Path:
+        """Return the model that an adaptation began with: each of its parts must begin with the same one."""
+        if current.deployed_before is None:
+            return BUNDLED_MODEL
+        try:
+            return self._workspace.store.version(current.deployed_before).model
+        except ModelError:  # it was removed
+            return BUNDLED_MODEL
+
+    def _deploy(self, run: str) -> str:
+        """Offer a model to the node that it could not get before; if that fails, the next rest does it again."""
+        workspace, history = self._workspace, self._workspace.history
+        try:
+            done = deploy(workspace.runs / run / ADAPTED_NAME, workspace.store, self._node)
+            deployed = workspace.store.current()
+        except (ModelError, NodeError, OSError) as error:
+            return f"the model of adaptation {run} cannot be deployed yet: {error}"
+        history.on_trial, history.to_deploy = deployed.name if deployed else None, None
+        workspace.save()
+        return done
 
     def _check_on(self, recording: str) -> str:
         """Compare the deployed model with the one before on a recording that neither has learned from."""
@@ -176,28 +233,46 @@ class Daemon:
             return f"the deployed model cannot be checked: {error}"
         if done is None:
             return "the check of the deployed model is interrupted and will be repeated"
-        history.on_trial = None
+        history.on_trial, history.failures = None, 0
         workspace.save()
         return f"checked on {recording}: {done}"
 
     def _try_out(self, after: Version, recording: str) -> str | None:
-        """Keep the model on trial or roll it back; return a line on that, or None if the comparison was interrupted."""
+        """Keep the model on trial or roll it back; return a line, or None if the comparison is to be repeated."""
         workspace = self._workspace
         try:
             before = workspace.store.previous()
             command = [*self._programs.compare, *self._sources([recording])]
             command += ["--before", str(BUNDLED_MODEL if before is None else before.model), "--after", str(after.model)]
-            command += ["--out", str(workspace.runs / f"check_{after.name}")]
-            status = self._run([*LOWEST_PRIORITY, *command], self._rests)
+            out = f"check_{after.name}"
+            status = self._run([*LOWEST_PRIORITY, *command, "--out", str(workspace.runs / out)], self._rests)
+            if not self._is_interrupted(status):
+                workspace.tidy(out)
             if status == Verdict.WORSE.exit_status:
                 return roll_back(workspace.store, self._node)
         except ModelError as error:  # damaged or gone, which no repetition changes
             return f"{after.name} stays, as the model before it cannot be used: {error}"
         if status in (Verdict.IMPROVED.exit_status, Verdict.NO_CHANGE.exit_status):
             return f"{after.name} stays"
-        if self._stopped() or not self._rests():
+        if self._is_interrupted(status) or not self._gives_up(f"the comparison of {after.name}", status):
             return None
         return f"{after.name} stays, the comparison failed with exit status {status}"
+
+    def _is_interrupted(self, status: int) -> bool:
+        return status in (INTERRUPTED, -signal.SIGINT) or self._stopped() or not self._rests()
+
+    def _gives_up(self, what: str, status: int) -> bool:
+        """Count a failed attempt; return True after the last one, else False when it is time for the next one."""
+        self._workspace.history.failures += 1
+        self._workspace.save()
+        failures = self._workspace.history.failures
+        logger.warning("%s failed with exit status %d, attempt %d of %d", what, status, failures, MAX_FAILURES)
+        if failures >= MAX_FAILURES:
+            return True
+        end = time.monotonic() + self._limits.retry_seconds
+        while time.monotonic() < end and not self._stopped() and self._rests():
+            self._wait(self._limits.poll_seconds)
+        return False
 
     def _sources(self, recordings: Sequence[str]) -> list[str]:
         return [f"bag:{self._workspace.bags / name}#{topic}" for name in recordings for topic in self._topics]
@@ -209,6 +284,7 @@ class Daemon:
         if self._limits.threads:
             environment["OMP_NUM_THREADS"] = str(self._limits.threads)
         # In its own session: Ctrl-C reaches the daemon alone, which then interrupts the process.
+        command = [*END_WITH_DAEMON, *command]
         process = subprocess.Popen(command, env=environment, start_new_session=True)
         looked = time.monotonic()
         while process.poll() is None:

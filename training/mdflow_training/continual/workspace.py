@@ -5,14 +5,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.deployment.store import ModelStore
+from mdflow_ros.recordings.bag_parts import bag_files
+
+NEEDED_TO_RESUME = ("frames", "stage*", "round*", "control", "tensorboard")
+"""Folders of a run."""
 
 
 @dataclass
@@ -23,11 +27,13 @@ class CurrentRun:
         name: of its folder.
         bags: what it learns from.
         seconds: how long it has run, over all resumed parts.
+        deployed_before: the deployed version that it began with; None is the bundled model.
     """
 
     name: str
     bags: list[str]
     seconds: float = 0.0
+    deployed_before: str | None = None
 
 
 @dataclass
@@ -36,15 +42,19 @@ class History:
 
     Attributes:
         runs: number of adaptations that have begun.
-        used: recordings that an adaptation has learned from, or failed on.
+        used: recordings that an adaptation has learned from, or has failed on again and again.
         current: the adaptation that is under way.
         on_trial: the deployed version that has not been compared with the one before on a new recording.
+        to_deploy: the adaptation whose model has improved, but has not reached the node.
+        failures: failed attempts in a row at what is under way.
     """
 
     runs: int = 0
     used: list[str] = field(default_factory=list)
     current: CurrentRun | None = None
     on_trial: str | None = None
+    to_deploy: str | None = None
+    failures: int = 0
 
 
 class Workspace:
@@ -72,33 +82,43 @@ class Workspace:
         write_json(self._path, dataclasses.asdict(self.history))
 
     def recordings(self) -> list[str]:
-        """Return the names of all recordings that are not empty, oldest first."""
-        return sorted(path.name for path in self.bags.iterdir() if path.is_dir() and any(path.rglob("*.*")))
+        """Return the names of all recordings that hold a bag, oldest first."""
+        return sorted(path.name for path in self.bags.iterdir() if path.is_dir() and bag_files(path))
 
     def unused(self) -> list[str]:
         """Return the recordings that no adaptation has learned from."""
         return [name for name in self.recordings() if name not in self.history.used]
 
-    def make_room(self, limit: int) -> bool:
-        """Delete the oldest used recordings until all take less than ``limit`` bytes; return whether they do."""
-        sizes = {name: _size(self.bags / name) for name in self.recordings()}
-        for name in [name for name in sizes if name in self.history.used]:
-            if sum(sizes.values()) < limit:
-                break
-            shutil.rmtree(self.bags / name)
-            del sizes[name]
-        return sum(sizes.values()) < limit
+    def make_room(self, limit: int, reserve: int) -> bool:
+        """Delete the oldest used recordings until there is room for another one; return whether there is.
+
+        Args:
+            limit: bytes that recordings and runs may take.
+            reserve: bytes of the disk to leave free.
+        """
+        used = [name for name in self.recordings() if name in self.history.used]
+        while not (room := self._has_room(limit, reserve)) and used:
+            shutil.rmtree(self.bags / used.pop(0))
+        return room
+
+    def _has_room(self, limit: int, reserve: int) -> bool:
+        free = shutil.disk_usage(self.folder).free
+        return _size(self.bags) + _size(self.runs) < limit and free >= reserve
+
+    def tidy(self, run: str) -> None:
+        """Delete what a run needed to be resumed; models, cards and report stay."""
+        for path in (path for pattern in NEEDED_TO_RESUME for path in (self.runs / run).glob(pattern)):
+            shutil.rmtree(path)
 
     def _load(self) -> History:
         try:
-            values: dict[str, Any] = json.loads(self._path.read_text())
-            current = values.pop("current")
-            return History(**values, current=CurrentRun(**current) if current else None)
+            return TypeAdapter(History).validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return History()
-        except (ValueError, TypeError, KeyError) as error:
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
             raise ValueError(
-                f"{self._path} is damaged ({error}): delete it to start again; recordings are kept"
+                f"{self._path} is damaged ({reason}): delete it to start again; recordings are kept"
             ) from error
 
 

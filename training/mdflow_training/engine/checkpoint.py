@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +28,7 @@ def _serialize(state: dict[str, Any], stream: BinaryIO, path: Path) -> None:
     try:
         torch.save(state, stream)
     except RuntimeError as error:  # what torch raises when a write fails
-        raise OSError(f"cannot write {path}, perhaps as the disk is full: {error}") from error
+        raise OSError(errno.ENOSPC, "cannot write, perhaps as the disk is full", str(path)) from error
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -176,15 +176,22 @@ class _Loop:
                 stopped = self._train_step(wrapped, batch)
                 if stopped is not None:
                     self.log.write(self.step)
-                    return self.good._replace(stopped=f"{self.name} stopped at step {self.step}: {stopped}")
+                    return self._go_back(stopped)
                 self.step += 1
                 if self.step % execution.log_every == 0 or self.step == self.settings.steps:
                     self.log.write(self.step)
-                if self.step % GOOD_EVERY == 0:
-                    self.good = StageResult(self._core_state(), None, self.step)
+                if self.step % GOOD_EVERY == 0 or self.step == self.settings.steps:
+                    state = self._core_state()
+                    if not all(bool(value.isfinite().all()) for value in state.values()):
+                        return self._go_back("the weights are not finite; lower the learning rate")
+                    self.good = StageResult(state, None, self.step)
                 if self.step % execution.checkpoint_every == 0:
                     self._save()
         return StageResult(self._core_state(), None, self.step)
+
+    def _go_back(self, reason: str) -> StageResult:
+        """Return the last good state, and why the stage stopped."""
+        return self.good._replace(stopped=f"{self.name} stopped at step {self.step}: {reason}")
 
     def _train_step(self, wrapped: nn.Module, batch: Batch) -> str | None:
         """Update the network once; if a guard refuses, return why."""

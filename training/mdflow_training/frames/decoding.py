@@ -53,7 +53,7 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
         A line for everything that is missing, damaged, or odd.
 
     Raises:
-        FrameSourceError: a source holds no images; the disk or the cache is full.
+        FrameSourceError: no source holds images; the disk or the cache is full.
     """
     cache.mkdir(parents=True, exist_ok=True)
     warnings: list[str] = []
@@ -134,13 +134,26 @@ class _Decoding:
 def _in_order_of_time(
     sources: Sequence[Source], warnings: list[str], settings: FrameSettings
 ) -> Iterator[tuple[int, str, RecordedFrame]]:
-    """Yield (source, stream, frame) of all sources: bags by the stamp of their first frame, then others as given."""
+    """Yield (source, stream, frame) of all sources: bags by the stamp of their first frame, then others as given.
+
+    ``warnings`` gets a line for each source that cannot be read, as long as another one can.
+
+    Raises:
+        FrameSourceError: none of them can be read.
+    """
     bags = [_with_paths_in_order_of_time(source) for source in sources if source.kind == "bag"]
     if len(bags) > 1:
         bags.sort(key=_first_stamp)
+    errors: list[FrameSourceError] = []
     for number, source in enumerate([*bags, *(source for source in sources if source.kind != "bag")]):
-        for stream, frame in source.frames(warnings, settings.intensity_range):
-            yield number, stream, frame
+        try:
+            for stream, frame in source.frames(warnings, settings.intensity_range):
+                yield number, stream, frame
+        except FrameSourceError as error:
+            errors.append(error)
+    if errors and len(errors) == len(sources):
+        raise errors[0]
+    warnings += [f"{error}; the other recordings are read" for error in errors]
 
 
 def _with_paths_in_order_of_time(source: Source) -> Source:

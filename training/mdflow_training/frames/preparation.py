@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.image_decoding import decode_compressed_image
+from mdflow_ros.core.resizing import Size
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.source import Source, parse_source
 from mdflow_training.folder_lock import folder_lock
@@ -51,12 +52,14 @@ class NotEnoughFrames(FrameSourceError):
 
 @dataclass(frozen=True)
 class PreparedPairs:
-    """The pairs of a recording: those to train on, those held out, and where they come from."""
+    """The pairs of recordings: those to train on, those held out, and where they come from."""
 
     training: RecordedPairs
     held_out: RecordedPairs
     summary: FrameSummary
     contact_sheet: Path
+    smallest_frames: dict[str, Size]
+    """Size of the smallest frames of each recording that has pairs, by its name."""
 
 
 def prepare_pairs(
@@ -75,7 +78,7 @@ def prepare_pairs(
         progress: show a progress bar on a terminal.
 
     Raises:
-        FrameSourceError: a source does not exist or holds no images; the disk is full.
+        FrameSourceError: a source does not exist, or none holds images; the disk is full.
         NotEnoughFrames: training part or held-out part hold no pair.
         FolderInUse: another process is decoding the same recordings into this folder.
     """
@@ -155,7 +158,21 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, warnin
     contact_sheet = cache / "contact_sheet.png"
     _draw(cache, contact_sheet, training, held_out, verdicts)
     _check(summary, settings, contact_sheet)
-    return PreparedPairs(training_pairs, held_out_pairs, summary, contact_sheet)
+    paired = np.concatenate([training_pairs.numbers, held_out_pairs.numbers])
+    smallest = _smallest_frames(recordings, paired, index)
+    return PreparedPairs(training_pairs, held_out_pairs, summary, contact_sheet, smallest)
+
+
+def _smallest_frames(
+    recordings: Mapping[str, Sequence[NDArray[np.int64]]], paired: NDArray[np.int64], index: FrameIndex
+) -> dict[str, Size]:
+    camera_numbers, smallest = index.camera_numbers, {}
+    for name, sequences in recordings.items():
+        numbers = camera_numbers[np.intersect1d(np.concatenate(sequences), paired)]
+        sizes = [Size(camera.width, camera.height) for camera in (index.cameras[n] for n in np.unique(numbers))]
+        if sizes:
+            smallest[name] = min(sizes, key=min)
+    return smallest
 
 
 def _final_verdicts(index: FrameIndex, thinning: int, settings: FrameSettings) -> NDArray[np.int8]:

@@ -32,8 +32,10 @@ MIN_MAJORITY = 2
 """Required majority: measures that have fallen minus those that have risen, or the reverse. Each measure alone is wrong
 in some world: docs/experiments.md."""
 
+UNSEEN_PAIRS = "pairs that neither the training nor the choice of the teacher has seen"
+
 RULE = (
-    "Four measures vote, on pairs that neither the training nor the choice of the teacher has seen: the match error, "
+    f"Four measures vote, on {UNSEEN_PAIRS}: the match error, "
     "the census distance of the visible pixels, the endpoint error on frames that were moved by a known motion, and "
     f"the extrapolation. A measure has fallen or risen if the {CONFIDENCE_LEVEL:.0%} interval of the difference "
     "after - before lies below or above 0. 'improved': those that have fallen outnumber those that have risen by "
@@ -43,6 +45,13 @@ RULE = (
     f"'no change', and so is every comparison of fewer than {MIN_PAIRS} pairs. Only an improved teacher replaces the "
     "old one."
 )
+RULE_FOR_OTHER_RECORDINGS = RULE.replace(
+    UNSEEN_PAIRS, "the last pairs of recordings that no model has learned from, as far as their cards tell"
+)
+
+
+NOT_DEPLOYED = 5
+"""Exit status when the teacher improved, but the node did not get it."""
 
 
 class Verdict(Enum):

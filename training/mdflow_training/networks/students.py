@@ -146,5 +146,5 @@ def load_core(core: nn.Module, state: Mapping[str, Tensor], origin: str) -> None
     """
     try:
         core.load_state_dict(dict(state), strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"the weights {origin} do not fit {type(core).__name__}: {error}") from None

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from mdflow_ros.model.architecture import FINEST_LEVEL
-from mdflow_ros.model.weights import load_weights
 from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import load_state, save_state
 from mdflow_training.engine.distributed import ProcessContext
@@ -24,6 +23,8 @@ from mdflow_training.losses.supervised import differentiable_endpoint_error, mul
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.networks.flow_network import FastFlowNetwork, initialize_for_scratch, upsample_flow
+from mdflow_training.networks.students import load_core
+from mdflow_training.networks.teacher import load_teacher
 from mdflow_training.pretraining.schedule import TrainingStep
 from mdflow_training.settings.pretraining import PretrainConfig
 from mdflow_training.synthetic.batches import BatchPlan, BatchRequests, SyntheticPairs, load_batches
@@ -41,7 +42,7 @@ class Training:
         assert isinstance(self.network.core, FastFlowNet)
         self.core = self.network.core
         if config.initial_weights:
-            self.core.load_state_dict(load_initial_weights(config.initial_weights))
+            load_core(self.core, load_initial_weights(config.initial_weights), str(config.initial_weights))
         else:
             initialize_for_scratch(self.network)
         self.network.to(context.device)
@@ -139,8 +140,15 @@ class Training:
 
 
 def load_initial_weights(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a deployable model, of a ``.pth`` (plain or under ``state_dict``), or of a ``last.pt``."""
+    """Read the weights of a deployable model, of a ``.pth`` (plain or under ``state_dict``), or of a ``last.pt``.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it cannot be read, or says that it was trained without cost-volume normalization.
+    """
     if path.suffix == ".onnx":
-        return {name: torch.from_numpy(value.copy()) for name, value in load_weights(path)[0].items()}
+        return load_teacher(path)
     content = load_state(path)
+    if content.get("cost_volume_normalization") is False:
+        raise ValueError(f"{path} was trained without cost-volume normalization; name other initial_weights")
     return content.get("state_dict", content.get("network", content))

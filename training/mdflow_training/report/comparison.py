@@ -75,6 +75,7 @@ class Report:
         differences: ``after - before``, ``after - control`` and those to the enlarged old model, by measure.
         recordings: ``after - before`` of each recording, by measure; empty where there is only one.
         about: what else the reader has to know: settings, recordings, models, time.
+        rule: by which the verdict was found, in words.
     """
 
     verdict: Verdict
@@ -84,6 +85,7 @@ class Report:
     differences: dict[str, dict[str, Difference]] = field(default_factory=dict)
     recordings: dict[str, dict[str, Difference]] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
+    rule: str = RULE
 
     def means(self) -> dict[str, dict[str, float]]:
         """Return the mean of each measure of each method."""
@@ -109,7 +111,7 @@ class Report:
         return {
             "verdict": self.verdict.value,
             "reason": self.reason,
-            "rule": RULE,
+            "rule": self.rule,
             "means": self.means(),
             "differences": {
                 name: {measure: dataclasses.asdict(difference) for measure, difference in of_pair.items()}
@@ -281,6 +283,13 @@ def write_report(report: Report, frames: list[ReportFrame], folder: Path, run_fo
     write_json(folder / "report.json", report.as_dict())
     about = finite_or_none(report.about)
     page = Page(
-        report.verdict.value, report.reason, RULE, report.means(), report.differences, report.recordings, frames, about
+        report.verdict.value,
+        report.reason,
+        report.rule,
+        report.means(),
+        report.differences,
+        report.recordings,
+        frames,
+        about,
     )
     write_page(page, folder / "report.html", run_folder)

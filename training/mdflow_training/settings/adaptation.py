@@ -27,6 +27,8 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Magnification = Annotated[float, Field(gt=0)]
+LabelScale = Annotated[float, Field(gt=0, le=4)]
+Blur = Annotated[float, Field(ge=0, le=10)]
 VisibilityMethod = Literal["forward_backward", "none"]
 TrainedWeights = Literal["all", "fine_decoders"]
 LabelError = Literal["l1", "endpoint"]
@@ -136,7 +138,7 @@ class AppearanceSettings(Settings):
     """The same of the distance from gray."""
     gamma: MagnificationRange = (0.7, 1.5)
     """Range of the exponent of the images in [0, 1]."""
-    blur: Weight = 1.5
+    blur: Blur = 1.5
     """Largest standard deviation in pixels."""
     blur_probability: Probability = 0.5
     """How often a pair is blurred."""
@@ -168,7 +170,7 @@ class AugmentationSettings(Settings):
 class LabelSettings(Settings):
     """How a network makes its labels: the mean of its flows on the pair, scaled and mirrored (data distillation)."""
 
-    scales: Annotated[tuple[Magnification, ...], Field(min_length=1)] = (1.0,)
+    scales: Annotated[tuple[LabelScale, ...], Field(min_length=1)] = (1.0,)
     """Sizes at which the network runs, as multiples of the size of training; 1.5 sees finer motion."""
     mirrored: bool = False
     """Also run on the mirrored pair."""
@@ -183,7 +185,7 @@ class WarpedPairsSettings(Settings):
     """Weight of their endpoint error in the loss; 0 makes none."""
     scale: MagnificationRange = (0.7, 1.4)
     """Range of the factor by which the label is multiplied."""
-    blur: Weight = 0.5
+    blur: Blur = 0.5
     """Standard deviation in pixels of the blur that hides the smoothing of noise by warping."""
     crop: Annotated[float, Field(ge=0, le=0.5)] = 0.25
     """Share of each side that is cut away, so that known motion leaves the view."""
@@ -337,7 +339,7 @@ class ExecutionSettings(Settings):
     """Steps between lines of `metrics.jsonl` and of TensorBoard."""
     panel_every: Count = 100
     """Steps between pictures of the training."""
-    label_cache_gigabytes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
+    label_cache_gigabytes: Weight = 20.0
     """Disk space for labels; those beyond it are computed again whenever they are needed."""
 
 

@@ -17,9 +17,9 @@ OptimizerName = Literal["adamw", "muon"]
 
 
 class Settings(BaseModel):
-    """A section of a configuration: unknown names are errors, and nothing changes once it is read."""
+    """A section of a configuration: unknown names are errors, numbers finite, and nothing changes once it is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def commented_yaml(settings: Settings) -> str:

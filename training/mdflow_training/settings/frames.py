@@ -31,6 +31,6 @@ class FrameSettings(Settings):
     intensity_range: Literal["auto"] | tuple[float, float] = "auto"
     """Intensities of images of more than 8 bits that become black and white; auto finds a range that stays the same
     over the recording."""
-    cache_gigabytes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    cache_gigabytes: Annotated[float, Field(gt=0)] = 10.0
     """Limit for the decoded frames on disk (a frame of 640x480 takes 0.9 MB). Longer recordings are thinned out
     evenly."""

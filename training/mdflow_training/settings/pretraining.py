@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -13,6 +13,8 @@ from mdflow_ros.model.architecture import COARSEST_LEVEL, FINEST_LEVEL, SIZE_MUL
 from mdflow_training.settings.base import OptimizerName, Settings
 from mdflow_training.settings.reading import checked, read_yaml
 from mdflow_training.synthetic.pairs import MIXTURE, SCENE_CLASSES
+
+ManyWeights = TypeVar("ManyWeights", dict[str, float], tuple[float, ...])
 
 
 def _network_side(side: int) -> int:
@@ -29,7 +31,18 @@ def _scene_class(name: str) -> str:
 
 Side = Annotated[int, AfterValidator(_network_side)]
 SceneName = Annotated[str, AfterValidator(_scene_class)]
+
+
+def _not_all_zero(weights: ManyWeights) -> ManyWeights:
+    values = weights.values() if isinstance(weights, dict) else weights
+    if not any(value > 0 for value in values):
+        raise ValueError("one must be above 0 at least")
+    return weights
+
+
 Count = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0)]
+ScaleWeights = Annotated[tuple[Weight, Weight, Weight, Weight, Weight], AfterValidator(_not_all_zero)]
 
 
 class Phase(Settings):
@@ -59,14 +72,14 @@ class PretrainConfig(Settings):
     initial_weights: Path | None = None
     """A ``.pth`` or a deployable ``.onnx`` to start from; without it, weights are drawn at random."""
     seed: Annotated[int, Field(ge=0)] = 1
-    mixture: Annotated[dict[SceneName, Annotated[float, Field(ge=0)]], Field(min_length=1)] = Field(dict(MIXTURE))
+    mixture: Annotated[dict[SceneName, Weight], AfterValidator(_not_all_zero)] = Field(dict(MIXTURE))
     """Relative shares of the scene classes in training."""
     uses: Count = 1
     """How often each rendered scene is used, mirrored and recorded in another way; more makes pairs cheaper."""
     pool: Count = 256
     """Pairs between two uses; none is rendered twice if this is a multiple of processes * workers * batch."""
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
-    scale_weights: tuple[float, float, float, float, float] = (0.1, 0.1, 0.1, 0.2, 1.0)
+    scale_weights: ScaleWeights = (0.1, 0.1, 0.1, 0.2, 1.0)
     """Loss weights at strides 64, 32, 16, 8, and of the finest decoded flow at full resolution."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Share of a phase in which the learning rate rises."""

@@ -51,7 +51,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.load(path.read_text(), _UniqueKeys) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a ValueError is of a wrong encoding or an impossible date
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold settings such as 'seed: 2', not a {type(values).__name__}")
@@ -69,7 +69,7 @@ def parse_override(override: str) -> dict[str, Any]:
         raise ConfigError(f"'{override}' is not of the form section.name=value, such as stage1.optimization.steps=100")
     try:
         value: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"the value of '{override}' is not YAML: {error}") from error
     for part in reversed(name.strip().split(".")):
         value = {part: value}
