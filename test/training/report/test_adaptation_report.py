@@ -20,7 +20,6 @@ from textured_pairs import AffinePair
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.deployment.running_node import NodeError
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError, load_card
-from mdflow_training.adaptation import from_recordings
 from mdflow_training.commands import adapt_from_bag, adaptation_report
 from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.evaluation.baselines import create_baselines
@@ -221,12 +220,6 @@ def test_the_measure_that_decides_ranks_as_the_true_error_and_no_trivial_flow_wi
 def scenes() -> list[AffinePair]:
     random = np.random.default_rng(0)
     return [AffinePair(SIZE, tuple(random.uniform(-5, 5, 2)), 0.01, seed=seed) for seed in range(8)]
-
-
-@pytest.fixture(autouse=True)
-def a_verdict_needs_few_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train on the few frames of these tests; a real recording of their length would be refused."""
-    monkeypatch.setattr(from_recordings, "MIN_PAIRS", 1)
 
 
 def true_flow(scenes: list[AffinePair], index: int) -> Flow:

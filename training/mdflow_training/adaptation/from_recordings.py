@@ -19,7 +19,6 @@ from mdflow_training.adaptation.run_time import RunTime
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean, use_threads_of_others
 from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
-from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
 from mdflow_training.judging.verdict import MIN_PAIRS
 from mdflow_training.networks.students import build_student
@@ -77,12 +76,13 @@ def adapt_from_recordings(
             build_student(config.student, teacher)  # one that cannot be built fails now, not after the preparation
     try:
         prepared = prepare_together(sources, out / "frames", config, context)
-        to_choose_by, to_report_on = split_held_out(prepared.held_out)
-        check_length(prepared, to_report_on, config)
     except NotEnoughFrames as error:
         return write_outcome_without_pairs(error, sources, out) if context.is_main else None
+    to_choose_by, to_report_on = split_held_out(prepared.held_out)
     if context.is_main:
         print_preparation(prepared, config, context)
+        if prepared.held_out and len(to_report_on) < MIN_PAIRS:
+            print(f"warning: {describe_shortness(prepared, len(to_report_on), config)}", flush=True)
     check_sizes(prepared.smallest_frames)
     flows = load_ground_truth(ground_truth, to_report_on) if ground_truth is not None and context.is_main else None
     if not context.is_main:
@@ -109,23 +109,17 @@ def print_preparation(prepared: PreparedPairs, config: AdaptationConfig, context
         print(f"no GPU: {config.student.name} learns slowly here; --config {CPU_CONFIG} is made for that", flush=True)
 
 
-def check_length(prepared: PreparedPairs, to_report_on: RecordedPairs, config: AdaptationConfig) -> None:
-    """Refuse, before hours of training, a recording too short for any verdict but `no change`.
-
-    Raises:
-        NotEnoughFrames: the report needs more pairs; the text tells how long to record.
-    """
-    if not prepared.held_out or len(to_report_on) >= MIN_PAIRS:
-        return
+def describe_shortness(prepared: PreparedPairs, pairs_to_report_on: int, config: AdaptationConfig) -> str:
+    """Tell that a recording is too short for any verdict but `no change`, and how long to record."""
     # Of each recording, half of the pairs held out are reported on, without the one that shares a frame with the rest.
     recordings = len(set(prepared.held_out.recordings))
     frames = math.ceil((2 * MIN_PAIRS + 3 * recordings) / config.frames.held_out_share)
     rate = prepared.summary.rate_hz
     seconds = f", {frames / rate:.0f} s of motion at {rate:.3g} Hz," if rate else ""
-    raise NotEnoughFrames(
-        f"a verdict needs {MIN_PAIRS} held-out pairs to report on, and there are {len(to_report_on)}: record about "
-        f"{frames} usable frames{seconds} without a break, or raise frames.held_out_share",
-        prepared.summary,
+    return (
+        f"the verdict will be 'no change': another one needs {MIN_PAIRS} held-out pairs to report on, and there are "
+        f"{pairs_to_report_on}. Record about {frames} usable frames{seconds} without a break, or raise "
+        "frames.held_out_share"
     )
 
 
