@@ -31,6 +31,7 @@ from mdflow_ros.recordings.bag_message import (
     zstd,
 )
 from mdflow_ros.recordings.bag_parts import Topic, find_parts, open_parts
+from mdflow_ros.recordings.file_kinds import METADATA
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.stamps import ReorderBuffer, why_not_trusted
 
@@ -68,9 +69,9 @@ class BagFrames:
         self._stretch = IntensityStretch(intensity_range)
         self._bags = bags
         self._name = ", ".join(str(bag) for bag in bags)
-        folders = {part: (bag, part.parent) for bag in bags for part in find_parts(bag, warnings)}
+        folders = {part: (bag, _folder_of_bag(part)) for bag in bags for part in find_parts(bag, warnings)}
         numbers = {folder: number for number, folder in enumerate(dict.fromkeys(folders.values()))}
-        self._bag_of = {part: numbers[folder] for part, folder in folders.items()}  # the parts of a bag share a folder
+        self._bag_of = {part: numbers[folder] for part, folder in folders.items()}
         self._parts = open_parts(self._bag_of, warnings)
         self.topic = self._choose(self._topics(), topic)
 
@@ -180,6 +181,13 @@ class BagFrames:
             return decode_image(image.encoding, image.height, image.width, image.step, big, image.data, self._stretch)
 
         return RecordedFrame(nanoseconds(image.header.stamp), image.header.frame_id, decode, self._stretch, bag)
+
+
+def _folder_of_bag(part: Path) -> Path:
+    """Return the folder that all parts of a bag share; a killed recorder leaves the last one in a folder within it."""
+    folder = part.parent
+    is_left_over = not (folder / METADATA).exists() and (folder.parent / METADATA).exists()
+    return folder.parent if is_left_over else folder
 
 
 def _is_image(topic: Topic | RawMessage) -> bool:

@@ -27,7 +27,7 @@ from mdflow_ros.recordings.bag_message import (
     decompress_file,
 )
 from mdflow_ros.recordings.clock_jumps import may_be_set_back, seconds_set_back
-from mdflow_ros.recordings.file_kinds import check_content, folders_below, is_hidden
+from mdflow_ros.recordings.file_kinds import METADATA, check_content, folders_below, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.salvage import salvage_messages
 from mdflow_ros.recordings.salvage_sqlite import unfinished_companions
@@ -85,7 +85,7 @@ def find_parts(bag: Path, warnings: list[str]) -> list[Path]:
     there = _without_copies(bag_files(bag), warnings)
     if not there:
         raise FrameSourceError(f"{bag} holds no bag file (expected {', '.join(BAG_SUFFIXES)})")
-    listed = [bag / Path(name).name for name in _listed_in_metadata(bag / "metadata.yaml", warnings)]
+    listed = [bag / Path(name).name for name in _listed_in_metadata(bag / METADATA, warnings)]
     # Foxy lists compressed files without their ending.
     listed = [_compressed(path) if _compressed(path) in there else path for path in listed]
     for path in listed:

@@ -13,6 +13,9 @@ from mdflow_ros.recordings.frame import FrameSourceError
 MCAP, SQLITE, ROS1_BAG, ZSTD = b"\x89MCAP0\r\n", b"SQLite format 3\0", b"#ROSBAG V2.0\n", b"\x28\xb5\x2f\xfd"
 """First bytes of the files that bags are made of."""
 
+METADATA = "metadata.yaml"
+"""What the folder of a bag of ROS 2 holds beside its parts."""
+
 _MAGIC = {
     b"version https://git-lfs": "lfs",
     MCAP: ".mcap",

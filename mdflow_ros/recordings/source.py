@@ -14,7 +14,7 @@ from pathlib import Path
 from mdflow_ros.core.intensity import IntensityRange
 from mdflow_ros.recordings.bag_frames import BagFrames
 from mdflow_ros.recordings.bag_parts import BAG_SUFFIXES, bag_files, find_parts, is_bag_file, natural_order
-from mdflow_ros.recordings.file_kinds import check_content, is_hidden
+from mdflow_ros.recordings.file_kinds import METADATA, check_content, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.image_frames import IMAGE_SUFFIXES, ImageFrames, folders_with_images, image_files
 from mdflow_ros.recordings.video_frames import VIDEO_SUFFIXES, VideoFrames
@@ -158,7 +158,7 @@ def _guess_kind(path: Path) -> str:
         return "video"
     if is_bag_file(path):
         return "bag"
-    if path.name == "metadata.yaml":
+    if path.name == METADATA:
         raise FrameSourceError(f"{path} describes a bag: name its folder, {path.parent}")
     if path.is_file():
         check_content(path)  # says how to unpack what is packed

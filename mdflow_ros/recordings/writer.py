@@ -28,6 +28,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.recordings.file_kinds import METADATA
 
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
@@ -191,7 +192,7 @@ class BagWriter:
 
     def _write_metadata(self) -> None:
         metadata = yaml.safe_dump({"rosbag2_bagfile_information": self._metadata()}, sort_keys=False)
-        replace_file(self.folder / "metadata.yaml", metadata.encode())
+        replace_file(self.folder / METADATA, metadata.encode())
 
     def _metadata(self) -> dict[str, Any]:
         """Return the metadata as rosbag2's ``yaml.hpp`` reads it."""

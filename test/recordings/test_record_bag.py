@@ -166,7 +166,8 @@ def test_kill_9_costs_the_last_second(camera, tmp_path, storage):
     summary = prepare_pairs([str(bag)], tmp_path / "cache", FrameSettings()).summary
     assert len(complete[0]) * (summary.verdicts["kept"] + 75) > written  # a second, and how late it may come here
     assert summary.verdicts["kept"] > len(complete)
-    assert "never closed" in summary.warnings[0]
+    between_transactions = storage == "sqlite3" and not list(bag.rglob("*-journal"))  # the file is complete then
+    assert between_transactions or any("never closed" in warning for warning in summary.warnings)
     assert repair_bag.main([str(bag), "--out", str(tmp_path / "repaired")]) == 0
     assert len(read(tmp_path / "repaired")[RAW]) == summary.verdicts["kept"]
 

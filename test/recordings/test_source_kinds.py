@@ -189,6 +189,14 @@ def test_a_topic_of_two_types_gives_its_images(tmp_path: Path, storage: StorageP
     assert read(path)[0] == regular_stamps(3)
 
 
+def test_the_part_that_a_killed_recorder_left_is_of_the_same_bag(tmp_path: Path) -> None:
+    images, stamps = panning_images(12), regular_stamps(12)
+    write_ros2(tmp_path / "drive", images[:6], stamps[:6])
+    write_ros2(tmp_path / "drive" / "drive_1", images[6:], stamps[6:])
+    (tmp_path / "drive" / "drive_1" / "metadata.yaml").unlink()
+    assert [frame.bag for _, frame in parse_source(str(tmp_path / "drive")).frames([])] == [0] * 12
+
+
 def test_bags_of_one_simulated_time_in_a_folder_stay_apart(tmp_path: Path) -> None:
     images = panning_images(20)
     stamps = regular_stamps(10, start=10**9)

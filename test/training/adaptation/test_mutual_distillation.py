@@ -142,7 +142,8 @@ def test_two_processes_give_the_result_of_one(whole: tuple[AdaptationResult, Pat
         assert len(one) == len(two) == 3
         if stage == "stage1":  # before Adam has magnified rounding: the gradients themselves
             assert two[0] == pytest.approx(one[0], rel=1e-4)
-        assert two[2]["loss"] == pytest.approx(one[2]["loss"], rel=3e-3), stage
+        assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=5e-4), stage
+        assert two[2]["loss"] == pytest.approx(one[2]["loss"], rel=1e-2), stage  # rounding alone made up to 4.5e-3
     state = torch.load(tmp_path / "teacher.pt", weights_only=True)["state_dict"]
     moved, apart = (
         sum(float((value - other[name]).square().sum()) for name, value in state.items()) ** 0.5
