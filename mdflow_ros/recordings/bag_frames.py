@@ -24,13 +24,14 @@ from mdflow_ros.core.stamps import nanoseconds
 from mdflow_ros.recordings.bag_message import (
     CDR,
     COMPRESSED_IMAGE,
+    IMAGE_TYPES,
     RAW_IMAGE,
     ROS1,
     RawMessage,
     decompress_message,
     zstd,
 )
-from mdflow_ros.recordings.bag_parts import Topic, find_parts, open_parts
+from mdflow_ros.recordings.bag_parts import Topic, add_topic, find_parts, open_parts
 from mdflow_ros.recordings.file_kinds import METADATA
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.stamps import ReorderBuffer, why_not_trusted
@@ -122,7 +123,7 @@ class BagFrames:
         topics: dict[str, Topic] = {}
         for part in self._parts:
             for name, topic in part.topics().items():
-                topics[name] = topics[name].joined(topic) if name in topics else topic
+                add_topic(topics, name, topic)
         return topics
 
     def _choose(self, topics: dict[str, Topic], wanted: str | None) -> str:
@@ -156,7 +157,7 @@ class BagFrames:
         ]
 
     def _looks_like_a_camera(self, topic: str) -> bool:
-        """Judge by the first message that is not corrupt; a topic without one may be a camera."""
+        """Decide by the first message that is not corrupt; a topic without one may be a camera."""
         for part in self._parts:
             for message in filter(_is_image, part.messages(topic, [])):
                 try:
@@ -191,7 +192,7 @@ def _folder_of_bag(part: Path) -> Path:
 
 
 def _is_image(topic: Topic | RawMessage) -> bool:
-    return topic.type_name in (RAW_IMAGE, COMPRESSED_IMAGE) and topic.encoding in (CDR, ROS1)
+    return topic.type_name in IMAGE_TYPES and topic.encoding in (CDR, ROS1)
 
 
 def _describe(topic: Topic) -> str:

@@ -26,6 +26,7 @@ CDR, ROS1 = "cdr", "ros1"
 
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 
 
 class RawMessage(NamedTuple):

@@ -19,8 +19,7 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 
 from mdflow_ros.recordings.bag_message import (
     CDR,
-    COMPRESSED_IMAGE,
-    RAW_IMAGE,
+    IMAGE_TYPES,
     ROS1,
     RawMessage,
     canonical_type,
@@ -139,11 +138,15 @@ class Topic:
     count: int | None
     encoding: str = CDR
 
-    def joined(self, other: Topic) -> Topic:
-        """Return the topic with what another connection or file holds of it; of two types, one of images counts."""
-        kept = self if self.type_name in (RAW_IMAGE, COMPRESSED_IMAGE) else other
-        count = None if self.count is None or other.count is None else self.count + other.count
-        return replace(kept, count=count)
+
+def add_topic(topics: dict[str, Topic], name: str, topic: Topic) -> None:
+    """Add what one connection or file holds of a topic; if its types differ, that of images is kept."""
+    if name in topics:
+        before = topics[name]
+        kept = before if before.type_name in IMAGE_TYPES else topic
+        count = None if before.count is None or topic.count is None else before.count + topic.count
+        topic = replace(kept, count=count)
+    topics[name] = topic
 
 
 class BagPart:
@@ -175,17 +178,15 @@ class BagPart:
         try:
             with self._reader() as reader:
                 for connection in reader.connections:
-                    name = connection.topic
                     topic = Topic(canonical_type(connection.msgtype), connection.msgcount, _encoding(connection))
-                    found[name] = found[name].joined(topic) if name in found else topic
+                    add_topic(found, connection.topic, topic)
             return found
         except Exception as error:  # rosbags raises anything from KeyError to apsw's own errors on damaged files
             details: list[str] = []
             counts: Counter[str] = Counter()
             for message in salvage_messages(self.path, details):
                 counts[message.topic] += 1
-                topic = Topic(message.type_name, None, message.encoding)
-                found[message.topic] = found[message.topic].joined(topic) if message.topic in found else topic
+                add_topic(found, message.topic, Topic(message.type_name, None, message.encoding))
             if details or not self._may_be_sound:
                 self.damage = "; ".join([str(error), *details[:1]])
                 return found

@@ -14,7 +14,7 @@ MCAP, SQLITE, ROS1_BAG, ZSTD = b"\x89MCAP0\r\n", b"SQLite format 3\0", b"#ROSBAG
 """First bytes of the files that bags are made of."""
 
 METADATA = "metadata.yaml"
-"""What the folder of a bag of ROS 2 holds beside its parts."""
+"""The file that describes a ROS 2 bag, in the folder of its parts."""
 
 _MAGIC = {
     b"version https://git-lfs": "lfs",

@@ -71,10 +71,10 @@ def _by_pattern(images: list[Path], names: list[str]) -> dict[str, _Series]:
 
 
 def _numbers_of_images(names: list[str]) -> re.Pattern[str]:
-    """Return what finds the numbers that tell images apart, and not cameras.
+    """Return the pattern of the numbers that count images; other numbers in the names are those of cameras.
 
-    A camera has one or two digits behind ``cam``, or beside a time that several images share. KITTI's ``000000_10.png``
-    and ``000000_11.png`` are of one camera.
+    The number of a camera has one or two digits, after ``cam`` or beside a time that several images share. KITTI's
+    ``000000_10.png`` and ``000000_11.png`` are of one camera.
     """
     times = [tuple(_TIME.findall(name)) for name in names]
     taken = len(set(times)) if all(times) else 0

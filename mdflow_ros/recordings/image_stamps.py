@@ -114,7 +114,7 @@ def _named_stamps(images: list[Path]) -> dict[Path, int]:
 
 
 def _are_bursts(stamps: dict[Path, int]) -> bool:
-    """Tell whether the three digits behind dates count images, as in ``20240131_123059_001.jpg``, and are no ms."""
+    """Tell whether the three digits after dates count the images of bursts, as in ``20240131_123059_001.jpg``."""
     dates = [match for path in stamps if (match := _DATE.fullmatch(path.stem)) and len(match[8] or "") == 3]
     steps = np.diff(sorted(stamps.values()))
     return len(stamps) > 1 and len(dates) == len(stamps) and np.median(steps) == MILLISECOND

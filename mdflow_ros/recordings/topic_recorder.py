@@ -19,10 +19,10 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.node.camera_info import camera_info_topic
 from mdflow_ros.node.qos import matching_qos
+from mdflow_ros.recordings.bag_message import IMAGE_TYPES
 from mdflow_ros.recordings.message_definitions import installed_definition
 from mdflow_ros.recordings.recording_clock import RecordingClock
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 
 QUEUE_DEPTH = 100

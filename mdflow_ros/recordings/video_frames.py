@@ -34,8 +34,8 @@ MAX_MISSING_SHARE, MAX_MISSING_SECONDS = 0.05, 1.0
 """Pictures may end before the duration that a file names by so much: its sound may be longer, or its times rounded."""
 
 MAX_PREDICTED = 250
-"""Frames after a damaged one that are predicted from it, if no key frame comes. Encoders send one after so many at the
-latest, or have refreshed the whole picture by then."""
+"""Frames that are refused after a damaged one if no key frame comes. Within so many, encoders send one or refresh the
+whole picture."""
 
 
 class VideoFrames:
@@ -156,7 +156,7 @@ def _track(container: InputContainer) -> VideoStream:
 
 
 def judged_frames(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, bool]]:
-    """Yield (frame, whether it is sound): not damaged, nor before the next key frame and so predicted from damage."""
+    """Yield (frame, whether it is sound): neither damaged nor predicted from damage, which ends at a key frame."""
     predicted = 0
     for frame in frames:
         predicted = MAX_PREDICTED + 1 if frame.is_corrupt else 0 if frame.key_frame else max(predicted - 1, 0)
