@@ -30,7 +30,7 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 NOT_PADDING = b"\x5a\xa5\x33\xcc\x0f\x71" * 4
 """Bytes that a decoder takes for a part of the picture, if a part is missing."""
 JPEG_FILLING = 128
-"""What libjpeg fills a picture with whose data end too early, in every channel."""
+"""Value of all channels that libjpeg gives to pixels whose data are missing."""
 
 MAX_ALIGNMENT = 4096
 """Rows may begin at multiples of powers of two up to this many bytes, a page of memory."""
@@ -232,7 +232,7 @@ def _decode_picture(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
         return cv2.imdecode(encoded, flags)
     if JPEG_END in encoded[encoded.size // 2 :].tobytes():
         image = cv2.imdecode(encoded, flags)
-        return None if image is None or _lacks_a_part(encoded.tobytes(), image, flags) else image
+        return None if image is None or _lacks_a_part(encoded, image, flags) else image
     # Padding after a complete picture is harmless, but a decoder reads the padding of a truncated one as picture.
     # Cameras pad with 255 or 0. A complete picture may end with the bytes 255, 0.
     data = encoded.tobytes()
@@ -246,16 +246,17 @@ def _decode_picture(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
     return None
 
 
-def _lacks_a_part(encoded: bytes, image: Samples, flags: int) -> bool:
+def _lacks_a_part(encoded: NDArray[np.uint8], image: Samples, flags: int) -> bool:
     """Tell whether a part of a JPEG with an end marker was lost: then its last pixels are `JPEG_FILLING`.
 
-    A picture may end with this gray, too; but only where something is missing, bytes before the end marker change it.
+    A complete picture may end with this gray as well, but more bytes before the end marker do not change it.
     """
     corners = image[[0, 0, -1, -1], [0, -1, 0, -1]].reshape(4, -1)  # one is the last pixel, however it was turned
     if not (corners == JPEG_FILLING).all(axis=1).any():
         return False
-    end = encoded.rindex(JPEG_END)
-    longer = cv2.imdecode(np.frombuffer(encoded[:end] + NOT_PADDING + encoded[end:], np.uint8), flags)
+    data = encoded.tobytes()
+    end = data.rindex(JPEG_END)
+    longer = cv2.imdecode(np.frombuffer(data[:end] + NOT_PADDING + data[end:], np.uint8), flags)
     return longer is None or not np.array_equal(image, longer)
 
 
