@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 ITERATIONS = 4
 SHARED_ERROR = 0.3
-"""Standard deviation of the error that all matches share, as a share of one match\'s: it does not average out."""
+"""Standard deviation of the error that all matches have in common, divided by that of one match; it does not average
+out."""
 
 
 class AffineFit(NamedTuple):

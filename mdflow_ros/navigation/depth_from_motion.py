@@ -24,7 +24,7 @@ class DepthLimits:
         min_confidence: least probability that the flow is right.
         min_depth: nearest static point, meters.
         max_depth: farthest point that is kept, meters.
-        max_relative_sigma: greatest standard residual of the depth, as a fraction of it.
+        max_relative_sigma: greatest standard deviation of the depth, as a fraction of it.
         max_residual: largest normalized residual of a static point, in standard deviations.
         refine: whether the flow corrects the measured motion first.
     """
@@ -43,7 +43,7 @@ class DepthEstimate:
 
     Attributes:
         depth: ``(H, W)`` float32, meters along the optical axis; NaN where it is unknown.
-        sigma: ``(H, W)`` float32, its standard residual, meters.
+        sigma: ``(H, W)`` float32, its standard deviation, meters.
         points: ``(H, W, 3)`` float32, meters, x right, y down, z forward.
         motion: the camera's motion that explains the flow.
     """

@@ -71,7 +71,7 @@ class MotionConsumer(Consumer):
         self._retry()
 
     def unsubscribed(self) -> None:
-        """Drop the waiting pairs, as there is no subscriber any more."""
+        """Drop the waiting pairs, because nobody subscribes any more."""
         self._waiting.clear()
         self._retry_timer.cancel()
 
