@@ -127,27 +127,30 @@ def test_labels_that_do_not_fit_on_disk_change_nothing(whole: tuple[AdaptationRe
     assert same(tiny_adaptation.run(tmp_path, "execution.label_cache_gigabytes=0"), whole[0])
 
 
-def test_two_processes_give_the_result_of_one(whole: tuple[AdaptationResult, Path], tmp_path: Path):
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT), str(tmp_path)]
+def test_two_processes_give_the_result_of_one(tmp_path: Path):
+    # With small steps, rounding, which Adam magnifies, stays below the bounds whatever the bundled weights are.
+    rates = [f"stage{number}.optimization.learning_rate=1e-4" for number in (1, 2, 3)]
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    result = tiny_adaptation.run(alone, *rates)
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SCRIPT), str(together), *rates]
     subprocess.run([sys.executable, *command], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120)
-    summary = json.loads((tmp_path / "adaptation.json").read_text())
-    assert summary["chosen"] == whole[0].chosen
-    for name, score in whole[0].scores.items():
+    summary = json.loads((together / "adaptation.json").read_text())
+    assert summary["chosen"] == result.chosen
+    for name, score in result.scores.items():
         assert summary["scores"][name]["error"] == pytest.approx(score.error, abs=1e-3)
     for stage in ("stage1", "round1/stage2", "round1/stage3"):
         one, two = (
             [json.loads(line) for line in (folder / stage / "metrics.jsonl").read_text().splitlines()]
-            for folder in (whole[1], tmp_path)
+            for folder in (alone, together)
         )
         assert len(one) == len(two) == 3
         if stage == "stage1":  # before Adam has magnified rounding: the gradients themselves
             assert two[0] == pytest.approx(one[0], rel=1e-4)
-        assert two[0]["loss"] == pytest.approx(one[0]["loss"], rel=5e-4), stage
-        assert two[2]["loss"] == pytest.approx(one[2]["loss"], rel=1e-2), stage  # rounding alone made up to 4.5e-3
-    state = torch.load(tmp_path / "teacher.pt", weights_only=True)["state_dict"]
+        assert two[2]["loss"] == pytest.approx(one[2]["loss"], rel=3e-3), stage
+    state = torch.load(together / "teacher.pt", weights_only=True)["state_dict"]
     moved, apart = (
         sum(float((value - other[name]).square().sum()) for name, value in state.items()) ** 0.5
-        for other in (whole[0].teachers["initial"], whole[0].teacher_state)
+        for other in (result.teachers["initial"], result.teacher_state)
     )
     assert apart < 0.15 * moved
 
