@@ -76,7 +76,7 @@ def _columns(rows: list[list[Row]], model: int) -> Metrics:
 
 
 def true_verdict(change: Difference) -> Verdict:
-    """Return the verdict of the ground truth."""
+    """Return the verdict by the ground truth."""
     if abs(change.relative) < MIN_CHANGE:
         return Verdict.NO_CHANGE
     return Verdict.IMPROVED if change.has_fallen else Verdict.WORSE if change.has_risen else Verdict.NO_CHANGE

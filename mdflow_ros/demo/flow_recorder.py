@@ -274,13 +274,13 @@ def _record(recorder: FlowRecorder, options: argparse.Namespace, stop: StopSigna
     executor.add_node(recorder)
     on_terminal = sys.stdout.isatty()
     before, after = ("\r\033[K", "") if on_terminal else ("", "\n")
-    last = time.monotonic() + (options.duration or math.inf)
+    end = time.monotonic() + (options.duration or math.inf)
 
     def print_line() -> None:
         print(before + recorder.measurements.live_line(), end=after, flush=True)
 
     def is_over() -> bool:
-        return stop.requested or time.monotonic() > last or recorder.is_finished(options.timeout)
+        return stop.requested or time.monotonic() > end or recorder.is_finished(options.timeout)
 
     steady = Clock(clock_type=ClockType.STEADY_TIME)  # also where nobody publishes /clock
     recorder.create_timer(TERMINAL_SECONDS if on_terminal else LOG_SECONDS, print_line, clock=steady)

@@ -87,7 +87,7 @@ def read_flow(path: Path) -> Flow:
     In all of them, a component that is not finite or at least 1e6 px is unknown.
     """
     if content_kind(path) == "lfs":
-        raise BadFile(path, "a Git LFS pointer: run `git lfs pull` in its repository.")
+        raise BadFile(path, "a Git LFS pointer: run `git lfs pull` in its repository")
     flow = _format_of(path, READERS)(path)
     return _forget(flow, np.asarray(~(np.abs(flow) < UNKNOWN_FROM).all(axis=2)))
 

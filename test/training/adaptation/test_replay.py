@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Replayed pairs come with their ground truth, and the position of a sample decides which they are."""
+"""Replayed pairs have ground truth, and the position of a sample alone decides which pairs it gets."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def test_a_model_that_the_node_did_not_get_is_offered_once_at_each_rest(
 
 
 def test_used_recordings_make_room_and_unused_ones_stay(tmp_path: Path) -> None:
-    robot = Robot(tmp_path, bag_bytes=900)
+    robot = Robot(tmp_path, workspace_bytes=900)
     first = robot.record()
     robot.daemon.step()  # learns from it
     second = robot.record()
@@ -260,7 +260,7 @@ def test_used_recordings_make_room_on_a_disk_that_others_fill(tmp_path: Path, mo
 
 
 def test_of_a_finished_run_models_and_report_stay_and_count_as_space(tmp_path: Path) -> None:
-    robot = Robot(tmp_path, bag_bytes=1400)
+    robot = Robot(tmp_path, workspace_bytes=1400)
     robot.record()
     run = robot.workspace.runs / "0001"
     needed = ("frames/0", "stage1", "round1/stage2/labels", "control/round1", "tensorboard/stage1")
@@ -304,7 +304,7 @@ def test_what_a_killed_daemon_has_started_ends_with_it_and_what_it_deployed_is_p
     deployed = store.current()
     assert deployed is not None and restarted.workspace.history.on_trial == deployed.name
     first, second = robot.calls("adapt")
-    assert first == second, "it goes on with the model that it began with"
+    assert first == second, "it continues with the model that it began with"
 
 
 def test_a_workspace_has_one_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,7 +85,7 @@ def _save(path: Path, label: Labels) -> None:
 
 
 def _load(path: Path, device: torch.device) -> Labels | None:
-    """Read a label; None if the file is damaged, as after a power failure: it was written without waiting for it."""
+    """Read a label; None if the file is damaged. Labels are not synced to the disk, so a power failure can cut them."""
     try:
         with np.load(path) as stored:
             flow = torch.from_numpy(stored["flow"]).to(device).float()

@@ -51,7 +51,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def check_arguments(options: argparse.Namespace) -> tuple[str, list[str]]:
-    """Return the full name of the node and the condition's command; what is wrong is said now, not after a drive.
+    """Check the arguments before the first drive; return the full name of the node and the condition's command.
 
     Raises:
         ValueError: ``--when`` is no command, or a setting cannot be used.

@@ -25,13 +25,13 @@ from mdflow_training.continual.workspace import CurrentRun, Workspace
 from mdflow_training.judging.verdict import NOT_DEPLOYED, Verdict
 
 ENDED = {NOT_DEPLOYED, *(verdict.exit_status for verdict in Verdict)}
-"""Exit statuses of an adaptation that has come to its end."""
+"""Exit statuses of an adaptation that is complete."""
 
 EXIT_TIMEOUT = 60.0
 """Seconds that a process gets to end after it was interrupted."""
 
 END_WITH_DAEMON = ("setpriv", "--pdeathsig", "INT")
-"""Has Linux interrupt a process when the daemon is gone, even if that was killed. The tool is of util-linux."""
+"""Makes Linux interrupt a child when the daemon ends, even by SIGKILL. ``setpriv`` is part of util-linux."""
 
 LOWEST_PRIORITY = ("nice", "-n", "19")
 CONDITION_TIMEOUT = 30.0
@@ -49,16 +49,16 @@ class Limits:
 
     Attributes:
         bag_seconds: length of a recording.
-        bag_bytes: size of all recordings and runs.
+        workspace_bytes: size of all recordings and runs.
         run_seconds: length of an adaptation, over all resumed parts.
         threads: of an adaptation; 0 for all cores.
         poll_seconds: between two looks at the condition.
-        retry_seconds: from a failed attempt to the next; a full disk, for one, may be cleared meanwhile.
+        retry_seconds: from a failed attempt to the next. Meanwhile a full disk may be cleared, for example.
         disk_reserve: bytes of the disk to leave free.
     """
 
     bag_seconds: float = 600.0
-    bag_bytes: float = 20e9
+    workspace_bytes: float = 20e9
     run_seconds: float = 4 * 3600.0
     threads: int = 0
     poll_seconds: float = 5.0
@@ -152,11 +152,11 @@ class Daemon:
 
     def _record(self) -> str:
         limits = self._limits
-        if not self._workspace.make_room(int(limits.bag_bytes), int(limits.disk_reserve)):
+        if not self._workspace.make_room(int(limits.workspace_bytes), int(limits.disk_reserve)):
             self._wait(limits.poll_seconds)
             return (
-                "not recording: the recordings that are still to be learned from and the runs fill the space they may "
-                f"take, or the disk has less than {limits.disk_reserve / 1e9:g} GB free"
+                "not recording: runs and recordings that no adaptation has used yet take all the space that they may, "
+                f"or the disk has less than {limits.disk_reserve / 1e9:g} GB free"
             )
         name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         command = [*self._programs.record, "--topics", *self._topics, "--out", str(self._workspace.bags / name)]
@@ -209,7 +209,7 @@ class Daemon:
             return BUNDLED_MODEL
 
     def _deploy(self, run: str) -> str:
-        """Offer a model to the node that it could not get before; if that fails, the next rest does it again."""
+        """Deploy a model that the node could not get before; if that fails, the next rest tries again."""
         workspace, history = self._workspace, self._workspace.history
         try:
             done = deploy(workspace.runs / run / ADAPTED_NAME, workspace.store, self._node)

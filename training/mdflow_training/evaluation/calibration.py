@@ -25,7 +25,7 @@ HALL_SEED, HALL_FRAMES = 1000, 500
 """Halls and drives that nothing else uses."""
 
 BLANK_EVERY = 24
-"""Number of pairs from one blank surface to the next: fewer pairs do not show all that the confidence must tell."""
+"""Every 24th pair shows a blank surface, so a calibration needs at least so many pairs."""
 
 PIXELS_PER_PAIR = 2_000
 PERCENTILES = (0.5, 99.5)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_training.settings.base import OptimizerName, Settings
+from mdflow_training.settings.base import Count, OptimizerName, Settings, Weight
 from mdflow_training.settings.frames import FrameSettings
 from mdflow_training.settings.reading import checked, merge, parse_override, read_yaml
 
@@ -24,8 +24,6 @@ MIN_SIDE = 128
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
 Magnification = Annotated[float, Field(gt=0)]
 LabelScale = Annotated[float, Field(gt=0, le=4)]
 Blur = Annotated[float, Field(ge=0, le=10)]

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 LINE_WIDTH = 110
+
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
 
 OptimizerName = Literal["adamw", "muon"]
 """AdamW for all weights, or Muon for the kernels of convolutions and AdamW for the rest."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, Field
 
 from mdflow_ros.model.architecture import COARSEST_LEVEL, FINEST_LEVEL, SIZE_MULTIPLE
-from mdflow_training.settings.base import OptimizerName, Settings
+from mdflow_training.settings.base import Count, OptimizerName, Settings, Weight
 from mdflow_training.settings.reading import checked, read_yaml
 from mdflow_training.synthetic.pairs import MIXTURE, SCENE_CLASSES
 
@@ -40,8 +40,6 @@ def _not_all_zero(weights: ManyWeights) -> ManyWeights:
     return weights
 
 
-Count = Annotated[int, Field(ge=1)]
-Weight = Annotated[float, Field(ge=0)]
 ScaleWeights = Annotated[tuple[Weight, Weight, Weight, Weight, Weight], AfterValidator(_not_all_zero)]
 
 
