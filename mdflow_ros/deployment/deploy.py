@@ -9,7 +9,9 @@ from pathlib import Path
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, connect
 from mdflow_ros.deployment.store import ModelStore, Version
 from mdflow_ros.model.card import ModelError
+from mdflow_ros.model.confidence_calibration import confidence_calibration_of
 from mdflow_ros.model.weights import load_weights
+from mdflow_ros.quality import QUALITIES
 
 OFFLINE = "no node was told; started later, it takes the model with -p model:={pointer}/teacher.onnx"
 
@@ -26,13 +28,13 @@ def deploy(model: Path, store: ModelStore, node: str | None = DEFAULT_NODE) -> s
         What happened, in a sentence.
 
     Raises:
-        ModelError: the model is missing, damaged or not finite.
+        ModelError: the model is missing, damaged or not finite, or its card's confidence cannot be used.
         NodeError: the node does not answer or refused it.
         OSError: the store cannot be written.
 
     After an error, node and store are as they were.
     """
-    load_weights(model)  # what no node could load must not become current
+    _check(model)
     before = store.current()
     version = store.add(model)
     try:
@@ -42,6 +44,13 @@ def deploy(model: Path, store: ModelStore, node: str | None = DEFAULT_NODE) -> s
             store.remove(version)
         raise
     return f"{version.name} is the current model of {store.folder}: {answer}"
+
+
+def _check(model: Path) -> None:
+    """Refuse what a node could not load: offline, no node does so."""
+    _, card = load_weights(model)
+    for quality in QUALITIES:
+        confidence_calibration_of(card, quality)
 
 
 def roll_back(store: ModelStore, node: str | None = DEFAULT_NODE) -> str:

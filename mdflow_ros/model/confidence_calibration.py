@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from typing import Any
 
 from mdflow_ros.core.confidence import CUES, MIN_CUES, ConfidenceCalibration
@@ -18,11 +20,11 @@ def confidence_calibration_of(card: ModelCard, quality: str) -> ConfidenceCalibr
         ModelError: the card's calibration cannot be read.
     """
     calibrations = card.confidence or load_card(BUNDLED_MODEL).confidence
-    values = calibrations.get(quality)
     try:
-        return _calibration(values)
+        return _calibration(calibrations[quality])
     except (TypeError, ValueError, KeyError) as error:
-        raise ModelError(f"the card's confidence.{quality} is not a calibration: {error!r}"[:300]) from error
+        problem = f"the card's confidence.{quality} is not a calibration: {error!r}"[:250]
+        raise ModelError(f"{problem}; run calibrate_confidence.py on the model") from error
 
 
 def as_card_entry(calibration: ConfidenceCalibration) -> dict[str, Any]:
@@ -38,8 +40,12 @@ def _calibration(values: Any) -> ConfidenceCalibration:
     }
     counts = {len(vector) for vector in vectors.values()}
     if len(counts) != 1 or not MIN_CUES <= max(counts) <= len(CUES):
-        raise ValueError(
-            f"each list needs the same count of {MIN_CUES} to {len(CUES)} numbers; run "
-            "calibrate_confidence.py on the model"
-        )
-    return ConfidenceCalibration(**vectors, bias=float(values["bias"]))
+        raise ValueError(f"each list needs the same count of {MIN_CUES} to {len(CUES)} numbers")
+    calibration = ConfidenceCalibration(**vectors, bias=float(values["bias"]))
+    if not all(map(math.isfinite, (calibration.bias, *itertools.chain(*vectors.values())))):
+        raise ValueError("a number is not finite")
+    if min(calibration.deviation) <= 0:
+        raise ValueError("a deviation is not above 0")
+    if any(low > high for low, high in zip(calibration.low, calibration.high, strict=True)):
+        raise ValueError("a number of low is above that of high")
+    return calibration

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from mdflow_ros.model.architecture import parameter_shapes
 from mdflow_ros.model.card import ModelCard, ModelError, load_card
+from mdflow_ros.model.onnx_writer.fastflownet_graph import check_weights
 
 
 def load_weights(model: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
@@ -27,6 +28,7 @@ def load_weights(model: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard
         graph = onnx.load(model, load_external_data=False).graph
         initializers = {tensor.name: tensor for tensor in graph.initializer}
         weights = {name: numpy_helper.to_array(initializers[name]).astype(np.float32) for name in parameter_shapes()}
+        check_weights(weights)
     except Exception as error:  # onnx raises protobuf's errors, which are not a public type
         raise ModelError(f"{model} holds no FastFlowNet parameters: {error!r}") from error
     for name, value in weights.items():

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from mdflow_ros.commands.deploy_model import main
 from mdflow_ros.deployment import deploy as deploy_module
 from mdflow_ros.deployment import running_node as running_node_module
 from mdflow_ros.deployment.store import ModelStore
-from mdflow_ros.model.card import load_card
+from mdflow_ros.model.card import card_path, load_card
 
 DOMAIN = 80
 FRAME = textured_image(128, 192)
@@ -148,6 +149,16 @@ def test_a_model_that_is_not_finite_never_becomes_current(tmp_path: Path, capsys
     model = changed_teacher(tmp_path / "spoiled.onnx", spoil)
     assert main([str(model), "--store", str(tmp_path / "store"), "--offline"]) == 1
     assert "pconv1_1.0.weight is not finite" in capsys.readouterr().err and not (tmp_path / "store").exists()
+
+
+def test_a_model_whose_confidence_is_damaged_never_becomes_current(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = changed_teacher(tmp_path / "model.onnx", lambda weights: None)
+    card = dataclasses.replace(load_card(model), confidence={"balanced": {}})
+    card_path(model).write_text(card.to_json())
+    assert main([str(model), "--store", str(tmp_path / "store"), "--offline"]) == 1
+    assert "run calibrate_confidence.py" in capsys.readouterr().err and not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("name", ["run", "run/model.json"])

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -43,5 +44,27 @@ def test_a_card_from_before_a_cue_was_added_is_read_and_ignores_it(count: int) -
 
 @pytest.mark.parametrize(("count", "linear"), [(4, 4), (0, 0), (6, 5), (5, 6)])
 def test_a_wrong_count_is_refused(count: int, linear: int) -> None:
-    with pytest.raises(ModelError, match=rf"the same count of 5 to {len(CUES)} numbers; run calibrate_confidence\.py"):
+    with pytest.raises(ModelError, match=rf"the same count of 5 to {len(CUES)} numbers.*; run calibrate_confidence\.py"):
         confidence_calibration_of(with_counts(count, linear), "fast")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"bias": math.inf}, "not finite"),
+        ({"mean": [math.nan] * 6}, "not finite"),
+        ({"deviation": [1.0] * 5 + [0.0]}, "deviation is not above 0"),
+        ({"low": [1e9] * 6}, "low is above that of high"),
+    ],
+)
+def test_numbers_that_give_no_probability_are_refused(change: dict[str, Any], problem: str) -> None:
+    """With an infinite bias the confidence would be 1 everywhere."""
+    card = with_counts(6)
+    card.confidence["fast"].update(change)
+    with pytest.raises(ModelError, match=problem):
+        confidence_calibration_of(card, "fast")
+
+
+def test_a_quality_without_numbers_is_named() -> None:
+    with pytest.raises(ModelError, match=r"confidence\.best.*run calibrate_confidence\.py"):
+        confidence_calibration_of(with_counts(6), "best")
