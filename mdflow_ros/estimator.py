@@ -33,7 +33,7 @@ from mdflow_ros.core.resizing import (
     size_of,
 )
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
-from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, load_card
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, load_card, real_model
 from mdflow_ros.model.confidence_calibration import confidence_calibration_of
 from mdflow_ros.model.graphs import encodes_frames_alone, subtracted_mean
 from mdflow_ros.quality import AUTO as AUTO_QUALITY
@@ -72,21 +72,21 @@ class EncodedFrame:
         image: ``(H, W, 3)`` uint8 RGB.
         gray: ``(H, W)`` uint8.
         features: of the network; ``None`` where they depend on the other frame, as for official checkpoints.
-        network_size: at which the network runs on the image.
+        encoder: tells which estimator made it; no other can use it.
         seconds: time that encoding took.
     """
 
     image: Image
     gray: Image
     features: Features | None
-    network_size: Size
+    encoder: object
     seconds: float
 
 
 class FlowEstimator:
     """Estimates dense optical flow with a deployable model.
 
-    It may be used from several threads, and works on one call at a time.
+    It may be used from several threads, and works on one call at a time. A ``with`` statement closes it at its end.
 
     Args:
         model: the ONNX file, with its card beside it.
@@ -119,7 +119,7 @@ class FlowEstimator:
     ) -> None:
         if not 0 < output_scale <= 1:
             raise ValueError(f"output_scale must be in (0, 1], not {output_scale}")
-        self.model = Path(model)
+        self.model = real_model(Path(model))
         self.card: ModelCard = load_card(self.model)
         self.output_scale = output_scale
         self._inference_size = None if inference_size is None else _checked_size(inference_size)
@@ -130,6 +130,7 @@ class FlowEstimator:
         options = options or BackendOptions()
         options = replace(options, inference_size=self._inference_size, decoding=self._quality.decoding)
         self._refiner = FlowRefiner()
+        self._encoder = object()
         self._lock = threading.RLock()  # engines and refiner keep what they work on
         self._is_closed = False
         self._backend: Backend = create_backend(backend, self.model, options)
@@ -170,8 +171,7 @@ class FlowEstimator:
             start = time.perf_counter()
             features = self._features(image, [image]) if encodes_frames_alone(self.card) else None
             gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-            network = self.inference_size(size_of(image))
-            return EncodedFrame(image, gray, features, network, time.perf_counter() - start)
+            return EncodedFrame(image, gray, features, self._encoder, time.perf_counter() - start)
 
     def estimate(
         self, first: Image | EncodedFrame, second: Image | EncodedFrame, with_confidence: bool = True
@@ -184,7 +184,7 @@ class FlowEstimator:
             with_confidence: whether to compute the confidence, for which the flow back is decoded, too.
 
         Raises:
-            ValueError: an image is not as described, or was encoded for another size of the network.
+            ValueError: an image is not as described, or was encoded by another estimator.
             BackendError: the backend failed, or the estimator is closed.
         """
         with self._one_at_a_time():
@@ -220,6 +220,12 @@ class FlowEstimator:
             self._is_closed = True
             self._backend.close()
 
+    def __enter__(self) -> FlowEstimator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
         with self._lock:
@@ -230,12 +236,8 @@ class FlowEstimator:
     def _encoded(self, frame: Image | EncodedFrame) -> EncodedFrame:
         if not isinstance(frame, EncodedFrame):
             return self.encode(frame)
-        size, wanted = frame.network_size, self.inference_size(size_of(frame.image))
-        if size != wanted:
-            raise ValueError(
-                f"a frame was encoded at {size.width}x{size.height}, but this estimator's network runs at "
-                f"{wanted.width}x{wanted.height}; encode it with this estimator"
-            )
+        if frame.encoder is not self._encoder:
+            raise ValueError("a frame was encoded by another estimator; encode it with this one")
         return frame
 
     def _features(self, image: Image, averaged: list[Image]) -> Features:

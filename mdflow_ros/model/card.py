@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import unicodedata
 from dataclasses import dataclass, field
 from enum import Enum
@@ -142,6 +143,14 @@ def card_path(model: Path) -> Path:
     return model.with_suffix(CARD_SUFFIX)
 
 
+def real_model(model: Path) -> Path:
+    """Return the path of ``model`` without links to its folder: a store's may be switched at any moment.
+
+    Links to the files themselves stay, as in a cache that gives model and card other names.
+    """
+    return Path(os.path.realpath(model.parent)) / model.name
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -154,6 +163,7 @@ def load_card(model: Path) -> ModelCard:
         ModelError: the model or its card is missing, unreadable, or they do not belong together. The text names the
             file and the command that makes one.
     """
+    model = real_model(model)
     if model.is_dir() or model.suffix == CARD_SUFFIX:
         raise ModelError(f"{model} is no model: name the file beside its card or in the folder, MODEL{MODEL_SUFFIX}")
     for path in (model, card_path(model)):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from mdflow_ros.model.architecture import parameter_shapes
-from mdflow_ros.model.card import ModelCard, ModelError, load_card
+from mdflow_ros.model.card import ModelCard, ModelError, load_card, real_model
 from mdflow_ros.model.onnx_writer.fastflownet_graph import check_weights
 
 
@@ -22,6 +22,7 @@ def load_weights(model: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard
     Raises:
         ModelError: the file is missing, damaged, not a FastFlowNet that this package wrote, or not finite.
     """
+    model = real_model(model)
     card = load_card(model)
     try:
         # The card's checksum covers the model alone, so values in another file would be read unchecked.
