@@ -351,16 +351,20 @@ def test_damaged_models_are_refused_with_path_and_remedy(tmp_path: Path, damage:
         FlowEstimator(model)
 
 
-def test_a_failed_write_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_model(b"old", CARD, tmp_path / "model.onnx")
+@pytest.mark.parametrize("suffix", [".onnx", ".json"])
+def test_a_failed_write_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    card = save_model(b"old", CARD, tmp_path / "model.onnx")
+    write = Path.write_bytes
 
-    def full_disk(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full_disk(path: Path, content: bytes) -> int:
+        if path.suffix == suffix:
+            raise OSError(28, "No space left on device")
+        return write(path, content)
 
-    monkeypatch.setattr("os.fsync", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="No space"):
         save_model(b"new", CARD, tmp_path / "model.onnx")
-    assert (tmp_path / "model.onnx").read_bytes() == b"old"
+    assert load_card(tmp_path / "model.onnx") == card
     assert len(list(tmp_path.iterdir())) == 2
 
 

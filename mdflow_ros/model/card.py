@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import written_aside
 
 BUNDLED_MODEL = Path(__file__).with_name("teacher.onnx")
 
@@ -183,7 +183,7 @@ def load_card(model: Path) -> ModelCard:
 
 
 def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
-    """Write a serialized ONNX graph and its card, both aside first and then renamed.
+    """Write a serialized ONNX graph and its card, both aside first and then renamed: a full disk harms no old model.
 
     Args:
         graph: the serialized model.
@@ -195,12 +195,14 @@ def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
 
     Raises:
         ModelError: the file has another ending, or the card could not be read again; nothing is written.
+        OSError: the folder cannot be written, or the disk is full.
     """
     if path.suffix != MODEL_SUFFIX:
         raise ModelError(f"a model's file must end in {MODEL_SUFFIX}, and its card in {CARD_SUFFIX}, not {path.name}")
     card = dataclasses.replace(card, sha256=hashlib.sha256(graph).hexdigest())
     ModelCard.from_json(card.to_json())
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, graph)
-    replace_file(card_path(path), card.to_json().encode())
+    with written_aside(path) as model_aside, written_aside(card_path(path)) as card_aside:
+        model_aside.write_bytes(graph)
+        card_aside.write_bytes(card.to_json().encode())
     return card
