@@ -119,3 +119,20 @@ def test_bad_checkpoints_are_named_and_write_nothing(
     assert "net.pth" in error
     assert re.search(complaint, error), error
     assert not (tmp_path / "net.onnx").exists()
+
+
+def test_what_does_not_fit_half_precision_is_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({**state, "pconv1_1.0.bias": torch.full((16,), 1e5)}, tmp_path / "net.pth")
+    assert main([str(tmp_path / "net.pth"), "--out", str(tmp_path / "net.onnx"), "--half"]) == 1
+    assert "pconv1_1.0.bias does not fit half precision: it reaches 1e+05" in capsys.readouterr().err
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(
+    tmp_path: Path, state: dict[str, torch.Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(state, tmp_path / "net.pth")
+    assert main([str(tmp_path / "net.pth"), "--out", str(tmp_path / "net.pth" / "net.onnx")]) == 1
+    assert "error: " in capsys.readouterr().err

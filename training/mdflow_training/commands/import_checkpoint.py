@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             cost_volume_normalization=options.cost_volume_normalization,
             half=options.half,
         )
-    except ModelError as error:
+    except (ModelError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"wrote {options.out} ({options.out.stat().st_size / 1e6:.1f} MB), sha256 {card.sha256}")

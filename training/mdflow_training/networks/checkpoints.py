@@ -133,13 +133,13 @@ def import_checkpoint(
         half: store the parameters in half precision; arithmetic stays in single.
 
     Raises:
-        ModelError: see `load_checkpoint`.
+        ModelError: see `load_checkpoint`; or a parameter does not fit half precision.
+        OSError: the model cannot be written.
     """
     content, fields = load_checkpoint(checkpoint), fields or CardFields()
     if cost_volume_normalization is None:
         cost_volume_normalization = bool(content.cost_volume_normalization)
-    stored = np.float16 if half else np.float32
-    weights = {name: value.astype(stored) for name, value in content.weights.items()}
+    weights = {name: _stored(name, value, half) for name, value in content.weights.items()}
     graph = build_graph(weights, preprocessing, cost_volume_normalization)
     card = ModelCard(
         name=fields.name or checkpoint.stem,
@@ -153,6 +153,16 @@ def import_checkpoint(
         training=content.training,
     )
     return save_model(graph.SerializeToString(deterministic=True), card, out)
+
+
+def _stored(name: str, value: NDArray[np.float32], half: bool) -> NDArray[np.floating]:
+    if not half:
+        return value
+    with np.errstate(over="ignore"):
+        stored = value.astype(np.float16)
+    if not np.isfinite(stored).all():
+        raise ModelError(f"{name} does not fit half precision: it reaches {np.abs(value).max():.3g}; leave --half out")
+    return stored
 
 
 METRICS = ("epe", "ause", "ece")
