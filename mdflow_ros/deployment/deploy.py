@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, connect
 from mdflow_ros.deployment.store import ModelStore, Version
 from mdflow_ros.model.card import ModelError
@@ -30,19 +31,21 @@ def deploy(model: Path, store: ModelStore, node: str | None = DEFAULT_NODE) -> s
     Raises:
         ModelError: the model is missing, damaged or not finite, or its card's confidence cannot be used.
         NodeError: the node does not answer or refused it.
+        FolderInUse: another process deploys to this store, or rolls back.
         OSError: the store cannot be written.
 
     After an error, node and store are as they were.
     """
     _check(model)
-    before = store.current()
-    version = store.add(model)
-    try:
-        answer = _switch(version, store, node)
-    except BaseException:
-        if version != before:
-            store.remove(version)
-        raise
+    with folder_lock(store.folder):
+        before = store.current()
+        version = store.add(model)
+        try:
+            answer = _switch(version, store, node)
+        except BaseException:
+            if version != before:
+                store.remove(version)
+            raise
     return f"{version.name} is the current model of {store.folder}: {answer}"
 
 
@@ -55,10 +58,11 @@ def _check(model: Path) -> None:
 
 def roll_back(store: ModelStore, node: str | None = DEFAULT_NODE) -> str:
     """Go back to the model that the current one has replaced; see `deploy` for arguments and errors."""
-    version = store.previous()
-    if version is not None:
-        version.card()
-    answer = _switch(version, store, node)
+    with folder_lock(store.folder):
+        version = store.previous()
+        if version is not None:
+            version.card()
+        answer = _switch(version, store, node)
     return f"rolled back to {'the bundled model' if version is None else version.name}: {answer}"
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 DEFAULT_NODE = "/mdflow"
@@ -59,15 +59,22 @@ class RunningNode:
             What the node says of it.
 
         Raises:
-            NodeError: the node refused; it keeps its old model, and the parameter is restored.
+            NodeError: the node refused, or did not answer; it keeps its old model or takes it back, and the parameter
+                is restored.
         """
         before = self.model()
         self._set_model(model)
         try:
-            return self._reload()
-        except BaseException:  # Ctrl-C too: the caller then deletes this model, which the parameter names
+            accepted, answer = self._reload(RELOAD_SECONDS)
+        except BaseException:  # Ctrl-C too: the node may still be loading the model that the caller then deletes
             self._set_model(before)
+            with suppress(NodeError):
+                self._reload(DISCOVERY_SECONDS)
             raise
+        if not accepted:
+            self._set_model(before)
+            raise NodeError(f"{self.name} refused the model: {answer}")
+        return answer
 
     def _set_model(self, model: str) -> None:
         from rcl_interfaces.srv import SetParameters
@@ -78,13 +85,12 @@ class RunningNode:
         if not result.successful:
             raise NodeError(f"{self.name} refused the parameter model: {result.reason}")
 
-    def _reload(self) -> str:
+    def _reload(self, patience: float) -> tuple[bool, str]:
+        """Return whether the node took over the model of its parameter, and what it says."""
         from std_srvs.srv import Trigger
 
-        answer = self._call(Trigger, "reload_model", Trigger.Request(), RELOAD_SECONDS)
-        if not answer.success:
-            raise NodeError(f"{self.name} refused the model: {answer.message}")
-        return str(answer.message)
+        answer = self._call(Trigger, "reload_model", Trigger.Request(), patience)
+        return answer.success, str(answer.message)
 
     def _call(self, service_type: type[Any], name: str, request: Any, patience: float = DISCOVERY_SECONDS) -> Any:
         service = self._client.create_client(service_type, f"{self.name}/{name}")

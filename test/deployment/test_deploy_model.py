@@ -21,6 +21,7 @@ from rcl_interfaces.srv import GetParameters
 from shifted_images import textured_image
 
 from mdflow_ros.commands.deploy_model import main
+from mdflow_ros.core.folder_lock import FolderInUse, folder_lock
 from mdflow_ros.deployment import deploy as deploy_module
 from mdflow_ros.deployment import running_node as running_node_module
 from mdflow_ros.deployment.store import ModelStore
@@ -189,16 +190,33 @@ def test_a_store_that_cannot_be_written_leaves_the_node_its_model(
     assert len(loaded) == 3 and loaded[-1] == "/old.onnx" and store.names() == []
 
 
-def test_an_interrupted_switch_restores_the_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_switch_gives_the_old_model_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node may still load the new one, which is then deleted."""
     running = running_node_module.RunningNode(None, None, "/mdflow")
-    models = ["/old.onnx"]
+    parameter, reloaded = ["/old.onnx"], []
 
-    def interrupt() -> str:
-        raise KeyboardInterrupt
+    def reload(_: float) -> tuple[bool, str]:
+        reloaded.append(parameter[-1])
+        if len(reloaded) == 1:
+            raise KeyboardInterrupt
+        return True, ""
 
-    monkeypatch.setattr(running, "model", lambda: models[-1])
-    monkeypatch.setattr(running, "_set_model", models.append)
-    monkeypatch.setattr(running, "_reload", interrupt)
+    monkeypatch.setattr(running, "model", lambda: parameter[-1])
+    monkeypatch.setattr(running, "_set_model", parameter.append)
+    monkeypatch.setattr(running, "_reload", reload)
     with pytest.raises(KeyboardInterrupt):
         running.load("/new.onnx")
-    assert models == ["/old.onnx", "/new.onnx", "/old.onnx"]
+    assert reloaded == ["/new.onnx", "/old.onnx"]
+
+
+def test_two_deployments_do_not_cross(other_model: Path, tmp_path: Path) -> None:
+    """Otherwise the node could run one model while the other is current, and no way would lead back to it."""
+    store = ModelStore(tmp_path)
+    with folder_lock(store.folder):
+        for act in (
+            lambda: deploy_module.deploy(other_model, store, None),
+            lambda: deploy_module.roll_back(store, None),
+        ):
+            with pytest.raises(FolderInUse, match="wait for it"):
+                act()
+    assert store.names() == []

@@ -44,7 +44,7 @@ def test_a_card_from_before_a_cue_was_added_is_read_and_ignores_it(count: int) -
 
 @pytest.mark.parametrize(("count", "linear"), [(4, 4), (0, 0), (6, 5), (5, 6)])
 def test_a_wrong_count_is_refused(count: int, linear: int) -> None:
-    with pytest.raises(ModelError, match=rf"the same count of 5 to {len(CUES)} numbers.*; run calibrate_confidence\.py"):
+    with pytest.raises(ModelError, match=rf"the same count of 5 to {len(CUES)} numbers.*; run calibrate_conf"):
         confidence_calibration_of(with_counts(count, linear), "fast")
 
 

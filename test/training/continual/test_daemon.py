@@ -21,11 +21,11 @@ pytest.importorskip("torch", reason="training needs torch")
 
 from model_files import disturbed_teacher
 
+from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_ros.deployment.running_node import NodeError
 from mdflow_training.commands.adapt_daemon import main, parse_arguments
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
 from mdflow_training.continual.workspace import Workspace
-from mdflow_training.folder_lock import folder_lock
 
 PROGRAM = """
 import json, sys, time

@@ -19,13 +19,13 @@ pytest.importorskip("torch")
 import torch
 from places import ROOT
 
+from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing, save_model
 from mdflow_ros.model.onnx_writer.fastflownet_graph import build_graph
 from mdflow_ros.model.weights import load_weights
 from mdflow_training.commands.pretrain import main
 from mdflow_training.engine import distributed
 from mdflow_training.engine.checkpoint import load_state
-from mdflow_training.folder_lock import folder_lock
 from mdflow_training.losses.supervised import multi_scale_loss
 from mdflow_training.networks.checkpoints import load_checkpoint
 from mdflow_training.networks.fastflownet import FastFlowNet

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
+from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.adaptation.mutual_distillation import AdaptationResult, adapt
 from mdflow_training.adaptation.outcome import split_held_out, write_outcome, write_outcome_without_pairs
 from mdflow_training.adaptation.run_time import RunTime
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean, use_threads_of_others
-from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
 from mdflow_training.judging.held_out_metrics import load_ground_truth
 from mdflow_training.judging.verdict import MIN_PAIRS

@@ -23,12 +23,12 @@ import sys
 from pathlib import Path
 
 from mdflow_ros.core.argument_types import at_least, positive
+from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
 from mdflow_training.adaptation.from_recordings import default_config
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
 from mdflow_training.continual.workspace import Workspace
-from mdflow_training.folder_lock import folder_lock
 from mdflow_training.settings.adaptation import load_adaptation_config
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import cv2
 import torch
 
+from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_training.engine import distributed
-from mdflow_training.folder_lock import folder_lock
 from mdflow_training.pretraining.run import LOGGER, keep_config, train
 from mdflow_training.settings.pretraining import PretrainConfig, load_pretrain_config
 from mdflow_training.settings.reading import checked

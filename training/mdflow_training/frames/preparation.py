@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import write_json
+from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_ros.core.image_decoding import decode_compressed_image
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.source import Source, parse_source
-from mdflow_training.folder_lock import folder_lock
 from mdflow_training.frames.cache import read_image, read_thinning, thinned_out
 from mdflow_training.frames.contact_sheet import COLUMNS, draw_contact_sheet
 from mdflow_training.frames.decoding import decode_frames, example_folder, image_folder, index_path

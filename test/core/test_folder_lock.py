@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from mdflow_training.folder_lock import FolderInUse, folder_lock
+from mdflow_ros.core.folder_lock import FolderInUse, folder_lock
 
 
 def test_a_folder_that_another_process_uses_is_refused_until_it_ends(tmp_path: Path) -> None:
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom mdflow_training.folder_lock import folder_lock\n"
+        "import sys, time\nfrom pathlib import Path\nfrom mdflow_ros.core.folder_lock import folder_lock\n"
         "with folder_lock(Path(sys.argv[1])):\n    print('locked', flush=True)\n    time.sleep(60)"
     )
     other = subprocess.Popen(

@@ -13,7 +13,7 @@ from pathlib import Path
 LOCK_NAME = ".in_use"
 
 
-class FolderInUse(ValueError):
+class FolderInUse(OSError):
     """Another process writes into the folder; the text names it."""
 
 
