@@ -300,6 +300,14 @@ def test_auto_says_which_and_why(monkeypatch: pytest.MonkeyPatch, caplog: pytest
     assert "chose onnxruntime" in caplog.text and "no driver" in caplog.text
 
 
+def test_auto_warns_that_a_device_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(selection.BACKENDS, "openvino", unavailable)
+    FlowEstimator(backend="auto", options=BackendOptions(device="GPU"))
+    assert [record.levelname for record in caplog.records if "device GPU is not used" in record.message] == ["WARNING"]
+
+
 def test_auto_fails_if_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in selection.PREFERENCE:
         monkeypatch.setitem(selection.BACKENDS, name, unavailable)

@@ -120,6 +120,8 @@ def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
             reasons.append(f"{candidate}: {error}")
             if str(error) == FIXED_SIZE:
                 logger.warning("the GPU is not used: %s", error)
+            elif candidate == "openvino" and options.device != BackendOptions.device:
+                logger.warning("the device %s is not used: %s", options.device, error)
             continue
         except BackendError as error:
             if candidate not in REPLACEABLE:
