@@ -123,3 +123,11 @@ def test_the_expected_calibration_error_weighs_the_tenths_by_their_pixels():
 def test_a_confidence_outside_its_range_is_refused(value):
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         ConfidenceMetrics().add(np.array([0.5, value], np.float32), np.ones(2, np.float32), np.ones(2, bool))
+
+
+def test_an_image_without_a_correlation_leaves_those_of_the_others():
+    metrics = ConfidenceMetrics()
+    metrics.add(np.array([0.9], np.float32), np.array([0.1], np.float32), np.array([True]))
+    assert np.isnan(metrics.summary()["spearman"])
+    metrics.add(HUNDRED / 100, 100 - HUNDRED, HUNDRED > 50)
+    assert metrics.summary()["spearman"] == pytest.approx(1)

@@ -275,7 +275,10 @@ def test_images_of_more_than_8_bits_are_no_flow_and_are_stretched(disk):
     np.testing.assert_array_equal(pair.first, pair.second)
 
 
-@pytest.mark.parametrize("name", ["flow_bwd_0001.flo", "0000000-flow_10.flo", "backward.flo"])
+@pytest.mark.parametrize(
+    "name",
+    ["flow_bwd_0001.flo", "0000000-flow_10.flo", "backward.flo", "OpticalFlowIntoPast_0007_L.pfm", "flowBackward.flo"],
+)
 def test_a_flow_back_is_not_taken_for_the_flow(disk, name):
     disk.images("a.png", "b.png")
     disk.flows(name)

@@ -113,13 +113,14 @@ class ConfidenceMetrics:
     def summary(self) -> dict[str, float | list[dict[str, float]]]:
         """Return the means over images, and the calibration over all pixels of the set.
 
+        The mean of Spearman's correlation is over the images that have one; NaN where none has.
         ``epe_top_70`` is the error in pixels of the 70 % most confident pixels. ``calibration`` is the reliability
         diagram, one entry for each tenth of the confidence that occurs: mean confidence, percentage of the pixels, EPE,
         and percentages of them that are right and within 1 and 3 px. ``ece`` is the expected calibration error, the
         mean difference of confidence and share of right pixels, weighted by pixels (Guo et al., ICML 2017).
         """
         metrics: dict[str, float | list[dict[str, float]]] = {
-            name: float(np.mean(scores)) for name, scores in self.of_images.items()
+            name: _mean_of_known(scores) for name, scores in self.of_images.items()
         }
         metrics["ece"] = float(np.abs(self.confidence - self.right).sum() / self.pixels.sum())
         metrics["calibration"] = [
@@ -134,3 +135,8 @@ class ConfidenceMetrics:
             if pixels
         ]
         return metrics
+
+
+def _mean_of_known(scores: list[float]) -> float:
+    known = [score for score in scores if not np.isnan(score)]
+    return float(np.mean(known)) if known else np.nan

@@ -33,6 +33,8 @@ OCCLUSION_WORDS = {"occ", "occlusion", "occlusions"}
 INVALID_WORDS = {"invalid"}
 NUMBER = re.compile(r"\d+")
 BACKWARD = re.compile(r"(?<![a-z])(bwd|bw|backward|past|reverse)(?![a-z])|flow_10$")
+CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Where the next word of a name such as ``OpticalFlowIntoPast`` begins, which is FlyingThings3D's."""
 ROLE_WORDS = IMAGE_WORDS | FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS | INVALID_WORDS
 
 Identity = tuple[int | str, ...]
@@ -117,7 +119,7 @@ def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -
     if shots:
         names = ", ".join(path.name for path in shots.values())
         raise BadFile(ground_truth, f"exactly two images must be beside it, not: {names}")
-    if BACKWARD.search(ground_truth.stem.lower()):
+    if BACKWARD.search(CAPITAL.sub("_", ground_truth.stem).lower()):
         raise BackwardFlow(ground_truth, "its name says that it is the flow back, from the second image to the first")
     if len(content.ground_truth) == 1 and len(content.images) == 2:
         return content.images[0], content.images[1]
