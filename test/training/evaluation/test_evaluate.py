@@ -195,6 +195,20 @@ def test_pictures_show_images_flow_truth_error_and_confidence(evaluate, data, tm
     assert np.ptp(confidence, axis=2).min() > 0, "in the node's colors, from violet to yellow, none of which is gray"
 
 
+def test_a_full_disk_is_told_apart_from_what_could_not_be_measured(evaluate, data, tmp_path, monkeypatch, capsys):
+    def full_disk(path, *_):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(evaluate_command, "write_image", full_disk)
+    code, report = evaluate(data / "chairs", "--quality", "fast", "--pictures", str(tmp_path / "pictures"))
+    assert code == 1 and report["sets"]["chairs"]["images"] == 1
+    assert "measured, but there is no picture: [Errno 28] No space left" in report["problems"][0]
+    monkeypatch.setattr(evaluate_command, "write_json", full_disk)
+    assert evaluate(data / "chairs", "--quality", "fast")[0] == 2
+    output = capsys.readouterr()
+    assert "error: [Errno 28] No space left on device" in output.err and "EPE" in output.out
+
+
 def test_pictures_show_the_calibration_of_each_set(evaluate, data, tmp_path, monkeypatch):
     drawn = []
     draw = pictures.draw_calibration

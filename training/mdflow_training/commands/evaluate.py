@@ -156,7 +156,10 @@ def _picture_writer(folder: Path | None) -> PairListener | None:
     def write(set_name: str, method: str, pair_name: str, pair: LoadedPair, estimate: Estimate) -> None:
         if method == MODEL:
             assert folder is not None
-            write_image(folder / set_name / f"{pair_name}.png", draw_evaluation(pair, estimate))
+            try:
+                write_image(folder / set_name / f"{pair_name}.png", draw_evaluation(pair, estimate))
+            except OSError as error:
+                raise OSError(f"measured, but there is no picture: {error}") from error
 
     return write if folder else None
 
@@ -173,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        0 if every pair was measured, 1 if files were missing or broken, 2 if nothing could be measured at all.
+        0 if every pair was measured, 1 if files were missing or broken, 2 if nothing could be measured or reported.
     """
     options = _parser().parse_args(arguments)
     cv2.setNumThreads(options.threads or -1)  # -1 is OpenCV's default: all cores
@@ -201,9 +204,13 @@ def main(arguments: list[str] | None = None) -> int:
     report = report_of(evaluation, problems, about)
     print(format_table(report["sets"]))
     print(f"\n{about_model['name']} ({about_model['backend']}, quality {about_model['quality']})", flush=True)
-    write_json(options.out, report)
-    if options.pictures:
-        _write_calibrations(options.pictures, report["sets"])
+    try:
+        write_json(options.out, report)
+        if options.pictures:
+            _write_calibrations(options.pictures, report["sets"])
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_UNUSABLE
     print(f"report in {options.out}")
     return _print_problems(problems, any_measured=True)
 
@@ -229,7 +236,7 @@ def _print_problems(problems: Sequence[str], any_measured: bool) -> int:
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if problems:
-        print(f"problems: {len(problems)}; the metrics cover the remaining pairs", file=sys.stderr)
+        print(f"problems: {len(problems)}; the metrics cover the pairs that could be measured", file=sys.stderr)
     if not any_measured:
         return EXIT_UNUSABLE
     return EXIT_INCOMPLETE if problems else EXIT_OK
