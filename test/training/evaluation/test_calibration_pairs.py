@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_training.commands import calibrate_confidence
 from mdflow_training.commands.calibrate_confidence import main
 from mdflow_training.evaluation.calibration import BLANK_EVERY, blank_pair, calibration_pairs
 from mdflow_training.synthetic.textures import procedural_library
@@ -33,3 +35,16 @@ def test_too_few_pairs_for_a_fit_are_refused(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         main([str(tmp_path / "none.onnx"), "--procedural", "--pairs", "1"])
     assert "argument --pairs: 1 is less than 24" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read_only(dir: Path) -> None:
+        raise OSError(30, "Read-only file system", str(dir))
+
+    monkeypatch.setattr(calibrate_confidence.tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(calibrate_confidence, "fit_calibration", lambda *_: pytest.fail("fitted in vain"))
+    monkeypatch.setattr(calibrate_confidence, "procedural_library", lambda _: None)
+    assert main([str(BUNDLED_MODEL), "--procedural"]) == 1
+    assert "Read-only file system" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+import tempfile
 from pathlib import Path
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Pictures that pretraining held out: on its own ones the model would seem better than it is.
         library = procedural_library(options.seed) if options.procedural else load_library(options.textures).split()[1]
         card = load_card(options.model)
+        tempfile.TemporaryFile(dir=options.model.parent).close()  # better an error now than after minutes
         confidence = {}
         for quality in QUALITIES:
             estimator = FlowEstimator(options.model, "onnxruntime", quality=quality, calibration=UNCALIBRATED)
