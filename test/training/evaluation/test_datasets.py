@@ -275,6 +275,15 @@ def test_images_of_more_than_8_bits_are_no_flow_and_are_stretched(disk):
     np.testing.assert_array_equal(pair.first, pair.second)
 
 
+def test_a_change_of_light_between_two_images_of_16_bits_is_kept(disk):
+    disk.flows("deep/frame_0001.flo")
+    ramp = np.arange(SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE) * 80 + 800
+    for number in (1, 2):
+        cv2.imwrite(str(disk.root / f"deep/frame_{number:04d}.png"), ramp * 4 ** (number - 1))
+    pair = disk.find().sets["deep"][0].load()
+    assert pair.second.mean() > 2 * pair.first.mean()
+
+
 @pytest.mark.parametrize(
     "name",
     ["flow_bwd_0001.flo", "0000000-flow_10.flo", "backward.flo", "OpticalFlowIntoPast_0007_L.pfm", "flowBackward.flo"],

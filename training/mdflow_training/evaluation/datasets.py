@@ -175,8 +175,8 @@ def _unreadable(folder: Path, error: OSError) -> BadFile:
 
 def _validation_chairs(split: Path, pairs: list[PairFiles]) -> list[PairFiles]:
     """Keep the pairs that FlyingChairs sets aside for validation; line ``n`` of the file is pair ``n``."""
-    lines = split.read_text(encoding="ascii").split()
-    validation = {number for number, line in enumerate(lines, start=1) if line == "2"}
+    lines = split.read_bytes().split()
+    validation = {number for number, line in enumerate(lines, start=1) if line == b"2"}
     numbered = ((pair, Path(pair.name).name.split("_")[0]) for pair in pairs)
     return [pair for pair, number in numbered if number.isdecimal() and int(number) in validation]
 

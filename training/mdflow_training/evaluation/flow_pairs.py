@@ -85,8 +85,7 @@ class PairFiles:
 
     def load(self) -> LoadedPair:
         """Read the files; see `TruePair.load`. All have to be of the first image's size."""
-        stretch = IntensityStretch()  # one range for both, as the node has it
-        first = read_image(self.first, stretch)
+        first, second = self._read_images()
 
         def of_same_size(path: Path, array: Array) -> Array:
             if array.shape[:2] != first.shape[:2]:
@@ -94,7 +93,7 @@ class PairFiles:
                 raise BadFile(path, f"{own_width}x{own_height}, but {self.first} has {width}x{height}")
             return array
 
-        second = of_same_size(self.second, read_image(self.second, stretch))
+        of_same_size(self.second, second)
         ground_truth = of_same_size(self.ground_truth, read_flow(self.ground_truth))
         visible: Mask | None = None
         if self.visible_ground_truth:
@@ -106,3 +105,14 @@ class PairFiles:
         if not known_pixels(ground_truth).any():
             raise BadFile(self.ground_truth, "the flow is unknown at every pixel")
         return LoadedPair(first, second, ground_truth, visible)
+
+    def _read_images(self) -> tuple[Image, Image]:
+        """Read both images, those of more than 8 bits by one range of intensities: a change of light stays one."""
+        stretch = IntensityStretch()
+        first, first_range = read_image(self.first, stretch), stretch.range
+        second, second_range = read_image(self.second, stretch), stretch.range
+        if first_range is None or second_range is None or first_range == second_range:
+            return first, second
+        lows, highs = zip(first_range, second_range, strict=True)
+        both = IntensityStretch((min(lows), max(highs)))
+        return read_image(self.first, both), read_image(self.second, both)
