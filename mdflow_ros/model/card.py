@@ -194,15 +194,26 @@ def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
         The card as written.
 
     Raises:
-        ModelError: the file has another ending, or the card could not be read again; nothing is written.
+        ModelError: the file has another ending, the card could not be read again, or there is another file where it
+            goes; nothing is written.
         OSError: the folder cannot be written, or the disk is full.
     """
     if path.suffix != MODEL_SUFFIX:
         raise ModelError(f"a model's file must end in {MODEL_SUFFIX}, and its card in {CARD_SUFFIX}, not {path.name}")
     card = dataclasses.replace(card, sha256=hashlib.sha256(graph).hexdigest())
     ModelCard.from_json(card.to_json())
+    if card_path(path).exists() and not path.exists():
+        _check_is_card(card_path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path) as model_aside, written_aside(card_path(path)) as card_aside:
         model_aside.write_bytes(graph)
         card_aside.write_bytes(card.to_json().encode())
     return card
+
+
+def _check_is_card(path: Path) -> None:
+    """Raise ModelError unless the file is a model's card."""
+    try:
+        ModelCard.from_json(path.read_text(encoding="utf-8"))
+    except (ModelError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is no model's card, and is not replaced; choose another name") from error

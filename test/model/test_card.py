@@ -4,10 +4,11 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, Preprocessing, load_card
+from mdflow_ros.model.card import BUNDLED_MODEL, ModelCard, ModelError, Preprocessing, load_card, save_model
 
 CARD = ModelCard("robot", "0" * 64, Preprocessing.RGB_SCALAR_MEAN, True, "Apache-2.0")
 
@@ -66,3 +67,14 @@ def test_what_is_no_card_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ModelError, match=r"not a model card") as error:
         ModelCard.from_json(text)
     assert problem in str(error.value)
+
+
+@pytest.mark.parametrize("content", ['{"sets": {}}', "\xff"])
+def test_a_card_replaces_no_other_file(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(ModelError, match=r"report\.json is no model's card, and is not replaced"):
+        save_model(b"graph", CARD, tmp_path / "report.onnx")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
+    path.write_text(CARD.to_json())  # as an interrupted call leaves it
+    save_model(b"graph", CARD, tmp_path / "report.onnx")
