@@ -327,6 +327,19 @@ def test_a_pair_on_which_a_method_fails_counts_for_no_method():
     assert "set/small" in evaluation.problems[1] and "not finite" in evaluation.problems[1]
 
 
+def test_a_pair_that_opencv_cannot_take_costs_no_other():
+    """Such as an image of more than 32767 columns."""
+
+    def narrow(first, second):
+        if first.shape[0] > 64:
+            cv2.remap(first, np.zeros((1, 40_000), np.float32), np.zeros((1, 40_000), np.float32), cv2.INTER_LINEAR)
+        return np.zeros((*first.shape[:2], 2), np.float32), None
+
+    evaluation = evaluate_methods({"m": narrow}, {"set": [Pair("large", size=(65, 64)), Pair("good")]})
+    assert evaluation.scores["set"]["m"].summary()["pairs"] == {"good": 2}
+    assert "set/large" in evaluation.problems[0]
+
+
 def test_a_pair_whose_picture_fails_counts_for_every_method():
     def steady(first, second):
         return np.zeros((*first.shape[:2], 2), np.float32), None

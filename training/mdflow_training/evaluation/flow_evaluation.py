@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -132,7 +133,7 @@ def evaluate_methods(
                     if on_pair:
                         for name, estimate in estimates.items():
                             on_pair(set_name, name, pair.name, loaded, estimate)
-                except (OSError, ValueError, BackendError) as problem:
+                except (OSError, ValueError, BackendError, cv2.error) as problem:
                     evaluation.problems.append(f"{set_name}/{pair.name}: {problem}")
                 progress.update()
             if any(score.seconds for score in scores.values()):
