@@ -71,10 +71,11 @@ class Camera:
         return self.model != FISHEYE and not self.distortion.any()
 
     def _look_up(self, field: NDArray[np.float32], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Interpolate a field of the image's size at ``pixels``; NaN outside."""
+        """Interpolate a field of the image's size at ``pixels``; NaN outside, and where a pixel is NaN itself."""
         x, y = (np.ascontiguousarray(pixels[..., axis], np.float32) for axis in (0, 1))
         looked_up = np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
-        looked_up[(x < 0) | (x > self.size[0] - 1) | (y < 0) | (y > self.size[1] - 1)] = np.nan
+        inside = (x >= 0) & (x <= self.size[0] - 1) & (y >= 0) & (y <= self.size[1] - 1)  # False for NaN
+        looked_up[~inside] = np.nan
         return looked_up
 
     def pixel_spans(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import pytest
 from mdflow_ros.core.rectification import BadCalibration
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
+from mdflow_ros.navigation.matches import match
 
 SIZE = Size(64, 48)
 FOCAL_LENGTH = 50.0
@@ -107,3 +108,13 @@ def test_pixels_that_no_ray_leads_to_are_unknown() -> None:
     points = np.column_stack((rays[known].astype(float), np.ones(known.sum())))
     back, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), intrinsics, camera.distortion)
     np.testing.assert_allclose(back[:, 0], pixels[known], atol=0.11)
+
+
+@pytest.mark.parametrize("distortion", [[], [-0.1, 0.01, 0.0, 0.0]])
+def test_flow_that_is_masked_is_no_match(distortion: list[float]) -> None:
+    flow, confidence = np.zeros((48, 64, 2), np.float32), np.full((48, 64), 0.9, np.float32)
+    flow[10:20, 10:20] = np.nan
+    matches = match(flow, confidence, Camera(SIZE, INTRINSICS, np.array(distortion), "plumb_bob"), 1)
+    usable = matches.usable(0.5)
+    assert not usable[10:20, 10:20].any() and usable[20:40, 20:40].all()
+    assert np.isfinite(matches.sigma[usable]).all()
