@@ -50,11 +50,6 @@ class Camera:
         object.__setattr__(self, "distortion", distortion)
         object.__setattr__(self, "model", model)
 
-    @property
-    def focal_length(self) -> float:
-        """Mean of both focal lengths, pixels."""
-        return float(self.intrinsics[0, 0] + self.intrinsics[1, 1]) / 2
-
     def rays(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the points ``(H, W, 2)`` of pixels ``(H, W, 2)`` on the plane z = 1.
 
@@ -84,7 +79,7 @@ class Camera:
         NaN where `rays` gives NaN. Off the axis of a fisheye lens it is several times longer than in the middle.
         """
         if self._is_pinhole:
-            return np.full(pixels.shape[:2], 1 / self.focal_length, np.float32)
+            return np.full(pixels.shape[:2], 1 / min(self.intrinsics[0, 0], self.intrinsics[1, 1]), np.float32)
         return self._look_up(self._span_map, pixels)
 
     @cached_property

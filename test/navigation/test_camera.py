@@ -95,6 +95,9 @@ def test_a_pixel_spans_more_of_the_plane_off_the_axis_of_a_fisheye_lens() -> Non
     np.testing.assert_allclose(camera.pixel_spans(pixels)[0], [*(0.01 / np.cos(angles) ** 2), np.nan], rtol=0.02)
     pinhole = Camera(size, intrinsics, np.zeros(0))
     np.testing.assert_allclose(pinhole.pixel_spans(pixels), 0.01)
+    # The flow's noise counts by the shorter focal length, as of a camera that bins columns alone.
+    binned = Camera(size, np.diag([FOCAL_LENGTH, FOCAL_LENGTH * 2, 1.0]), np.zeros(0))
+    np.testing.assert_allclose(binned.pixel_spans(pixels), 0.02)
 
 
 def test_pixels_that_no_ray_leads_to_are_unknown() -> None:

@@ -124,7 +124,7 @@ def test_an_obstacle_that_is_narrower_than_a_third_of_the_view_is_not_late(place
     camera, flow = camera_of(step), step.flow.copy()
     width, height = camera.size
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
-    center, focal = (np.array(camera.size) - 1) / 2, camera.focal_length
+    center, focal = (np.array(camera.size) - 1) / 2, camera.intrinsics[0, 0]
     near = np.abs(pixels[..., 0] - center[0] - place * focal) < 0.15 / 2.2 * focal  # 0.3 m wide, 2.2 m ahead
     flow[near] = ((pixels - center) * 0.1)[near]
     flow += random.normal(0, 0.2, flow.shape).astype(np.float32)
