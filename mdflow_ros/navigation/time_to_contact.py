@@ -143,12 +143,20 @@ def _growth(
 
 
 def _split(field: NDArray[Any], sectors: Sectors) -> NDArray[Any]:
-    """Cut ``(H, W, ...)`` into sectors ``(rows, columns, matches, ...)``; a remainder at the edges is left out."""
-    down, across = field.shape[0] // sectors.rows, field.shape[1] // sectors.columns
-    rest = field.shape[2:]
-    whole = field[: down * sectors.rows, : across * sectors.columns]
-    cut = whole.reshape(sectors.rows, down, sectors.columns, across, *rest).swapaxes(1, 2)
-    return cut.reshape(sectors.rows, sectors.columns, down * across, *rest)
+    """Cut ``(H, W, ...)`` into equal sectors ``(rows, columns, matches, ...)``, which cover all of it.
+
+    Where the sides are no multiples, neighbors overlap.
+    """
+    rows, columns = _spread(field.shape[0], sectors.rows), _spread(field.shape[1], sectors.columns)
+    cut = field[rows[:, None, :, None], columns[None, :, None, :]]
+    return cut.reshape(*cut.shape[:2], cut.shape[2] * cut.shape[3], *field.shape[2:])
+
+
+def _spread(length: int, count: int) -> NDArray[np.int64]:
+    """Return the indices ``(count, side)`` of equal parts of ``length`` that are evenly spread over it."""
+    side = -(-length // count)
+    starts = np.rint(np.linspace(0, length - side, count)).astype(np.int64)
+    return np.asarray(starts[:, None] + np.arange(side))
 
 
 def _growth_of(

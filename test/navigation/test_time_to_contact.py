@@ -135,6 +135,23 @@ def test_an_obstacle_that_is_narrower_than_a_third_of_the_view_is_not_late(place
     assert 0.4 < nearest_contact(contact, 0.99) < 1.15
 
 
+@pytest.mark.parametrize("stride", [2, 8, 16])
+def test_the_sectors_cover_the_view_evenly_with_every_stride(stride: int) -> None:
+    """640 pixels are 40 matches with a stride of 16, which 15 does not divide."""
+    camera = Camera(Size(640, 480), np.array([[448.0, 0, 319.5], [0, 448.0, 239.5], [0, 0, 1]]), np.zeros(0))
+    pixels = np.stack(np.meshgrid(np.arange(640), np.arange(480)), axis=-1).astype(np.float32)
+
+    def seconds(left: int, right: int) -> np.ndarray:
+        """A post between two columns of the image, 1 s away."""
+        post = (pixels[..., :1] >= left) & (pixels[..., :1] < right)
+        flow = np.where(post, (pixels - np.float32([319.5, 239.5])) * np.float32(0.1), np.float32(0))
+        matches = match(flow, np.full((480, 640), 0.95, np.float32), camera, stride)
+        return time_to_contact(matches, np.eye(3), INTERVAL, Sectors()).seconds[0]
+
+    assert seconds(420, 480).argmin() == 10 and seconds(420, 480)[10] < 1.1
+    assert seconds(576, 640).argmin() >= 13 and seconds(576, 640)[14] < 1.1
+
+
 def test_probability_that_the_contact_is_later() -> None:
     contact = TimeToContact(np.array([[0.1, 0.05, np.nan]]), np.array([[0.005, 0.005, np.nan]]), 0.1)
     np.testing.assert_allclose(contact.seconds, [[1, 2, np.nan]])
