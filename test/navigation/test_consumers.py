@@ -156,6 +156,25 @@ def test_the_stop_ends_only_when_the_contact_is_surely_later(consumer: TimeToCon
     assert stops(0.02, 0.01, 14.0) is False
 
 
+@pytest.mark.parametrize("consumer", [(TimeToContactNode, "hold:=2.0")], indirect=True)
+@pytest.mark.parametrize(("name", "value"), [("hold", 0.1), ("columns", 5), ("path_width", 1.0)])
+def test_a_parameter_that_changes_does_not_release_the_stop(
+    consumer: TimeToContactNode, name: str, value: float
+) -> None:
+    for output in ("_seconds", "_confidence", "_nearest", "_stop"):
+        setattr(consumer, output, Listener())
+    near, far = approach_step(1.0, 0.1), approach_step(3.0, 0.1)
+    consumer.process(pair_of(near, 10.0))
+    consumer.set_parameters([Parameter(name, value=value)])
+    with pytest.raises(ValueError, match="no sector on the robot's path"):
+        consumer.process(pair_of(near, 10.1, confidence=0.1))
+    consumer.process(pair_of(far, 20.0))
+    consumer.process(pair_of(near, 20.1))
+    consumer.process(pair_of(far, 5.0))  # time jumps back: what was near then says nothing now
+    stops = [message.data for message in consumer._stop.messages]  # type: ignore[attr-defined]
+    assert stops == [True, True, False, True, False]
+
+
 @pytest.mark.parametrize("consumer", [(TimeToContactNode, "top:=0.9")], indirect=True)
 def test_sectors_need_some_height(consumer: TimeToContactNode) -> None:
     with pytest.raises(ValueError, match=r"top, 0\.9, must be less than bottom, 0\.65"):

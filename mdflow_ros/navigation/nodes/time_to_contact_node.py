@@ -64,7 +64,7 @@ class TimeToContactNode(Consumer):
         self._confidence = self.output(Image, "~/sector_confidence")
         self._nearest = self.output(Float32, "~/nearest")
         self._stop = self.output(Bool, "~/stop")
-        self._stop_until = -math.inf
+        self._stop_until = self._newest = -math.inf
         self._near = np.zeros((0, 0), bool)
         self._last = math.nan
 
@@ -96,8 +96,11 @@ class TimeToContactNode(Consumer):
         certainty, threshold = self.value("min_certainty"), self.value("threshold")
         near = (contact.confidence >= certainty) & (contact.seconds < threshold)
         clear = contact.later_than(threshold) >= certainty
-        if self._near.shape != near.shape or self._stop_until - now > self.value("hold"):  # the time jumped back
+        if now < self._newest:  # the time jumped back
             self._near, self._stop_until = np.zeros_like(near), -math.inf
+        elif self._near.shape != near.shape:  # other sectors: near until each is seen to be clear
+            self._near = np.full(near.shape, self._near.any())
+        self._newest = now
         self._near = near | (self._near & ~clear)
         if self._near.any():
             self._stop_until = now + self.value("hold")
