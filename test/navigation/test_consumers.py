@@ -25,6 +25,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from mdflow_ros.navigation.nodes import consumer as consumer_module
 from mdflow_ros.navigation.nodes import motion_consumer, px4_optical_flow_node
 from mdflow_ros.navigation.nodes.camera_motion import TransformMotion
 from mdflow_ros.navigation.nodes.consumer import Consumer, PublishedFlow
@@ -34,6 +35,7 @@ from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
 from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_ros.navigation.time_to_contact import TimeToContact
+from mdflow_ros.node.messages import image_message
 from mdflow_training.synthetic.navigation_world import Step, approach_step, downward_step
 
 DOMAIN = 28
@@ -110,14 +112,28 @@ def test_a_robot_whose_gyro_is_late_is_not_taken_to_be_level(consumer: Px4Optica
 
 @pytest.mark.parametrize("consumer", [(FlowPointsNode,)], indirect=True)
 def test_diagnostics_tell_when_no_pair_comes_any_more(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
-    consumer._inputs = {"flow": None}  # type: ignore[dict-item]
-    consumer.published()
-    assert consumer._status() == (DiagnosticStatus.OK, "running")
-    later = time.monotonic() + 9
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    now = 100.0
+    monkeypatch.setattr(consumer_module, "time", SimpleNamespace(monotonic=lambda: now))
+    consumer._outputs = [Listener()]  # type: ignore[list-item]
+    consumer._poll()
     level, summary = consumer._status()
-    assert level == DiagnosticStatus.WARN and "no flow for 9 s" in summary
-    consumer._inputs = {}
+    assert level == DiagnosticStatus.WARN and summary == "waiting for /mdflow/flow, /mdflow/confidence"
+    flow, confidence = np.zeros((64, 64, 2), np.float32), np.zeros((64, 64), np.float32)
+    pair = {"flow": image_message(Header(), flow), "confidence": image_message(Header(), confidence)}
+    consumer._on_set(pair)
+    assert consumer._status() == (DiagnosticStatus.OK, "running")
+    consumer._on_set({**pair, "flow": image_message(Header(), confidence)})
+    level, summary = consumer._status()
+    assert level == DiagnosticStatus.WARN and summary.startswith("expected a little-endian 32FC2 image")
+    now += 9  # what was wrong with the last pair is not what is wrong now
+    level, summary = consumer._status()
+    assert level == DiagnosticStatus.WARN and summary.startswith("no flow for 9 s") and "32FC2" in summary
+    subscriptions, consumer._outputs = consumer._outputs, []
+    consumer._poll()
+    assert consumer._status() == (DiagnosticStatus.OK, "nobody subscribes")
+    now, consumer._outputs = now + 3600, subscriptions
+    consumer._poll()  # an hour in which nobody listened is no silence of the flow node
+    assert consumer._status()[1] == "waiting for /mdflow/flow, /mdflow/confidence"
 
 
 @pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "camera_pose:=[0, 0, 1, 1, 0, 0, 0]")], indirect=True)

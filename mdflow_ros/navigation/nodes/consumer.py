@@ -129,7 +129,9 @@ class Consumer(Node):
         self._inputs: dict[str, Subscription[Any]] = {}
         self._outputs: list[Publisher[Any]] = []
         self._camera: tuple[Any, Camera] | None = None
-        self._published, self._last_published = 0, 0.0
+        self._published = 0
+        self._last_heard: float | None = None
+        """When the last pair came since the node subscribed, by the monotonic clock."""
         self._last_problem: str | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -171,7 +173,7 @@ class Consumer(Node):
 
     def published(self) -> None:
         """Count a published pair."""
-        self._published, self._last_published = self._published + 1, time.monotonic()
+        self._published += 1
         self._last_problem = None
 
     def report_problem(self, problem: str) -> None:
@@ -199,6 +201,7 @@ class Consumer(Node):
         for subscription in self._inputs.values():
             self.destroy_subscription(subscription)
         self._synchronizer.restart(wanted)
+        self._last_heard = self._last_problem = None
         self._inputs = self._subscribe(wanted)
         if not wanted:
             self.unsubscribed()
@@ -231,6 +234,7 @@ class Consumer(Node):
         )
 
     def _on_set(self, messages: dict[str, Any]) -> None:
+        self._last_heard = time.monotonic()
         try:
             self.on_pair(self._pair(messages))
         except Exception as error:  # a pair that cannot be used must not end the node
@@ -299,12 +303,14 @@ class Consumer(Node):
     def _status(self) -> tuple[bytes, str]:
         if not self._inputs:
             return DiagnosticStatus.OK, "nobody subscribes"
+        silence = 0.0 if self._last_heard is None else time.monotonic() - self._last_heard
+        if silence > SILENCE_WARNING_SECONDS:
+            summary = f"no flow for {silence:.0f} s: are the flow node and the camera running?"
+            before = "" if self._last_problem is None else f" Before that: {self._last_problem}"
+            return DiagnosticStatus.WARN, summary + before
         if self._last_problem is not None:
             return DiagnosticStatus.WARN, self._last_problem
-        if self._published:
-            age = time.monotonic() - self._last_published
-            if age > SILENCE_WARNING_SECONDS:
-                return DiagnosticStatus.WARN, f"no flow for {age:.0f} s: are the flow node and the camera running?"
+        if self._last_heard is not None:
             return DiagnosticStatus.OK, "running"
         missing = [self.resolve_topic_name(f"mdflow/{name}") for name in self._synchronizer.missing()]
         if missing and any(self._synchronizer.received.values()):

@@ -48,10 +48,11 @@ class ExactSynchronizer:
             self.incomplete += 1
 
     def restart(self, names: Iterable[str]) -> None:
-        """Collect other topics, and forget the incomplete sets."""
+        """Collect other topics, and forget what came so far."""
         self.names = tuple(names)
+        self.received.clear()
         self._waiting.clear()
 
     def missing(self) -> list[str]:
-        """Return the topics of which nothing came so far."""
+        """Return the topics of which nothing came since the start."""
         return [name for name in self.names if not self.received[name]]
