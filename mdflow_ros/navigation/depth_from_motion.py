@@ -27,6 +27,9 @@ class DepthLimits:
         max_relative_sigma: greatest standard deviation of the depth, as a fraction of it.
         max_residual: largest normalized residual of a static point, in standard deviations.
         refine: whether the flow corrects the measured motion first.
+
+    Raises:
+        ValueError: ``min_depth`` is not below ``max_depth``.
     """
 
     min_confidence: float = 0.5
@@ -35,6 +38,12 @@ class DepthLimits:
     max_relative_sigma: float = 0.15
     max_residual: float = 2.5
     refine: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.min_depth < self.max_depth:
+            raise ValueError(
+                f"min_depth, {self.min_depth:g}, must be less than max_depth, {self.max_depth:g}: no point lies between"
+            )
 
 
 @dataclass(frozen=True, eq=False)

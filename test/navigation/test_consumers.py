@@ -33,7 +33,7 @@ from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNo
 from mdflow_ros.navigation.nodes.flow_points_node import FlowPointsNode
 from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
-from mdflow_ros.navigation.rigid_motion import RigidMotion
+from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 from mdflow_ros.navigation.time_to_contact import TimeToContact
 from mdflow_ros.node.messages import image_message
 from mdflow_training.synthetic.navigation_world import Step, approach_step, downward_step
@@ -195,6 +195,33 @@ def test_a_parameter_that_changes_does_not_release_the_stop(
 def test_sectors_need_some_height(consumer: TimeToContactNode) -> None:
     with pytest.raises(ValueError, match=r"top, 0\.9, must be less than bottom, 0\.65"):
         consumer.process(pair_of(approach_step(1.0, 0.1)))
+
+
+@pytest.mark.parametrize("consumer", [(DepthFromMotionNode, "motion_from:=odometry", "min_depth:=30.0")], indirect=True)
+def test_depths_need_some_range(consumer: DepthFromMotionNode) -> None:
+    motion = CameraMotion.with_sigmas(RigidMotion(np.eye(3), np.array([0.0, 0.0, -0.1])), 0.02, 0.003)
+    with pytest.raises(ValueError, match="min_depth, 30, must be less than max_depth, 20"):
+        consumer.process_motion(pair_of(approach_step(1.0, 0.1)), motion)
+
+
+@pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "min_ground_distance:=40.0")], indirect=True)
+def test_heights_that_px4_may_use_need_some_range(consumer: Px4OpticalFlowNode) -> None:
+    consumer._sensor = Listener()  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="min_ground_distance, 40, must be less than max_ground_distance, 30"):
+        consumer.process(pair_of(downward_step(1.0, (0.04, 0, 0))))
+
+
+@pytest.mark.parametrize("consumer", [(FlowPointsNode,)], indirect=True)
+@pytest.mark.parametrize(("highest", "is_used"), [(1.0, True), (1.0000001, True), (95.0, False)])
+def test_a_confidence_that_is_no_probability_is_refused(
+    consumer: FlowPointsNode, highest: float, is_used: bool
+) -> None:
+    consumer._points = Listener()  # type: ignore[assignment]
+    flow, confidence = np.zeros((64, 64, 2), np.float32), np.full((64, 64), highest, np.float32)
+    confidence[0, 0] = np.nan
+    consumer._on_set({"flow": image_message(Header(), flow), "confidence": image_message(Header(), confidence)})
+    assert len(consumer._points.messages) == is_used
+    assert is_used or "/mdflow/confidence holds 95, but a probability is 1 at most" in str(consumer._last_problem)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,9 @@ LOG_PERIOD = 5.0
 SILENCE_WARNING_SECONDS = 5.0
 """Diagnostics warn when no pair came for this long."""
 
+MAX_CONFIDENCE = 1.001
+"""A probability with the rounding of its resizing; more is a percentage, or another measure."""
+
 INPUTS: dict[str, type[Any]] = {
     "flow": Image,
     "confidence": Image,
@@ -268,13 +271,20 @@ class Consumer(Node):
             camera=self._camera_of(messages["camera_info"]) if "camera_info" in messages else None,
             backward=backward,
         )
+        self._check_pair(pair)
+        return pair
+
+    def _check_pair(self, pair: PublishedFlow) -> None:
         size = size_of(pair.flow)
         if size_of(pair.confidence) != size or (pair.camera is not None and pair.camera.size != size):
             raise ValueError(
                 f"the flow has {size.width}x{size.height} pixels, but confidence or camera_info has another size: "
                 "remap all of them to the outputs of one flow node"
             )
-        return pair
+        highest = float(np.fmax.reduce(pair.confidence, axis=None))
+        if highest > MAX_CONFIDENCE:
+            topic = self.resolve_topic_name("mdflow/confidence")
+            raise ValueError(f"{topic} holds {highest:g}, but a probability is 1 at most: remap it to the flow node's")
 
     def _camera_of(self, info: CameraInfo) -> Camera:
         rectified = self.value("rectified")

@@ -121,6 +121,7 @@ class Px4OpticalFlowNode(Consumer):
         ground = ground_motion(matches, self.value("min_confidence"))
         self._quality = ground.quality if ground else 0.0
         if self._sensor is not None and self._sensor.get_subscription_count():
+            self._check_ground_distances()
             shift = ground.shift if ground else np.zeros(2)
             now = self.get_clock().now().nanoseconds
             flow = pixel_flow(shift, DOWN, gyro_rotation)
@@ -138,6 +139,13 @@ class Px4OpticalFlowNode(Consumer):
             sigma = self.value("height_sigma") * height
             twist = ground_twist(ground, height, sigma, pair.interval, DOWN, camera.translation, gyro_rotation)
             self._twist.publish(self._twist_message(pair, twist))
+
+    def _check_ground_distances(self) -> None:
+        least, most = self.value("min_ground_distance"), self.value("max_ground_distance")
+        if not least < most:
+            raise ValueError(
+                f"min_ground_distance, {least:g}, must be less than max_ground_distance, {most:g}, or PX4 uses no flow"
+            )
 
     def _twist_message(self, pair: PublishedFlow, twist: Twist) -> TwistWithCovarianceStamped:
         message = TwistWithCovarianceStamped()
