@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Launch the flow node on a camera: ``ros2 launch mdflow_ros flow.launch.py image_topic:=/camera/image_raw``."""
 
+import difflib
 import os
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -51,18 +54,47 @@ ARGUMENTS = {
     ),
 }
 
+CHOICES = {
+    "image_transport": ("", "raw", "compressed"),
+    "backend": ("", "auto", "tensorrt", "onnxruntime", "onnxruntime-cuda", "openvino"),
+    "log_level": ("debug", "info", "warn", "error", "fatal"),
+}
+"""What some arguments may be. Literal, as launch may run in a Python without the packages of the node."""
+
 
 def perform(context: LaunchContext) -> dict[str, str]:
     """Return the values of all arguments.
 
     Raises:
         FileNotFoundError: a parameter file does not exist; launch_ros would only warn.
+        ValueError: an argument has a value that is not one of its choices.
     """
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     for name in ("params_file", "consumers_params_file"):
+        values[name] = os.path.expanduser(values[name])  # shells leave ~ after := as it is
         if not Path(values[name]).is_file():
             raise FileNotFoundError(f"{name}: there is no file {values[name]}")
+    values["log_level"] = values["log_level"].lower()
+    for name, choices in CHOICES.items():
+        if values[name] not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(filter(None, choices))}, not '{values[name]}'")
     return values
+
+
+def check_names(command_line: list[str]) -> None:
+    """Refuse arguments that this file does not have: ros2 launch ignores them.
+
+    Where another launch file includes this one, the command line holds the other one's arguments.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if ("mdflow_ros", "flow.launch.py") not in pairwise(command_line):
+        return
+    for name in (word.partition(":=")[0] for word in command_line if ":=" in word):
+        if name not in ARGUMENTS:
+            hint = "".join(f"; did you mean '{close}'?" for close in difflib.get_close_matches(name, ARGUMENTS, 1))
+            raise ValueError(f"flow.launch.py has no argument '{name}'{hint}")
 
 
 def is_true(values: dict[str, str], name: str) -> bool:
@@ -79,6 +111,7 @@ def is_true(values: dict[str, str], name: str) -> bool:
 
 def nodes(context: LaunchContext) -> list[Node]:
     """Create all nodes in one step, so that a wrong argument is reported before any process starts."""
+    check_names(sys.argv)
     values = perform(context)
     return [flow_node(values), *consumer_nodes(values)]
 
@@ -109,7 +142,8 @@ def remappings(values: dict[str, str], *names: str) -> list[tuple[str, str]]:
 
 def consumer_nodes(values: dict[str, str]) -> list[Node]:
     """Create the consumers that the argument names."""
-    names = list(dict.fromkeys(name.strip() for name in values["consumers"].strip("[] ").split(",") if name.strip()))
+    words = (word.strip(" '\"") for word in values["consumers"].strip("[] ").split(","))
+    names = list(dict.fromkeys(filter(None, words)))
     unknown = [name for name in names if name not in CONSUMERS]
     if unknown:
         raise ValueError(f"unknown consumer '{unknown[0]}'; choose from {', '.join(CONSUMERS)}")

@@ -134,6 +134,36 @@ def test_a_missing_parameter_file_is_an_error() -> None:
         launched(params_file="/nowhere/flow.yaml")
 
 
+def test_a_parameter_file_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "flow.yaml").write_text("/**: {ros__parameters: {max_rate: 10.0}}")
+    (process,) = launched(params_file="~/flow.yaml")
+    assert str(tmp_path / "flow.yaml") in process.arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("backend", "gpu"), ("image_transport", "compresed"), ("log_level", "warning")]
+)
+def test_a_value_that_is_no_choice_is_an_error(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be one of [a-z]+, .*, not '{value}'"):
+        launched(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["backend", "image_transport"])
+def test_the_launch_file_knows_every_choice_of_the_node(name: str) -> None:
+    for choice in DECLARATIONS[name].choices or ():
+        launched(**{name: choice})
+    launched(log_level="DEBUG")
+
+
+def test_an_argument_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "mdflow_ros", "flow.launch.py", "image_topics:=/left/image"])
+    with pytest.raises(ValueError, match=r"no argument 'image_topics'; did you mean 'image_topic'\?"):
+        launched()
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "robot", "flow.launch.py", "image_topics:=/left/image"])
+    assert launched(), "these are the arguments of the file that includes this one"
+
+
 def test_an_unknown_consumer_is_an_error() -> None:
     with pytest.raises(ValueError, match="unknown consumer 'teleport'"):
         launched(consumers="[teleport]")
@@ -144,8 +174,9 @@ def test_what_is_neither_true_nor_false_is_an_error() -> None:
         launched(use_sim_time="yes")
 
 
-def test_consumers_are_started_beside_the_node() -> None:
-    flow, consumer = launched(consumers="[flow_points, flow_points]")  # a name said twice is one node
+@pytest.mark.parametrize("consumers", ["[flow_points, flow_points]", "flow_points", "['flow_points']"])
+def test_consumers_are_started_beside_the_node(consumers: str) -> None:
+    flow, consumer = launched(consumers=consumers)  # a name said twice is one node
     assert (flow.executable, consumer.executable) == ("flow_node", "flow_points")
 
 
