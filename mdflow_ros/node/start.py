@@ -7,7 +7,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import TypeVar
 
 import rclpy
@@ -79,21 +81,23 @@ def start(create: Callable[[], NodeType], command_line: list[str] | None, contex
         is_of_log = re.search("log(ging)? directory", str(error))  # as rcl says it, or rcl_logging
         advice = "; set ROS_LOG_DIR to a folder that can be written" if is_of_log else ""
         raise StartError(f"{error}{advice}") from error
-    _warn_of_unknown_parameters(node)
+    _warn_of_unknown_parameters(node, sys.argv if command_line is None else command_line)
     return node
 
 
-def _warn_of_unknown_parameters(node: Node) -> None:
+def _warn_of_unknown_parameters(node: Node, command_line: list[str]) -> None:
     """Name the given parameters that the node does not have: rclpy ignores them.
 
-    Parameters of the flow node are not reported: the launch file passes the flow node's parameter file to all nodes,
-    whose ``use_sim_time`` holds for consumers too.
+    Parameters of the flow node are reported only where the command line itself names them: the launch file passes the
+    flow node's parameter file to all nodes, whose ``use_sim_time`` holds for consumers too.
     """
+    named = {word.partition(":=")[0] for flag, word in pairwise(command_line) if flag in ("-p", "--param")}
+    elsewhere = DECLARATIONS.keys() - named
     known = list(node.get_parameters_by_prefix(""))
     given = getattr(node, "_parameter_overrides", {})  # rclpy lists them nowhere else
     for name in given:
         # qos_overrides are declared when the subscription is created, which may be later.
-        if name not in known and name not in DECLARATIONS and not name.startswith("qos_overrides."):
+        if name not in known and name not in elsewhere and not name.startswith("qos_overrides."):
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
             node.get_logger().warning(f"ignored the parameter '{name}', which this node does not have{hint}")

@@ -83,3 +83,9 @@ def test_a_misspelled_parameter_is_named_and_the_flow_node_s_file_may_be_given_t
     errors = errors_of("commands.record_bag", *arguments, ROS_DOMAIN_ID="28")
     assert "ignored the parameter 'use_sm_time', which this node does not have; did you mean 'use_sim_time'?" in errors
     assert errors.count("ignored the parameter") == 1
+
+
+def test_a_parameter_of_the_flow_node_that_is_given_to_another_one_by_name_is_reported() -> None:
+    arguments = ("--topics", "/image", "--wait", "0.1", "--ros-args", "-p", "rectify:=true")
+    errors = errors_of("commands.record_bag", *arguments, ROS_DOMAIN_ID="28")
+    assert "ignored the parameter 'rectify', which this node does not have" in errors
