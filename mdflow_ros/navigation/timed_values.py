@@ -14,9 +14,10 @@ Value = TypeVar("Value")
 MAX_LATE = 1_000_000_000
 """A value that is older than the last one by at most this, nanoseconds, came late; by more, time jumped back."""
 
-MIN_GAP = 100_000_000
+MIN_GAP, MAX_GAP = 100_000_000, 1_000_000_000
 MAX_PERIODS = 5
-"""Neighbors that are further apart than both `MIN_GAP`, nanoseconds, and this number of usual periods leave a gap."""
+"""Neighbors that are further apart than this number of usual periods leave a gap, but none below `MIN_GAP`,
+nanoseconds, and always above `MAX_GAP`: of a few values, a gap is the usual period."""
 
 
 class TimedValues(Generic[Value]):
@@ -60,4 +61,4 @@ class TimedValues(Generic[Value]):
         if len(around) < 2:
             return True
         longest = float(np.diff(around).max())
-        return longest <= MIN_GAP or longest <= MAX_PERIODS * float(np.median(np.diff(self.stamps)))
+        return longest <= max(MIN_GAP, min(MAX_GAP, MAX_PERIODS * float(np.median(np.diff(self.stamps)))))

@@ -199,6 +199,14 @@ def test_a_gap_in_the_rates_makes_the_turn_unknown() -> None:
     assert gyro.between(100 * millisecond, 200 * millisecond) is not None, "a late message clears nothing"
 
 
+@pytest.mark.parametrize(("seconds", "is_known"), [(0.5, True), (1.0, True), (10.0, False)])
+def test_a_gap_among_few_values_is_no_period(seconds: float, is_known: bool) -> None:
+    gyro, last = GyroHistory(), round(seconds * 1e9)
+    gyro.add(0, np.zeros(3))
+    gyro.add(last, np.ones(3))
+    assert (gyro.between(last // 4, last // 2) is not None) == is_known
+
+
 def twist_of(
     velocity: tuple[float, ...], rates: tuple[float, ...], tilt: float = 0.0, ahead: float = 0.0, gyro: bool = True
 ) -> Twist:
