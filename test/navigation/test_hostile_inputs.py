@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -135,16 +136,24 @@ def test_limits_that_a_driver_leaves_at_zero_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("consumer", [Px4OpticalFlowNode], indirect=True)
-def test_the_parameter_is_the_height_only_while_no_range_comes(consumer: Px4OpticalFlowNode) -> None:
+def test_the_parameter_is_the_height_only_until_a_range_comes(
+    consumer: Px4OpticalFlowNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(HeightUnknown, match="publish a range, or set height"):
         consumer._height(10**9)
     consumer.set_parameters([Parameter("height", value=2.0)])
     assert consumer._height(10**9) == 2.0
     consumer._range.add(Range(range=np.inf, min_range=0.1, max_range=5.0))
-    with pytest.raises(HeightUnknown, match="the range and the image are 1 s apart"):
+    with pytest.raises(HeightUnknown, match="the newest range and the image are 1 s apart"):
         consumer._height(10**9)
     with pytest.raises(HeightUnknown, match="the range is 0, infinite"):
         consumer._height(0)
+    consumer._range.add(Range(range=9.0, min_range=0.1, max_range=20.0))
+    assert consumer._height(0) == 9.0
+    later = time.monotonic() + 60
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    with pytest.raises(HeightUnknown, match="60 s apart: does it still come"):
+        consumer._height(60 * 10**9)
 
 
 @pytest.mark.parametrize("consumer", [Px4OpticalFlowNode], indirect=True)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 from sensor_msgs.msg import Range
 
@@ -26,7 +25,8 @@ class GroundRange:
     def __init__(self) -> None:
         self._stamp = 0
         self._distance: float | None = None
-        self._receipt_time = -math.inf
+        self.is_received = False
+        """Whether there was a message: a robot with a range finder does not return to another height without it."""
 
     def add(self, message: Range) -> None:
         """Take a message. Infinite and NaN ranges say that the ground is out of reach (REP 117), 0 is no height."""
@@ -34,12 +34,7 @@ class GroundRange:
         has_limits = message.max_range > message.min_range
         within = message.range > 0 and (not has_limits or message.min_range <= message.range <= message.max_range)
         self._distance = message.range if math.isfinite(message.range) and within else None
-        self._stamp, self._receipt_time = stamp_of(message.header), time.monotonic()
-
-    @property
-    def is_received(self) -> bool:
-        """Whether messages are coming."""
-        return time.monotonic() - self._receipt_time <= MAX_RANGE_AGE
+        self._stamp, self.is_received = stamp_of(message.header), True
 
     def height(self, stamp: int) -> float:
         """Return the height in meters at the stamp of an image, in ns.
@@ -49,7 +44,9 @@ class GroundRange:
         """
         age = (stamp - self._stamp) / NANOSECONDS
         if abs(age) > MAX_RANGE_AGE:
-            raise HeightUnknown(f"the range and the image are {abs(age):.3g} s apart: do both use the same clock?")
+            raise HeightUnknown(
+                f"the newest range and the image are {abs(age):.3g} s apart: does it still come, with the same clock?"
+            )
         if self._distance is None:
             raise HeightUnknown("the range is 0, infinite, NaN, or outside its limits min_range and max_range")
         return self._distance

@@ -62,7 +62,7 @@ class Px4OpticalFlowNode(Consumer):
         "base_frame": Declaration("base_link", "The robot's frame (forward, left, up), of ~/twist."),
         "height": Declaration(
             0.0,
-            "Height of the camera over the ground while no range is received, meters; 0: unknown.",
+            "Height of the camera over the ground until the first range is received, meters; 0: unknown.",
             minimum=0.0,
             maximum=1000.0,
         ),
