@@ -53,6 +53,10 @@ class TimedValues(Generic[Value]):
         if len(self.stamps) > self._length:
             del self.stamps[0], self.values[0]
 
+    def is_late(self, stamp: int) -> bool:
+        """Tell whether a value from ``stamp``, nanoseconds, or later may still come: others came shortly before it."""
+        return bool(self.stamps) and 0 < stamp - self.stamps[-1] <= MAX_LATE
+
     def covers(self, first: int, last: int) -> bool:
         """Tell whether the time from ``first`` to ``last``, nanoseconds, is known without a gap."""
         if not self.stamps or not self.stamps[0] <= first <= last <= self.stamps[-1]:

@@ -22,7 +22,7 @@ from navigation_scenes import camera_of
 from node_harness import PATIENCE
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, Imu
 from std_msgs.msg import Header
 
 from mdflow_ros.navigation.nodes import consumer as consumer_module
@@ -108,6 +108,32 @@ def test_a_robot_whose_gyro_is_late_is_not_taken_to_be_level(consumer: Px4Optica
     with pytest.raises(ValueError, match="the messages on imu do not cover the time between the images"):
         consumer.process(pair_of(downward_step(1.0, (0.04, 0, 0))))
     assert not consumer._twist.messages
+
+
+@pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "height:=1.0")], indirect=True)
+def test_flow_that_is_faster_than_the_imu_waits_for_it(consumer: Px4OpticalFlowNode) -> None:
+    consumer._twist = twists = Listener()  # type: ignore[assignment]
+
+    def hear(seconds: float) -> None:
+        message = Imu()
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(seconds * SECOND), SECOND)
+        consumer._on_imu(message)
+
+    step = downward_step(1.0, (0.04, 0, 0))
+    for hundredths in range(980, 1000, 2):
+        hear(hundredths / 100)
+    consumer.on_pair(pair_of(step, 10.0))
+    assert not twists.messages
+    hear(10.0)
+    assert len(twists.messages) == 1
+    consumer.on_pair(pair_of(step, 10.1))
+    consumer.on_pair(pair_of(step, 10.2))  # the gyro fell silent: the pair before is given up
+    assert len(twists.messages) == 1 and "the messages on imu do not cover" in str(consumer._last_problem)
+    consumer.on_pair(pair_of(step, 12.0))  # nothing is to be expected so late
+    assert consumer._waiting is None
+    consumer.on_pair(pair_of(step, 10.3))
+    consumer.unsubscribed()
+    assert consumer._waiting is None
 
 
 @pytest.mark.parametrize("consumer", [(FlowPointsNode,)], indirect=True)

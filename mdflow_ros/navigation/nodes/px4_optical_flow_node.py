@@ -91,6 +91,28 @@ class Px4OpticalFlowNode(Consumer):
         self.create_subscription(Imu, "imu", self._on_imu, profile)
         self.create_subscription(Range, "range", self._range.add, profile)
         self._quality = 0.0
+        self._waiting: PublishedFlow | None = None
+        """The newest pair, until the messages on imu reach its newer image."""
+
+    def on_pair(self, pair: PublishedFlow) -> None:
+        """Process the pair when the gyro's messages reach it, or when the next pair comes: flow may be the faster."""
+        self._process_waiting()
+        self._waiting = pair
+        if not self._gyro.is_late(pair.newer):
+            self._process_waiting()
+
+    def unsubscribed(self) -> None:
+        """Drop the waiting pair, because nobody subscribes any more."""
+        self._waiting = None
+
+    def _process_waiting(self) -> None:
+        pair, self._waiting = self._waiting, None
+        if pair is None:
+            return
+        try:
+            super().on_pair(pair)
+        except Exception as error:  # a pair that cannot be used must not end the node
+            self.reject(error)
 
     def _on_imu(self, message: Imu) -> None:
         if message.angular_velocity_covariance[0] == -1:  # by the message's definition: no gyro
@@ -98,6 +120,8 @@ class Px4OpticalFlowNode(Consumer):
             return
         rate = message.angular_velocity
         self._gyro.add(stamp_of(message.header), np.array([rate.x, rate.y, rate.z]))
+        if self._waiting is not None and not self._gyro.is_late(self._waiting.newer):
+            self._process_waiting()
 
     def _height(self, stamp: int) -> float:
         if self._range.is_received:
