@@ -22,11 +22,12 @@ from navigation_scenes import camera_of
 from node_harness import PATIENCE
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, Imu
+from sensor_msgs.msg import CameraInfo, Image, Imu
 from std_msgs.msg import Header
 
+from mdflow_ros.core.rectification import BadCalibration
 from mdflow_ros.navigation.nodes import consumer as consumer_module
-from mdflow_ros.navigation.nodes import motion_consumer, px4_optical_flow_node
+from mdflow_ros.navigation.nodes import conversions, motion_consumer, px4_optical_flow_node
 from mdflow_ros.navigation.nodes.camera_motion import TransformMotion
 from mdflow_ros.navigation.nodes.consumer import Consumer, PublishedFlow
 from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNode
@@ -215,6 +216,19 @@ def test_a_parameter_that_changes_does_not_release_the_stop(
     consumer.process(pair_of(far, 5.0))  # time jumps back: what was near then says nothing now
     stops = [message.data for message in consumer._stop.messages]  # type: ignore[attr-defined]
     assert stops == [True, True, False, True, False]
+
+
+@pytest.mark.parametrize("model", ["plumb_bob", "equidistant"])
+def test_rectified_images_have_no_distortion(model: str) -> None:
+    info = CameraInfo(width=64, height=48, distortion_model=model, d=[0.1, 0.0, 0.0, 0.0])
+    info.k[:] = [50.0, 0, 31.5, 0, 50.0, 23.5, 0, 0, 1]
+    with pytest.raises(BadCalibration, match="P of camera_info is empty"):
+        conversions.camera_of(info, rectified=True)
+    pixel = np.array([[[61.5, 23.5]]], np.float32)
+    info.d = [0.0] * 4  # some drivers of rectified images fill K alone
+    np.testing.assert_allclose(conversions.camera_of(info, rectified=True).rays(pixel), [[[0.6, 0]]], atol=1e-6)
+    info.p[:] = [60.0, 0, 31.5, 0, 0, 60.0, 23.5, 0, 0, 0, 1, 0]
+    np.testing.assert_allclose(conversions.camera_of(info, rectified=True).rays(pixel), [[[0.5, 0]]], atol=1e-6)
 
 
 @pytest.mark.parametrize("consumer", [(TimeToContactNode, "top:=0.9")], indirect=True)

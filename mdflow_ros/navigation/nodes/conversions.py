@@ -38,7 +38,8 @@ def camera_of(info: CameraInfo, rectified: bool) -> Camera:
         )
     if not matrix.any():
         raise BadCalibration("K of camera_info is empty: calibrate the camera, or make its driver publish K")
-    return Camera(size, matrix, np.array(info.d, float), info.distortion_model)
+    # Rectified images have no distortion, and no model of it either: a fisheye's is none even without coefficients.
+    return Camera(size, matrix, np.array(info.d, float), "" if rectified else info.distortion_model)
 
 
 def coarse_camera_info(camera: Camera, header: Header, stride: int) -> CameraInfo:
