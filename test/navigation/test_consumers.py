@@ -18,6 +18,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped
+from nav_msgs.msg import Odometry
 from navigation_scenes import camera_of
 from node_harness import PATIENCE
 from rclpy.parameter import Parameter
@@ -106,7 +107,9 @@ def test_a_twist_that_is_withheld_is_reported(consumer: Px4OpticalFlowNode) -> N
 def test_a_robot_whose_gyro_is_late_is_not_taken_to_be_level(consumer: Px4OpticalFlowNode) -> None:
     consumer._twist = Listener()  # type: ignore[assignment]
     consumer._gyro.add(9 * SECOND, np.zeros(3))
-    with pytest.raises(ValueError, match="the messages on imu do not cover the time between the images"):
+    with pytest.raises(
+        ValueError, match=r"imu do not cover the time between the images: their newest stamp is 9\.000 s"
+    ):
         consumer.process(pair_of(downward_step(1.0, (0.04, 0, 0))))
     assert not consumer._twist.messages
 
@@ -312,6 +315,25 @@ def test_motion_that_comes_late_still_gives_depth(
     known_until, now = 0, 10.0
     consumer._retry()
     assert not consumer._waiting and "waited 1 s for /odom" in str(consumer._last_problem)
+
+
+@pytest.mark.parametrize("consumer", [(DepthFromMotionNode, "motion_from:=odometry")], indirect=True)
+def test_odometry_of_another_clock_is_told_from_odometry_that_is_absent(
+    consumer: DepthFromMotionNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(motion_consumer, "time", SimpleNamespace(monotonic=lambda: now))
+    message = Odometry()
+    message.pose.pose.orientation.w, message.header.stamp.sec = 1.0, 1000
+    consumer._source._on_odometry(message)  # type: ignore[union-attr]
+    step = approach_step(1.0, 0.1)
+    consumer.on_pair(pair_of(step, 10.0))
+    assert "/odom begins 990 s after the older image's stamp" in str(consumer._last_problem)
+    consumer.on_pair(pair_of(step, 2000.0))
+    now = 2.0
+    consumer._retry()
+    waited = "a pair of stamp 2000.000 s that waited 1 s for /odom (newest stamp 1000.000 s)"
+    assert waited in str(consumer._last_problem)
 
 
 def test_transforms_are_forgotten_when_time_jumps_back(monkeypatch: pytest.MonkeyPatch) -> None:

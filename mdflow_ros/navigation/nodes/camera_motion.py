@@ -122,7 +122,10 @@ class OdometryMotion:
         """Return the motion between two stamps."""
         first, second = self._poses.at(older), self._poses.at(newer)
         if first is None and self._poses.oldest is not None and older < self._poses.oldest:
-            raise MotionUnavailable(f"{self._subscription.topic_name} has no pose from before the older image's stamp")
+            raise MotionUnavailable(
+                f"{self._subscription.topic_name} begins {(self._poses.oldest - older) / NANOSECONDS:.3g} s after the "
+                "older image's stamp: do both use the same clock?"
+            )
         if first is None or second is None:
             if self._poses.newest is not None and newer <= self._poses.newest:
                 raise MotionUnavailable(f"{self._subscription.topic_name} has a gap around the images' stamps")

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.navigation.nodes.camera_motion import (
     MOTION_PARAMETERS,
     MotionSource,
@@ -96,9 +97,12 @@ class MotionConsumer(Consumer):
     def _give_up(self) -> None:
         """Forget pairs that have waited too long."""
         while self._waiting and time.monotonic() - self._waiting[0][0] > MAX_WAIT:
-            self._waiting.popleft()
+            _, pair = self._waiting.popleft()
             assert self._source is not None
-            self.report_problem(f"gave up a pair that waited {MAX_WAIT:g} s for {self._source.waits_for()}")
+            self.report_problem(
+                f"gave up a pair of stamp {pair.newer / NANOSECONDS:.3f} s that waited {MAX_WAIT:g} s for "
+                f"{self._source.waits_for()}"
+            )
 
     def _robot_center(self, camera_frame: str) -> NDArray[np.float64] | None:
         """Return the robot's center in the camera's axes, ``(3,)`` meters, where it is known."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Imu, Range
 
+from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.navigation.downward_motion import (
     DOWNWARD_LOOKING,
     FLU_TO_FRD,
@@ -159,7 +160,11 @@ class Px4OpticalFlowNode(Consumer):
             if height is None:
                 raise ValueError(f"no ~/twist without the height over the ground: {reason}")
             if gyro_rotation is None and self._gyro.stamps:
-                raise ValueError("no ~/twist: the messages on imu do not cover the time between the images")
+                newest = self._gyro.stamps[-1] / NANOSECONDS
+                raise ValueError(
+                    "no ~/twist: the messages on imu do not cover the time between the images: their newest stamp is "
+                    f"{newest:.3f} s, the newer image's {pair.newer / NANOSECONDS:.3f} s"
+                )
             sigma = self.value("height_sigma") * height
             twist = ground_twist(ground, height, sigma, pair.interval, DOWN, camera.translation, gyro_rotation)
             self._twist.publish(self._twist_message(pair, twist))
