@@ -93,16 +93,19 @@ def reoriented(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
         rotation: ``(3, 3)``, axes of the camera to the other ones. What is not in front of these has confidence 0.
     """
 
-    def is_ahead(points: NDArray[np.float32]) -> NDArray[np.bool_]:
-        return np.asarray(points @ rotation[2, :2].astype(points.dtype) + rotation[2, 2] > MIN_AHEAD)
+    def ahead(points: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(points @ rotation[2, :2].astype(points.dtype) + rotation[2, 2])
 
-    known = is_ahead(matches.older) & is_ahead(matches.newer)
+    depth = ahead(matches.newer)
+    known = (ahead(matches.older) > MIN_AHEAD) & (depth > MIN_AHEAD)
     older, newer = (
         np.where(known[..., None], transformed(points, rotation), np.float32(np.nan))
         for points in (matches.older, matches.newer)
     )
     confidence = np.where(known, matches.confidence, np.float32(0))
-    return replace(matches, older=older, newer=newer, confidence=confidence)
+    # An area around a point of the plane z = 1 grows by the third power of its depth's inverse.
+    sigma = matches.sigma * np.where(known, depth, np.float32(1)) ** np.float32(-1.5)
+    return replace(matches, older=older, newer=newer, confidence=confidence, sigma=sigma)
 
 
 def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -246,6 +246,18 @@ def test_a_tilted_camera_measures_the_same(tilt: float, gyro: bool) -> None:
     np.testing.assert_allclose(twist.angular, [0, 0, 0.5], atol=0.01)
 
 
+def test_the_noise_of_a_tilted_camera_is_that_of_the_turned_view() -> None:
+    step, random = downward_step(1.0, (0.03, 0, 0)), np.random.default_rng(0)
+    matches = match(step.flow, np.full(step.depth.shape, 0.95, np.float32), camera_of(step), 32)
+    tilt = rotation_from_vector(np.array([np.deg2rad(45), 0.0, 0.0]))
+    turned, place = reoriented(matches, tilt), (5, 3)
+    noise = random.standard_normal((5000, 2)) * matches.sigma[place]
+    spread = np.cov(transformed(matches.newer[place] + noise, tilt).T)
+    # What is farther away has more noise, above all along the view; sigma is the mean of both axes.
+    assert turned.sigma[place] == pytest.approx(np.linalg.det(spread) ** 0.25, rel=0.05)
+    assert turned.sigma[place] > 1.3 * matches.sigma[place]
+
+
 @pytest.mark.parametrize(
     ("velocity", "rates", "ahead"),
     [
