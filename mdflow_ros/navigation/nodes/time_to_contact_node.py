@@ -24,6 +24,7 @@ from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.navigation.nodes.consumer import CALIBRATED, Consumer, PublishedFlow, run
 from mdflow_ros.navigation.self_motion import self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, TimeToContact, nearest_contact, time_to_contact
+from mdflow_ros.navigation.timed_values import MAX_LATE
 from mdflow_ros.node.messages import image_message
 from mdflow_ros.node.parameters import Declaration
 
@@ -96,7 +97,7 @@ class TimeToContactNode(Consumer):
         certainty, threshold = self.value("min_certainty"), self.value("threshold")
         near = (contact.confidence >= certainty) & (contact.seconds < threshold)
         clear = contact.later_than(threshold) >= certainty
-        if now < self._newest:  # the time jumped back
+        if now < self._newest - MAX_LATE / NANOSECONDS:  # the time jumped back
             self._near, self._stop_until = np.zeros_like(near), -math.inf
         elif self._near.shape != near.shape:  # other sectors: near until each is seen to be clear
             self._near = np.full(near.shape, self._near.any())
