@@ -158,6 +158,8 @@ def test_diagnostics_tell_when_no_pair_comes_any_more(consumer: Consumer, monkey
     now += 9  # what was wrong with the last pair is not what is wrong now
     level, summary = consumer._status()
     assert level == DiagnosticStatus.WARN and summary.startswith("no flow for 9 s") and "32FC2" in summary
+    consumer._synchronizer.add("flow", pair["flow"])
+    assert consumer._status()[1].startswith("no message on /mdflow/confidence: are all inputs those of one flow node?")
     subscriptions, consumer._outputs = consumer._outputs, []
     consumer._poll()
     assert consumer._status() == (DiagnosticStatus.OK, "nobody subscribes")

@@ -47,8 +47,8 @@ MOTION_PARAMETERS = {
     "base_frame": Declaration("base_footprint", "With tf: the robot's frame, its origin on the ground."),
     "camera_pose": Declaration(
         list(FORWARD_LOOKING),
-        "Without tf: x, y, z and quaternion x, y, z, w of the camera's optical frame in the odometry's child frame; z is "
-        "the camera's height over the ground.",
+        "Without tf: x, y, z and quaternion x, y, z, w of the camera's optical frame in the odometry's child frame; z "
+        "is the camera's height over the ground.",
         check=pose_error,
     ),
     "translation_sigma": Declaration(

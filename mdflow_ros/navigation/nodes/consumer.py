@@ -314,18 +314,26 @@ class Consumer(Node):
         if not self._inputs:
             return DiagnosticStatus.OK, "nobody subscribes"
         silence = 0.0 if self._last_heard is None else time.monotonic() - self._last_heard
-        if silence > SILENCE_WARNING_SECONDS:
-            summary = f"no flow for {silence:.0f} s: are the flow node and the camera running?"
-            before = "" if self._last_problem is None else f" Before that: {self._last_problem}"
-            return DiagnosticStatus.WARN, summary + before
-        if self._last_problem is not None:
-            return DiagnosticStatus.WARN, self._last_problem
+        if silence <= SILENCE_WARNING_SECONDS:
+            if self._last_problem is not None:
+                return DiagnosticStatus.WARN, self._last_problem
+            if self._last_heard is not None:
+                return DiagnosticStatus.OK, "running"
+        before = "" if self._last_problem is None else f" Before that: {self._last_problem}"
+        return DiagnosticStatus.WARN, self._reason_of_silence(silence) + before
+
+    def _reason_of_silence(self, silence: float) -> str:
+        missing = self._synchronizer.missing()
+        topics = ", ".join(self.resolve_topic_name(f"mdflow/{name}") for name in missing)
+        if any(self._synchronizer.received.values()):
+            if not missing:
+                return "waiting for messages with one stamp"
+            of_camera = "camera_info" in missing
+            hint = "does the camera publish camera_info?" if of_camera else "are all inputs those of one flow node?"
+            return f"no message on {topics}: {hint}"
         if self._last_heard is not None:
-            return DiagnosticStatus.OK, "running"
-        missing = [self.resolve_topic_name(f"mdflow/{name}") for name in self._synchronizer.missing()]
-        if missing and any(self._synchronizer.received.values()):
-            return DiagnosticStatus.WARN, f"no message on {', '.join(missing)}: does the camera publish camera_info?"
-        return DiagnosticStatus.WARN, f"waiting for {', '.join(missing) or 'messages with one stamp'}"
+            return f"no flow for {silence:.0f} s: are the flow node and the camera running?"
+        return f"waiting for {topics}"
 
 
 def run(node_type: type[Consumer], description: str | None, arguments: list[str] | None = None) -> int:

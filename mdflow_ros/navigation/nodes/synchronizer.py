@@ -18,6 +18,11 @@ class ExactSynchronizer:
     Args:
         names: of the topics.
         on_set: gets a dictionary from name to message, as soon as a set is complete.
+
+    Attributes:
+        sets: complete ones so far.
+        incomplete: sets that were dropped so far.
+        received: messages of each topic since the last complete set.
     """
 
     def __init__(self, names: Iterable[str], on_set: Callable[[dict[str, Any]], None]) -> None:
@@ -42,6 +47,7 @@ class ExactSynchronizer:
                     break
                 self.incomplete += 1
             self.sets += 1
+            self.received.clear()
             self._on_set(waiting)
         elif len(self._waiting) > KEPT:
             del self._waiting[next(iter(self._waiting))]
@@ -54,5 +60,5 @@ class ExactSynchronizer:
         self._waiting.clear()
 
     def missing(self) -> list[str]:
-        """Return the topics of which nothing came since the start."""
+        """Return the topics of which nothing came since the last complete set."""
         return [name for name in self.names if not self.received[name]]
