@@ -56,7 +56,7 @@ def own_arguments(command_line: list[str]) -> list[str]:
     try:
         return list(remove_ros_args(command_line)[1:])
     except RuntimeError as error:
-        raise StartError(str(error)) from error
+        raise StartError(_describe(error)) from error
 
 
 def start(create: Callable[[], NodeType], command_line: list[str] | None, context: Context | None = None) -> NodeType:
@@ -78,11 +78,18 @@ def start(create: Callable[[], NodeType], command_line: list[str] | None, contex
         node = create()
     except (InvalidParameterTypeException, InvalidParameterValueException, RuntimeError, ValueError) as error:
         rclpy.try_shutdown(context=context)
-        is_of_log = re.search("log(ging)? directory", str(error))  # as rcl says it, or rcl_logging
-        advice = "; set ROS_LOG_DIR to a folder that can be written" if is_of_log else ""
-        raise StartError(f"{error}{advice}") from error
+        raise StartError(_describe(error)) from error
     _warn_of_unknown_parameters(node, sys.argv if command_line is None else command_line)
     return node
+
+
+def _describe(error: Exception) -> str:
+    """Return the text of an error of rclpy, and what to do where that is known."""
+    if type(error).__name__ == "UnknownROSArgsError":  # its text is a list, and rclpy does not export it
+        unknown = str(error).strip("[]")
+        return f"after --ros-args, ROS does not know {unknown}; it takes -p NAME:=VALUE and -r FROM:=TO"
+    is_of_log = re.search("log(ging)? directory", str(error))  # as rcl says it, or rcl_logging
+    return f"{error}{'; set ROS_LOG_DIR to a folder that can be written' if is_of_log else ''}"
 
 
 def _warn_of_unknown_parameters(node: Node, command_line: list[str]) -> None:

@@ -25,6 +25,12 @@ Status = tuple[bytes, str]
 """A level of DiagnosticStatus, and what to say."""
 
 
+def describe_stamp_age(age_ms: float) -> str:
+    """Return how far a stamp is from the node's clock; ``age_ms`` is negative for stamps in the future."""
+    side = "before" if age_ms > 0 else "after"
+    return f"header.stamp is {abs(age_ms) / 1e3:.0f} s {side} it, so the latency is unknown"
+
+
 class StatusReporter:
     """Collects what the parts of the node know, and publishes it.
 
@@ -123,7 +129,7 @@ class StatusReporter:
             if not self._has_foreign_stamps():
                 return name
             assert self._stamp_age_ms is not None
-            return f"{name}; header.stamp is {self._stamp_age_ms / 1e3:.0f} s before it, so the latency is unknown"
+            return f"{name}; {describe_stamp_age(self._stamp_age_ms)}"
         if time.monotonic() - self._start_time > NO_IMAGE_WARNING_SECONDS:
             self._node.get_logger().warning(
                 "use_sim_time is true, but nobody publishes /clock: flow is published, its latency is unknown. "

@@ -60,6 +60,11 @@ def test_an_argument_that_neither_ros_nor_the_node_knows(module: str) -> None:
     assert "unrecognized arguments: --topic" in errors_of(module, "--topic")
 
 
+def test_an_argument_after_ros_args_that_ros_does_not_know() -> None:
+    errors = errors_of("node.flow_node", "--ros-args", "quality:=fast")
+    assert "error: after --ros-args, ROS does not know 'quality:=fast'" in errors and "-p NAME:=VALUE" in errors
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "message"),
     [

@@ -136,3 +136,9 @@ def test_a_folder_that_cannot_be_written_is_an_error(
     torch.save(state, tmp_path / "net.pth")
     assert main([str(tmp_path / "net.pth"), "--out", str(tmp_path / "net.pth" / "net.onnx")]) == 1
     assert "error: " in capsys.readouterr().err
+
+
+def test_the_help_names_no_default_where_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "None" not in capsys.readouterr().out

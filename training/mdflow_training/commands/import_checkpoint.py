@@ -14,24 +14,25 @@ from mdflow_training.networks.checkpoints import CardFields, import_checkpoint, 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="official FastFlowNet or MDFlow .pth, or one of this package")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write; its card goes beside it")
     parser.add_argument(
         "--preprocessing",
         choices=[choice.value for choice in Preprocessing],
         default=Preprocessing.RGB_SCALAR_MEAN.value,
-        help="rgb_scalar_mean: MDFlow's and this package's checkpoints; bgr_channel_mean: supervised FastFlowNet",
+        help="rgb_scalar_mean: MDFlow's and this package's checkpoints; bgr_channel_mean: supervised FastFlowNet "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--cost-volume-normalization",
         action=argparse.BooleanOptionalAction,
-        help="overrides what the checkpoint says; official ones say nothing and need it off",
+        help="default: as the checkpoint says; official ones say nothing and need it off",
     )
     parser.add_argument("--half", action="store_true", help="store the parameters in half precision")
     parser.add_argument("--name", help="name of the model (default: the checkpoint's file name)")
-    parser.add_argument("--license", "--licence", default="unknown", help="license of the weights")
-    parser.add_argument("--training-data", default="unknown", help="what the weights learned from")
+    parser.add_argument("--license", "--licence", default="unknown", help="license of the weights (default: unknown)")
+    parser.add_argument("--training-data", default="unknown", help="what the weights learned from (default: unknown)")
     parser.add_argument("--metrics", type=Path, help="report of training/evaluate.py, for the card")
     options = parser.parse_args(arguments)
     try:
