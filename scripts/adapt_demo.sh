@@ -2,16 +2,16 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 #
-# Adapt the model to a robot's world, from the camera to the running node, in some 10 minutes on two CPU cores.
+# Adapt the model to a robot's world, from the camera to the running node, in about 10 minutes on two CPU cores.
 #
 #   scripts/adapt_demo.sh
 #
 # Renders a drive through a dim warehouse, plays it as a ROS 2 camera, records that into a bag, adapts the bundled model
-# to it without a label, and gives a better one to the flow node, which runs all the while. The verdict is the
-# adaptation's own; the true flow of the drive is there to see whether it is right.
+# to it without a label, and, if it became better, loads it into the flow node, which keeps running. The verdict needs no
+# ground truth; the report also gives the true error, so that you can check the verdict.
 #
 # Results: adapt_demo_output/adaptation/report.html, models/ with what was deployed, times.txt, and the processes' logs.
-# ADAPT_DEMO_OUTPUT is another folder, ADAPT_DEMO_STEPS another number of training steps in each of the three stages.
+# Environment: ADAPT_DEMO_OUTPUT (adapt_demo_output), ADAPT_DEMO_STEPS (200 training steps in each of the three stages).
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -35,8 +35,8 @@ case "${1-}" in
     -h | --help) sed -n '5,14s/^# \{0,1\}//p' "$0" && exit ;;
 esac
 (($# == 0)) || fail "this script takes no arguments, not '$1'. Usage: $0"
-[[ $steps =~ ^[1-9][0-9]*$ ]] || fail "ADAPT_DEMO_STEPS must be a whole number from 1 on, not '$steps'."
-# What is in the folder is deleted: only ever what an earlier run has left.
+[[ $steps =~ ^[1-9][0-9]*$ ]] || fail "ADAPT_DEMO_STEPS must be a whole number of 1 or more, not '$steps'."
+# The folder is emptied, so it must be one that an earlier run has made.
 if [[ -e $output && ! -e $output/times.txt ]] && ! rmdir "$output" 2>/dev/null; then
     fail "$output holds files that this demo did not make. Name another folder: ADAPT_DEMO_OUTPUT=FOLDER $0"
 fi
@@ -83,13 +83,13 @@ say "rendering $frames frames of a robot's drive"
 run "$python" training/robot_world.py --out "$output/world" --frames $frames || fail "rendering has failed, see above."
 end_part render
 
-say "starting the flow node; ROS_DOMAIN_ID=$ROS_DOMAIN_ID; Ctrl-C ends it all"
+say "starting the flow node; ROS_DOMAIN_ID=$ROS_DOMAIN_ID; Ctrl-C ends everything"
 logs=("$output/node.log" "$output/player.log" "$output/recorder.log")
 start "$python" -m mdflow_ros.node.flow_node \
     --ros-args --params-file config/flow.yaml -r image:=camera/image_raw >"$output/node.log" 2>&1
 node=$!
 
-say "playing them as a camera for $((frames / rate)) s, and recording that"
+say "playing the frames as a camera for $((frames / rate)) s, and recording them"
 start "$python" training/record_bag.py --topics /camera/image_raw --wait 60 --out "$output/drive" \
     >"$output/recorder.log" 2>&1
 recorder=$!

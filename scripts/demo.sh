@@ -5,14 +5,14 @@
 # Run the flow node on real footage, as three ROS 2 processes: a camera player, the node, and a recorder.
 #
 #   scripts/demo.sh                 a sample clip of street traffic
-#   scripts/demo.sh VIDEO_FILE      your own; a folder of images or a bag works too
+#   scripts/demo.sh VIDEO_FILE      your own video, folder of images, or bag
 #   scripts/demo.sh CAMERA_INDEX    a live camera, 0 for /dev/video0, until Ctrl-C
 #
 # Results: demo_output/contact_sheet.png, flow.mp4, summary.json, and the processes' logs.
 #
-# DEMO_WIDTH=448 pixels is the width that wider images are scaled down to, DEMO_RATE=8 the frames a second at which
-# recordings are played: what two CPU cores keep up with. Give more where there are more. DEMO_QUALITY=auto, fast, balanced
-# or best is the quality of the flow. DEMO_OUTPUT is another folder.
+# Environment: DEMO_WIDTH (448 pixels; wider images are scaled down to it), DEMO_RATE (8 frames a second at which recordings
+# are played), DEMO_QUALITY (auto; or fast, balanced, best), DEMO_OUTPUT (demo_output). Two CPU cores keep up with this width
+# and rate.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -79,7 +79,7 @@ node=$!
 start "$python" -m mdflow_ros.demo.flow_recorder --output "$output" --minimum-share 0.95 \
     --ros-args -r image:=camera/image_raw
 recorder=$!
-# It starts when node and recorder listen.
+# It starts playing when both the node and the recorder listen.
 start "$python" -m mdflow_ros.demo.camera_player "$source" --wait-for-subscribers 2 --wait-timeout 30 \
     --max-width "${DEMO_WIDTH:-448}" --rate "${DEMO_RATE:-8}" >"$player_log" 2>&1
 player=$!

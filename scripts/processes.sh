@@ -5,7 +5,8 @@
 # Sourced by the demos: processes in groups of their own, which end with the script, and ROS 2 on this machine alone.
 # The script defines fail, which says its arguments and exits, and finish, which stops what still runs.
 
-# Starts a process group of its own, which Ctrl-C in the terminal does not reach: the script ends them, in order.
+# Starts a command in its own process group. Ctrl-C in the terminal does not reach it, so that the script can end the
+# processes in order.
 start() {
     set -m
     "$@" </dev/null &
@@ -16,8 +17,8 @@ alive() {
     kill -0 "$1" 2>/dev/null
 }
 
-# Ends process group $1: politely, and after ten seconds for good. SIGTERM does what Ctrl-C does, but Python answers it
-# without a traceback while it still imports.
+# Ends process group $1 by SIGTERM, and after ten seconds by SIGKILL. SIGTERM does what Ctrl-C does, but Python prints no
+# traceback if it comes during an import.
 stop() {
     kill -TERM -- "-$1" 2>/dev/null || return 0
     for _ in {1..100}; do
@@ -32,7 +33,7 @@ stop_last() {
 }
 
 finish_however_this_ends() {
-    # The last one started, too: a signal may come before the script has noted its number.
+    # Also stop the last one started: a signal may come before the script has stored its number.
     trap "trap '' INT TERM HUP; finish; stop_last" EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
@@ -51,9 +52,9 @@ fail_with_logs() {
     fail "$1"
 }
 
-# All by shared memory: nothing leaves this machine, and large best-effort images arrive, which the default transport
-# loses. A discovery range of LOCALHOST would make Fast DDS ignore the choice of transport. The domain is for two demos
-# on one machine.
+# Use shared memory alone: nothing leaves this machine, and large best-effort images arrive, which the default transport
+# loses. A discovery range of LOCALHOST would make Fast DDS ignore the choice of transport. Each run has its own domain, so
+# that two demos can run on one machine.
 keep_ros_on_this_machine() {
     export FASTDDS_BUILTIN_TRANSPORTS='SHM?sockets_size=16MB' ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET
     export ROS_DOMAIN_ID=$((60 + $$ % 40))

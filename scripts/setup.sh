@@ -8,10 +8,10 @@
 #   scripts/setup.sh --training   also training and the tests
 #
 # Where ROS 2 from apt is sourced, that one is used and no ROS wheels are installed: .venv then sees the system's
-# packages and stays with numpy 1 if apt has numpy 1, which apt's ROS messages are compiled for.
+# packages, and keeps numpy 1 if apt has numpy 1, for which apt's ROS messages are compiled.
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter, 3.10 to 3.13.
-# ROS_WHEELS=jazzy chooses the distribution of the wheels: kilted (the default) or jazzy. .venv keeps what it has.
+# ROS_WHEELS=jazzy chooses the distribution of the wheels: kilted (the default) or jazzy. An existing .venv keeps its own.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -55,7 +55,7 @@ import sys
 if not sys.argv[1].startswith("wheels "):
     import rclpy
 if (3, 10) <= sys.version_info < (3, 14):
-    # Of an activated virtual environment, perhaps the one to be replaced, the interpreter behind it.
+    # In an activated virtual environment, perhaps the one to be replaced: the interpreter behind it.
     print("{}.{}".format(*sys.version_info), sys._base_executable)
 ' "$ros" 2>/dev/null | grep .
 }
@@ -77,7 +77,7 @@ find_python() {
         "Is conda or a virtual environment in the way? Try PYTHON=/usr/bin/python3 $0"
 }
 
-# Says why .venv cannot be updated in place, if so.
+# Prints why .venv cannot be updated in place, or nothing if it can.
 reason_to_rebuild() {
     if [[ -e $unfinished ]]; then
         echo "the last installation was interrupted"

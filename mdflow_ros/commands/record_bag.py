@@ -34,11 +34,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         prog="record_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     now = f"{datetime.now():recording_%Y-%m-%d_%H-%M-%S}"
-    parser.add_argument("--topics", nargs="+", action="extend", required=True, help="topics, of any installed type")
+    parser.add_argument(
+        "--topics", nargs="+", action="extend", required=True, help="topics of any installed message type"
+    )
     parser.add_argument("--duration", type=float, help="seconds; without it until Ctrl-C")
     parser.add_argument("--out", type=Path, default=Path(now), help="folder of the bag; default recording_<date>")
     parser.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default %(default)s")
-    parser.add_argument("--split-size", type=float, default=1000.0, help="MB of a part; default %(default)s")
+    parser.add_argument("--split-size", type=float, default=1000.0, help="MB of a file; default %(default)s")
     parser.add_argument("--disk-reserve", type=float, default=2.0, help="GB to leave free; default %(default)s")
     parser.add_argument("--wait", type=float, default=10.0, help="seconds to wait for the topics; default %(default)s")
     options = parser.parse_args(arguments)

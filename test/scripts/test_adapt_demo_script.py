@@ -124,7 +124,7 @@ def test_an_interrupted_demo_leaves_no_process(checkout: Path) -> None:
     ("arguments", "environment", "message"),
     [
         (["robot.mcap"], {}, "this script takes no arguments, not 'robot.mcap'"),
-        ([], {"ADAPT_DEMO_STEPS": "many"}, "ADAPT_DEMO_STEPS must be a whole number from 1 on, not 'many'"),
+        ([], {"ADAPT_DEMO_STEPS": "many"}, "ADAPT_DEMO_STEPS must be a whole number of 1 or more, not 'many'"),
         ([], {"ADAPT_DEMO_STEPS": "0"}, "ADAPT_DEMO_STEPS must be"),
     ],
 )

@@ -179,7 +179,7 @@ def test_a_recording_too_short_for_a_verdict_is_told_before_the_training(
 ):
     assert main([f"images:{drive}", "--out", str(tmp_path / "run"), *QUICK]) == NO_CHANGE
     printed = capsys.readouterr().out
-    assert "warning: the verdict will be 'no change': another one needs 8 held-out pairs to report on, and" in printed
+    assert "warning: the verdict will be 'no change': any other needs 8 held-out pairs to report on, but" in printed
     assert "Record about 64 usable frames" in printed
 
 

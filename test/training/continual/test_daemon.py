@@ -339,9 +339,9 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         (["--set", "stage1.optimisation.steps=1"], "did you mean optimization?"),
         (["--config", "/no/such.yaml"], "cannot read the configuration /no/such.yaml"),
         (["--node", "my robot"], "no node can be called 'my robot'"),
-        (["--when", ""], "--when '' is no command"),
-        (["--when", "'"], '--when "\'" is no command: No closing quotation'),
-        (["--when", "/no/such"], "--when '/no/such' is no command"),
+        (["--when", ""], "--when '' is not a command"),
+        (["--when", "'"], '--when "\'" is not a command: No closing quotation'),
+        (["--when", "/no/such"], "--when '/no/such' is not a command"),
     ],
 )
 def test_wrong_arguments_are_named_at_the_start(

@@ -117,7 +117,7 @@ def describe_shortness(prepared: PreparedPairs, pairs_to_report_on: int, config:
     rate = prepared.summary.rate_hz
     seconds = f", {frames / rate:.0f} s of motion at {rate:.3g} Hz," if rate else ""
     return (
-        f"the verdict will be 'no change': another one needs {MIN_PAIRS} held-out pairs to report on, and there are "
+        f"the verdict will be 'no change': any other needs {MIN_PAIRS} held-out pairs to report on, but there are "
         f"{pairs_to_report_on}. Record about {frames} usable frames{seconds} without a break, or raise "
         "frames.held_out_share"
     )

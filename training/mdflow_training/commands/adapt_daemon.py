@@ -7,7 +7,7 @@
 ``--when`` is a command, run every few seconds, that exits with 0 while the robot rests. Otherwise the topics are
 recorded. While the robot rests, the model is adapted to the recordings; only a model that the report calls improved is
 deployed. On the next recording it is compared with the model before, and rolled back if it is worse. Adaptation is
-interrupted when the robot sets off, and resumed when it rests again. Stop the daemon by Ctrl-C or SIGTERM; started
+interrupted when the robot sets off, and resumed when it rests again. Stop the daemon with Ctrl-C or SIGTERM; started
 again, it continues.
 
 The node finds the deployed model after a restart with ``-p model:=WORKSPACE/models/current/teacher.onnx``.
@@ -37,16 +37,20 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--topics", nargs="+", required=True, help="image topics to record and to learn from")
     parser.add_argument("--workspace", type=Path, required=True, help="folder for recordings, runs and models")
-    parser.add_argument("--when", required=True, metavar="COMMAND", help="exits with 0 while the robot rests")
-    parser.add_argument("--node", default=DEFAULT_NODE, help="full name of the running node; default %(default)s")
-    parser.add_argument("--config", type=Path, help="settings of adapt_from_bag")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one of them")
-    parser.add_argument("--minutes", type=positive, default=10.0, help="length of a recording; default %(default)s")
     parser.add_argument(
-        "--gigabytes", type=positive, default=20.0, help="size of all recordings and runs; default %(default)s"
+        "--when", required=True, metavar="COMMAND", help="command that exits with 0 while the robot rests"
     )
-    parser.add_argument("--hours", type=positive, default=4.0, help="length of an adaptation; default %(default)s")
-    parser.add_argument("--threads", type=at_least(0), default=0, help="of an adaptation; default: all cores")
+    parser.add_argument("--node", default=DEFAULT_NODE, help="full name of the running node; default %(default)s")
+    parser.add_argument("--config", type=Path, help="YAML with settings of adapt_from_bag")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
+    parser.add_argument("--minutes", type=positive, default=10.0, help="longest recording; default %(default)s")
+    parser.add_argument(
+        "--gigabytes", type=positive, default=20.0, help="disk space for all recordings and runs; default %(default)s"
+    )
+    parser.add_argument("--hours", type=positive, default=4.0, help="longest adaptation; default %(default)s")
+    parser.add_argument(
+        "--threads", type=at_least(0), default=0, help="CPU threads of an adaptation; default: all cores"
+    )
     return parser.parse_args(arguments)
 
 
@@ -54,15 +58,15 @@ def check_arguments(options: argparse.Namespace) -> tuple[str, list[str]]:
     """Check the arguments before the first drive; return the full name of the node and the condition's command.
 
     Raises:
-        ValueError: ``--when`` is no command, or a setting cannot be used.
+        ValueError: ``--when`` is not a command, or a setting cannot be used.
         NodeError: ROS 2 allows no such name.
     """
     try:
         condition = shlex.split(options.when)
     except ValueError as error:
-        raise ValueError(f"--when {options.when!r} is no command: {error}") from error
+        raise ValueError(f"--when {options.when!r} is not a command: {error}") from error
     if not condition or shutil.which(condition[0]) is None:
-        raise ValueError(f"--when {options.when!r} is no command; try it in a shell, and give its whole path")
+        raise ValueError(f"--when {options.when!r} is not a command; try it in a shell, and give its full path")
     load_adaptation_config(options.config or default_config(), options.set)
     return full_node_name(options.node), condition
 

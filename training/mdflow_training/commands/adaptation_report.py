@@ -67,13 +67,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "sources", nargs="+", help="as frame_source.py has them; judged by their last 20 %%, which adaptation holds out"
+        "sources", nargs="+", help="see frame_source.py; the last 20 %% of each is used, which an adaptation holds out"
     )
     parser.add_argument("--before", type=Path, default=BUNDLED_MODEL, help="the old model (default: bundled)")
     parser.add_argument("--after", type=Path, required=True, help="the new model")
-    parser.add_argument("--control", type=Path, help="a model to compare the new one with, too")
+    parser.add_argument("--control", type=Path, help="another model to compare the new one with")
     parser.add_argument("--ground-truth", "--truth", type=Path, help="folder of FIRST_SECOND.flo, by the stamps in ns")
-    parser.add_argument("--maximum-pairs", type=int, default=MAX_PAIRS, help="default: %(default)s")
+    parser.add_argument(
+        "--maximum-pairs", type=int, default=MAX_PAIRS, help="pairs to use, at most; default: %(default)s"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
     options = parser.parse_args(arguments)
     if options.maximum_pairs < 1:

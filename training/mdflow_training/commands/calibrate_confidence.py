@@ -34,9 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="deployable model, whose card is rewritten")
     parser.add_argument(
-        "--pairs", type=at_least(BLANK_EVERY), default=480, help=f"at least {BLANK_EVERY}; default: %(default)s"
+        "--pairs",
+        type=at_least(BLANK_EVERY),
+        default=480,
+        help=f"how many, at least {BLANK_EVERY}; default: %(default)s",
     )
-    parser.add_argument("--seed", type=at_least(0), default=777)
+    parser.add_argument("--seed", type=at_least(0), default=777, help="decides the pairs; default: %(default)s")
     parser.add_argument(
         "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
     )

@@ -256,7 +256,7 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="folder of one data set, or with a subfolder for each: MPI Sintel, KITTI 2012 or 2015 or FlyingChairs "
         "as they are distributed, or image pairs beside their flow (.flo, .pfm, KITTI .png). Or "
-        f"{SYNTHETIC}:COUNT, pairs that are generated (./{SYNTHETIC} is a folder of that name)",
+        f"{SYNTHETIC}:COUNT, which generates pairs; write ./{SYNTHETIC} for a folder of that name",
     )
     parser.add_argument("--out", type=Path, required=True, help="JSON report to write")
     parser.add_argument(
@@ -277,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--backend", default=AUTO, choices=(AUTO, *BACKENDS), help="default: %(default)s")
     parser.add_argument(
-        "--threads", type=at_least(0), default=1, help="on the CPU; 0 for all cores; default: %(default)s"
+        "--threads", type=at_least(0), default=1, help="CPU threads; 0 for all cores; default: %(default)s"
     )
     parser.add_argument(
         "--preprocessing",

@@ -26,9 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", help="bag:PATH#/topic, video:PATH, images:FOLDER, or a path; globs too")
     parser.add_argument("--out", type=Path, required=True, help="folder for the decoded frames")
-    parser.add_argument("--held-out-share", type=float, default=defaults.held_out_share, help="default %(default)s")
+    parser.add_argument("--held-out-share", type=float, default=defaults.held_out_share, help="default: %(default)s")
     parser.add_argument("--longest-side", type=int, help="scale larger frames down to this many pixels")
-    parser.add_argument("--cache-gigabytes", type=float, default=defaults.cache_gigabytes, help="default %(default)s")
+    parser.add_argument(
+        "--cache-gigabytes",
+        type=float,
+        default=defaults.cache_gigabytes,
+        help="disk space for the frames; default: %(default)s",
+    )
     parser.add_argument(
         "--intensity-range",
         type=float,

@@ -28,10 +28,11 @@ from mdflow_training.settings.reading import checked
 def main(arguments: list[str] | None = None) -> int:
     """Train; return 0, or 1 if the settings or the run folder are wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path(__file__).parents[1] / "configs" / "pretrain.yaml")
+    default_config = Path(__file__).parents[1] / "configs" / "pretrain.yaml"
+    parser.add_argument("--config", type=Path, default=default_config, help="YAML file; default: pretrain.yaml")
     parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
-    parser.add_argument("--seed", type=int, help="replaces the configuration's: each cycle needs its own pairs")
-    parser.add_argument("--textures", type=Path, help="where the folder of textures is on this machine")
+    parser.add_argument("--seed", type=int, help="replaces that of the configuration; each cycle needs its own")
+    parser.add_argument("--textures", type=Path, help="folder that fetch_textures.py filled")
     parser.add_argument(
         "--changed-config",
         action="store_true",

@@ -35,8 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Render or match from the command line; returns 0, or 1 with the reason."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the world")
-    parser.add_argument("--frames", type=int, default=600, help="default %(default)s, meant for 10 a second")
-    parser.add_argument("--seed", type=int, default=0, help="another scene, drive and noise")
+    parser.add_argument(
+        "--frames", type=int, default=600, help="number of frames, to be played at 10 a second; default %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="decides scene, drive and noise; default %(default)s")
     parser.add_argument("--world", choices=tuple(WORLDS), default="warehouse", help="default %(default)s")
     parser.add_argument("--drive", choices=DRIVES, default=DRIVES[0], help="default %(default)s")
     parser.add_argument("--match", metavar="RECORDING", help="name the ground truth by the stamps of this recording")

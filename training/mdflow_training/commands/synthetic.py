@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make image pairs with exact flow and occlusion, each decided by a seed and a number alone."""
+"""Make image pairs with exact flow and occlusion, each determined by a seed and a number."""
 
 from __future__ import annotations
 
@@ -48,11 +48,13 @@ def contact_sheet(pairs: list[FlowPair]) -> Image:
 def main(arguments: list[str] | None = None) -> int:
     """Write pairs and a contact sheet; return 0, or 2 if there are no textures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for NUMBER/ of each pair, and sheet.png")
-    parser.add_argument("--count", type=int, default=28)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="folder for a subfolder of each pair, and sheet.png")
+    parser.add_argument("--count", type=int, default=28, help="number of pairs; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="another one gives other pairs")
     parser.add_argument("--size", type=int, nargs=2, default=(384, 512), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--classes", nargs="+", choices=SCENE_CLASSES, default=list(SCENE_CLASSES), help="in turn")
+    parser.add_argument(
+        "--classes", nargs="+", choices=SCENE_CLASSES, default=list(SCENE_CLASSES), help="default: all, in turn"
+    )
     parser.add_argument("--no-effects", action="store_true", help="leave out blur, noise and the like")
     parser.add_argument(
         "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
