@@ -84,7 +84,7 @@ class EvenSample:
     def pick(self, count: int) -> list[Moment]:
         """Return up to ``count`` moments, in order, from the whole run."""
         count = min(count, len(self._kept))
-        # The middles of equal parts: the very first pair, often of a camera that just woke up, is none of them.
+        # The middles of equal parts, so without the first pair, for which the camera may have just been switched on.
         return [self._kept[(2 * part + 1) * len(self._kept) // (2 * count)] for part in range(count)]
 
 

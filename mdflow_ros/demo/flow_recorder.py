@@ -4,8 +4,8 @@
 
 Topics: ``image``, ``mdflow/flow``, ``mdflow/confidence``, ``mdflow/camera_info``, ``mdflow/previous_stamp`` and
 ``/diagnostics``. A pair is a flow and a confidence with equal stamps. Its latency is the time from the newer image's
-stamp to the moment when both have been received. The recorder ends when the camera has gone and the node has nothing
-left to say, when nothing comes for a while, or at Ctrl-C; then it writes ``flow.mp4``, ``contact_sheet.png`` and
+stamp to the moment when both have been received. The recorder ends when the camera has gone and the node has reported
+its last pairs, when nothing comes for a while, or at Ctrl-C; then it writes ``flow.mp4``, ``contact_sheet.png`` and
 ``summary.json``.
 """
 
@@ -256,7 +256,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder (default: demo_output)")
     parser.add_argument("--duration", type=positive, metavar="SECONDS", help="stop after this time")
     parser.add_argument(
-        "--timeout", type=positive, default=60.0, metavar="SECONDS", help="stop when no flow comes for this long (60)"
+        "--timeout",
+        type=positive,
+        default=60.0,
+        metavar="SECONDS",
+        help="stop when no flow comes for this long (default: 60)",
     )
     parser.add_argument(
         "--minimum-share",

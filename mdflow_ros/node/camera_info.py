@@ -21,12 +21,12 @@ from mdflow_ros.core.region import Region
 from mdflow_ros.core.resizing import Size
 
 MAX_STRETCH = 0.03
-"""An image was resized without a new calibration if its aspect ratio differs from the calibrated one by this share at
-most: sides are rounded, and some encoders want multiples of 16."""
+"""An image whose aspect ratio differs from the calibrated one by this share at most was resized without a new
+calibration: sides are rounded, and some encoders need multiples of 16."""
 
 
 class _Window(NamedTuple):
-    """Where the image lies on the calibrated sensor, and how many sensor pixels make one image pixel."""
+    """Where the image is on the calibrated sensor, and how many sensor pixels make one image pixel."""
 
     x: float
     y: float

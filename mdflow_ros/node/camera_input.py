@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribe to the camera with matching QoS and type, and resubscribe when it comes back with other ones."""
+"""Subscribe to the camera with matching QoS and type, and resubscribe when these change."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ class CameraInput:
             self._compressed = compressed
 
     def refresh(self) -> None:
-        """Subscribe as the camera offers its topics now."""
+        """Subscribe with the types and the QoS that the camera offers now."""
         self.image.refresh()
         self._infos.refresh()
 

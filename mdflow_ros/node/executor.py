@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How nodes run their callbacks, and the executor of the flow node: images at once, slow services beside them."""
+"""How nodes run their callbacks, and the executor of the flow node: slow services run beside the images."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class FlowExecutor(SingleThreadedExecutor):
         """Run the next callback, or start it if it is a slow one.
 
         Raises:
-            Exception: whatever a callback raised; of a slow one at a later call.
+            Exception: what a callback raised; that of a slow callback is raised by a later call.
         """
         try:
             handler, entity, _ = self.wait_for_ready_callbacks(timeout_sec)

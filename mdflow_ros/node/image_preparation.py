@@ -52,7 +52,7 @@ class ImagePreparation:
             camera_info: what the camera published last; ``None`` if nothing came.
 
         Raises:
-            UnsupportedEncoding: nothing here knows the encoding.
+            UnsupportedEncoding: neither this package nor cv_bridge, if installed, knows the encoding.
             CorruptImage: the message does not hold the image that it describes, or one of more than ``max_pixels``.
             BadCalibration: the image is to be rectified, and the calibration is missing or cannot be used.
             ValueError: the region does not lie within the image.

@@ -35,7 +35,7 @@ FAILURES_BEFORE_RELOAD = 2
 """After this many failures in a row the model is reloaded, which recovers from a lost device."""
 
 EXPECTED_ERRORS = (ModelError, BackendUnavailable, BackendError, ValueError, OSError)
-"""Errors whose text says everything that a user needs."""
+"""Errors whose text is enough for a user; the type of any other is shown too."""
 
 
 OUT_OF_MEMORY = re.compile(
@@ -216,7 +216,7 @@ class FlowPipeline:
         except (UnsupportedEncoding, BadCalibration) as error:
             self._counters.frames_unsupported += 1
             self._refuse(describe(error))
-        except Exception as error:  # whatever a decoder raises, the message is the cause
+        except Exception as error:  # a decoder may raise anything; the message is the cause
             self._counters.frames_corrupt += 1
             self._refuse(f"dropped an image: {describe(error)}")
         return None

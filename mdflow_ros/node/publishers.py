@@ -21,7 +21,7 @@ from mdflow_ros.node.qos import QUEUE_DEPTH
 
 
 class FlowPublishers:
-    """Publishes what is subscribed to. Every message of a pair that has a header carries that of the newer image.
+    """Publishes the topics that have subscribers. Messages with a header have that of the newer image.
 
     Args:
         node: the node, whose lifecycle switches the publishers.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How every command that joins ROS begins: its command line, rclpy, and its node."""
+"""Start a command that uses ROS: its command line, rclpy, and its node."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ ones, and the reader reports "sequence size exceeds remaining buffer".
 """
 
 WITHOUT_OPTIONS = ("humble", "iron")
-"""Distributions whose Fast DDS (2.6 from 2.6.7 on, 2.10) knows LARGE_DATA, but no option of it."""
+"""Distributions whose Fast DDS (2.6 from 2.6.7 on, 2.10) knows LARGE_DATA, but none of its options."""
 
 MIN_SOCKETS_SIZE = 16 * 1024**2
 """Measured: with 16 MB, reliable and best-effort images of 25 MB (4K) arrive; with 4 MB, some of 11 MB do not."""

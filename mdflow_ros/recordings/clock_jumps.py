@@ -20,7 +20,7 @@ from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.recordings.bag_message import RawMessage
 
 SET_BACK = 1_000_000_000
-"""Messages that merely overtook each other are closer together than this, in ns."""
+"""A larger step back, in ns, shows that the clock was set back; messages that overtook each other differ by less."""
 
 _LARGEST_STEP_BACK = """
     SELECT MAX(previous - timestamp)
@@ -41,7 +41,7 @@ def may_be_set_back(reader: Ros1Reader | Ros2Reader) -> bool:
 
 
 def seconds_set_back(messages: Iterable[RawMessage], topic: str | None) -> float:
-    """Return the longest way back in time within a topic.
+    """Return the largest step back in time within a topic.
 
     Args:
         messages: in the order of the file.

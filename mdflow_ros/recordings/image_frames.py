@@ -29,7 +29,7 @@ class ImageFrames:
     See `stamp_images` for where the stamps come from, and `split_series` for cameras that share a folder.
 
     Args:
-        folder: the folder; of a data set such as EuRoC's or TUM's also one above it, if only one below holds images.
+        folder: the folder of the images, or one above it if only one below holds images (EuRoC, TUM).
         warnings: gets a line for unusual stamps and for files of several pages.
         intensity_range: for images of more than 8 bits, see `IntensityStretch`.
 
@@ -42,7 +42,7 @@ class ImageFrames:
 
     def __init__(self, folder: Path, warnings: list[str], intensity_range: IntensityRange = "auto") -> None:
         if not folder.is_dir():
-            raise FrameSourceError(f"{folder} is not a folder; of images, name the folder that holds them")
+            raise FrameSourceError(f"{folder} is not a folder; to read images, name the folder that holds them")
         images = image_files(folder) or image_files(_only_folder_below(folder))
         first = next((path for path in images if content_kind(path) not in ("link", "empty")), images[0])
         check_content(first)

@@ -19,7 +19,7 @@ NO_CAMERA = re.compile(
     r"depth|(?<![a-z])(disp|disparity|masks?|labels?|labelids|seg|segmentation|semantic|instance|flow|normals?|thumb"
     r"|thumbnail)(?![a-z])"
 )
-"""What names of images say that are computed from a camera's."""
+"""Words in the names of images that are computed from a camera's."""
 
 _Series = dict[tuple[str, ...], Path]
 """The images of one camera by the numbers in their names."""
@@ -28,10 +28,10 @@ _Series = dict[tuple[str, ...], Path]
 def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path]]:
     """Return the images of each camera by the pattern of their names, ``#`` for a number.
 
-    Cameras share a folder where names differ beside their numbers and the numbers are the same, or interleave. A
-    camera's own number, as in ``0001_cam0.png``, is none of these. Otherwise all images are one series. Other pictures
-    of a camera, such as depth, masks or thumbnails, are left out; so are the endings of names, unless they alone tell
-    cameras apart.
+    Names with different text are of different cameras if their numbers are the same, or interleave. The number of a
+    camera, as in ``0001_cam0.png``, counts as text. Otherwise all images are one series. Pictures computed from a
+    camera's, such as depth, masks or thumbnails, are left out. The endings of names count only if nothing else tells
+    the cameras apart.
 
     Args:
         images: in the natural order of their names, all in one folder; at least one.

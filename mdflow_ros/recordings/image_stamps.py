@@ -85,9 +85,7 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
     listed = _read_times(folder, images, warnings)
     if listed:
         return dict(sorted(zip(images, listed, strict=True), key=lambda item: item[1]))
-    warnings.append(
-        f"{folder}: neither the names of the images nor a file {' or '.join(TIME_FILES)} hold times; 30 Hz is assumed"
-    )
+    warnings.append(f"{folder}: no times in the names of the images or in {', '.join(TIME_FILES)}; 30 Hz is assumed")
     if not numbers:
         return dict(zip(images, _clip_stamps(images), strict=True))
     step = int(np.median(np.diff(numbers))) if len(numbers) > 1 else 1
@@ -239,7 +237,7 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
         usual = [times for times in choices if _plausible(times, MAX_USUAL_INTERVAL)]
         if usual or _plausible(choices[0]):
             return (usual or choices)[0]
-        warnings.append(f"{path} is not used: its times are too close together or too far apart, in whatever unit")
+        warnings.append(f"{path} is not used: its times are too close together or too far apart, in every unit")
     return []
 
 

@@ -21,7 +21,7 @@ from mdflow_ros.recordings.topic_recorder import TopicError, TopicRecorder
 from mdflow_ros.recordings.writer import BagWriter
 
 LOOK_PERIOD = 0.2
-"""Seconds between checks of the publishers. Messages of one that returned with another QoS are lost until the next."""
+"""Seconds between checks of the publishers. Messages of one that returned with another QoS are lost until then."""
 
 PERIOD = 1.0
 """Seconds between two checks of the disk."""

@@ -86,7 +86,7 @@ def parse_source(name: str) -> Source:
     paths = [Path(pattern)] if Path(pattern).exists() else _matches(pattern)
     if not paths:
         raise FrameSourceError(
-            f"{pattern} matches no bag, video or folder; of single images, name the folder"
+            f"{pattern} matches no bag, video or folder; to read images, name their folder"
             if glob.glob(pattern, recursive=True)
             else f"{pattern} does not exist"
         )

@@ -29,7 +29,7 @@ QUEUE_DEPTH = 100
 """Messages that DDS holds for us while the disk is busy: 3 s of a 30 Hz camera."""
 
 UNNUMBERED = 2**63
-"""DDS implementations that do not number their messages send a larger number: the largest of 64 bits."""
+"""DDS implementations that do not number their messages send the largest 64-bit number, which is above this."""
 
 
 class TopicError(RuntimeError):
@@ -127,7 +127,7 @@ class TopicRecorder:
             A line for each topic that can no longer be recorded, as it has another type now.
 
         Raises:
-            TopicError: a topic of which no message has come turns out to have several types.
+            TopicError: a topic without messages so far turns out to have several types.
         """
         self.find_missing([topic for topic in self._types if not self.counts[topic].received])
         problems = []

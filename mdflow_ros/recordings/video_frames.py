@@ -31,11 +31,11 @@ VIDEO_SUFFIXES = (
 
 
 MAX_MISSING_SHARE, MAX_MISSING_SECONDS = 0.05, 1.0
-"""Pictures may end before the duration that a file names by so much: its sound may be longer, or its times rounded."""
+"""Pictures may end this long before the duration of the file: its sound may be longer, or its times rounded."""
 
 MAX_PREDICTED = 250
-"""Frames that are refused after a damaged one if no key frame comes. Within so many, encoders send one or refresh the
-whole picture."""
+"""Frames that are refused after a damaged one if no key frame comes. Within this many, encoders send a key frame or
+refresh the whole picture."""
 
 
 class VideoFrames:
@@ -89,7 +89,7 @@ class VideoFrames:
             refused = 0
             for frame, sound in judged_frames(_deinterlaced(self._decoded(container, stream), stream)):
                 in_file = _time(frame, stream)
-                # Some containers hold no times: then the frame rate counts.
+                # Some containers hold no times: then the frame rate gives them.
                 stamp = in_file if in_file is not None and in_file > stamp else following
                 following = stamp + interval
                 first = stamp if first is None else first

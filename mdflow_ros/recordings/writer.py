@@ -54,9 +54,9 @@ class _Part:
 class BagWriter:
     """A bag folder that is complete after every part.
 
-    The part that is being written lies in a subfolder with its name. Once it is finished, it moves into the bag and
-    ``metadata.yaml`` names it: every file directly in the bag is complete, and ``ros2 bag`` reads it. All that was
-    flushed of an unfinished part is on disk, which `frame_source` reads and `repair_bag` makes whole.
+    The part that is being written is in a subfolder with its name. Once it is finished, it moves into the bag and
+    ``metadata.yaml`` names it: every file directly in the bag is complete, and ``ros2 bag`` reads it. What was
+    flushed of an unfinished part is on disk: `frame_source` reads it, and `repair_bag` copies it into a complete bag.
 
     Args:
         folder: of the bag; its name names the files.
@@ -181,7 +181,7 @@ class BagWriter:
         assert writer.storage is not None
         file = writer.storage.path
         writer.close()
-        if self._disk_failed:  # messages of it are lost, whatever it looks like now
+        if self._disk_failed:  # messages of this part are lost, even if it looks complete
             return
         with file.open("rb") as written:
             os.fsync(written.fileno())

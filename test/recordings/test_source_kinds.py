@@ -658,7 +658,7 @@ def test_images_that_are_not_read_are_told_with_what_to_do(tmp_path: Path) -> No
     ):
         read(tmp_path)
     single = write_images(tmp_path / "stills", ["1.png"]) / "1.png"
-    with pytest.raises(FrameSourceError, match=r"1\.png is not a folder; of images, name the folder that holds them"):
+    with pytest.raises(FrameSourceError, match=r"1\.png is not a folder; to read images, name the folder"):
         read(f"images:{single}")
 
 

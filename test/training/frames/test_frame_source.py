@@ -630,7 +630,7 @@ def test_seconds_with_one_decimal_are_times(tmp_path):
 
 def test_a_glob_of_images_is_told_to_name_their_folder(tmp_path):
     folder = write_images(tmp_path / "frames", panning_images(2), ["0.png", "1.png"])
-    with pytest.raises(FrameSourceError, match="name the folder"):
+    with pytest.raises(FrameSourceError, match="name their folder"):
         prepare(tmp_path, f"{folder}/*.png")
 
 

@@ -98,5 +98,5 @@ def test_only_files_of_a_world_are_deleted(tmp_path: Path, capsys: pytest.Captur
     mine = tmp_path / "frames" / "holiday.png"
     mine.touch()
     assert main(arguments) == 1
-    assert "holiday.png is not of a rendered world: choose another --out" in capsys.readouterr().err
+    assert "holiday.png is not a file of a rendered world: choose another --out" in capsys.readouterr().err
     assert mine.exists()

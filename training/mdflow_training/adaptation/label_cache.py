@@ -46,7 +46,7 @@ class LabelCache:
         labeler: computes the labels of one pair.
         folder: where files go; must not hold labels of another labeler.
         budget: bytes of disk space.
-        pixels: height times width of training, to foresee the size of a label.
+        pixels: height times width of training, to estimate the size of a label.
     """
 
     def __init__(self, labeler: Labeler, folder: Path, budget: float, pixels: int) -> None:

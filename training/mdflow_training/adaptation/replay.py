@@ -22,7 +22,7 @@ TEXTURES, TEXTURE_SIDE = 40, 256
 """Number and side of the procedural textures, which need no download."""
 
 MAX_FIRST_USE = 1_000_000
-"""Each stage begins at another use of the scenes, below this number: stages replay different pairs."""
+"""Each stage begins at a different use of the scenes, below this number, so that stages replay different pairs."""
 
 FRAME_BLUR = 0.6
 """Standard deviation, in pixels, of the blur that removes the camera's noise from the textures. Noise that moves with a

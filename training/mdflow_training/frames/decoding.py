@@ -28,7 +28,7 @@ DISK_RESERVE = 10**9
 """Bytes left free on the disk of the cache."""
 
 MAX_REASONS = 3
-"""Different reasons not to decode a frame that are named."""
+"""How many different reasons for frames that cannot be decoded are named, at most."""
 
 
 def index_path(cache: Path) -> Path:

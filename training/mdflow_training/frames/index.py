@@ -22,7 +22,7 @@ class CameraIdentity(NamedTuple):
     """What two frames must have in common to make a pair.
 
     ``stream`` is the topic, or the path of a video or folder; ``frame_id`` the coordinate frame; sizes in pixels;
-    ``shot`` counts the places where the view changed at once, as between the shots of an edited video.
+    ``shot`` counts the places where the view changed abruptly, as between the shots of an edited video.
     """
 
     stream: str
@@ -46,8 +46,8 @@ class FrameIndex:
 
     Args:
         path: the log; read if it exists.
-        resume: open it for writing. An earlier run was cut off, if any: go back to the last kept frame, from which
-            judging can continue.
+        resume: open it for writing. If an earlier run was cut off, go back to its last kept frame, from which judging
+            can continue.
     """
 
     def __init__(self, path: Path, resume: bool = False) -> None:

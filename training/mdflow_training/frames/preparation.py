@@ -79,7 +79,7 @@ def prepare_pairs(
 
     Raises:
         FrameSourceError: a source does not exist, or none holds images; the disk is full.
-        NotEnoughFrames: training part or held-out part hold no pair.
+        NotEnoughFrames: the training part or the held-out part holds no pair.
         FolderInUse: another process is decoding the same recordings into this folder.
     """
     settings = settings or FrameSettings()
@@ -201,7 +201,7 @@ def _check(summary: FrameSummary, settings: FrameSettings, contact_sheet: Path) 
         )
     frames = summary.verdicts.get(FrameVerdict.KEPT.label, 0)
     raise NotEnoughFrames(
-        f"{', '.join(summary.sources)}: {frames} usable frames in {summary.sequences} sequences make no pair to "
+        f"{', '.join(summary.sources)}: {frames} usable frames (unbroken runs: {summary.sequences}) make no pair to "
         f"{missing}; {_advice(frames, summary, contact_sheet)}",
         summary,
     )

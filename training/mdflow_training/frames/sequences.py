@@ -140,7 +140,7 @@ class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
 
 
 def pair_up(sequences: list[NDArray[np.int64]], strides: Sequence[int]) -> NDArray[np.int64]:
-    """Return frame numbers ``(P, 2)``: for each stride, each frame with the one so many later in its sequence."""
+    """Return frame numbers ``(P, 2)``: for each stride, each frame with the one a stride later in its sequence."""
     pairs = [
         np.stack([sequence[:-stride], sequence[stride:]], axis=1)
         for sequence in sequences

@@ -4,7 +4,7 @@
 
 A pixel that leaves the image has no match to compare with. But a pixel that leaves a crop is still visible in the full
 image: there the flow of the crop alone is compared with that of the full image. Training on such parts is known
-as hallucinated occlusion (DDFlow, Liu et al., AAAI 2019, section 3); here it measures.
+as hallucinated occlusion (DDFlow, Liu et al., AAAI 2019, section 3); here they serve to measure.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ from mdflow_training.synthetic.pairs import synthetic_pair
 from mdflow_training.synthetic.textures import procedural_library
 
 SEED, SIZE = 20_261_130, (256, 320)
-"""Of the pairs: a seed that nothing else uses, height and width in pixels."""
+"""A seed that nothing else uses, and the height and width of the pairs in pixels."""
 
 KINDS = 2 * ("flat", "space", "driving", "thin")
-"""Of scenes, one for each pair; kinds that no model masters would hide what is forgotten of the others."""
+"""Classes of the scenes, one for each pair. Classes with a large error in every model would hide what is forgotten."""
 
 
 @cache

@@ -99,7 +99,7 @@ def _size_of(part: tuple[slice, slice]) -> tuple[int, int]:
 def match_error(census: float, disagreement: float, extrapolation: float) -> float:
     """Return the label-free error, in census distance; see `LabelFreeScore`.
 
-    A pixel that leaves the view and whose flow is wrong costs as much again as a random match.
+    A pixel that leaves the view and whose flow is wrong counts as a random match twice.
     """
     return census + DISAGREEMENT_WEIGHT * disagreement + RANDOM_MATCH * extrapolation
 

@@ -17,7 +17,7 @@ from mdflow_training.synthetic.textures import value_noise
 BLUR_SAMPLES = 5
 NOISE_SIDE = 1024
 _NOISE = np.random.default_rng(0x0153).standard_normal((NOISE_SIDE, NOISE_SIDE, 3), dtype=np.float32)
-"""Drawn once; every image takes another part of it, ten times faster than drawing again."""
+"""Drawn once; every image takes another part of it, which is ten times faster than drawing again."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image pairs with exact flow and occlusion, each decided by a seed and a number alone."""
+"""Image pairs with exact flow and occlusion, each determined by a seed and a number."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SceneClass:
 
 
 def flat_or_space(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw a flat scene or one in space, for classes that differ by the camera's conditions alone."""
+    """Draw a flat scene or one in space, for classes that differ only in the camera's conditions."""
     return (world_scene if random.random() < 0.5 else planar_scene)(random, library, size)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render textured rectangles in space, with exact flow to the next view, for scenes where nearer hides farther.
+"""Render textured rectangles in space, of which nearer ones hide farther ones, with exact flow to the next view.
 
 World and camera axes: x right, y down, z forward; lengths in meters.
 """
@@ -165,7 +165,7 @@ def _visible_part(rectangle: Rectangle, view: View, size: tuple[int, int]) -> tu
 
 
 def _cover(surface: _Surface, part: tuple[slice, slice], number: int, rectangle: Rectangle, view: View) -> None:
-    """Enter a rectangle where it is nearer than what is there (Hartley and Zisserman, section 13.1)."""
+    """Add a rectangle where it is nearer than what is there (Hartley and Zisserman, section 13.1)."""
     unit_across, unit_down = _unit(rectangle.across), _unit(rectangle.down)
     seen = np.stack((unit_across, unit_down, rectangle.corner - view.position), axis=1)
     plane = view.rotation @ seen

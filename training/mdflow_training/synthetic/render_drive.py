@@ -91,7 +91,7 @@ def remove_own_files(folder: Path) -> None:
     """
     others = [path for path in folder.glob("*") if not OWN_NAME.fullmatch(path.name)]
     if others:
-        raise FileExistsError(f"{others[0]} is not of a rendered world: choose another --out")
+        raise FileExistsError(f"{others[0]} is not a file of a rendered world: choose another --out")
     shutil.rmtree(folder, ignore_errors=True)
 
 

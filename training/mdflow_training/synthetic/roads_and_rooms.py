@@ -83,7 +83,7 @@ def rotation_matrix(yaw: float, pitch: float, roll: float) -> NDArray[np.float64
 
 
 def intrinsics(random: np.random.Generator, size: tuple[int, int], horizon: float) -> NDArray[np.float64]:
-    """Draw a camera of which the image is a part, up to 2.5 times smaller.
+    """Draw a camera whose whole image contains the rendered one as a part, up to 2.5 times smaller.
 
     Args:
         random: decides.
@@ -106,7 +106,7 @@ def world_scene(random: np.random.Generator, library: TextureLibrary, size: tupl
 
 
 def driving_scene(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw a street seen from a vehicle at speed, among others as fast; arguments and result as of `planar_scene`."""
+    """Draw a street seen from a vehicle at speed, among vehicles as fast; arguments and result as of `planar_scene`."""
     return road(random, library, size, speeds=(0.4, 2.5), others=1.2)
 
 
@@ -124,7 +124,7 @@ def road(
         library: textures.
         size: height and width of the images, pixels.
         speeds: range of the camera's forward motion, meters between the images.
-        others: standard deviation of the motion of what moves by itself, meters.
+        others: standard deviation of the motion of moving objects, meters.
     """
     speed = float(np.exp(random.uniform(*np.log(speeds)))) * random.choice([1, 1, 1, -1])
     camera = MovingCamera(
@@ -292,7 +292,7 @@ def box(
     own: NDArray[np.float64] | None,
     scale: float = 1.0,
 ) -> list[Layer]:
-    """Stand a box with the middle of its front's foot at ``place``: the side that is seen, then the front."""
+    """Return the visible side and the front of a box; the middle of the front's lower edge is at ``place``."""
     width, height, length = scale * random.uniform(0.6, (2.5, 3.0, 5.0))
     inner = -1.0 if place[0] > 0 else 1.0
     side_origin = place + np.array([inner * width / 2, -height, 0])

@@ -14,10 +14,10 @@ from mdflow_training.synthetic.plane_renderer import Rectangle, Texture
 
 PIXELS_PER_METER = 128.0
 CAMERA_HEIGHT = 0.55
-"""Of the robot, over the floor, meters."""
+"""Height of the robot's camera over the floor, meters."""
 
 FOCAL_LENGTH = 0.7
-"""As a share of the image width."""
+"""Focal length as a share of the image width."""
 
 REST = np.zeros(3)
 

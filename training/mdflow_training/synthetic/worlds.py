@@ -203,7 +203,7 @@ def field_drive(frames: int, size: tuple[int, int], seed: int) -> list[View]:
 
 
 def drone_flight(frames: int, size: tuple[int, int], seed: int) -> list[View]:
-    """Fly in wide curves, the camera down, now lower and now higher."""
+    """Fly in wide curves at a changing height, with the camera looking down."""
     phases = np.random.default_rng([seed, 15]).uniform(0, 2 * np.pi, 4)
     views = []
     for frame in range(frames + 1):
