@@ -220,14 +220,25 @@ def _configuration(text: str) -> tuple[Size, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="ONNX file")
-    parser.add_argument("--backend", choices=BACKENDS, default=gpu_backend(), help="what to check")
-    parser.add_argument("--pairs", type=Path, help="folder of real pairs with true flow; else a sample clip, without")
-    parser.add_argument("--only", type=_configuration, nargs="+", help="sizes and precisions, such as 640x384,fp16")
-    parser.add_argument("--seconds", type=float, default=3.0, help="time for each latency")
-    parser.add_argument("--budget", type=float, default=BUDGET_SECONDS, help="seconds, after which nothing new begins")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu_check", help="folder for results")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="ONNX file; default: the bundled model")
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default=gpu_backend(), help="what to check; default: %(default)s"
+    )
+    parser.add_argument("--pairs", type=Path, help="folder of pairs with ground truth; default: a sample clip")
+    parser.add_argument(
+        "--only", type=_configuration, nargs="+", help="sizes and precisions, such as 640x384,fp16; default: all"
+    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="time for each latency; default: %(default)s")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=BUDGET_SECONDS,
+        help="seconds after which nothing new begins; default: %(default)s",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "build" / "gpu_check", help="folder for results; default: build/gpu_check"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

@@ -188,7 +188,7 @@ class TopicRecorder:
             if types[0] in IMAGE_TYPES and self._node.count_publishers(name)
         ]
         if topics:
-            return f"Image topics there are now: {', '.join(topics)}"
+            return f"Image topics now: {', '.join(topics)}"
         return (
             "No image topic is published now: is the camera running, and are ROS_DOMAIN_ID and "
             "RMW_IMPLEMENTATION the same here and there?"

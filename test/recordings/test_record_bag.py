@@ -189,7 +189,7 @@ def test_kill_9_costs_the_last_second(camera, tmp_path, storage):
 def test_a_topic_that_nobody_publishes(camera, tmp_path):
     status, printed = record(tmp_path, "--topics", "/nope", "--wait", "5")
     assert status == 1
-    assert f"nobody publishes /nope. Image topics there are now: {RAW} (sensor_msgs/msg/Image), {JPEG}" in printed
+    assert f"nobody publishes /nope. Image topics now: {RAW} (sensor_msgs/msg/Image), {JPEG}" in printed
     assert not (tmp_path / "drive").exists()
 
 

@@ -102,7 +102,7 @@ def unpack(package: Package, folder: Path) -> Path:
             result = subprocess.run(command, cwd=download, capture_output=True, text=True, check=False)
             if result.returncode:
                 raise RuntimeError(
-                    f"{' '.join(command)} failed: {result.stderr.strip()}; run `apt-get update` on a Debian or Ubuntu"
+                    f"{' '.join(command)} failed: {result.stderr.strip()}; run `apt-get update` on Debian or Ubuntu"
                 )
     copyright_text = (folder / "usr/share/doc" / package.name / "copyright").read_text(errors="replace")
     missing = [license for license in package.licenses if license not in copyright_text]
