@@ -137,9 +137,7 @@ def prepare_outputs(report: Path, pictures: Path | None, data: Path) -> None:
         ValueError: the pictures would lie among the data.
     """
     if pictures is not None and data.is_dir() and pictures.resolve().is_relative_to(data.resolve()):
-        raise ValueError(
-            f"{pictures} is inside --data, where the next run would read it; choose other --pictures"
-        )
+        raise ValueError(f"{pictures} is inside --data, where the next run would read it; choose other --pictures")
     if report.is_dir():
         raise IsADirectoryError(f"{report} is a folder; --out is the file to write")
     check_report(report, "sets")
