@@ -65,8 +65,8 @@ def decompress_message(data: bytes) -> bytes:
     """Undo rosbag2's compression mode ``message``.
 
     Only ``metadata.yaml`` tells of that mode, and a part of a split bag often comes without it. The first four
-    bytes tell as well: CDR begins with 0 and ROS 1 with a sequence number, whose chance to look like zstd is 1 in
-    4 billion.
+    bytes tell as well: CDR begins with 0 and ROS 1 with a sequence number, which looks like zstd once in
+    4 billion cases.
 
     Raises:
         zstd.ZstdError: the compressed message is damaged.

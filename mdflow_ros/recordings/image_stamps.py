@@ -165,7 +165,7 @@ def stamp_in_name(
     seconds, fraction, digits = match.groups()
     if digits:
         return int(digits) * STAMP_UNITS[len(digits)]
-    # After a point digits are decimals, behind another character they are whole nanoseconds, or of the given unit.
+    # Digits after a point are decimals; after another character they are whole nanoseconds, or of the given unit.
     if name[match.end(1)] == ".":
         return int(seconds) * NANOSECONDS + _to_nanoseconds(fraction, nanoseconds_are_whole)
     nanoseconds = int(fraction) * unit

@@ -24,7 +24,7 @@ def installed_definition(type_name: str) -> str:
         type_name: such as ``sensor_msgs/msg/Image``.
 
     Returns:
-        The text of its ``.msg`` file, and behind separators those of all types that it is made of: what MCAP calls
+        The text of its ``.msg`` file and, after separators, those of all types that it is made of: what MCAP calls
         ``ros2msg`` (https://mcap.dev/spec/registry).
     """
     texts: dict[str, str] = {}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from mdflow_ros.core.stamps import NANOSECONDS
 
 MIN_SET_BACK = NANOSECONDS // 20
-"""The clock counts as set back from this many ns on; two readings of one moment differ by less."""
+"""The clock counts as set back if it went back by more, in ns; two readings of one moment differ by less."""
 
 
 class RecordingClock:

@@ -16,10 +16,10 @@ MIN_FRAMES = 4
 """Fewest frames needed to judge the stamps; with fewer, only stamps that are all zero are rejected."""
 
 MAX_DISORDER = 0.2
-"""Share of steps that repeat or go back above which the stamps are of no use. A looping bag goes back once."""
+"""With a larger share of steps that repeat or go back, the stamps cannot be used. A looping bag goes back once."""
 
 MAX_RATIO = 30.0
-"""The stamps run faster or slower than the recording by more than this factor: they are of another unit. In a
+"""Stamps that run faster or slower than the recording by more than this factor are of another unit. In a
 simulation, or in a bag that was recorded again while it was played, they are sometimes ten times slower or faster."""
 
 MAX_DELAY = 500_000_000

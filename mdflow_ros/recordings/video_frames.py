@@ -124,7 +124,7 @@ class VideoFrames:
         while True:
             try:
                 packet = next(packets, None)
-            except (av.FFmpegError, IndexError, MemoryError):  # nothing can be read behind that
+            except (av.FFmpegError, IndexError, MemoryError):  # nothing can be read after that
                 damaged += 1
                 break
             if packet is None:
@@ -141,7 +141,7 @@ def _opened(path: Path) -> InputContainer:
     """Open a video, whatever the encoding of its title and other tags."""
     import av
 
-    # PyAV 19 replaces what it cannot decode anyway, and knows no such argument.
+    # PyAV 19 replaces what it cannot decode anyway, and has no such argument.
     options: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     # An absolute path, as FFmpeg takes what precedes a colon for a protocol.
     return av.open(str(path.absolute()), mode="r", **options)

@@ -12,7 +12,7 @@ from mdflow_ros.core.refinement import FlowRefiner, Refinement
 from mdflow_training.losses.census import luma
 
 REFINEMENT: Refinement = ((0.75, 2), (1.0, 1))
-"""Of the size of training. What it gains: docs/experiments.md."""
+"""Steps of refinement, sizes relative to that of training. What they gain: docs/experiments.md."""
 
 
 def refine_labels(flow: Tensor, source: Tensor) -> Tensor:

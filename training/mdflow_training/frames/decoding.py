@@ -94,12 +94,12 @@ class _Decoding:
         self._range_changes: int | None = 0 if self._done else None
 
     def take(self, number: int, source: int, stream: str, frame: RecordedFrame) -> None:
-        """Take the next frame; those that the earlier run has logged are passed over."""
+        """Take the next frame; those that the earlier run has logged are skipped."""
         # Two runs of a simulation may have the same stamps.
         identity = (source, frame.bag, stream, frame.stamp)
         new = identity not in self._seen
         self._seen.add(identity)
-        # The last frame before the kill is judged again, only for the filter to know it.
+        # The last frame before the kill is judged again, only so that the filter knows it.
         if number < self._done - 1:
             return
         verdict, image = self._decode(frame) if new else (FrameVerdict.STAMP_SEEN_BEFORE, None)

@@ -68,7 +68,7 @@ def prepare_pairs(
     """Decode recordings into a cache and form pairs.
 
     Frames are decoded once: a second call with the same files and settings reads what the first one left, and one
-    that was killed resumes where it stopped. Memory stays at a few images and some 100 bytes for each frame recorded.
+    that was killed resumes where it stopped. Memory stays at a few images and about 100 bytes for each frame recorded.
 
     Args:
         sources: ``bag:PATH#/topic``, ``video:PATH``, ``images:FOLDER``, or a plain path; paths may be globs. Bags are

@@ -19,7 +19,7 @@ from mdflow_training.synthetic.pairs import MIXTURE, choose_class, mirror_pair, 
 from mdflow_training.synthetic.textures import TextureLibrary
 
 MIRRORED = ((False, False), (True, False), (True, True), (False, True))
-"""Horizontally and vertically, by use."""
+"""Whether a scene is mirrored horizontally and vertically, at each of its uses in turn."""
 
 
 @dataclass(frozen=True)

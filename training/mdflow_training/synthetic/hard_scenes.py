@@ -90,7 +90,7 @@ def thin_objects(random: np.random.Generator, library: TextureLibrary, size: tup
 
 
 def repeated_patterns(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw a wall of equal tiles and, before it, some objects; uneven light makes the tiles slightly different."""
+    """Draw a wall of equal tiles and some objects in front; uneven light makes the tiles slightly different."""
     height, width = size
     period = int(random.integers(8, max(width // 6, 10)))
     tile = photograph_patch(random, library, period, int(period * random.uniform(0.6, 1.6)) + 4)

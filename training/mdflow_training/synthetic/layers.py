@@ -222,7 +222,7 @@ def project(homography: Homography, x: Coordinates, y: Coordinates) -> tuple[Coo
 def _within(
     bounds: tuple[float, float, float, float], from_image: Homography, size: tuple[int, int]
 ) -> tuple[Mask, Box]:
-    """Return which pixels show texture inside ``bounds`` and before the camera, within a box around them, and it.
+    """Return which pixels show texture inside ``bounds`` in front of the camera, within a box around them, and the box.
 
     Every fourth pixel is tested first to find the box, which halves the cost of a scene.
     """
@@ -243,7 +243,7 @@ def _within(
 
 
 def _inside(bounds: tuple[float, float, float, float], from_image: Homography, box: Box, step: int) -> Mask:
-    """Return which of every ``step``-th pixel of ``box`` show texture inside ``bounds`` and before the camera."""
+    """Return which of every ``step``-th pixel of ``box`` show texture inside ``bounds`` in front of the camera."""
     left, top, right, bottom = bounds
     x = np.arange(box[0], box[2], step, dtype=np.float32)[None, :]
     y = np.arange(box[1], box[3], step, dtype=np.float32)[:, None]

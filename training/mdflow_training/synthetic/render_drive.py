@@ -25,7 +25,7 @@ SIZE = (192, 256)
 """Height and width, pixels."""
 
 LENS_BLUR = 0.8
-"""Standard deviation in pixels."""
+"""Standard deviation of the blur, pixels."""
 
 SHUTTER = 0.25
 """Share of the time between frames in which the shutter is open."""
@@ -62,7 +62,7 @@ def render_world(folder: Path, frames: int, seed: int, kind: str = DRIVES[0], wo
         world: one of `WORLDS`.
 
     Raises:
-        FileExistsError: the folder has other files where the world's go.
+        FileExistsError: the folder has other files in the places of the world's files.
     """
     for name in (FRAMES, GROUND_TRUTH, GROUND_TRUTH_OF_RECORDING):
         remove_own_files(folder / name)

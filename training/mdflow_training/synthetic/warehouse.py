@@ -31,7 +31,7 @@ AISLE = 2.4
 CORNER_RADIUS = 1.1
 SHELF_HEIGHT = 3.0
 SPEEDS = (0.12, 0.06)
-"""Meters a frame on the straight and in corners."""
+"""Meters a frame, on straights and in corners."""
 
 
 def ceiling_texture(random: np.random.Generator) -> Texture:
