@@ -166,7 +166,7 @@ python=${found#* }
 if [[ ! -e $venv ]]; then
     make_venv
 elif reason=$(reason_to_rebuild) && [[ -n $reason ]]; then
-    say "making .venv anew: $reason"
+    say "replacing .venv: $reason"
     make_venv
 fi
 if [[ ! -e $stamp || $(sed -n 1p "$stamp") != "$key" ]] || { $training && [[ $(sed -n 3p "$stamp") != training ]]; }; then

@@ -78,7 +78,7 @@ def parse_source(name: str) -> Source:
         kind, rest = "", name
     if "://" in name:
         raise FrameSourceError(
-            f"{name}: streams are not read; record it first, as by `ffmpeg -i URL -c copy drive.mkv`"
+            f"{name}: streams are not read; record it first, for example with `ffmpeg -i URL -c copy drive.mkv`"
         )
     pattern, topic = _split_topic(os.path.expanduser(rest))  # behind a colon, the shell leaves ~ as it is
     if not pattern:  # as of a variable that is not set; it would stand for the current folder
@@ -132,7 +132,7 @@ def _describe_content(folder: Path) -> str:
     listed = ", ".join(f"{count} with {ending}" for ending, count in endings.most_common(5))
     known = f"Known are bags ({', '.join(BAG_SUFFIXES)}) and images ({', '.join(IMAGE_SUFFIXES)})"
     if endings.keys() & OTHER_IMAGES:
-        known += "; convert the others to PNG or JPEG, as by `heif-convert` or `ffmpeg`"
+        known += "; convert the others to PNG or JPEG, for example with `heif-convert` or `ffmpeg`"
     return f"Its files: {listed or 'none'}. {known}"
 
 

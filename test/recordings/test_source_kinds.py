@@ -654,7 +654,7 @@ def test_images_that_are_not_read_are_told_with_what_to_do(tmp_path: Path) -> No
     for name in ("IMG_1.HEIC", "IMG_2.HEIC", "1.jpg.d"):
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(
-        FrameSourceError, match=r"2 with \.heic.*convert the others to PNG or JPEG, as by `heif-convert`"
+        FrameSourceError, match=r"2 with \.heic.*convert the others to PNG or JPEG, for example with `heif-convert`"
     ):
         read(tmp_path)
     single = write_images(tmp_path / "stills", ["1.png"]) / "1.png"
