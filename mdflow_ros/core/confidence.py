@@ -35,6 +35,7 @@ CUES = (
     "near_census",
     "near_gradient",
     "far_texture",
+    "boundary",
 )
 """The cues that the probability is computed from, in the order of the numbers in a card. Append only: older cards have
 numbers for the first ones."""
@@ -55,6 +56,12 @@ FAR_BOX = 41
 """Side of a larger box for texture, in pixels of that size. Flow of a surface without texture is often right near its
 outline, and rarely elsewhere."""
 
+BOUNDARY_BOX = 9
+"""Side of the box whose largest gradient counts, in pixels of that size: near a motion boundary flow is often wrong."""
+
+BLOCK_PIXELS = 2048
+"""Pixels whose probability is computed at once: their cues fit into the cache of the processor."""
+
 MAX_DISTANCE = 10.0
 """Larger distances from the image's border count as this one, in pixels of that size."""
 
@@ -74,7 +81,7 @@ NOISE_GRADIENT = 12 / 64
 
 @dataclass(frozen=True)
 class ConfidenceCalibration:
-    """A logistic regression over the cues and their squares.
+    """A logistic regression over the cues, their squares, and the products of every two.
 
     Attributes:
         mean: of each cue, in the order of `CUES`, for the first `MIN_CUES` or more.
@@ -84,6 +91,8 @@ class ConfidenceCalibration:
         linear: weight of each cue, centered and scaled.
         square: weight of its square.
         bias: the constant.
+        products: weights of the products of cues 0 and 1, 0 and 2, .. 1 and 2, ..; all zero where empty, as in older
+            cards.
     """
 
     mean: tuple[float, ...]
@@ -93,15 +102,30 @@ class ConfidenceCalibration:
     linear: tuple[float, ...]
     square: tuple[float, ...]
     bias: float
+    products: tuple[float, ...] = ()
 
     def probability(self, cues: Sequence[Field]) -> Field:
         """Return the probability ``(H, W)`` for cues of that shape."""
-        logit = np.full_like(cues[0], self.bias)
-        for index, cue in enumerate(cues[: len(self.mean)]):
-            value = np.clip(cue, self.low[index], self.high[index])
-            value = (value - np.float32(self.mean[index])) * np.float32(1 / self.deviation[index])
-            logit += value * (np.float32(self.linear[index]) + np.float32(self.square[index]) * value)
-        return np.asarray(1 / (1 + np.exp(-logit)), np.float32)
+        count, form = len(self.mean), self._quadratic_form()
+        low, high, mean, deviation, linear = (
+            np.array(numbers, np.float32)[:, None]
+            for numbers in (self.low, self.high, self.mean, self.deviation, self.linear)
+        )
+        pixels = [cue.ravel() for cue in cues[:count]]
+        logit = np.full(cues[0].size, self.bias, np.float32)
+        for start in range(0, len(logit), BLOCK_PIXELS):
+            block = slice(start, start + BLOCK_PIXELS)
+            values = np.stack([cue[block] for cue in pixels])
+            values = (values.clip(low, high) - mean) / deviation
+            logit[block] += (values * (form @ values + linear)).sum(axis=0)
+        return np.asarray(1 / (1 + np.exp(-logit)), np.float32).reshape(cues[0].shape)
+
+    def _quadratic_form(self) -> Field:
+        """Return the weights of squares and products as an upper triangular matrix, one row and column per cue."""
+        form = np.diag(np.array(self.square, np.float32))
+        if self.products:
+            form[np.triu_indices(len(form), 1)] = self.products
+        return form
 
 
 _ZEROS, _ONES = (0.0,) * MIN_CUES, (1.0,) * MIN_CUES
@@ -162,6 +186,7 @@ def compute_cues(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: 
         np.log(_box(census, NEAR_BOX) + 0.01),
         np.log(_box(gradient, NEAR_BOX) + 1e-3),
         np.log(_texture(structure, noise, FAR_BOX) + 0.03),
+        np.log(cv2.dilate(gradient, np.ones((BOUNDARY_BOX, BOUNDARY_BOX), np.uint8)) + 1e-3),
     ]
 
 

@@ -36,13 +36,17 @@ def _calibration(values: Any) -> ConfidenceCalibration:
     vectors = {
         field.name: tuple(float(value) for value in values[field.name])
         for field in dataclasses.fields(ConfidenceCalibration)
-        if field.name != "bias"
+        if field.name not in ("bias", "products")
     }
+    products = tuple(float(value) for value in values.get("products", ()))
     counts = {len(vector) for vector in vectors.values()}
     if len(counts) != 1 or not MIN_CUES <= max(counts) <= len(CUES):
         raise ValueError(f"each list needs the same count of {MIN_CUES} to {len(CUES)} numbers")
-    calibration = ConfidenceCalibration(**vectors, bias=float(values["bias"]))
-    if not all(map(math.isfinite, (calibration.bias, *itertools.chain(*vectors.values())))):
+    pairs = math.comb(max(counts), 2)
+    if len(products) not in (0, pairs):
+        raise ValueError(f"products needs {pairs} numbers, one for every two cues, or none")
+    calibration = ConfidenceCalibration(**vectors, bias=float(values["bias"]), products=products)
+    if not all(map(math.isfinite, (calibration.bias, *products, *itertools.chain(*vectors.values())))):
         raise ValueError("a number is not finite")
     if min(calibration.deviation) <= 0:
         raise ValueError("a deviation is not above 0")

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mdflow_ros.core.confidence import CUES, FlowEvidence, camera_noise, compute_cues
+from mdflow_ros.core.confidence import CUES, ConfidenceCalibration, FlowEvidence, camera_noise, compute_cues
 from mdflow_ros.core.resizing import Size
 
 SIZE = Size(128, 96)
@@ -66,6 +68,25 @@ def test_noise_counts_the_same_everywhere_and_more_with_more() -> None:
 def test_outside_is_the_distance_from_the_border_at_half_the_size(flow: float, outside: float) -> None:
     # The median column of the middle is 31.5 of 64 at half the size; the border is at 63.
     assert measured(*[image_of("checks")] * 2, flow, -flow)["outside"] == pytest.approx(outside, abs=0.01)
+
+
+def test_a_boundary_is_seen_four_pixels_of_half_the_size_beside_it() -> None:
+    image, evidence = image_of("checks"), evidence_of(0, 0)
+    evidence.flow[:, 64:] = 8
+    boundary = compute_cues(image, image, evidence)[CUES.index("boundary")][24]
+    assert boundary[28:36].min() > boundary[[24, 40]].max() + 3
+
+
+def test_the_probability_is_a_logistic_regression_with_squares_and_products() -> None:
+    cues = np.random.default_rng(0).normal(size=(5, 60, 70)).astype(np.float32)  # more than one block of pixels
+    low, high = (-1.5,) * 5, (2.0, 1.0, 1.5, 1.5, 1.5)
+    linear, square, products = (0.5, -1.0, 0.0, 0.3, 0.1), (0.2, 0.0, -0.3, 0.1, 0.0), tuple(np.arange(10) / 20)
+    calibration = ConfidenceCalibration((0.1,) * 5, (2.0,) * 5, low, high, linear, square, 0.7, products)
+    values = (np.clip(cues, *(np.reshape(limits, (5, 1, 1)) for limits in (low, high))) - 0.1) / 2
+    logit = 0.7 + sum(linear[i] * values[i] + square[i] * values[i] ** 2 for i in range(5))
+    for weight, (i, j) in zip(products, itertools.combinations(range(5), 2), strict=True):
+        logit += weight * values[i] * values[j]
+    np.testing.assert_allclose(calibration.probability(list(cues)), 1 / (1 + np.exp(-logit)), atol=1e-6)
 
 
 def test_an_outline_far_away_is_seen_by_the_far_texture_alone() -> None:

@@ -23,6 +23,7 @@ def with_counts(count: int, linear: int | None = None) -> ModelCard:
     """Return the bundled card with the numbers of the first cues only."""
     entry: dict[str, Any] = as_card_entry(confidence_calibration_of(BUNDLED, "fast"))
     cut = {name: value if name == "bias" else value[:count] for name, value in entry.items()}
+    cut["products"] = entry["products"][: math.comb(count, 2)]
     cut["linear"] = entry["linear"][: count if linear is None else linear]
     return dataclasses.replace(BUNDLED, confidence={"fast": cut})
 
@@ -55,6 +56,8 @@ def test_a_wrong_count_is_refused(count: int, linear: int) -> None:
         ({"mean": [math.nan] * 6}, "not finite"),
         ({"deviation": [1.0] * 5 + [0.0]}, "deviation is not above 0"),
         ({"low": [1e9] * 6}, "low is above that of high"),
+        ({"products": [math.inf] * 15}, "not finite"),
+        ({"products": [0.0] * 14}, "products needs 15 numbers"),
     ],
 )
 def test_numbers_that_give_no_probability_are_refused(change: dict[str, Any], problem: str) -> None:
@@ -63,6 +66,15 @@ def test_numbers_that_give_no_probability_are_refused(change: dict[str, Any], pr
     card.confidence["fast"].update(change)
     with pytest.raises(ModelError, match=problem):
         confidence_calibration_of(card, "fast")
+
+
+def test_a_card_without_products_is_read_as_with_zeros() -> None:
+    card, other = with_counts(6), with_counts(6)
+    del card.confidence["fast"]["products"]
+    other.confidence["fast"]["products"] = [0.0] * 15
+    cues = list(np.random.default_rng(0).normal(size=(len(CUES), 2, 3)).astype(np.float32))
+    without, zeros = (confidence_calibration_of(each, "fast").probability(cues) for each in (card, other))
+    np.testing.assert_array_equal(without, zeros)
 
 
 def test_a_quality_without_numbers_is_named() -> None:

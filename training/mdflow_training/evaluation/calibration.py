@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -29,7 +30,9 @@ BLANK_EVERY = 24
 
 PIXELS_PER_PAIR = 2_000
 PERCENTILES = (0.5, 99.5)
-ITERATIONS = 30
+ITERATIONS, CONVERGED = 30, 1e-7
+"""Newton's method ends after so many steps, or when no weight changes by more than this."""
+
 RIDGE = 1e-3
 """Weight of the squared coefficients, multiplied by the number of pixels."""
 
@@ -102,12 +105,14 @@ def fit_calibration(
 
 
 def _fit(cues: NDArray[np.float64], right: NDArray[np.float64]) -> ConfidenceCalibration:
-    """Fit a ridge logistic regression over cues ``(N, M)`` and their squares by Newton's method."""
+    """Fit a ridge logistic regression over cues ``(N, M)``, their squares and products, by Newton's method."""
     low, high = np.percentile(cues, PERCENTILES, axis=0)
     clipped = np.clip(cues, low, high)
     mean, deviation = clipped.mean(axis=0), clipped.std(axis=0) + 1e-6
     scaled = (clipped - mean) / deviation
-    design = np.concatenate((scaled, scaled**2, np.ones((len(scaled), 1))), axis=1)
+    count = cues.shape[1]
+    products = np.stack([scaled[:, i] * scaled[:, j] for i, j in itertools.combinations(range(count), 2)], axis=1)
+    design = np.concatenate((scaled, scaled**2, products, np.ones((len(scaled), 1))), axis=1)
     ridge = np.full(design.shape[1], RIDGE * len(design))
     ridge[-1] = 0
     weights = np.zeros(design.shape[1])
@@ -115,8 +120,10 @@ def _fit(cues: NDArray[np.float64], right: NDArray[np.float64]) -> ConfidenceCal
         probability = 1 / (1 + np.exp(-design @ weights))
         gradient = design.T @ (probability - right) + ridge * weights
         curvature = design.T * np.maximum(probability * (1 - probability), 1e-6)
-        weights = weights - np.linalg.solve(curvature @ design + np.diag(ridge), gradient)
-    count = cues.shape[1]
+        step = np.linalg.solve(curvature @ design + np.diag(ridge), gradient)
+        weights -= step
+        if np.abs(step).max() < CONVERGED:
+            break
 
     def rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
         return tuple(float(f"{value:.6g}") for value in values)
@@ -129,4 +136,5 @@ def _fit(cues: NDArray[np.float64], right: NDArray[np.float64]) -> ConfidenceCal
         linear=rounded(weights[:count]),
         square=rounded(weights[count : 2 * count]),
         bias=rounded(weights[-1:])[0],
+        products=rounded(weights[2 * count : -1]),
     )
