@@ -86,7 +86,7 @@ class EncodedFrame:
 class FlowEstimator:
     """Estimates dense optical flow with a deployable model.
 
-    It may be used from several threads, and works on one call at a time. A ``with`` statement closes it at its end.
+    It may be used from several threads, and works on one call at a time. A ``with`` statement closes it at the end.
 
     Args:
         model: the ONNX file, with its card beside it.

@@ -59,9 +59,10 @@ outline, and rarely elsewhere."""
 BOUNDARY_BOX = 9
 """Side of the box whose largest gradient counts, in pixels of that size: near a motion boundary flow is often wrong."""
 
-BLOCK_PIXELS = 1536
-"""Pixels whose probability is computed at once. With more, NumPy multiplies the matrices on several threads, which wait
-for those of the engine: OpenBLAS uses one thread for up to 262,144 multiplications."""
+BLOCK_MULTIPLICATIONS = 220_000
+"""The probability is computed in blocks of pixels whose matrix product has at most this many multiplications. OpenBLAS
+computes large products on several threads, which compete with those of the inference engine. Measured with NumPy 2.4:
+one thread for 590,000 multiplications, two for 1,180,000."""
 
 MAX_DISTANCE = 10.0
 """Larger distances from the image's border count as this one, in pixels of that size."""
@@ -110,8 +111,9 @@ class ConfidenceCalibration:
         form, linear, bias = self._polynomial()
         limited = [(cue.ravel(), low, high) for cue, low, high in zip(cues, self.low, self.high, strict=False)]
         logit = np.full(cues[0].size, bias, np.float32)
-        for start in range(0, len(logit), BLOCK_PIXELS):
-            block = slice(start, start + BLOCK_PIXELS)
+        pixels = BLOCK_MULTIPLICATIONS // form.size
+        for start in range(0, len(logit), pixels):
+            block = slice(start, start + pixels)
             values = np.stack([cue[block].clip(low, high) for cue, low, high in limited])
             weights = form @ values
             weights += linear

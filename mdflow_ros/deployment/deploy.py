@@ -50,7 +50,7 @@ def deploy(model: Path, store: ModelStore, node: str | None = DEFAULT_NODE) -> s
 
 
 def _check(model: Path) -> None:
-    """Refuse what a node could not load: offline, no node does so."""
+    """Refuse a model that a node could not load; offline, no node would check it."""
     _, card = load_weights(model)
     for quality in QUALITIES:
         confidence_calibration_of(card, quality)

@@ -145,7 +145,7 @@ def _growth(
 def _split(field: NDArray[Any], sectors: Sectors) -> NDArray[Any]:
     """Cut ``(H, W, ...)`` into equal sectors ``(rows, columns, matches, ...)``, which cover all of it.
 
-    Where the sides are no multiples, neighbors overlap.
+    If a side of the field is not a multiple of the number of sectors along it, neighboring sectors overlap.
     """
     rows, columns = _spread(field.shape[0], sectors.rows), _spread(field.shape[1], sectors.columns)
     cut = field[rows[:, None, :, None], columns[None, :, None, :]]

@@ -17,7 +17,7 @@ MAX_LATE = 1_000_000_000
 MIN_GAP, MAX_GAP = 100_000_000, 1_000_000_000
 MAX_PERIODS = 5
 """Neighbors that are further apart than this number of usual periods leave a gap, but none below `MIN_GAP`,
-nanoseconds, and always above `MAX_GAP`: of a few values, a gap is the usual period."""
+nanoseconds, and always above `MAX_GAP`: with only a few values, the gap itself is the usual period."""
 
 
 class TimedValues(Generic[Value]):

@@ -52,7 +52,7 @@ SILENCE_WARNING_SECONDS = 5.0
 """Diagnostics warn when no pair came for this long."""
 
 MAX_CONFIDENCE = 1.001
-"""A probability with the rounding of its resizing; more is a percentage, or another measure."""
+"""A probability can exceed 1 by rounding when it is resized; a larger value is a percentage, or another measure."""
 
 INPUTS: dict[str, type[Any]] = {
     "flow": Image,

@@ -26,7 +26,7 @@ class GroundRange:
         self._stamp = 0
         self._distance: float | None = None
         self.is_received = False
-        """Whether there was a message: a robot with a range finder does not return to another height without it."""
+        """Whether a message has come. From then on a fixed height is not used, even if the messages stop."""
 
     def add(self, message: Range) -> None:
         """Take a message. Infinite and NaN ranges say that the ground is out of reach (REP 117), 0 is no height."""

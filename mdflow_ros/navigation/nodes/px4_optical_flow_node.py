@@ -96,7 +96,7 @@ class Px4OpticalFlowNode(Consumer):
         """The newest pair, until the messages on imu reach its newer image."""
 
     def on_pair(self, pair: PublishedFlow) -> None:
-        """Process the pair when the gyro's messages reach it, or when the next pair comes: flow may be the faster."""
+        """Process the pair when messages on imu reach its stamp, or when the next pair comes: flow may come first."""
         self._process_waiting()
         self._waiting = pair
         if not self._gyro.is_late(pair.newer):
