@@ -43,7 +43,8 @@ def schedule(config: PretrainConfig, world_size: int) -> list[TrainingStep]:
                 fall = (share - config.warm_up) / (1 - config.warm_up)
                 floor = phase.final_share
                 factor = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fall))
-            plan = BatchPlan(first, phase.batch, phase.size)
+            size = phase.second_size if phase.second_size and number % 2 else phase.size
+            plan = BatchPlan(first, phase.batch, size)
             ends_phase = phase_number if number + 1 == count else None
             steps.append(TrainingStep(phase, plan, phase.learning_rate * factor, ends_phase))
             first += pairs

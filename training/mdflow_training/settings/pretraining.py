@@ -44,12 +44,14 @@ ScaleWeights = Annotated[tuple[Weight, Weight, Weight, Weight, Weight], AfterVal
 
 
 class Phase(Settings):
-    """A stretch of training with one image size and one rise and fall of the learning rate."""
+    """A stretch of training with one rise and fall of the learning rate."""
 
     samples: Count
     """Flow fields learned from; a pair gives two, one each way."""
     size: tuple[Side, Side]
     """Height and width of the images, pixels."""
+    second_size: tuple[Side, Side] | None = None
+    """Height and width in every second step; None: those of ``size``. Phases of one size each undo each other's gains."""
     batch: Count
     """Pairs per step and process."""
     learning_rate: Annotated[float, Field(gt=0)]
