@@ -8,12 +8,12 @@ import argparse
 import logging
 import re
 import sys
-import tempfile
 from pathlib import Path
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.backends.tensorrt.cache import EngineCache
 from mdflow_ros.backends.tensorrt.library import load_tensorrt
+from mdflow_ros.core.atomic_files import check_writable
 from mdflow_ros.core.resizing import Size, network_size
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_ros.model.card import BUNDLED_MODEL, ModelError
@@ -35,9 +35,7 @@ def build_engines(
     trt, gpu = load_tensorrt()
     from mdflow_ros.backends.tensorrt.engine import EngineSpecification, find_or_build_engine
 
-    # Better now than after minutes of building.
-    cache.folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=cache.folder).close()
+    check_writable(cache.folder)
     paths = []
     for part in PARTS:
         specification = EngineSpecification(model, size, precision, QUALITIES[quality].decoding, part)

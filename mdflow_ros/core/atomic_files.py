@@ -43,6 +43,16 @@ def written_aside(path: Path, durable: bool = True) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Create ``folder`` if needed and try to write there: better an error now than after minutes of work.
+
+    Raises:
+        OSError: it cannot be created or written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
+
+
 def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
     """Write ``content`` to ``path`` by way of `written_aside`."""
     with written_aside(path, durable) as aside:

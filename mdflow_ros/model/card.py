@@ -216,4 +216,4 @@ def _check_is_card(path: Path) -> None:
     try:
         ModelCard.from_json(path.read_text(encoding="utf-8"))
     except (ModelError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} is no model's card, and is not replaced; choose another name") from error
+        raise ModelError(f"{path} is not a model card and was not overwritten; choose another name") from error

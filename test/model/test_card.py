@@ -73,7 +73,7 @@ def test_what_is_no_card_is_refused(text: str, problem: str) -> None:
 def test_a_card_replaces_no_other_file(tmp_path: Path, content: str) -> None:
     path = tmp_path / "report.json"
     path.write_text(content, encoding="latin-1")
-    with pytest.raises(ModelError, match=r"report\.json is no model's card, and is not replaced"):
+    with pytest.raises(ModelError, match=r"report\.json is not a model card and was not overwritten"):
         save_model(b"graph", CARD, tmp_path / "report.onnx")
     assert [file.name for file in tmp_path.iterdir()] == ["report.json"]
     path.write_text(CARD.to_json())  # as an interrupted call leaves it

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -43,7 +44,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_fit(
     def read_only(dir: Path) -> None:
         raise OSError(30, "Read-only file system", str(dir))
 
-    monkeypatch.setattr(calibrate_confidence.tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     monkeypatch.setattr(calibrate_confidence, "fit_calibration", lambda *_: pytest.fail("fitted in vain"))
     monkeypatch.setattr(calibrate_confidence, "procedural_library", lambda _: None)
     assert main([str(BUNDLED_MODEL), "--procedural"]) == 1

@@ -287,6 +287,12 @@ def test_which_process_makes_a_pair_does_not_change_it() -> None:
         assert torch.equal(mine, theirs)
 
 
+def test_a_second_size_takes_every_second_step() -> None:
+    phase = Phase(samples=40, size=(64, 64), second_size=(64, 128), batch=2, learning_rate=1e-3)
+    sizes = [step.plan.size for step in schedule(PretrainConfig(phases=(phase,)), 2)]
+    assert sizes == [(64, 64), (64, 128), (64, 64), (64, 128), (64, 64)]
+
+
 def test_the_learning_rate_rises_and_falls_once_a_phase() -> None:
     phase = Phase(samples=800, size=(64, 64), batch=2, learning_rate=1e-3, final_share=0.1)
     rates = [step.learning_rate for step in schedule(PretrainConfig(phases=(phase,), warm_up=0.1), 1)]

@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import tempfile
 from pathlib import Path
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
 from mdflow_ros.core.argument_types import at_least
-from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.atomic_files import check_writable, replace_file
 from mdflow_ros.core.confidence import UNCALIBRATED
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import card_path, load_card
@@ -49,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Pictures that pretraining held out: on its own ones the model would seem better than it is.
         library = procedural_library(options.seed) if options.procedural else load_library(options.textures).split()[1]
         card = load_card(options.model)
-        tempfile.TemporaryFile(dir=options.model.parent).close()  # better an error now than after minutes
+        check_writable(options.model.parent)
         confidence = {}
         for quality in QUALITIES:
             estimator = FlowEstimator(options.model, "onnxruntime", quality=quality, calibration=UNCALIBRATED)

@@ -20,7 +20,7 @@ import numpy as np
 from mdflow_ros.backends.backend import BackendError, BackendOptions, BackendUnavailable
 from mdflow_ros.backends.selection import AUTO, BACKENDS
 from mdflow_ros.core.argument_types import at_least
-from mdflow_ros.core.atomic_files import replace_file, write_json
+from mdflow_ros.core.atomic_files import check_writable, replace_file, write_json
 from mdflow_ros.core.resizing import Size, size_of
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL, Preprocessing
@@ -145,9 +145,7 @@ def prepare_outputs(report: Path, pictures: Path | None, data: Path) -> None:
         raise FileExistsError(f"{report} belongs to the model {report.with_suffix('.onnx')}; choose another --out")
     for folder in (report.parent, pictures):
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+            check_writable(folder)
 
 
 def _picture_writer(folder: Path | None) -> PairListener | None:

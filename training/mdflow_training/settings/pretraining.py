@@ -51,7 +51,7 @@ class Phase(Settings):
     size: tuple[Side, Side]
     """Height and width of the images, pixels."""
     second_size: tuple[Side, Side] | None = None
-    """Height and width in every second step; None: those of ``size``. Phases of one size each undo each other's gains."""
+    """Height and width in every second step; None: ``size``. Phases of one size undo each other's gains."""
     batch: Count
     """Pairs per step and process."""
     learning_rate: Annotated[float, Field(gt=0)]
