@@ -46,6 +46,7 @@ def fit_affine(
         weighted = (design * weights[..., None]).swapaxes(-1, -2)
         normal = weighted @ design + 1e-9 * np.eye(3)
         solution = np.linalg.solve(normal, weighted @ moved)
-        chi_squared = ((moved - design @ solution) ** 2).sum(axis=-1) / variance
+        error = moved - design @ solution
+        chi_squared = np.einsum("...i,...i", error, error) / variance
         weights = usable / (variance * (1 + chi_squared / 8) ** 2)
     return AffineFit(solution, np.linalg.inv(normal), chi_squared)

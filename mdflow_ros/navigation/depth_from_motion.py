@@ -79,7 +79,7 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
     displacement = parallax(matches, motion, limits.min_depth)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = displacement.reach / displacement.along
-        of_motion = variance(displacement.depth_change, motion.covariance.astype(np.float32))
+        of_motion = variance(displacement.depth_change(), motion.covariance.astype(np.float32))
         relative = np.sqrt((matches.sigma / displacement.along) ** 2 + of_motion)
         good = (displacement.along > 0) & matches.usable(limits.min_confidence)
         good &= (depth >= limits.min_depth) & (depth <= limits.max_depth)

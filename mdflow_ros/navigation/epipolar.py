@@ -38,7 +38,6 @@ class Parallax:
         along_sigma: standard deviation of ``along``.
         across_sigma: standard deviation of ``across``.
         across_change: ``(H, W, 6)``, derivative of ``across`` by a small rotation and translation of the camera.
-        depth_change: ``(H, W, 6)``, derivative of the logarithm of the depth by the same.
     """
 
     infinity: NDArray[np.float32]
@@ -49,7 +48,14 @@ class Parallax:
     along_sigma: NDArray[np.float32]
     across_sigma: NDArray[np.float32]
     across_change: NDArray[np.float32]
-    depth_change: NDArray[np.float32]
+
+    def depth_change(self) -> NDArray[np.float32]:
+        """Return the derivative ``(H, W, 6)`` of the logarithm of the depth by the same rotation and translation."""
+        x, y = self.infinity[..., 0], self.infinity[..., 1]
+        unit_x, unit_y = self.unit[..., 0], self.unit[..., 1]
+        rotated = _rotation_derivative(x, y, unit_x, unit_y) / np.maximum(self.along, np.float32(1e-9))[..., None]
+        shifted = np.stack((unit_x, unit_y, -x * unit_x - y * unit_y), axis=-1) / self.reach[..., None]
+        return np.concatenate((rotated, shifted), axis=-1)
 
 
 def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parallax:
@@ -76,11 +82,8 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     rotated_along = _rotation_derivative(x, y, unit_x, unit_y)
     rotated_across = _rotation_derivative(x, y, -unit_y, unit_x)
     inverse_depth = np.clip(along / reach, 0, np.float32(1 / min_depth))[..., None]
-    shifted_along = np.stack((unit_x, unit_y, -x * unit_x - y * unit_y), axis=-1)
     shifted_across = np.stack((-unit_y, unit_x, x * unit_y - y * unit_x), axis=-1)
     across_change = -np.concatenate((rotated_across, shifted_across * inverse_depth), axis=-1)
-    positive = np.maximum(along, np.float32(1e-9))[..., None]
-    depth_change = np.concatenate((rotated_along / positive, shifted_along / reach[..., None]), axis=-1)
     noise = matches.sigma**2
     return Parallax(
         infinity=infinity,
@@ -91,7 +94,6 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
         along_sigma=np.sqrt(noise + variance(rotated_along, covariance[:3, :3])),
         across_sigma=np.sqrt(noise + variance(across_change, covariance)),
         across_change=across_change,
-        depth_change=depth_change,
     )
 
 
@@ -107,7 +109,7 @@ def _rotation_derivative(
 
 def variance(change: NDArray[np.float32], covariance: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return ``change @ covariance @ change`` for each derivative ``(H, W, N)``."""
-    return np.asarray(((change @ covariance) * change).sum(axis=-1))
+    return np.asarray(np.einsum("...i,...i", change @ covariance, change))
 
 
 def normalized_residual(displacement: Parallax, min_depth: float) -> NDArray[np.float32]:
@@ -132,15 +134,15 @@ def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confide
         The motion and its covariance after the correction.
     """
     subset = matches.at_most(MAX_MATCHES)
+    subset = subset.selected(subset.usable(min_confidence))
     weight = 1 / correlation_factor(subset.stride)
     prior = np.linalg.inv(camera.covariance)
     total, current = np.zeros(6), camera
-    usable = subset.usable(min_confidence)
     for _ in range(ITERATIONS):
         displacement = parallax(subset, current, min_depth)
-        change, across = displacement.across_change[usable].astype(float), displacement.across[usable].astype(float)
-        chi_squared = (across / displacement.across_sigma[usable]) ** 2
-        weights = weight / (subset.sigma[usable].astype(float) ** 2 * (1 + chi_squared / 4) ** 2)
+        change, across = displacement.across_change.astype(float), displacement.across.astype(float)
+        chi_squared = (across / displacement.across_sigma) ** 2
+        weights = weight / (subset.sigma.astype(float) ** 2 * (1 + chi_squared / 4) ** 2)
         information = prior + (change * weights[:, None]).T @ change
         covariance = np.linalg.inv(information)
         total = total - covariance @ (change.T @ (weights * across) + prior @ total)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,18 +55,29 @@ class Matches:
 
     def usable(self, min_confidence: float) -> NDArray[np.bool_]:
         """Return where both rays are known and the match is right with at least this probability, ``(H, W)``."""
-        known = np.isfinite(self.older).all(axis=-1) & np.isfinite(self.newer).all(axis=-1)
-        return known & (self.confidence >= min_confidence)
+        return finite(self.older) & finite(self.newer) & (self.confidence >= min_confidence)
 
     def every(self, step: int) -> Matches:
         """Return every ``step``-th match on both axes."""
+        return replace(self._at((slice(None, None, step), slice(None, None, step))), stride=self.stride * step)
+
+    def selected(self, chosen: NDArray[np.bool_]) -> Matches:
+        """Return the ``N`` matches where ``chosen`` ``(H, W)`` is true, in arrays ``(N, ...)``."""
+        return self._at(chosen)
+
+    def _at(self, index: Any) -> Matches:
         fields = ("older", "newer", "pixels", "confidence", "sigma")
-        parts = {name: getattr(self, name)[::step, ::step] for name in fields}
-        return replace(self, **parts, stride=self.stride * step)
+        return replace(self, **{name: getattr(self, name)[index] for name in fields})
 
     def at_most(self, count: int) -> Matches:
         """Return about ``count`` matches on a coarser grid, or all if there are fewer."""
         return self.every(max(1, math.ceil(math.sqrt(self.confidence.size / count))))
+
+
+def finite(points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Return where both coordinates of points ``(..., 2)`` are finite."""
+    coordinates = np.isfinite(points)
+    return np.asarray(coordinates[..., 0] & coordinates[..., 1])  # faster than all(axis=-1)
 
 
 def transformed(points: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -176,6 +188,6 @@ def match(
     end = start + coarse
     older, newer = (end, start) if backward else (start, end)
     rays, spans = (camera.rays(older), camera.rays(newer)), camera.pixel_spans(end)
-    known = np.isfinite(rays[0]).all(axis=-1) & np.isfinite(rays[1]).all(axis=-1) & np.isfinite(spans)
+    known = finite(rays[0]) & finite(rays[1]) & np.isfinite(spans)
     sigma = flow_sigma(sure, np.hypot(coarse[..., 0], coarse[..., 1])) * np.where(known, spans, np.float32(1))
     return Matches(*rays, newer, np.where(known, sure, np.float32(0)), sigma, stride)

@@ -40,6 +40,9 @@ PLANE_PREFERENCE = 0.99
 """A homography is taken when it explains at least this share of what an essential matrix explains. With less, what is
 nearer than the rest of the view counts as moving."""
 
+ENOUGH_SHARE = 0.9
+"""An essential matrix that explains this share of the matches is not fitted again."""
+
 MIN_SHARE = 0.5
 """No motion is known if none explains this share of the matches."""
 
@@ -109,8 +112,14 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     # front of a camera at rest.
     if turning is not None and explained(turning) >= max(MIN_SHARE, PLANE_PREFERENCE * plane_share):
         return turning
-    epipolar = max(_essential_motions(subset, matches, min_confidence), key=explained, default=None)
-    epipolar_share = explained(epipolar)
+    epipolar, epipolar_share = None, 0.0
+    if plane_share < PLANE_PREFERENCE:
+        for motion in _essential_motions(subset, matches, min_confidence):
+            share = explained(motion)
+            if share > epipolar_share:
+                epipolar, epipolar_share = motion, share
+            if share >= ENOUGH_SHARE:
+                break
     if max(plane_share, epipolar_share) < MIN_SHARE:
         return None
     return plane if plane_share >= PLANE_PREFERENCE * epipolar_share else epipolar
@@ -143,16 +152,12 @@ def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidenc
     # The other rotation turns the camera around; no robot does that between two images.
     rotation = np.asarray(max(first, second, key=np.trace), float)
     covariance = np.diag(np.repeat([LOOSE_ROTATION, LOOSE_DIRECTION], 3) ** 2)
-    motions = [
-        CameraMotion(RigidMotion(rotation, sign * np.asarray(direction, float).ravel()), covariance) for sign in (1, -1)
-    ]
-    usable = subset.usable(min_confidence)
-
-    def points_in_front(camera: CameraMotion) -> float:
-        displacement = parallax(subset, camera, MIN_DEPTH)
-        return float(np.clip(displacement.along[usable] / subset.sigma[usable], -5, 5).sum())
-
-    return max(motions, key=points_in_front)
+    camera = CameraMotion(RigidMotion(rotation, np.asarray(direction, float).ravel()), covariance)
+    confident = subset.selected(subset.usable(min_confidence))
+    along = parallax(confident, camera, MIN_DEPTH).along / confident.sigma
+    if np.clip(along, -5, 5).sum() >= 0:
+        return camera
+    return CameraMotion(RigidMotion(rotation, -camera.motion.translation), covariance)
 
 
 def _plane(subset: Matches, matches: Matches, min_confidence: float) -> NDArray[np.float64] | None:

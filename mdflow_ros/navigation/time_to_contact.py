@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.affine_fit import SHARED_ERROR, fit_affine
-from mdflow_ros.navigation.matches import Matches, correlation_factor, transformed
+from mdflow_ros.navigation.matches import Matches, correlation_factor, finite, transformed
 
 MIN_MATCHES = 20
 """A sector with fewer confident matches stays unknown."""
@@ -167,7 +167,7 @@ def _growth_of(
     stride: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return half the divergence of an affine fit to each sector, and its standard deviation ``(rows, columns)``."""
-    usable = usable & np.isfinite(start).all(axis=-1) & np.isfinite(moved).all(axis=-1)
+    usable = usable & finite(start) & finite(moved)
     count, counts = usable.sum(axis=-1), usable[..., None]
     noise = np.where(usable, sigma, 1) ** 2
     center = np.where(counts, start, 0).sum(axis=2, keepdims=True) / np.maximum(count, 1)[..., None, None]
