@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import shlex
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +36,16 @@ from mdflow_ros.recordings.bag_message import (
 from mdflow_ros.recordings.bag_parts import Topic, add_topic, find_parts, open_parts
 from mdflow_ros.recordings.file_kinds import METADATA
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
-from mdflow_ros.recordings.stamps import ReorderBuffer, why_not_trusted
+from mdflow_ros.recordings.stamps import MIN_FRAMES, ReorderBuffer, why_not_trusted
 
 NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
 """Encodings of depth, flow and other measurements that travel as images."""
 
 STAMPS_EXAMINED = 200
 """Messages whose stamps are compared with the times of recording before the first frame is yielded."""
+
+RECENT_MESSAGES = 32
+"""A message is a copy if one of so many before it has the same content, its stamp included."""
 
 VIDEO_TYPES = ("CompressedVideo", "FFMPEGPacket", "H264", "H265", "VideoPacket", "theora_image_transport")
 """Parts of the names of message types that carry packets of a video stream."""
@@ -86,9 +91,11 @@ class BagFrames:
             yield from (replace(self._frame(message, bag), stamp=message.time) for bag, message in self._messages())
             return
         without_stamp = 0
-        ordered = ReorderBuffer()
+        ordered, copies = ReorderBuffer(), _Copies()
         for bag, message in self._messages():
             frame = self._frame(message, bag)
+            if copies.hold(frame, message):
+                continue
             without_stamp += frame.stamp == 0
             yield from ordered.add(frame if frame.stamp else replace(frame, stamp=message.time))
         yield from ordered.flush()
@@ -96,6 +103,11 @@ class BagFrames:
             self._warnings.append(
                 f"{self._name}: {ordered.moved} messages of {self.topic} were recorded out of the order of their "
                 "stamps; they are put in order"
+            )
+        if copies.found:
+            self._warnings.append(
+                f"{self._name}: {copies.found} messages of {self.topic} are copies of another one, as where the bags "
+                "of two recorders were merged; each is read once"
             )
         if without_stamp:
             self._warnings.append(
@@ -105,12 +117,16 @@ class BagFrames:
 
     def _why_stamps_are_not_trusted(self) -> str | None:
         """Look at the first messages; they are read again afterwards, as 200 images may not fit into the memory."""
-        times = [
-            (self._frame(message, bag).stamp, message.time)
-            for bag, message in islice(self._messages(warn=False), STAMPS_EXAMINED)
-        ]
-        stamps, recorded = np.array(times, np.int64).reshape(-1, 2).T
-        return why_not_trusted(stamps, recorded)
+        copies = _Copies()
+        examined = []
+        for bag, message in islice(self._messages(warn=False), STAMPS_EXAMINED):
+            frame = self._frame(message, bag)
+            examined.append((frame.stamp, message.time, copies.hold(frame, message)))
+        stamps, recorded, copied = np.array(examined, np.int64).reshape(-1, 3).T
+        distrust = why_not_trusted(stamps, recorded)
+        once = copied == 0
+        # Where nearly all are copies, the driver may repeat one stamp while nothing moves.
+        return why_not_trusted(stamps[once], recorded[once]) if distrust and once.sum() >= MIN_FRAMES else distrust
 
     def _messages(self, warn: bool = True) -> Iterator[tuple[int, RawMessage]]:
         """Yield (bag, message)."""
@@ -182,6 +198,26 @@ class BagFrames:
             return decode_image(image.encoding, image.height, image.width, image.step, big, image.data, self._stretch)
 
         return RecordedFrame(nanoseconds(image.header.stamp), image.header.frame_id, decode, self._stretch, bag)
+
+
+class _Copies:
+    """Finds messages that a bag holds twice.
+
+    Attributes:
+        found: how many there were.
+    """
+
+    def __init__(self) -> None:
+        self.found = 0
+        self._recent: deque[int] = deque(maxlen=RECENT_MESSAGES)
+
+    def hold(self, frame: RecordedFrame, message: RawMessage) -> bool:
+        """Tell whether a message is a copy of a recent one; without a stamp, it may be the next one of a still scene."""
+        content = crc32(message.data)
+        known = frame.stamp != 0 and content in self._recent
+        self._recent.append(content)
+        self.found += known
+        return known
 
 
 def _folder_of_bag(part: Path) -> Path:

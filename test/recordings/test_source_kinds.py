@@ -514,6 +514,31 @@ def test_constant_stamps_give_way_to_the_time_of_recording(tmp_path: Path) -> No
     assert "one and the same stamp, a fault of the camera driver" in warnings[0]
 
 
+def test_messages_that_a_merged_bag_holds_twice_are_read_once(tmp_path: Path) -> None:
+    """The copy was recorded by another recorder, a moment later: neither stamp repeats by the driver's fault."""
+    file = McapFile(tmp_path / "merged.mcap")
+    definition, _ = ROS2.generate_msgdef(IMAGE)
+    channel = file.channel("/camera/image_raw", "cdr", IMAGE, "ros2msg", definition.encode())
+    images = panning_images(6)
+    for stamp, image in zip(regular_stamps(6), images, strict=True):
+        data = bytes(ROS2.serialize_cdr(image_message(ROS2, stamp, image), IMAGE))
+        for delay in (0, 5_000_000):
+            file.message(channel, stamp + delay, data)
+    stamps, read_images, warnings = read(file.finish())
+    assert stamps == regular_stamps(6)
+    np.testing.assert_array_equal(read_images, images)
+    assert len(warnings) == 1
+    assert "6 messages of /camera/image_raw are copies" in warnings[0]
+
+
+@pytest.mark.parametrize("stamp", [0, START])
+def test_a_still_scene_without_usable_stamps_is_no_copy(tmp_path: Path, stamp: int) -> None:
+    still = panning_images(1) * 6
+    stamps, _, warnings = read(write_ros2(tmp_path / "drive", still, stamps=[stamp] * 6))
+    assert stamps == regular_stamps(6)
+    assert "a fault of the camera driver" in warnings[0]
+
+
 def battery_bag(path: Path, other_encoding: bool) -> Path:
     file = McapFile(path)
     add_images(file, panning_images(6))
