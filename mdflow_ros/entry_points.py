@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import re
 import sys
 from collections.abc import Callable
@@ -61,6 +62,7 @@ def starter(name: str, module: str, install: str) -> Callable[[], int]:
     """
 
     def main() -> int:
+        _print_any_name()
         try:
             return int(importlib.import_module(module).main() or 0)
         except ImportError as error:
@@ -75,6 +77,12 @@ def starter(name: str, module: str, install: str) -> Callable[[], int]:
         return 1
 
     return main
+
+
+def _print_any_name() -> None:
+    """Let names of files that are not UTF-8, which are allowed on Linux, be printed as escapes instead of an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _reason(error: ImportError, install: str) -> str | None:

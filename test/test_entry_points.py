@@ -1,6 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
 import errno
+import importlib
+import io
+import os
 import re
 import subprocess
 import sys
@@ -143,3 +146,21 @@ assert FlowEstimator is __import__("mdflow_ros.estimator").estimator.FlowEstimat
 def test_the_version_is_the_same_everywhere():
     assert f'version="{__version__}"' in (ROOT / "setup.py").read_text()
     assert f"<version>{__version__}</version>" in (ROOT / "package.xml").read_text()
+
+
+def test_names_that_are_not_utf_8_are_printed_as_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "utf-8", "strict", write_through=True))
+    prints = SimpleNamespace(main=lambda: print(os.fsdecode(b"caf\xe9.mcap")))
+    monkeypatch.setattr(robot.importlib, "import_module", lambda module: prints)
+    assert robot.starter("frame_source", "frames", "")() == 0
+    assert written.getvalue() == b"caf\\udce9.mcap\n"
+
+
+@pytest.mark.parametrize("name", ["adapt_from_bag", "pretrain", "adapt_daemon"])
+def test_a_run_folder_that_tensorboard_does_not_take_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    option = "--workspace" if name == "adapt_daemon" else "--out"
+    command = importlib.import_module(f"mdflow_training.commands.{name}")
+    with pytest.raises(SystemExit):
+        command.main([option, os.fsdecode(b"caf\xe9")])
+    assert f"{option}: 'caf\\udce9' is not UTF-8" in capsys.readouterr().err

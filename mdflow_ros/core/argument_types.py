@@ -1,12 +1,13 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers on the command line, for the argument ``type`` of argparse."""
+"""Numbers and paths on the command line, for the argument ``type`` of argparse."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 
 def positive(text: str) -> float:
@@ -15,6 +16,15 @@ def positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
+
+
+def path_in_utf8(text: str) -> Path:
+    """Parse a path that any library takes: TensorBoard takes no name of other bytes, which Linux allows."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!a} is not UTF-8: choose another name") from None
+    return Path(text)
 
 
 def at_least(minimum: int) -> Callable[[str], int]:

@@ -4,13 +4,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
+
+
+def opencv_path(path: Path) -> str:
+    """Return the name of a file for OpenCV: its bytes, as a text that is not UTF-8 ends the process."""
+    return cast("str", os.fsencode(path))
 
 
 def encode_picture(picture: NDArray[np.uint8], suffix: str, jpeg_quality: int = 95) -> bytes:

@@ -212,7 +212,7 @@ class _Copies:
         self._recent: deque[int] = deque(maxlen=RECENT_MESSAGES)
 
     def hold(self, frame: RecordedFrame, message: RawMessage) -> bool:
-        """Tell whether a message is a copy of a recent one; without a stamp, it may be the next one of a still scene."""
+        """Tell whether a message is a copy of a recent one; without a stamp it may be the next of a still scene."""
         content = crc32(message.data)
         known = frame.stamp != 0 and content in self._recent
         self._recent.append(content)

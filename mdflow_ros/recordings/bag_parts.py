@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections import Counter
@@ -259,8 +260,9 @@ class BagPart:
 
 @contextmanager
 def _plain_path(path: Path) -> Iterator[Path]:
-    """Give a path that rosbags can open: it puts the path into a URI, where some characters mean something else."""
-    if path.suffix != ".db3" or not set("#?%") & set(str(path.absolute())):
+    """Give a path that rosbags can open: it puts the path into a URI in UTF-8, where some characters have a meaning."""
+    name = os.fsencode(path.absolute())
+    if path.suffix != ".db3" or not (set(b"#?%") & set(name) or name != name.decode(errors="replace").encode()):
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mdflow_ros.core.image_decoding import decode_compressed_image
 from mdflow_ros.core.intensity import IntensityRange, IntensityStretch
+from mdflow_ros.core.picture_files import opencv_path
 from mdflow_ros.recordings.bag_parts import natural_order
 from mdflow_ros.recordings.file_kinds import check_content, content_kind, folders_below, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
@@ -61,7 +62,7 @@ class ImageFrames:
 
 def _warn_of_pages(image: Path, warnings: list[str]) -> None:
     """Warn if an image is a stack of pictures."""
-    pages = cv2.imcount(str(image)) if image.suffix.lower() in (".tif", ".tiff") else 1
+    pages = cv2.imcount(opencv_path(image)) if image.suffix.lower() in (".tif", ".tiff") else 1
     if pages > 1:
         warnings.append(f"{image} holds {pages} pages; only the first of each file is read: make an image of each page")
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -512,6 +513,18 @@ def test_constant_stamps_give_way_to_the_time_of_recording(tmp_path: Path) -> No
     stamps, _, warnings = read(file.finish())
     assert stamps == regular_stamps(6)
     assert "one and the same stamp, a fault of the camera driver" in warnings[0]
+
+
+def test_names_need_not_be_utf_8(tmp_path: Path) -> None:
+    """Such as those of files from an old Windows. OpenCV ends the process at such a name, and SQLite refuses it."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    images = write_images(folder / "images", [f"{number}.tif" for number in range(3)])
+    write_ros2(tmp_path / "drive", panning_images(3), storage=StoragePlugin.SQLITE3)
+    (tmp_path / "drive").rename(folder / "drive")
+    for source in (images, folder / "drive"):
+        _, read_images, warnings = read(source)
+        np.testing.assert_array_equal(read_images, panning_images(3))
+        assert not any("damaged" in warning for warning in warnings)
 
 
 def test_messages_that_a_merged_bag_holds_twice_are_read_once(tmp_path: Path) -> None:

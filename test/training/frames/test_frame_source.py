@@ -1,5 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import os
 import re
 import shlex
 import shutil
@@ -584,6 +585,12 @@ def test_command_prints_the_summary_and_draws_the_contact_sheet(tmp_path, capsys
     assert "duplicate" in printed
     sheets = list((tmp_path / "out").glob("*/contact_sheet.png"))
     assert cv2.imread(str(sheets[0])).shape[0] > 300  # three rows: training, held out, duplicates
+
+
+def test_frames_are_kept_in_a_folder_of_any_name(tmp_path):
+    """OpenCV ends the process where a name is not UTF-8."""
+    bag = write_ros2(tmp_path / "bag", panning_images(12))
+    assert main([str(bag), "--out", str(tmp_path / os.fsdecode(b"caf\xe9"))]) == 0
 
 
 def test_command_names_the_error(tmp_path, capsys):

@@ -22,7 +22,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from mdflow_ros.core.argument_types import at_least, positive
+from mdflow_ros.core.argument_types import at_least, path_in_utf8, positive
 from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
@@ -36,7 +36,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--topics", nargs="+", required=True, help="image topics to record and to learn from")
-    parser.add_argument("--workspace", type=Path, required=True, help="folder for recordings, runs and models")
+    parser.add_argument("--workspace", type=path_in_utf8, required=True, help="folder for recordings, runs and models")
     parser.add_argument(
         "--when", required=True, metavar="COMMAND", help="command that exits with 0 while the robot rests"
     )

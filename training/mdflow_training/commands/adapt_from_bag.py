@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 
 from mdflow_ros.backends.backend import BackendError, BackendUnavailable
+from mdflow_ros.core.argument_types import path_in_utf8
 from mdflow_ros.deployment.deploy import deploy
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
 from mdflow_ros.deployment.store import ModelStore
@@ -66,7 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Adapt from the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="*", help="bag:PATH#/topic, video:PATH, images:FOLDER, or a path; globs too")
-    parser.add_argument("--out", type=Path, help="folder of the run (default: adaptations/NAME OF THE FIRST SOURCE)")
+    parser.add_argument(
+        "--out", type=path_in_utf8, help="folder of the run (default: adaptations/NAME OF THE FIRST SOURCE)"
+    )
     parser.add_argument(
         "--config", type=Path, help=f"YAML with the settings to change; without a GPU the default is {CPU_CONFIG.name}"
     )

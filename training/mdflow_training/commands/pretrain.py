@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import torch
 
+from mdflow_ros.core.argument_types import path_in_utf8
 from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_training.engine import distributed
 from mdflow_training.pretraining.run import LOGGER, keep_config, train
@@ -30,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default_config = Path(__file__).parents[1] / "configs" / "pretrain.yaml"
     parser.add_argument("--config", type=Path, default=default_config, help="YAML file; default: pretrain.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="run folder; an unfinished run in it is resumed")
+    parser.add_argument(
+        "--out", type=path_in_utf8, required=True, help="run folder; an unfinished run in it is resumed"
+    )
     parser.add_argument("--seed", type=int, help="replaces that of the configuration; each cycle needs its own")
     parser.add_argument("--textures", type=Path, help="folder that fetch_textures.py filled")
     parser.add_argument(

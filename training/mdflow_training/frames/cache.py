@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.picture_files import opencv_path
 from mdflow_ros.recordings.frame import FrameSourceError
 
 BURST = 16
@@ -101,7 +102,7 @@ def read_image(folder: Path, number: int) -> NDArray[np.uint8]:
         FrameSourceError: the file is gone or damaged.
     """
     path = image_path(folder, number)
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = cv2.imread(opencv_path(path), cv2.IMREAD_COLOR)
     if image is None:
         raise FrameSourceError(f"{path} is missing or damaged; delete {folder.parent} to decode the frames again")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

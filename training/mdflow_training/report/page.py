@@ -97,7 +97,7 @@ def write_page(page: Page, path: Path, run_folder: Path | None = None) -> None:
     ]
     text = "<!doctype html><html lang=en><meta charset=utf-8><title>Adaptation report</title>"
     text += f"<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
-    replace_file(path, text.encode())
+    replace_file(path, text.encode(errors="backslashreplace"))  # names of files may be of any bytes
 
 
 def _means_table(means: Mapping[str, Mapping[str, float]]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mdflow_ros.core.picture_files import opencv_path
 from mdflow_ros.recordings.source import parse_source
 from mdflow_training.flow_files import write_flow, write_image
 from mdflow_training.synthetic.camera_effects import add_noise, motion_blur, vignette
@@ -138,7 +139,7 @@ def match_recording(folder: Path, recording: str, warnings: list[str]) -> int:
 
 
 def _read_rgb(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = cv2.imread(opencv_path(path), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(f"{path} cannot be read as an image: render the world again")
     return np.asarray(image[..., ::-1], np.uint8)

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.core.picture_files import opencv_path
 from mdflow_ros.core.resizing import shrink
 
 MAX_PACK_BYTES = 40 * 2**20
@@ -73,7 +74,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 def _encode(file: Path, flags: int, side: int, suffix: str, quality: list[int]) -> bytes:
     """Return a picture encoded again, its longer side at most ``side`` pixels."""
-    image = cv2.imread(str(file), flags)
+    image = cv2.imread(opencv_path(file), flags)
     if image is None:
         raise ValueError(f"{file} is not a readable picture; delete it and run training/fetch_textures.py again")
     return cv2.imencode(suffix, shrink(image, side, side), quality)[1].tobytes()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mdflow_ros.core.cache_folder import cache_folder
-from mdflow_ros.core.picture_files import write_picture
+from mdflow_ros.core.picture_files import opencv_path, write_picture
 from mdflow_ros.core.resizing import shrink
 from mdflow_training.flow_files import Image
 
@@ -137,7 +137,7 @@ def collect(package: Package, pictures: Path, out: Path, seen: list[NDArray[np.i
     ]
     count = 0
     for file in tqdm(sorted(files, key=lambda file: (-file.stat().st_size, file)), desc=package.name, unit="file"):
-        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED if package.cutouts else cv2.IMREAD_COLOR)
+        image = cv2.imread(opencv_path(file), cv2.IMREAD_UNCHANGED if package.cutouts else cv2.IMREAD_COLOR)
         if image is None or not usable(image, package.cutouts):
             continue
         small = thumbnail(image).astype(np.int16)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.core.picture_files import opencv_path
 from mdflow_training.flow_files import Image
 
 PYRAMID_LEVELS = 6
@@ -108,7 +109,7 @@ def load_library(folder: Path, seed: int = 0, procedural_count: int = 12) -> Tex
 
 
 def _read(file: Path, flags: int) -> Image:
-    image = cv2.imread(str(file), flags)
+    image = cv2.imread(opencv_path(file), flags)
     if image is None:
         raise ValueError(f"{file} is not a readable picture; delete it and run training/fetch_textures.py again")
     return np.asarray(image, np.uint8)
