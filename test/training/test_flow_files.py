@@ -106,6 +106,14 @@ def test_a_bad_flow_file_is_named(tmp_path, name, content):
         read_flow(tmp_path / name)
 
 
+def test_flow_that_is_coded_in_another_way_is_not_read_as_kitti_flow(tmp_path):
+    """Virtual KITTI's PNGs are of 16 bit RGB, too, but shares of the width and height."""
+    path = tmp_path / "flow_00000.png"
+    cv2.imwrite(str(path), np.full((8, 9, 3), 40_000, np.uint16))
+    with pytest.raises(BadFile, match=r"blue channel is not 0 or 1.*to \.flo"):
+        read_flow(path)
+
+
 def test_an_ordinary_image_is_no_kitti_flow(tmp_path):
     write_image(tmp_path / "image.png", np.zeros((2, 2, 3), np.uint8))
     assert not is_kitti_flow(tmp_path / "image.png")

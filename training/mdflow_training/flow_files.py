@@ -143,6 +143,12 @@ def read_kitti_flow(path: Path) -> Flow:
     blue_green_red = _decode(path, cv2.IMREAD_UNCHANGED)
     if blue_green_red.dtype != np.uint16 or blue_green_red.shape[2:] != (3,):
         raise BadFile(path, "not a KITTI flow: that is a PNG of 3 channels with 16 bit")
+    if blue_green_red[..., 0].max() > 1:
+        raise BadFile(
+            path,
+            "not a KITTI flow: its blue channel is not 0 or 1; convert flow that is coded in another way, such as "
+            "Virtual KITTI's, to .flo",
+        )
     steps = blue_green_red[..., :0:-1].astype(np.float32)
     return _forget((steps - KITTI_OFFSET) / KITTI_STEPS_PER_PIXEL, blue_green_red[..., 0] == 0)
 
