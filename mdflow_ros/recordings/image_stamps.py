@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
@@ -15,6 +16,7 @@ import numpy as np
 
 from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.recordings.image_series import NUMBER
+from mdflow_ros.recordings.stamps import MAX_DISORDER
 
 ASSUMED_INTERVAL = 33_333_333
 """Interval in ns between images of consecutive numbers whose time is unknown: 30 Hz."""
@@ -48,9 +50,10 @@ TIME_FILES = ("timestamps.txt", "times.txt", "data.csv", "rgb.txt")
 sets."""
 
 _DECIMAL = re.compile(r"(\d{5,}|\d+(?=\.\d\d))\.(\d+)")  # 1.5 is more often a version
+_DECIMAL_COMMA = re.compile(r"(\d+),\d+")
 _FRACTION = re.compile(r"\d{9,10}\.(\d{1,9})(?!\d)")
 _DATE = re.compile(
-    r"(?:.*[^\d])?((?:19|20)\d\d)-?(\d\d)-?(\d\d)[ T_-](\d\d)[:_.-]?(\d\d)[:_.-]?(\d\d)"
+    r"(?:.*[^\d])?((?:19|20)\d\d)-?(\d\d)-?(\d\d)[ T_-]?(\d\d)[:_.-]?(\d\d)[:_.-]?(\d\d)"
     r"(?:\.(\d{1,9})|[_-]?(\d{3}|\d{6}|\d{9}))(?:[^\d].*)?",
     re.DOTALL,
 )
@@ -84,7 +87,8 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
         return dict(zip(images, numbers, strict=True))
     listed = _read_times(folder, images, warnings)
     if listed:
-        return dict(sorted(zip(images, listed, strict=True), key=lambda item: item[1]))
+        stamped = zip(images, listed, strict=True)
+        return dict(stamped if _ascend(listed) else sorted(stamped, key=lambda item: item[1]))
     warnings.append(f"{folder}: no times in the names of the images or in {', '.join(TIME_FILES)}; 30 Hz is assumed")
     if not numbers:
         return dict(zip(images, _clip_stamps(images), strict=True))
@@ -220,25 +224,59 @@ def _clip_stamps(images: list[Path]) -> list[int]:
 def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[int]:
     """Return the times in ns of a file beside or above the images, or nothing."""
     for path in time_files(folder):
-        # The last line of a spreadsheet's CSV may hold commas alone.
-        lines = [line.strip(" ,;\t") for line in path.read_text("utf-8-sig", errors="replace").splitlines()]
-        lines = [line for line in lines if line and not line.startswith("#")]
-        lines = _lines_by_name(lines, images) or lines
+        lines = _lines_of(path)
+        named = _lines_by_name(lines, images)
+        lines = named or lines
         if len(lines) == len(images) + 1 and _time_of_line(lines[0]) is None:
             lines = lines[1:]  # the names of the columns
-        whole = _nanoseconds_are_whole(lines)
-        read = ([_time_of_line(line, whole, unit) for line in lines] for unit in TIME_UNITS)
-        choices = [[time for time in times if time is not None] for times in read]
+        choices = _possible_times(lines)
         if len(choices[0]) != len(images) or len(lines) != len(images):
             warnings.append(
                 f"{path} is not used: {len(choices[0])} times in {len(lines)} lines, but {len(images)} images"
             )
             continue
-        usual = [times for times in choices if _plausible(times, MAX_USUAL_INTERVAL)]
-        if usual or _plausible(choices[0]):
-            return (usual or choices)[0]
-        warnings.append(f"{path} is not used: its times are too close together or too far apart, in every unit")
+        # Lines without names are in the order of the images: what does not ascend is no time, such as the exposure.
+        choices = [times for times in choices if named or _ascend(times)]
+        for longest in (MAX_USUAL_INTERVAL, PLAUSIBLE_INTERVALS[1]):
+            for times in choices:
+                if _plausible(times, longest):
+                    return times
+        reason = "are too close together or too far apart, in every unit" if choices else "repeat or go back"
+        warnings.append(f"{path} is not used: its times {reason}")
     return []
+
+
+def _possible_times(lines: list[str]) -> list[list[int]]:
+    """Return what may be the times of a file, in ns, the likeliest first: by column and unit, those that count last."""
+    whole = _nanoseconds_are_whole(lines)
+    choices: list[list[int]] = []
+    counts: list[list[int]] = []
+    for column in (1, 0):
+        for unit in TIME_UNITS:
+            read = (_time_of_line(line, whole, unit, column) for line in lines)
+            times = [time for time in read if time is not None]
+            (counts if set(np.diff(np.array(times, object))) == {unit} else choices).append(times)
+    return choices + counts
+
+
+def _lines_of(path: Path) -> list[str]:
+    """Return the lines of a file of times, with decimal points and separated by spaces, without comments."""
+    content = path.read_bytes()
+    # Windows' PowerShell writes UTF-16.
+    text = content.decode("utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig", errors="replace")
+    # The last line of a spreadsheet's CSV may hold commas alone.
+    lines = [line.strip(" ,;\t") for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    wholes = [whole for line in lines if (whole := _DECIMAL_COMMA.sub(r"\1", line)) != line]
+    # "0,033" alone may be a number and a time, but numbers of images do not repeat.
+    decimal_comma = any(";" in line for line in lines) or (len(wholes) == len(lines) and len(set(wholes)) < len(wholes))
+    return [line.replace(",", "." if decimal_comma else " ").replace(";", " ") for line in lines]
+
+
+def _ascend(times: list[int]) -> bool:
+    """Tell whether at most a few times repeat or go back, as where the clock was set back."""
+    steps = np.diff(np.array(times, object))
+    return len(times) < 2 or bool(np.mean(steps <= 0) <= MAX_DISORDER)
 
 
 def _lines_by_name(lines: list[str], images: list[Path]) -> list[str]:
@@ -246,7 +284,7 @@ def _lines_by_name(lines: list[str], images: list[Path]) -> list[str]:
 
     Nothing is returned where no column holds names: then the lines are taken to be in the order of the images.
     """
-    rows = [words for words in (line.replace(",", " ").split() for line in lines) if len(words) > 1]
+    rows = [words for words in map(str.split, lines) if len(words) > 1]
     for column in range(max(map(len, rows), default=0)):
         named = {re.split(r"[/\\]", words[column])[-1]: words for words in rows if len(words) > column}
         found = [named.get(image.name) or named.get(image.stem, []) for image in images]
@@ -256,16 +294,19 @@ def _lines_by_name(lines: list[str], images: list[Path]) -> list[str]:
     return []
 
 
-def _time_of_line(line: str, nanoseconds_are_whole: bool = False, unit: int = NANOSECONDS) -> int | None:
+def _time_of_line(
+    line: str, nanoseconds_are_whole: bool = False, unit: int = NANOSECONDS, column: int = 1
+) -> int | None:
     """Return the time in ns of a line of a file of times: a date, or a multiple of ``unit``.
 
-    Known are ``TIME``, ``NAME TIME``, ``NAME TIME EXPOSURE`` and, where the name is not a number, ``TIME NAME``.
+    Known are ``TIME``, ``NAME TIME``, ``NAME TIME EXPOSURE`` and, where the name is not a number, ``TIME NAME``; with
+    ``column`` 0, ``TIME EXPOSURE``.
     """
     date = _date_to_ns(line)
     if date is not None:
         return date
-    words = line.replace(",", " ").split()
-    text = words[1] if len(words) > 1 and _is_number(words[1]) else words[0]
+    words = line.split()
+    text = words[column] if len(words) > column and _is_number(words[column]) else words[0]
     if text.isdecimal() and len(text) in STAMP_UNITS:
         return int(text) * STAMP_UNITS[len(text)]
     if nanoseconds_are_whole and (parts := _DECIMAL.fullmatch(text)):

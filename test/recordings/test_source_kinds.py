@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bag_files import INTERVAL, START, image_message, panning_images, regular_stamps, write_ros2
+from bag_files import INTERVAL, SECOND, START, image_message, panning_images, regular_stamps, write_ros2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap_file import McapFile
@@ -361,6 +361,7 @@ def test_images_of_another_type_are_named(tmp_path: Path) -> None:
         ("2024-01-31-12-30-59-025", 25_000_000),
         ("PXL_20240131_123059123", 123_000_000),
         ("PXL_20240131_123059025.MP", 25_000_000),
+        ("ch1_20240131123059025", 25_000_000),
     ],
 )
 def test_dates_with_fractions_of_a_second_are_stamps(name: str, nanoseconds: int) -> None:
@@ -858,9 +859,41 @@ def test_times_in_a_file_may_have_another_unit_or_a_header(tmp_path: Path, lines
     assert np.diff(stamps) == pytest.approx([1e9 / 30] * 3, abs=1e6) and not warnings
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["0,900", "1,000", "1,100", "1,200"],
+        [f"{n};0,{100 * n}" for n in range(4)],
+        [f"{0.1 * n:.1f} {exposure}" for n, exposure in enumerate((8.1, 8.3, 8.2, 8.1))],
+        [f"{1305031102 + 0.1 * n:.1f} {n}" for n in range(4)],
+    ],
+    ids=["decimal comma", "columns and decimal comma", "exposure", "number behind the time"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_times_stand_in_any_column_and_spelling(tmp_path: Path, lines: list[str], encoding: str) -> None:
+    images = write_images(tmp_path / "data", [f"a{n}.png" for n in range(4)])
+    (tmp_path / "times.txt").write_text("\n".join(lines), encoding)
+    stamps, _, warnings = read(images)
+    assert np.diff(stamps).tolist() == [SECOND // 10] * 3 and not warnings
+
+
+def test_images_keep_their_order_where_the_clock_was_set_back(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "data", [f"{n}.png" for n in range(8)])
+    (tmp_path / "times.txt").write_text("\n".join(f"{5 + 0.1 * n - 0.15 * (n > 3):.2f}" for n in range(8)))
+    stamps, shown, _ = read(images)
+    np.testing.assert_array_equal(shown, panning_images(8))
+    assert sum(np.diff(stamps) < 0) == 1
+
+
+def test_times_that_go_back_again_and_again_are_not_used(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "data", [f"{n}.png" for n in range(8)])
+    (tmp_path / "times.txt").write_text("\n".join(f"{0.1 * (n % 2):.1f}" for n in range(8)))
+    assert "times.txt is not used: its times repeat or go back" in read(images)[2][0]
+
+
 def test_implausible_times_in_a_file_are_named(tmp_path: Path) -> None:
     images = write_images(tmp_path / "data", [f"{n}.png" for n in range(3)])
-    (tmp_path / "times.txt").write_text("1\n1\n1\n")
+    (tmp_path / "times.txt").write_text("0.0001\n0.0002\n0.0003\n")
     assert "too close together or too far apart" in read(images)[2][0]
 
 
