@@ -467,6 +467,12 @@ def test_noise_is_no_motion_and_motion_no_noise(deviation):
     assert classify(moving) == 5 * [FrameVerdict.KEPT]
 
 
+def test_strips_as_low_as_those_of_lidars_are_judged():
+    texture = large_texture()[:40]
+    assert classify([noisy(texture[:, :640], 5, seed) for seed in range(5)]).count(FrameVerdict.STATIC) >= 3
+    assert classify([noisy(texture[:, 6 * n : 6 * n + 640], 5, n) for n in range(5)]) == 5 * [FrameVerdict.KEPT]
+
+
 def test_slow_motion_adds_up():
     texture = large_texture()
     shifts = [np.float32([[1, 0, -0.05 * n], [0, 1, 0]]) for n in range(60)]

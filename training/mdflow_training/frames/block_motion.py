@@ -42,8 +42,9 @@ def estimate_block_motion(
 
 
 def _blocks(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the whole blocks of an image, ``(N, 192)``, each without its mean."""
-    rows, columns = image.shape[0] // BLOCK_HEIGHT, image.shape[1] // BLOCK_WIDTH
-    cropped = image[: rows * BLOCK_HEIGHT, : columns * BLOCK_WIDTH]
-    blocks = cropped.reshape(rows, BLOCK_HEIGHT, columns, BLOCK_WIDTH).swapaxes(1, 2).reshape(rows * columns, -1)
+    """Return the whole blocks of an image, ``(N, 192)``, each without its mean; those of a low strip are lower."""
+    height = min(BLOCK_HEIGHT, image.shape[0])
+    rows, columns = image.shape[0] // height, image.shape[1] // BLOCK_WIDTH
+    cropped = image[: rows * height, : columns * BLOCK_WIDTH]
+    blocks = cropped.reshape(rows, height, columns, BLOCK_WIDTH).swapaxes(1, 2).reshape(rows * columns, -1)
     return blocks - blocks.mean(axis=1, keepdims=True)
