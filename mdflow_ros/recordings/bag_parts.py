@@ -85,7 +85,8 @@ def find_parts(bag: Path, warnings: list[str]) -> list[Path]:
     there = _without_copies(bag_files(bag), warnings)
     if not there:
         raise FrameSourceError(f"{bag} holds no bag file (expected {', '.join(BAG_SUFFIXES)})")
-    listed = [bag / Path(name).name for name in _listed_in_metadata(bag / METADATA, warnings)]
+    # Names are relative to this folder or to the one above, where the bag was recorded; on Windows with its slashes.
+    listed = [bag / re.split(r"[/\\]", name)[-1] for name in _listed_in_metadata(bag / METADATA, warnings)]
     # Foxy lists compressed files without their ending.
     listed = [_compressed(path) if _compressed(path) in there else path for path in listed]
     for path in listed:

@@ -668,6 +668,15 @@ def test_compressed_files_that_are_listed_without_their_ending_are_found(tmp_pat
     assert (stamps, warnings) == (regular_stamps(6), [])
 
 
+def test_parts_that_were_listed_on_windows_are_found(tmp_path: Path) -> None:
+    bag = write_ros2(tmp_path / "bag", panning_images(6))
+    metadata = bag / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("- bag.mcap", "- 'drives\\bag.mcap'"))
+    assert "drives\\bag" in metadata.read_text()
+    stamps, _, warnings = read(bag)
+    assert (stamps, warnings) == (regular_stamps(6), [])
+
+
 def test_folders_may_be_named_like_files(tmp_path: Path) -> None:
     bag = write_ros2(tmp_path / "runs" / "drive.mcap", panning_images(5))
     assert read(bag)[0] == read(bag.parent)[0] == regular_stamps(5)
