@@ -36,6 +36,7 @@ from mdflow_ros.recordings.bag_message import (
 from mdflow_ros.recordings.bag_parts import Topic, add_topic, find_parts, open_parts
 from mdflow_ros.recordings.file_kinds import METADATA
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
+from mdflow_ros.recordings.image_series import warn_of_other_images
 from mdflow_ros.recordings.stamps import MIN_FRAMES, ReorderBuffer, why_not_trusted
 
 NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
@@ -44,7 +45,7 @@ NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
 STAMPS_EXAMINED = 200
 """Messages whose stamps are compared with the times of recording before the first frame is yielded."""
 
-RECENT_MESSAGES = 32
+RECENT_MESSAGES = 8
 """A message is a copy if one of so many before it has the same content, its stamp included."""
 
 VIDEO_TYPES = ("CompressedVideo", "FFMPEGPacket", "H264", "H265", "VideoPacket", "theora_image_transport")
@@ -80,6 +81,7 @@ class BagFrames:
         self._bag_of = {part: numbers[folder] for part, folder in folders.items()}
         self._parts = open_parts(self._bag_of, warnings)
         self.topic = self._choose(self._topics(), topic)
+        warn_of_other_images(self.topic, f"{self._name}: topic {self.topic}", warnings)
 
     def __iter__(self) -> Iterator[RecordedFrame]:
         distrust = self._why_stamps_are_not_trusted()

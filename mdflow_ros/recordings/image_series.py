@@ -19,10 +19,17 @@ NO_CAMERA = re.compile(
     r"depth|(?<![a-z])(disp|disparity|masks?|labels?|labelids|seg|segmentation|semantic|instance|flow|normals?|thumb"
     r"|thumbnail)(?![a-z])"
 )
-"""Words in the names of images that are computed from a camera's."""
+"""Words in the names of images, their folders and topics that are computed from a camera's."""
 
 _Series = dict[tuple[str, ...], Path]
 """The images of one camera by the numbers in their names."""
+
+
+def warn_of_other_images(name: str, shown: str, warnings: list[str]) -> None:
+    """Warn if images are not a camera's by the name of their topic or folder; ``shown`` tells where they are."""
+    found = NO_CAMERA.search(name.lower())
+    if found is not None:
+        warnings.append(f"{shown} is no camera's by its name, '{found[0]}': flow is learned from images of a camera")
 
 
 def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path]]:

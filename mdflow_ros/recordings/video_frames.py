@@ -83,7 +83,11 @@ class VideoFrames:
         with _opened(self._path) as container:
             stream = _track(container)
             stream.thread_type = "AUTO"
-            rate = stream.average_rate or stream.guessed_rate
+            rate = stream.guessed_rate or stream.average_rate  # the second is a mere default in streams without times
+            if _holds_no_times(container):
+                self._warnings.append(
+                    f"{self._path} holds no times; its nominal rate is taken, {float(rate or 30):g} Hz"
+                )
             interval = round(NANOSECONDS / rate) if rate and rate <= 1000 else ASSUMED_INTERVAL
             first: int | None = None
             refused = 0
@@ -147,6 +151,12 @@ def _opened(path: Path) -> InputContainer:
     return av.open(str(path.absolute()), mode="r", **options)
 
 
+def _holds_no_times(container: InputContainer) -> bool:
+    """Tell whether a file holds coded frames and nothing else, as an encoder or a camera sends them."""
+    no_timestamps = 0x80  # FFmpeg's AVFMT_NOTIMESTAMPS
+    return bool(container.format.flags & no_timestamps) or container.format.name.endswith("_pipe")
+
+
 def _track(container: InputContainer) -> VideoStream:
     """Return the track that FFmpeg would play: not a cover picture, which may come first."""
     track = container.streams.best("video")
@@ -166,29 +176,43 @@ def judged_frames(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, bo
 def _deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
     """Yield whole pictures at the times of the frames: where they are interlaced, at the time of the first half."""
     graph: Graph | None = None
+    shape: tuple[int, int, str] | None = None
     for frame in frames:
+        if graph is not None and shape != _shape(frame):  # a filter takes frames of one size
+            yield from _last_filtered(graph)
+            graph = None
         if graph is None and frame.interlaced_frame:
-            graph = _deinterlacer(stream)
+            graph, shape = _deinterlacer(frame, stream), _shape(frame)
         if graph is None:
             yield frame
         else:
             graph.push(frame)
             yield from _filtered(graph)
     if graph is not None:
-        graph.push(None)
-        yield from _filtered(graph)
+        yield from _last_filtered(graph)
 
 
-def _deinterlacer(stream: VideoStream) -> Graph:
+def _shape(frame: VideoFrame) -> tuple[int, int, str]:
+    return frame.width, frame.height, frame.format.name
+
+
+def _deinterlacer(frame: VideoFrame, stream: VideoStream) -> Graph:
+    """Return a filter for frames such as this one."""
     from av.filter import Graph
 
     graph = Graph()
     graph.link_nodes(
-        graph.add_buffer(template=stream),
+        graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=stream.time_base),
         graph.add("bwdif", "mode=send_frame:deint=interlaced"),
         graph.add("buffersink"),
     ).configure()
     return graph
+
+
+def _last_filtered(graph: Graph) -> Iterator[VideoFrame]:
+    """Yield the frames that a filter has, which gets no more."""
+    graph.push(None)
+    yield from _filtered(graph)
 
 
 def _filtered(graph: Graph) -> Iterator[VideoFrame]:

@@ -280,6 +280,13 @@ def test_depth_images_beside_a_camera_s_are_left_out(tmp_path: Path) -> None:
     assert "only the images frame#_color.png (5) are read" in warnings[0] and "5 images" in warnings[1]
 
 
+def test_depth_images_that_are_named_as_the_recording_are_told(tmp_path: Path) -> None:
+    bag = write_ros2(tmp_path / "drive", panning_images(6), topic="/camera/depth/image_rect_raw")
+    folder = write_images(tmp_path / "scene" / "masks", [f"{n:04d}.png" for n in range(5)])
+    for source, word in ((bag, "depth"), (folder, "masks")):
+        assert any(f"no camera's by its name, '{word}'" in warning for warning in read(source)[2])
+
+
 @pytest.mark.parametrize("word", ["mask", "semantic", "flow", "Labels", "disparity", "instance_seg", "thumb"])
 def test_what_is_computed_from_images_is_no_camera(tmp_path: Path, word: str) -> None:
     images = write_images(tmp_path / "both", [f"{n:04d}.png" for n in range(5)])

@@ -32,7 +32,7 @@ def write(path: Path, codec: str, pixels: str, images: list[np.ndarray] = IMAGES
     """Write images, (H, W, 3) uint8 or (H, W) uint16, as a video of 20 frames a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=20, options=options)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        stream.height, stream.width, stream.pix_fmt = *images[0].shape[:2], pixels
         for number, image in enumerate(images):
             frame = av.VideoFrame.from_ndarray(image, "rgb24" if image.ndim == 3 else "gray16le")
             frame = frame.reformat(format=pixels)
@@ -181,6 +181,24 @@ def test_turned_and_mirrored_videos_are_shown_as_players_do(tmp_path: Path, matr
     path.write_bytes(content)
     for image, expected in zip(read(path)[1], IMAGES, strict=True):
         assert np.abs(image.astype(float) - shown(expected)).mean() < 10
+
+
+def test_a_stream_without_times_has_its_nominal_rate_and_says_so(tmp_path: Path) -> None:
+    stamps, _, warnings = read(write(tmp_path / "raw.h264", "libx264", "yuv420p"))
+    assert stamps == [number * 50_000_000 for number in range(len(IMAGES))]
+    assert "raw.h264 holds no times; its nominal rate is taken, 20 Hz" in warnings[0]
+
+
+def test_interlaced_pictures_may_change_their_size(tmp_path: Path) -> None:
+    """As on television: the deinterlacer scaled the smaller ones to the size of the first."""
+    parts = [
+        write(tmp_path / f"{side}.ts", "mpeg2video", "yuv420p", [image[:side, :side] for image in IMAGES],
+              qscale="2", flags="+ildct+ilme")
+        for side in (96, 64)
+    ]  # fmt: skip
+    (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    _, images, _ = read(tmp_path / "both.ts")
+    assert {image.shape[:2] for image in images} == {(96, 96), (64, 64)}
 
 
 def test_a_recording_without_its_end_is_named(tmp_path: Path) -> None:
