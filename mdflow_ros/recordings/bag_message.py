@@ -24,6 +24,12 @@ else:  # rosbags depends on it too
 CDR, ROS1 = "cdr", "ros1"
 """Serializations that are read here."""
 
+MSG, IDL = "ros2msg", "ros2idl"
+"""Languages of definitions of types, as bags name them."""
+
+IDL_HEADER = "=" * 80 + "\nIDL: "
+"""Begins each type of a definition in `IDL`, before its name."""
+
 RAW_IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
@@ -45,6 +51,13 @@ class RawMessage(NamedTuple):
     encoding: str = CDR
     definition: str = ""
     offered_qos: tuple[Qos, ...] = ()
+
+
+def readable_definition(type_name: str, language: str, text: str) -> str:
+    """Return the definition of a type as rosbag2 writes it, or nothing if it is in neither `MSG` nor `IDL`."""
+    if language == IDL and text and not text.startswith(IDL_HEADER):
+        return f"{IDL_HEADER}{type_name}\n{text}"
+    return text if language in (MSG, IDL) else ""
 
 
 def parse_offered_qos(text: str) -> tuple[Qos, ...]:

@@ -20,11 +20,14 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 
 from mdflow_ros.recordings.bag_message import (
     CDR,
+    IDL,
     IMAGE_TYPES,
+    MSG,
     ROS1,
     RawMessage,
     canonical_type,
     decompress_file,
+    readable_definition,
 )
 from mdflow_ros.recordings.clock_jumps import may_be_set_back, seconds_set_back
 from mdflow_ros.recordings.file_kinds import METADATA, check_content, folders_below, is_hidden
@@ -278,7 +281,8 @@ def _encoding(connection: Connection) -> str:
 
 
 def _raw_message(connection: Connection, time: int, data: bytes) -> RawMessage:
-    definition = connection.msgdef.data if connection.msgdef.format == MessageDefinitionFormat.MSG else ""
     type_name = canonical_type(connection.msgtype)
+    language = {MessageDefinitionFormat.MSG: MSG, MessageDefinitionFormat.IDL: IDL}.get(connection.msgdef.format, "")
+    definition = readable_definition(type_name, language, connection.msgdef.data)
     offered_qos = tuple(getattr(connection.ext, "offered_qos_profiles", ()))
     return RawMessage(connection.topic, type_name, time, data, _encoding(connection), definition, offered_qos)

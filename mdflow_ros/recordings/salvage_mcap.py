@@ -16,7 +16,15 @@ from typing import BinaryIO, NamedTuple
 
 from rosbags.interfaces import Qos
 
-from mdflow_ros.recordings.bag_message import CDR, RawMessage, canonical_type, parse_offered_qos
+from mdflow_ros.recordings.bag_message import (
+    CDR,
+    IDL,
+    MSG,
+    RawMessage,
+    canonical_type,
+    parse_offered_qos,
+    readable_definition,
+)
 from mdflow_ros.recordings.file_kinds import MCAP
 from mdflow_ros.recordings.salvage_compression import decompress_intact
 
@@ -101,11 +109,8 @@ def _interpret(
     try:
         if opcode == SCHEMA:
             (name, encoding, definition), _ = _strings(record, 2, 3)
-            readable = encoding in ("", "ros2msg", "ros1msg", "ros2idl")
-            schemas[struct.unpack_from("<H", record)[0]] = (
-                canonical_type(name) if readable else name,
-                definition if encoding == "ros2msg" else "",
-            )
+            name = canonical_type(name) if encoding in ("", MSG, "ros1msg", IDL) else name
+            schemas[struct.unpack_from("<H", record)[0]] = (name, readable_definition(name, encoding, definition))
         elif opcode == CHANNEL:
             channel, schema = struct.unpack_from("<HH", record)
             (topic, encoding), position = _strings(record, 4, 2)

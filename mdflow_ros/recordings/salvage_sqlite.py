@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rosbags.interfaces import Qos
 
-from mdflow_ros.recordings.bag_message import CDR, RawMessage, canonical_type, parse_offered_qos
+from mdflow_ros.recordings.bag_message import CDR, RawMessage, canonical_type, parse_offered_qos, readable_definition
 from mdflow_ros.recordings.file_kinds import SQLITE
 
 TABLE_LEAF = 0x0D
@@ -59,6 +59,7 @@ def _messages(pages: mmap.mmap, warnings: list[str]) -> Iterator[RawMessage]:
         warnings.append("it does not begin like a SQLite file")
         return
     topics: dict[int, tuple[str, str, tuple[Qos, ...]]] = {}
+    definitions: dict[str, str] = {}
     cut_off = 0
     for row, values in _rows(pages):
         match values:
@@ -67,9 +68,12 @@ def _messages(pages: mmap.mmap, warnings: list[str]) -> Iterator[RawMessage]:
             case [_, str(name), str(type_name), "cdr", *more]:
                 profiles = more[0] if more and isinstance(more[0], str) else ""
                 topics[row] = (name, canonical_type(type_name), parse_offered_qos(profiles))
+            case [_, str(type_name), "ros2msg" | "ros2idl" as language, str(text), *_]:
+                name = canonical_type(type_name)
+                definitions[name] = readable_definition(name, language, text)
             case [_, int(topic), int(time), bytes(data)] if topic in topics:
                 name, type_name, offered_qos = topics[topic]
-                yield RawMessage(name, type_name, time, data, CDR, offered_qos=offered_qos)
+                yield RawMessage(name, type_name, time, data, CDR, definitions.get(type_name, ""), offered_qos)
     if cut_off:
         warnings.append(f"{cut_off} rows are cut off or damaged")
 

@@ -9,6 +9,7 @@ messages takes no more than appending them to a file.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -24,10 +25,11 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.metadata import dump_qos_v8
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from mdflow_ros.core.atomic_files import replace_file
+from mdflow_ros.recordings.bag_message import IDL_HEADER
 from mdflow_ros.recordings.file_kinds import METADATA
 
 Storage = Literal["mcap", "sqlite3"]
@@ -35,6 +37,11 @@ STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
 
 METADATA_VERSION: Literal[8] = 8
 """Humble and later read this version; 9 writes QoS in a way that Humble and Iron refuse."""
+
+
+_IDL_HEADER_LINE = re.compile(f"^{IDL_HEADER}.*$", re.MULTILINE)
+_IDL_INCLUDE = re.compile(r"^#include.*$", re.MULTILINE)
+"""The types of these files follow in the definition."""
 
 
 class UnknownType(ValueError):
@@ -95,7 +102,12 @@ class BagWriter:
         Raises:
             UnknownType: there is no definition, or it cannot be read.
         """
-        types = _types_of(type_name, definition)
+        try:
+            types = _types_of(type_name, definition)
+        except UnknownType:
+            if type_name not in _standard_types().types:
+                raise
+            types, definition = _standard_types(), ""
         self._topics[topic] = (type_name, types, definition, offered_qos)
 
     def write(self, topic: str, time: int, data: bytes) -> None:
@@ -248,7 +260,11 @@ def _types_of(type_name: str, definition: str) -> Typestore:
         raise UnknownType(f"the definition of its type {type_name} is missing, and it is not one of ROS 2's own")
     types = get_typestore(Stores.EMPTY)
     try:
-        types.register(get_types_from_msg(definition, type_name))
+        if definition.startswith(IDL_HEADER):
+            for text in filter(str.strip, _IDL_HEADER_LINE.split(_IDL_INCLUDE.sub("", definition))):
+                types.register(get_types_from_idl(text))
+        else:
+            types.register(get_types_from_msg(definition, type_name))
         types.hash_rihs01(type_name)
     except Exception as error:  # the parser raises its own errors, and KeyError for types that are not defined
         raise UnknownType(f"the definition of its type {type_name} cannot be read: {error!r}") from error

@@ -35,6 +35,19 @@ STRING = "std_msgs/msg/String"
 ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.LATEST)
 LFS_POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 1234567\n"
 BATTERY = b"float32 volts\nfloat32 amperes\n"
+SEPARATOR = "=" * 80
+BATTERY_IDL = f"""{SEPARATOR}
+IDL: my_robot_msgs/msg/Battery
+#include "my_robot_msgs/msg/Volts.idl"
+module my_robot_msgs {{ module msg {{
+  @verbatim (language="comment", text="of the drive")
+  struct Battery {{ my_robot_msgs::msg::Volts volts; float amperes; }};
+}}; }};
+{SEPARATOR}
+IDL: my_robot_msgs/msg/Volts
+// the robot's own
+module my_robot_msgs {{ module msg {{ struct Volts {{ float value; }}; }}; }};
+""".encode()
 
 
 def read(source: Path | str) -> tuple[list[int], list[np.ndarray], list[str]]:
@@ -560,10 +573,11 @@ def test_a_still_scene_without_usable_stamps_is_no_copy(tmp_path: Path, stamp: i
     assert "a fault of the camera driver" in warnings[0]
 
 
-def battery_bag(path: Path, other_encoding: bool) -> Path:
+def battery_bag(path: Path, other_encoding: bool = False, language: str = "ros2msg") -> Path:
+    definition = BATTERY if language == "ros2msg" else BATTERY_IDL
     file = McapFile(path)
     add_images(file, panning_images(6))
-    battery = file.channel("/battery", "cdr", "my_robot_msgs/msg/Battery", "ros2msg", BATTERY)
+    battery = file.channel("/battery", "cdr", "my_robot_msgs/msg/Battery", language, definition)
     for n in range(6):
         file.message(battery, START + n * INTERVAL, b"\0\1\0\0" + bytes([n] * 8))
     if other_encoding:
@@ -590,6 +604,23 @@ def test_repair_keeps_own_types_byte_for_byte(
     (connection,) = {c.id: c for c, _ in messages if c.topic == "/battery"}.values()
     if storage == "mcap":
         assert connection.msgdef.data.encode() == BATTERY
+
+
+@pytest.mark.parametrize("language", ["ros2msg", "ros2idl"])
+@pytest.mark.parametrize("damaged", ["mcap", "sqlite3"])
+def test_repair_keeps_own_types_in_any_language_from_any_file(tmp_path: Path, damaged: str, language: str) -> None:
+    bag = battery_bag(tmp_path / "cut.mcap", language=language)
+    if damaged == "sqlite3":
+        assert repair([str(bag), "--out", str(tmp_path / "whole"), "--storage", "sqlite3"]) == 0
+        (bag,) = (tmp_path / "whole").glob("*.db3")
+        bag.with_name(f"{bag.name}-wal").write_bytes(b"left by a killed recorder")
+    else:
+        bag.write_bytes(bag.read_bytes()[:-20])
+    assert repair([str(bag), "--out", str(tmp_path / "repaired")]) == 0
+    with Reader(tmp_path / "repaired") as reader:
+        assert {c.topic: c.msgcount for c in reader.connections} == {"/camera/image_raw": 6, "/battery": 6}
+        (definition,) = (c.msgdef for c in reader.connections if c.topic == "/battery")
+    assert definition.data.encode() == (BATTERY if language == "ros2msg" else BATTERY_IDL)
 
 
 def test_repair_without_a_definition_is_no_success(tmp_path: Path) -> None:
