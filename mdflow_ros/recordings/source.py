@@ -87,7 +87,7 @@ def parse_source(name: str) -> Source:
     if not paths:
         raise FrameSourceError(
             f"{pattern} matches no bag, video or folder; to read images, name their folder"
-            if glob.glob(pattern, recursive=True)
+            if glob.glob(pattern, recursive=True) or Path(pattern).suffix.lower() in IMAGE_SUFFIXES
             else f"{pattern} does not exist"
         )
     kind = kind or _common_kind(paths)
@@ -128,10 +128,10 @@ def _describe_content(folder: Path) -> str:
     videos = sorted((file for file in files if file.suffix.lower() in VIDEO_SUFFIXES), key=natural_order)
     if videos:
         return f"Name one of its videos, such as {videos[0]}, or all: '{videos[0].parent}/*{videos[0].suffix}'"
-    endings = Counter(file.suffix.lower() or "no ending" for file in files)
+    endings = Counter(file.suffix or "no ending" for file in files)
     listed = ", ".join(f"{count} with {ending}" for ending, count in endings.most_common(5))
     known = f"Known are bags ({', '.join(BAG_SUFFIXES)}) and images ({', '.join(IMAGE_SUFFIXES)})"
-    if endings.keys() & OTHER_IMAGES:
+    if OTHER_IMAGES.intersection(map(str.lower, endings)):
         known += "; convert the others to PNG or JPEG, for example with `heif-convert` or `ffmpeg`"
     return f"Its files: {listed or 'none'}. {known}"
 
@@ -162,6 +162,10 @@ def _guess_kind(path: Path) -> str:
         raise FrameSourceError(f"{path} describes a bag: name its folder, {path.parent}")
     if path.is_file():
         check_content(path)  # says how to unpack what is packed
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise FrameSourceError(f"{path} is one image: name its folder, {path.parent}")
+    if path.name.lower().endswith(BAG_SUFFIXES):
+        raise FrameSourceError(f"{path}: rename the bag so that its ending is in lower case, as ROS needs it")
     raise FrameSourceError(
         f"{path} is neither a bag ({', '.join(BAG_SUFFIXES)}), a video ({', '.join(VIDEO_SUFFIXES)}) nor a folder; "
         f"say which with {', '.join(kind + ':' for kind in KINDS)}"

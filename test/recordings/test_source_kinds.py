@@ -772,6 +772,10 @@ def test_a_glob_of_several_kinds_is_refused(tmp_path: Path) -> None:
         ("metadata.yaml", b"rosbag2_bagfile_information: {}", "describes a bag: name its folder"),
         ("drive.bag.gz", b"\x1f\x8b\x08", "unpack it with `gunzip` first"),
         ("rtsp://camera/stream", None, "streams are not read"),
+        ("0001.png", b"\x89PNG\r\n\x1a\n", "is one image: name its folder"),
+        ("0002.png", LFS_POINTER.encode(), "is a Git LFS pointer"),
+        ("drive/%04d.png", None, "to read images, name their folder"),
+        ("DRIVE.MCAP", b"\x89MCAP0\r\n", "rename the bag so that its ending is in lower case"),
     ],
 )
 def test_what_is_not_a_recording_is_told_with_what_to_do(
