@@ -36,7 +36,7 @@ from mdflow_ros.recordings.bag_message import (
 from mdflow_ros.recordings.bag_parts import Topic, add_topic, find_parts, open_parts
 from mdflow_ros.recordings.file_kinds import METADATA
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
-from mdflow_ros.recordings.image_series import warn_of_other_images
+from mdflow_ros.recordings.image_series import warn_of_other_images, word_of_no_camera
 from mdflow_ros.recordings.stamps import MIN_FRAMES, ReorderBuffer, why_not_trusted
 
 NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
@@ -169,10 +169,15 @@ class BagFrames:
         )
 
     def _cameras(self, images: dict[str, Topic]) -> list[str]:
-        """Leave out depth images, video, and the copies that image_transport makes of a topic, below its own name."""
-        return [
+        """Leave out depth images, video, and the copies that image_transport makes of a topic, below its own name.
+
+        Where that leaves several, those are left out, too, whose names say that they are no camera's: librealsense
+        records depth as mono16, and masks are mono8.
+        """
+        found = [
             name for name in sorted(images) if name.rpartition("/")[0] not in images and self._looks_like_a_camera(name)
         ]
+        return [name for name in found if not word_of_no_camera(name)] or found
 
     def _looks_like_a_camera(self, topic: str) -> bool:
         """Decide by the first message that is not corrupt; a topic without one may be a camera."""

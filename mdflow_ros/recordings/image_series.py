@@ -21,15 +21,26 @@ NO_CAMERA = re.compile(
 )
 """Words in the names of images, their folders and topics that are computed from a camera's."""
 
+_DEPTH_CAMERA = re.compile(r"depth(ai|_?cam(era)?)")
+"""What takes depth images takes others, too."""
+
 _Series = dict[tuple[str, ...], Path]
 """The images of one camera by the numbers in their names."""
 
 
+def word_of_no_camera(name: str) -> str:
+    """Return the word in a name, such as ``depth``, that says that the images are no camera's, or nothing."""
+    found = NO_CAMERA.search(_DEPTH_CAMERA.sub("", name.lower()))
+    return found[0] if found else ""
+
+
 def warn_of_other_images(name: str, shown: str, warnings: list[str]) -> None:
-    """Warn if images are not a camera's by the name of their topic or folder; ``shown`` tells where they are."""
-    found = NO_CAMERA.search(name.lower())
-    if found is not None:
-        warnings.append(f"{shown} is no camera's by its name, '{found[0]}': flow is learned from images of a camera")
+    """Warn if images may not be a camera's by the name of their topic or folder; ``shown`` tells where they are."""
+    word = word_of_no_camera(name)
+    if word:
+        warnings.append(
+            f"{shown} may hold no images of a camera, by its name, '{word}': flow is learned from these alone"
+        )
 
 
 def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path]]:
@@ -56,7 +67,7 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
         shared = _taken_in_turns(by_pattern)
     if len(shared) < 2 or len(largest) < 2:
         return {"": images}
-    cameras = [pattern for pattern in shared if not NO_CAMERA.search(pattern.lower())] or shared
+    cameras = [pattern for pattern in shared if not word_of_no_camera(pattern)] or shared
     listed = ", ".join(f"{pattern} ({len(by_pattern[pattern])})" for pattern in cameras)
     left_out = len(images) - sum(len(by_pattern[pattern]) for pattern in cameras)
     warnings.append(

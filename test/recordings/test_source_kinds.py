@@ -297,7 +297,8 @@ def test_depth_images_that_are_named_as_the_recording_are_told(tmp_path: Path) -
     bag = write_ros2(tmp_path / "drive", panning_images(6), topic="/camera/depth/image_rect_raw")
     folder = write_images(tmp_path / "scene" / "masks", [f"{n:04d}.png" for n in range(5)])
     for source, word in ((bag, "depth"), (folder, "masks")):
-        assert any(f"no camera's by its name, '{word}'" in warning for warning in read(source)[2])
+        assert any(f"no images of a camera, by its name, '{word}'" in warning for warning in read(source)[2])
+    assert not read(write_ros2(tmp_path / "other", panning_images(6), topic="/depth_camera/image_raw"))[2]
 
 
 @pytest.mark.parametrize("word", ["mask", "semantic", "flow", "Labels", "disparity", "instance_seg", "thumb"])
@@ -740,7 +741,7 @@ def test_images_that_are_not_read_are_told_with_what_to_do(tmp_path: Path) -> No
     for name in ("IMG_1.HEIC", "IMG_2.HEIC", "1.jpg.d"):
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(
-        FrameSourceError, match=r"2 with \.heic.*convert the others to PNG or JPEG, for example with `heif-convert`"
+        FrameSourceError, match=r"2 with \.HEIC.*convert the others to PNG or JPEG, for example with `heif-convert`"
     ):
         read(tmp_path)
     single = write_images(tmp_path / "stills", ["1.png"]) / "1.png"

@@ -247,6 +247,17 @@ def test_the_only_camera_is_found_among_depth_and_copies(tmp_path):
     assert len(read(f"bag:{bag}#camera/image_raw/compressed")) == 1
 
 
+@pytest.mark.parametrize(
+    ("topic", "encoding", "channels"),
+    [("/device_0/sensor_0/Depth_0/image/data", "mono16", 2), ("/segmentation/mask", "mono8", 1)],
+)
+def test_what_is_no_camera_by_its_name_is_left_out(tmp_path, topic, encoding, channels):
+    """The SDK of RealSense records depth as mono16."""
+    other = image_message(get_typestore(Stores.ROS2_HUMBLE), START, np.zeros((4, 4 * channels), np.uint8), encoding)
+    bag = write_ros2(tmp_path / "bag", panning_images(2), more=[(topic, "sensor_msgs/msg/Image", other)])
+    assert len(read(bag)) == 2
+
+
 def test_several_cameras_ask_for_a_choice(tmp_path):
     other = image_message(get_typestore(Stores.ROS2_HUMBLE), START, panning_images(1)[0])
     more = [("/left/image_raw", "sensor_msgs/msg/Image", other)]
