@@ -16,7 +16,7 @@ import numpy as np
 
 from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.recordings.image_series import NUMBER
-from mdflow_ros.recordings.stamps import MAX_DISORDER
+from mdflow_ros.recordings.stamps import MAX_DISORDER, SHORTEST_INTERVAL
 
 ASSUMED_INTERVAL = 33_333_333
 """Interval in ns between images of consecutive numbers whose time is unknown: 30 Hz."""
@@ -24,7 +24,7 @@ ASSUMED_INTERVAL = 33_333_333
 STAMP_UNITS = {19: 1, 16: 1_000, 13: 1_000_000}
 """Integers of this many digits are times since 1970; the factor makes them ns."""
 
-PLAUSIBLE_INTERVALS = (200_000, 60_000_000_000)
+PLAUSIBLE_INTERVALS = (SHORTEST_INTERVAL, 60_000_000_000)
 """Typical interval in ns between two images. A counter, padded with zeros to the length of a time, is outside."""
 
 FRACTION_UNITS = (1, 1_000_000, 1_000)

@@ -22,6 +22,9 @@ MAX_RATIO = 30.0
 """Stamps that run faster or slower than the recording by more than this factor are of another unit. In a
 simulation, or in a bag that was recorded again while it was played, they are sometimes ten times slower or faster."""
 
+SHORTEST_INTERVAL = 200_000
+"""Typical interval in ns below which no camera takes images: times of recording are then numbers, or of another unit."""
+
 MAX_DELAY = 500_000_000
 """Messages whose stamps are further apart than this, in ns, have not merely overtaken each other."""
 
@@ -47,6 +50,8 @@ def why_not_trusted(stamps: NDArray[np.int64], times: NDArray[np.int64]) -> str 
     if np.mean(steps <= 0) > MAX_DISORDER:
         return "have stamps that repeat or go back"
     ratio = float(np.median(steps) / np.median(recorded))
+    if np.median(recorded) < SHORTEST_INTERVAL <= np.median(steps):
+        return None
     if not 1 / MAX_RATIO < ratio < MAX_RATIO and _steady(recorded):  # bursts make single steps meaningless
         return f"have stamps that pass {ratio:.3g} times as fast as the time of recording"
     return None

@@ -526,6 +526,13 @@ def test_a_looping_bag_and_a_twin_stamp_are_trusted() -> None:
     assert "no time stamp" in (why_not_trusted(np.zeros(9, np.int64), np.arange(9)) or "")
 
 
+@pytest.mark.parametrize("recorded", [1, 50_000], ids=["numbers", "microseconds"])
+def test_stamps_are_trusted_where_the_times_of_recording_are_no_times(recorded: int) -> None:
+    """As some programs write MCAP: with the numbers of the messages, or with times in another unit than ns."""
+    assert why_not_trusted(np.arange(20) * 50_000_000, np.arange(20) * recorded) is None
+    assert why_not_trusted(np.arange(20) * recorded, np.arange(20) * 50_000_000) is not None
+
+
 def test_constant_stamps_give_way_to_the_time_of_recording(tmp_path: Path) -> None:
     file = McapFile(tmp_path / "drive.mcap")
     definition, _ = ROS2.generate_msgdef(IMAGE)
