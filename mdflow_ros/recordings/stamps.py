@@ -23,7 +23,7 @@ MAX_RATIO = 30.0
 simulation, or in a bag that was recorded again while it was played, they are sometimes ten times slower or faster."""
 
 SHORTEST_INTERVAL = 200_000
-"""Typical interval in ns below which no camera takes images: times of recording are then numbers, or of another unit."""
+"""No camera takes images at shorter intervals, in ns: such times of recording are numbers, or of another unit."""
 
 MAX_DELAY = 500_000_000
 """Messages whose stamps are further apart than this, in ns, have not merely overtaken each other."""
