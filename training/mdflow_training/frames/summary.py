@@ -7,6 +7,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+MAX_CAMERAS = 10
+"""Cameras that are printed; some drivers give each image another frame_id."""
+
 
 @dataclass(frozen=True)
 class FrameSummary:
@@ -46,7 +49,8 @@ class FrameSummary:
         cuts = "".join(f"; {count} x {name}" for name, count in self.cuts.items())
         lines = [
             f"{', '.join(self.sources)}: {total} frames, {self.duration_seconds:.1f} s at {self.rate_hz:.1f} Hz",
-            *(f"  camera {camera}" for camera in self.cameras),
+            *(f"  camera {camera}" for camera in self.cameras[:MAX_CAMERAS]),
+            *([f"  and {len(self.cameras) - MAX_CAMERAS} more"] if len(self.cameras) > MAX_CAMERAS else []),
             *(
                 f"  {name:<26}{count:>8}  {100 * count / total:5.1f} %"
                 for name, count in sorted(self.verdicts.items(), key=lambda item: -item[1])
