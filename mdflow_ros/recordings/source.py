@@ -87,7 +87,7 @@ def parse_source(name: str) -> Source:
     if not paths:
         raise FrameSourceError(
             f"{pattern} matches no bag, video or folder; to read images, name their folder"
-            if glob.glob(pattern, recursive=True) or Path(pattern).suffix.lower() in IMAGE_SUFFIXES
+            if _expanded(pattern) or Path(pattern).suffix.lower() in IMAGE_SUFFIXES
             else f"{pattern} does not exist"
         )
     kind = kind or _common_kind(paths)
@@ -112,14 +112,21 @@ def _split_topic(name: str) -> tuple[str, str | None]:
 
 def _matches(pattern: str) -> list[Path]:
     """Expand a glob to the folders, bags and videos that it matches, in the natural order of names."""
-    paths = (Path(match) for match in glob.glob(pattern, recursive=True))
     known = (
         path
-        for path in paths
+        for path in _expanded(pattern)
         if not is_hidden(Path(path.name))
         and (path.is_dir() or is_bag_file(path) or path.suffix.lower() in VIDEO_SUFFIXES)
     )
     return sorted(known, key=natural_order)
+
+
+def _expanded(pattern: str) -> list[Path]:
+    """Expand a glob, below the folders that exist: their names may hold brackets."""
+    folder = next(above for above in Path(pattern).parents if above.exists())
+    return [
+        folder / match for match in glob.glob(str(Path(pattern).relative_to(folder)), root_dir=folder, recursive=True)
+    ]
 
 
 def _describe_content(folder: Path) -> str:

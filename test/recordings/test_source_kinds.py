@@ -767,6 +767,12 @@ def test_a_link_to_nothing_is_one_frame_that_cannot_be_decoded(tmp_path: Path) -
     assert frames[1].decode().shape[2] == 3
 
 
+def test_a_glob_is_expanded_below_folders_of_any_name(tmp_path: Path) -> None:
+    write_ros2(tmp_path / "run [left] *" / "drive", panning_images(3))
+    assert read(f"{tmp_path}/run [left] */d*")[0] == regular_stamps(3)
+    assert read(f"{tmp_path}/run*/**/*.mcap#/camera/image_raw")[0] == regular_stamps(3)
+
+
 def test_a_glob_of_several_kinds_is_refused(tmp_path: Path) -> None:
     write_ros2(tmp_path / "b_bag", panning_images(2))
     write_images(tmp_path / "a_images", ["0.png", "1.png"])

@@ -432,7 +432,7 @@ def test_a_frame_id_that_changes_with_each_image_is_told(tmp_path):
     images, stamps = panning_images(24), regular_stamps(24)
     for number in range(24):
         write_ros2(tmp_path / f"bags/{number}", [images[number]], [stamps[number]], frame_id=f"frame{number}")
-    with pytest.raises(NotEnoughFrames, match=r"header\.frame_id come in between.*let its driver keep it") as error:
+    with pytest.raises(NotEnoughFrames, match=r"header\.frame_id come in between.*frame_id stays the same") as error:
         prepare(tmp_path, tmp_path / "bags")
     assert "and 14 more" in str(error.value.summary)
 
