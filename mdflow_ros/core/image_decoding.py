@@ -313,6 +313,8 @@ def _describe(head: bytes) -> str:
         return "they begin like H.264 or H.265 video; publish decoded images"
     if head[:4] == b"\x28\xb5\x2f\xfd":
         return "they are compressed by zstd; choose the raw topic"
+    if head.startswith((b"/9j/", b"iVBORw0KGgo", b"data:image/")):
+        return "they are base64 text, as in JSON; publish the bytes that it stands for"
     if head[:4] == b"OggS":
         return "they begin like Theora video; publish decoded images"
     return f"they are damaged, or not {PICTURE_FORMATS}; publish one of these"

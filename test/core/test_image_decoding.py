@@ -1,5 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import base64
 import contextlib
 import struct
 import time
@@ -329,6 +330,8 @@ def test_what_is_no_picture_is_named(image_format: str, problem: str) -> None:
     [
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"\0\0\0\1\x67", "H.264"),
+        (base64.b64encode(cv2.imencode(".jpg", np.zeros((8, 8), np.uint8))[1]), "base64 text"),
+        (base64.b64encode(cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1]), "base64 text"),
         (b"", "empty"),
     ],
 )
