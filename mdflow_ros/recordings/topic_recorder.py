@@ -115,8 +115,15 @@ class TopicRecorder:
         return TopicError(f"nobody publishes {', '.join(missing)}. {self._list_images()}")
 
     def record(self, topic: str) -> None:
-        """Record a topic from now on."""
-        self._start(topic, self._node.get_publishers_info_by_topic(topic)[0].topic_type)
+        """Record a topic from now on.
+
+        Raises:
+            TopicError: its publisher vanished, or the topic cannot be recorded.
+        """
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        if not publishers:
+            raise self.complain_about([topic])
+        self._start(topic, publishers[0].topic_type)
 
     def follow_publishers(self) -> list[str]:
         """Subscribe again where a topic's publishers changed their QoS, and subscribe to new camera_info topics.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -29,7 +30,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from mdflow_ros.commands import record_bag, repair_bag
 from mdflow_ros.node.camera_info import camera_info_topic
 from mdflow_ros.recordings import recording
-from mdflow_ros.recordings.topic_recorder import TopicCount
+from mdflow_ros.recordings.topic_recorder import TopicCount, TopicError, TopicRecorder
 
 REPOSITORY = ROOT
 ENVIRONMENT = {
@@ -334,6 +335,14 @@ def test_dropped_messages_are_counted_for_each_publisher():
     unnumbered.note(10, {"publication_sequence_number": 2**64 - 1})
     unnumbered.note(10, {})
     assert unnumbered.dropped is None
+
+
+def test_a_publisher_that_vanishes_before_the_recording_begins_is_named():
+    node = Mock()
+    node.get_publishers_info_by_topic.return_value = []
+    node.get_topic_names_and_types.return_value = []
+    with pytest.raises(TopicError, match="nobody publishes /camera/image_raw"):
+        TopicRecorder(node, Mock(), Mock()).record("/camera/image_raw")
 
 
 def test_camera_info_lies_beside_the_image():
