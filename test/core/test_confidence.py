@@ -64,6 +64,14 @@ def test_noise_counts_the_same_everywhere_and_more_with_more() -> None:
     assert loud > quiet + 0.5
 
 
+def test_a_shift_down_is_followed_down() -> None:
+    first = image_of("checks")
+    evidence = evidence_of(0, 0)
+    evidence.flow[..., 1] = 4
+    census = {shift: compute_cues(first, np.roll(first, shift, axis=0), evidence)[1][MIDDLE] for shift in (4, -4)}
+    assert np.median(census[4]) < np.median(census[-4]) - 1
+
+
 @pytest.mark.parametrize(("flow", "outside"), [(0.0, -10.0), (60.0, -1.5), (70.0, 3.5), (500.0, 10.0)])
 def test_outside_is_the_distance_from_the_border_at_half_the_size(flow: float, outside: float) -> None:
     # The median column of the middle is 31.5 of 64 at half the size; the border is at 63.
@@ -75,6 +83,53 @@ def test_a_boundary_is_seen_four_pixels_of_half_the_size_beside_it() -> None:
     evidence.flow[:, 64:] = 8
     boundary = compute_cues(image, image, evidence)[CUES.index("boundary")][24]
     assert boundary[28:36].min() > boundary[[24, 40]].max() + 3
+
+
+def test_flows_are_compared_in_pixels_of_the_image() -> None:
+    """The network sees half of the image's columns, so one of its pixels across is two of the image."""
+
+    def constant(u: float, v: float, scale: int = 1) -> NDArray[np.float32]:
+        return np.full((SIZE.height // scale, SIZE.width // scale, 2), (u, v), np.float32)
+
+    evidence = FlowEvidence(constant(8, 4), constant(3, 4, 4), constant(2.5, 4, 8), constant(-2.5, -4, 4), Size(64, 96))
+    cues = dict(zip(CUES, compute_cues(image_of("flat"), image_of("flat"), evidence), strict=True))
+    expected = {
+        "visibility": np.log((1 + 0.01) / (0.01 * (6**2 + 4**2 + 5**2 + 4**2) + 0.5)),  # (6, 4) there, (-5, -4) back
+        "update": np.log(1 + 0.01),  # from (5, 4) to (6, 4)
+        "refinement": np.log(2**2 + 3e-3),  # from (6, 4) to (8, 4)
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(cues[name], value, atol=1e-3, err_msg=name)
+
+
+def test_slopes_of_the_flow_are_per_pixel() -> None:
+    evidence = evidence_of(0, 0)
+    evidence.flow[..., 1] = 0.3 * np.arange(SIZE.height)[:, None]
+    cues = dict(zip(CUES, compute_cues(image_of("flat"), image_of("flat"), evidence), strict=True))
+    for name in ("gradient", "near_gradient", "boundary"):
+        np.testing.assert_allclose(cues[name][MIDDLE], np.log(0.3**2 + 1e-3), atol=1e-3, err_msg=name)
+
+
+def test_the_census_distance_of_simple_images() -> None:
+    y, x = np.mgrid[: SIZE.height, : SIZE.width]
+    flat, ramp, checkers = np.full_like(x, 50), x, 50 + (-1) ** (x // 2 + y // 2)
+    noise = 16 / (6 * 0.6745)  # the second difference of the checkers at half the size is 16
+
+    def distance(difference: float, softness: float) -> float:
+        squared = difference**2 / (softness + difference**2)
+        return squared / (0.1 + squared)
+
+    for image, share, softness in ((ramp, 3 / 4, 0.81), (checkers, 2 / 4, 0.81 + (3 * noise) ** 2)):
+        census = measured(image.astype(np.uint8), flat.astype(np.uint8), 0, 0)["census"]
+        assert census == pytest.approx(np.log(share * distance(2, softness) + 0.01), abs=1e-3)
+
+
+def test_texture_is_the_mean_square_of_the_weaker_slope() -> None:
+    y, x = np.mgrid[: SIZE.height, : SIZE.width]
+    across, down = (2 * abs((axis + 0.5) % 32 - 16) for axis in (x, y))  # triangles of 16 pixels of half the size
+    texture = measured(*[np.rint(across + down).astype(np.uint8)] * 2, 0, 0)["far_texture"]
+    # Of 8 pixels of a side, 6 have a slope of 4, and the ones at its ends 2.
+    assert texture == pytest.approx(np.log((6 * 4**2 + 2 * 2**2) / 8), abs=0.15)
 
 
 def test_the_probability_is_a_logistic_regression_with_squares_and_products() -> None:
