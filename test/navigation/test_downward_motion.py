@@ -19,7 +19,7 @@ from mdflow_ros.navigation.downward_motion import (
     ground_twist,
     pixel_flow,
 )
-from mdflow_ros.navigation.matches import derotated, match, reoriented, transformed
+from mdflow_ros.navigation.matches import Matches, derotated, match, reoriented, transformed
 from mdflow_ros.navigation.rigid_motion import rotation_from_vector, rotation_of
 from mdflow_training.synthetic.navigation_world import Step, downward_step
 
@@ -116,6 +116,15 @@ def test_the_flow_corrects_the_gyro_around_the_vertical() -> None:
     assert np.sqrt(twist.covariance[5, 5]) < 0.1
 
 
+def test_points_on_a_line_do_not_tell_the_motion() -> None:
+    y, x = np.mgrid[-1:1:20j, -1:1:20j].astype(np.float32)
+    grid, line = np.stack((x, y), axis=-1), np.stack((0 * x, y), axis=-1)
+    sure = np.full(x.shape, 0.95, np.float32)
+    for older, newer, is_known in ((grid, grid, True), (line, grid, False), (grid, line, False)):
+        found = ground_motion(Matches(older, newer, newer, sure, 0.001 * sure, 8), 0.5)
+        assert (found is not None) == is_known
+
+
 def test_height_error_adds_to_the_covariance() -> None:
     ground = ground_of(downward_step(1.0, (0.05, 0, 0)))
     twist = ground_twist(ground, 1.0, 0.1, INTERVAL, MOUNT, np.zeros(3), None)
@@ -126,6 +135,27 @@ def test_height_error_adds_to_the_covariance() -> None:
 def test_on_the_ground_the_ground_does_not_move() -> None:
     twist = ground_twist(ground_of(downward_step(1.0, (0.05, 0, 0))), 0.0, 0.0, INTERVAL, MOUNT, np.zeros(3), None)
     assert not twist.linear.any() and np.isfinite(twist.covariance).all()
+
+
+def test_standard_errors_and_quality_follow_from_the_noise() -> None:
+    side, sigma, stride = 40, 1e-3, 2
+    start = np.stack(np.meshgrid(np.linspace(-1, 1, side), np.linspace(-0.5, 0.5, side)), axis=-1).astype(np.float32)
+    end = start + np.float32((0.1, 0))
+    end[0] += np.float32(100 * sigma)  # one row of outliers
+    confidence = np.repeat(np.float32([[0.95] * (side // 2) + [0.75] * (side // 2)]), side, axis=0)
+    ground = ground_motion(Matches(start, end, start, confidence, np.full_like(confidence, sigma), stride), 0.5)
+    assert ground is not None
+    np.testing.assert_allclose(ground.shift, (0.1, 0), atol=1e-5)
+    assert ground.quality == pytest.approx((0.9 + 0.5) / 2 * (1 - 1 / side), abs=1e-3)
+    # Errors that are 8 pixels apart count as independent, and 0.3 of an error is common to all.
+    independent, common = (8 / stride) ** 2 * sigma**2 / (side * (side - 1)), (0.3 * sigma) ** 2
+    across, down = start[1:, :, 0].var(), start[1:, :, 1].var()
+    assert ground.shift_sigma == pytest.approx(np.sqrt(independent + common), rel=0.01)
+    # The ground may slope along the shift, to the right: growth shows in how v changes down, turn in how v changes
+    # across, which the slope leaves alone.
+    content = ground.growth_and_turn()
+    expected = [np.sqrt(independent / of_axis + common / (start**2).mean()) for of_axis in (down, across)]
+    np.testing.assert_allclose([content.growth_sigma, content.turn_sigma], expected, rtol=0.01)
 
 
 def test_too_little_confident_flow() -> None:

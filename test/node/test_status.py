@@ -1,14 +1,102 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences of /diagnostics."""
+"""What /diagnostics says."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
-from mdflow_ros.node.status import describe_stamp_age
+from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer
+from mdflow_ros.node import status
+from mdflow_ros.node.diagnostics import FlowCounters
+from mdflow_ros.node.status import StatusReporter, describe_stamp_age
+
+NOW = 100.0
+"""What the monotonic clock says, seconds."""
+
+
+class Robot:
+    """Stand-ins for the parts of a node that works."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(status, "time", SimpleNamespace(monotonic=lambda: NOW))
+        self.clock, self.parameters, self.published = 0, {"use_sim_time": False}, []
+        self.names = [("mdflow", "/")]
+        node: Any = SimpleNamespace(
+            create_publisher=lambda *_: SimpleNamespace(publish=self.published.append),
+            get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=self.clock)),
+            get_parameter=lambda name: SimpleNamespace(value=self.parameters[name]),
+            get_logger=lambda: SimpleNamespace(warning=lambda *_, **__: None),
+            get_node_names_and_namespaces=lambda: self.names,
+            get_name=lambda: "mdflow",
+            get_namespace=lambda: "/",
+            get_fully_qualified_name=lambda: "/mdflow",
+        )
+        self.counters, self.outputs = FlowCounters(), SimpleNamespace(has_subscribers=lambda: True)
+        self.counters.last_frame_time, self.counters.last_pair_has_contrast = NOW - 4.9, True
+        self.counters.inference_ms.add(20.0, NOW)
+        self.pipeline: Any = SimpleNamespace(pairer=FramePairer(0.5), estimator=None, failure=None)
+        camera: Any = SimpleNamespace(silence=lambda seconds: f"no image for {seconds:.0f} s")
+        outputs: Any = self.outputs
+        self.reporter = StatusReporter(node, self.counters, self.pipeline, camera, outputs)
+
+    def push_frames_without_stamp(self, count: int) -> None:
+        for _ in range(count):
+            self.pipeline.pairer.push(CameraFrame(np.zeros((64, 64, 3), np.uint8), 0, "camera", "rgb8"))
+
+    def says(self) -> str:
+        self.reporter._look_for_duplicate_name()
+        level, summary = self.reporter._status()
+        return f"{level[0]} {summary}"
+
+
+@pytest.fixture
+def robot(monkeypatch: pytest.MonkeyPatch) -> Robot:
+    return Robot(monkeypatch)
+
+
+def test_of_several_causes_the_one_that_explains_the_others_is_named(robot: Robot) -> None:
+    assert robot.says() == "0 flowing"
+    robot.counters.last_pair_has_contrast = False
+    assert robot.says().startswith("1 the images show no contrast")
+    robot.names *= 2
+    assert robot.says().startswith("1 another node has the same name")
+    robot.push_frames_without_stamp(5)
+    assert robot.says().startswith("1 another node has the same name"), "a few resets are normal"
+    robot.push_frames_without_stamp(1)
+    assert robot.says().startswith("1 no pair among the last 6 images (zero_stamp): header.stamp is zero")
+    robot.counters.last_refusal = "the image is cut off"
+    assert robot.says() == "2 the image is cut off"
+    robot.pipeline.failure = "inference failed once"
+    assert robot.says() == "2 inference failed once"
+    robot.counters.last_frame_time = NOW - 5.1
+    assert robot.says() == "1 no image for 5 s"
+    robot.outputs.has_subscribers = lambda: False
+    assert robot.says() == "0 nobody subscribes"
+
+
+def test_a_node_without_pairs_of_late_waits_for_one(robot: Robot) -> None:
+    robot.counters.inference_ms = FlowCounters().inference_ms
+    assert robot.says() == "0 waiting for a pair"
+    robot.counters.last_frame_time = None
+    assert robot.says() == "1 no image for 5 s"
+
+
+def test_the_latency_is_known_by_stamps_of_the_nodes_own_clock_alone(robot: Robot) -> None:
+    robot.clock = 200_000_000_000
+    assert robot.reporter.latency_ms(robot.clock - 30_000_000) == 30
+    assert robot.reporter._clock_state() == "system time"
+    for seconds, side in ((61, "before"), (-61, "after")):
+        assert robot.reporter.latency_ms(robot.clock - seconds * 1_000_000_000) is None
+        assert robot.reporter._clock_state().startswith(f"system time; header.stamp is 61 s {side} it")
+    robot.clock, robot.parameters["use_sim_time"] = 0, True
+    assert robot.reporter.latency_ms(1) is None and robot.reporter._clock_state() == "waiting for /clock"
 
 
 @pytest.mark.parametrize(("age_ms", "text"), [(3_600_000.0, "3600 s before it"), (-90_000.0, "90 s after it")])

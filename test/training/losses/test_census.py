@@ -97,6 +97,28 @@ def test_masked_mean_weighs_samples_alike():
     assert float(masked_mean(values, torch.zeros_like(mask))) == 0
 
 
+def test_the_photometric_loss_in_numbers():
+    def distance(difference: float) -> float:
+        squared = difference**2 / (0.81 + difference**2)
+        return squared / (0.1 + squared)
+
+    ramp = torch.arange(20.0).expand(1, 1, 16, 20).contiguous()
+    flow, everything = torch.zeros(1, 2, 16, 20), torch.ones(1, 1, 16, 20)
+    # In each of the 7 rows of a window, the ramp differs from its center by 1, 2 and 3 levels on both sides.
+    of_window = 7 * 2 * sum(distance(step) for step in (1, 2, 3))
+    loss = float(photometric_loss(ramp, torch.zeros_like(ramp), flow, everything))
+    assert loss == pytest.approx((of_window + 0.01) ** 0.4, rel=1e-4)
+
+
+def test_smoothness_is_measured_in_pixels_of_the_flow():
+    image = torch.zeros(1, 3, 32, 64)
+    flow = torch.zeros(1, 2, 8, 16)
+    flow[:, 0] = 2 * torch.arange(16.0)  # 2 pixels of the image from one to the next, which are 4 apart
+    across, nothing = (0.5**2 + 1e-6) ** 0.5, 1e-3
+    expected = ((across + nothing) / 2 + nothing) / 2  # mean over u and v, then over both axes
+    assert float(smoothness_loss(image, flow)) == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize(("order", "free"), [(1, "constant"), (2, "linear")])
 def test_smoothness_is_free_for_the_flow_it_favors(order: int, free: str):
     image = torch.full((1, 3, 32, 32), 0.5)

@@ -23,9 +23,11 @@ def test_warp_by_nothing_and_by_whole_pixels():
 
 
 def test_consistent_flow_is_visible_except_where_it_leaves_the_frame():
-    visible = forward_backward_visibility(constant_flow(5, 0), constant_flow(-5, 0))
-    assert visible.shape == (1, 1, 20, 30)
-    assert visible[..., :25].all() and not visible[..., 26:].any()
+    flow = stack_directions(constant_flow(5, 0), constant_flow(-5, 0))
+    visible = forward_backward_visibility(flow, -flow)
+    assert visible.shape == (2, 1, 20, 30)
+    assert visible[0, ..., :25].all() and not visible[0, ..., 26:].any()
+    assert visible[1, ..., 5:].all() and not visible[1, ..., :4].any()
 
 
 def test_contradicting_flow_is_occluded_and_small_contradictions_are_not():
@@ -36,9 +38,10 @@ def test_contradicting_flow_is_occluded_and_small_contradictions_are_not():
 
 
 def test_flow_leads_inside_up_to_the_centers_of_the_outermost_pixels():
-    inside = leads_inside(constant_flow(4, -2))
-    assert inside.shape == (1, 1, 20, 30)
-    assert inside[..., 2:, :26].all() and not inside[..., :2, :].any() and not inside[..., 26:].any()
+    inside = leads_inside(stack_directions(constant_flow(4, -2), constant_flow(-4, 2)))
+    assert inside.shape == (2, 1, 20, 30)
+    assert inside[0, :, 2:, :26].all() and inside[0].sum() == 18 * 26
+    assert inside[1, :, :18, 4:].all() and inside[1].sum() == 18 * 26
 
 
 def test_masks_carry_no_gradient():
