@@ -10,7 +10,7 @@ from navigation_scenes import RealFlow, camera_of, matches_of, pixels_of
 
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.navigation.camera import Camera
-from mdflow_ros.navigation.matches import Matches, match
+from mdflow_ros.navigation.matches import CORE_SPREAD, Matches, flow_sigma, match
 from mdflow_ros.navigation.rigid_motion import rotation_from_vector
 from mdflow_ros.navigation.self_motion import _of_essential, self_motion
 from mdflow_ros.navigation.time_to_contact import Sectors, TimeToContact, nearest_contact, time_to_contact
@@ -157,6 +157,34 @@ def test_probability_that_the_contact_is_later() -> None:
     np.testing.assert_allclose(contact.seconds, [[1, 2, np.nan]])
     later = contact.later_than(1.5)
     assert later[0, 0] < 0.01 and later[0, 1] > 0.99 and later[0, 2] == 0
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_growth_and_its_standard_error_follow_from_the_matches(backward: bool) -> None:
+    side, sigma, stride, growth = 40, 1e-3, 2, 0.05
+    older = np.stack(np.meshgrid(np.linspace(0.1, 0.5, side), np.linspace(-0.3, 0.3, side)), axis=-1)
+    grids = [np.float32(older), np.float32(older * (1 + growth))]
+    sure = np.full((side, side), 0.9, np.float32)
+    matches = Matches(*grids, grids[1], sure, np.full_like(sure, sigma), stride)
+    whole = Sectors(columns=1, rows=1, top=0.0, bottom=1.0)
+    contact = time_to_contact(matches, np.eye(3), INTERVAL, whole, backward)
+    assert contact.growth.item() == pytest.approx(growth, rel=1e-4)
+    # Errors that are 8 pixels apart count as independent, and 0.3 of an error is common to all. Growth is the mean of
+    # two slopes. Backward flow is on the newer grid, which is larger, and measures -a / (1 + a) instead of a.
+    independent, common = (8 / stride) ** 2 * sigma**2 / side**2, (0.3 * sigma) ** 2
+    across, down = (grids[backward][..., axis].var() for axis in (0, 1))
+    of_slopes = (independent / across + independent / down) / 4 + common / ((across + down) / 2) / 2
+    expected = np.sqrt(of_slopes) * ((1 + growth) ** 2 if backward else 1)
+    assert contact.sigma.item() == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(("length", "radius"), [(0, 1), (10, 1), (100, 5)])
+def test_the_confidence_is_the_probability_of_an_error_within_the_radius(length: float, radius: float) -> None:
+    """An error on two axes of one standard deviation is within one with probability 1 - exp(-1/2) (Rayleigh)."""
+    confidence = np.float32([[1 - np.exp(-0.5), 1 - np.exp(-2), 0, 1]])
+    sigma = flow_sigma(confidence, np.full_like(confidence, length)) / (CORE_SPREAD * radius)
+    np.testing.assert_allclose(sigma[0, :2], [1, 0.5], rtol=1e-5)
+    assert np.isfinite(sigma).all() and sigma[0, 2] > 1 and sigma[0, 3] > 0.2
 
 
 def test_the_middle_of_the_view_is_the_robots_path() -> None:
