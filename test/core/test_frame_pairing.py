@@ -67,8 +67,9 @@ def test_pairs_continue_after_a_bag_loop() -> None:
 def test_a_frame_without_a_stamp_is_not_paired() -> None:
     pairer = FramePairer(max_frame_gap=0.5)
     pairer.push(replace(FIRST, stamp=0))
-    assert pairer.push(FIRST) is None
-    assert pairer.push(SECOND) is FIRST
+    early, next_one = (replace(FIRST, stamp=stamp) for stamp in (1, 2))  # simulated time begins at 0
+    assert pairer.push(early) is None and pairer.last_reason is ResetReason.FIRST_FRAME
+    assert pairer.push(next_one) is early
 
 
 def test_reset_forgets_the_last_frame() -> None:
