@@ -35,10 +35,11 @@ def test_saturation_grows_with_length_up_to_max_flow():
 
 def test_the_longest_vector_sets_the_scale_by_default():
     flow = np.zeros((4, 4, 2), np.float32)
-    flow[1, 2] = (3, 0)
+    flow[1, 2], flow[2, 2] = (3, 0), (1.5, 0)
     color = flow_to_color(flow)
     assert color.dtype == np.uint8 and color.shape == (4, 4, 3)
     assert color[1, 2].tolist() == [255, 0, 0]
+    assert np.allclose(color[2, 2], [255, 127.5, 127.5], atol=1)
     assert (flow_to_color(np.zeros((4, 4, 2), np.float32)) == 255).all()
 
 
