@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parallax of points whose places are known, against numeric derivatives."""
+"""Parallax and camera motion of points whose places are known."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from mdflow_ros.navigation.epipolar import normalized_residual, parallax, refine
 from mdflow_ros.navigation.matches import Matches
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion, rotation_from_vector
+from mdflow_ros.navigation.self_motion import self_motion
 
 SIGMA = 1e-3
 MOTION = RigidMotion(rotation_from_vector(np.array([0.02, -0.03, 0.05])), np.array([0.1, 0.05, 0.01]))
@@ -79,3 +80,38 @@ def test_the_flow_corrects_the_rotation_whatever_moves(share: float) -> None:
     information = np.linalg.inv(np.diag([4e-6] * 3 + [1e-8] * 3)) + change.T @ change / SIGMA**2
     sigmas = np.sqrt(np.diag(np.linalg.inv(information)))
     np.testing.assert_allclose(np.sqrt(np.diag(refined.covariance)), sigmas, rtol=0.05)
+
+
+def test_points_at_many_depths_tell_the_rotation_and_the_direction() -> None:
+    found = self_motion(matches_of_points(np.random.default_rng(2).uniform(2, 6, (40, 60))), 0.5)
+    assert found is not None and found.homography is None
+    np.testing.assert_allclose(found.camera.motion.rotation, MOTION.rotation, atol=1e-3)
+    direction = MOTION.translation / np.linalg.norm(MOTION.translation)
+    np.testing.assert_allclose(found.camera.motion.translation, direction, atol=0.01)
+
+
+def test_points_on_a_plane_tell_a_homography() -> None:
+    matches = matches_of_points(np.full((40, 60), 3.0))
+    found = self_motion(matches, 0.5)
+    assert found is not None and found.homography is not None
+    expected = MOTION.rotation + np.outer(MOTION.translation, (0, 0, 1 / 3))
+    scale = expected[2, 2] / found.homography[2, 2]
+    np.testing.assert_allclose(scale * found.homography, expected, atol=1e-4)
+    off = replace(matches, newer=matches.newer + np.float32((3 * SIGMA, 4 * SIGMA)))
+    noise = np.hypot(SIGMA, 0.05 * np.hypot(*np.moveaxis(off.newer - off.older, -1, 0)))  # with the shared errors
+    # 3.44 standard deviations on two axes are as rare as 3 on one.
+    np.testing.assert_allclose(found.residual(off), 5 * SIGMA / noise * 3 / 3.44, rtol=0.01)
+
+
+def test_a_camera_that_only_turns_has_no_direction() -> None:
+    turning = RigidMotion(MOTION.rotation, np.zeros(3))
+    found = self_motion(matches_of_points(np.random.default_rng(3).uniform(2, 6, (40, 60)), turning), 0.5)
+    assert found is not None and not found.camera.motion.translation.any()
+    np.testing.assert_allclose(found.camera.motion.rotation, MOTION.rotation, atol=1e-5)
+    np.testing.assert_allclose(found.homography, MOTION.rotation, atol=1e-5)
+
+
+def test_flow_that_no_motion_explains_has_none() -> None:
+    matches = matches_of_points(np.full((40, 60), 3.0))
+    scattered = np.random.default_rng(4).uniform(-0.3, 0.3, matches.newer.shape).astype(np.float32)
+    assert self_motion(replace(matches, newer=matches.newer + scattered), 0.5) is None
