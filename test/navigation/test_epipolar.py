@@ -38,9 +38,7 @@ def test_depth_and_derivatives_of_static_points() -> None:
     np.testing.assert_allclose(found.reach / found.along, newer_depth, rtol=1e-3)
     np.testing.assert_allclose(found.across, 0, atol=1e-6)
     for axis, change in enumerate(1e-3 * np.eye(6)):
-        after, before = (
-            parallax(matches, CAMERA.corrected(sign * change, CAMERA.covariance), 0.5) for sign in (1, -1)
-        )
+        after, before = (parallax(matches, CAMERA.corrected(sign * change, CAMERA.covariance), 0.5) for sign in (1, -1))
         # To first order in the share of the depth that the camera moves forward, 0.5 percent here.
         across = (after.across - before.across) / 2e-3
         np.testing.assert_allclose(found.across_change[..., axis], across, rtol=0.02, atol=0.01)

@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 import threading
+import time
 import types
 import weakref
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from mdflow_ros.core.image_decoding import SUPPORTED_ENCODINGS, CorruptImage
 from mdflow_ros.core.intensity import IntensityStretch
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
+from mdflow_ros.node import pipeline as pipeline_module
 from mdflow_ros.node.diagnostics import FlowCounters
 from mdflow_ros.node.messages import to_frame
 from mdflow_ros.node.parameters import LiveSettings, NodeSettings
@@ -181,6 +183,36 @@ def test_a_failed_model_is_gone_before_it_is_loaded_again() -> None:
         pipeline.process(message(textured_image(128, 192), "rgb8", 100 * number), LIVE, False)
     assert alive and not any(alive)
     assert pipeline.failure is not None and "out of memory; end other programs" in pipeline.failure
+
+
+def test_a_failed_model_is_tried_again_later_and_later(
+    estimator: FlowEstimator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, tries, loads = 0.0, list[float](), list[float]()
+
+    class Failing:
+        def encode(self, image: np.ndarray) -> None:
+            tries.append(now)
+            raise BackendError("device lost")
+
+    def load(settings: NodeSettings) -> FlowEstimator | Failing:
+        assert not settings.options.may_build_engine, "that takes minutes"
+        loads.append(now)
+        return Failing() if now < 70 else estimator
+
+    clock = types.SimpleNamespace(monotonic=lambda: now, perf_counter=time.perf_counter)
+    monkeypatch.setattr(pipeline_module, "time", clock)
+    counters, image = FlowCounters(), message(textured_image(64, 64), "rgb8", 0)
+    pipeline = FlowPipeline(counters, lambda reason: None, load)  # type: ignore[arg-type]
+    pipeline.configure(SETTINGS, Failing())  # type: ignore[arg-type]
+    result = None
+    while result is None and now < 200:
+        image.header.stamp.sec, image.header.stamp.nanosec = 100 + int(now), int(now % 1 * 1e9)
+        result = pipeline.process(image, LIVE, False)
+        now += 0.5
+    assert np.diff(tries).tolist() == [1, 2, 4, 8, 16, 30], "the first failure, and waits that double up to 30 seconds"
+    assert loads == [*tries[2:], tries[-1] + 30], "from the second failure on, the model is loaded again"
+    assert result is not None and pipeline.failure is None and counters.inference_failures == len(tries) == 7
 
 
 def test_a_good_image_ends_the_report_of_a_bad_one(pipeline: FlowPipeline) -> None:

@@ -20,7 +20,7 @@ GRAY = torch.full((2, 3, *SIZE), 0.5)
 """Both frames; no pixel differs from another, so only matches outside the frame have a census distance."""
 
 
-def flow_to_the_right(forward: float, backward: float) -> "torch.Tensor":
+def flow_to_the_right(forward: float, backward: float) -> torch.Tensor:
     flow = torch.zeros(2, 2, *SIZE)
     flow[0, 0], flow[1, 0] = forward, backward
     return flow
