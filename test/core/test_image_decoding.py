@@ -302,6 +302,23 @@ def test_the_header_gives_the_size(kind: str, height: int, width: int) -> None:
     assert read_compressed_size(cv2.imencode(kind, image)[1].tobytes()) == (width, height)
 
 
+@pytest.mark.parametrize(("channels", "kind"), [(3, b"VP8 "), (4, b"VP8X")])
+def test_the_header_of_lossy_webp_gives_the_size(channels: int, kind: bytes) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (300, 53, channels), np.uint8)
+    data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, 50])[1].tobytes()
+    assert data[12:16] == kind and read_compressed_size(data) == (53, 300)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "value"), [(3, "H2x"), (4, "I")])
+def test_the_header_of_tiff_gives_the_size_in_both_orders_and_types(order: str, kind: int, value: str) -> None:
+    entries = ((254, 4, "I", 0), (256, kind, value, 321), (257, kind, value, 70_000 if kind == 4 else 240))
+    data = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
+    for tag, of_kind, of_value, number in entries:
+        data += struct.pack(f"{order}HHI{of_value}", tag, of_kind, 1, number)
+    assert read_compressed_size(data) == (321, entries[-1][-1])
+
+
 @given(
     st.binary(max_size=200),
     st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"BM", b"II*\0", b"P6 "]),
