@@ -429,9 +429,8 @@ def _yuv_to_rgb(luma: NDArray[np.uint8], color: NDArray[np.uint8]) -> NDArray[np
     """Convert brightness ``(H, W)`` and color (U, V) of any resolution through OpenCV's UYVY (BT.601, 16 to 235)."""
     height, width = luma.shape
     even = width + width % 2
-    packed = np.empty((height, even, 2), np.uint8)
+    packed = np.zeros((height, even, 2), np.uint8)
     packed[:, :width, 1] = luma
-    packed[:, width:, 1] = luma[:, -1:]
     wide = cv2.resize(color, (even // 2, height), interpolation=cv2.INTER_NEAREST)
     packed[..., 0] = wide.reshape(height, even)
     return np.asarray(cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_UYVY), np.uint8)[:, :width]

@@ -286,6 +286,9 @@ def test_headers_that_claim_another_size_than_the_decoder_finds() -> None:
     assert read_compressed_size(b"P5 #\r9000 9000\n1 1 255\n") == (9000, 9000)
     jpeg = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     assert read_compressed_size(jpeg[:2] + b"\0junk\xff\0" + jpeg[2:]) == (8, 8), "libjpeg skips it"
+    thumbnail = cv2.imencode(".jpg", np.zeros((4, 6, 3), np.uint8))[1].tobytes()
+    exif = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    assert read_compressed_size(jpeg[:2] + b"\xff\x01" + exif + jpeg[2:]) == (8, 8), "not that of the thumbnail"
 
 
 @pytest.mark.parametrize("filling", [b"\xff", b"\xff\xe0\0\2"], ids=["fill bytes", "segments"])
