@@ -25,6 +25,16 @@ def test_refinement_moves_a_flow_towards_the_truth(scale: float) -> None:
     assert np.abs(refined - ground_truth).mean() < 0.75 * np.abs(start - ground_truth).mean()
 
 
+def test_a_pixel_is_half_regained_at_once_and_light_moves_nothing() -> None:
+    first, second = smooth_pair(right=1, down=0)
+    still, inner = np.zeros((128, 192, 2), np.float32), (slice(16, -16), slice(16, -16))
+    regained = FlowRefiner().refine(first, second, still, ((1.0, 2),))[inner]
+    assert 0.5 < np.median(regained[..., 0]) < 1
+    shaded = np.clip(0.8 * first + np.linspace(-30, 30, 192), 0, 255).astype(np.uint8)
+    moved = FlowRefiner().refine(first, shaded, still, ((1.0, 2),))[inner]
+    assert np.linalg.norm(moved, axis=-1).max() < 0.1
+
+
 def test_refinement_is_finite_and_bounded_on_unrelated_images() -> None:
     first, second = np.random.default_rng(0).integers(0, 256, (2, 65, 97), np.uint8)
     flow = np.random.default_rng(1).normal(0, 30, (65, 97, 2)).astype(np.float32)

@@ -50,7 +50,8 @@ def seen_through_lens(points: np.ndarray, info: CameraInfo) -> np.ndarray:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("region", [None, Region(40, 30, 224, 160)])
 def test_a_point_is_where_the_published_calibration_says(model: str, region: Region | None) -> None:
-    info = camera_info(model)
+    info, turned = camera_info(model), cv2.Rodrigues(np.array([0.02, -0.04, 0.1]))[0]
+    info.r, info.p[3] = turned.ravel(), -18.0  # as the right camera of a stereo pair has them
     preparation = ImagePreparation(rectify=True, region=region)
     for point in np.array([[0.0, 0.0, 1.0], [0.3, 0.2, 1.0], [-0.35, 0.25, 1.0], [0.25, -0.3, 1.0]]):
         image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -58,8 +59,9 @@ def test_a_point_is_where_the_published_calibration_says(model: str, region: Reg
         cv2.circle(image, (round(x * 16), round(y * 16)), 5 * 16, (255, 255, 255), -1, cv2.LINE_AA, shift=4)
         frame, published = preparation.prepare(image_message(image), 10**6, info)
         assert published is not None and not any(published.d)
-        assert published.width, published.height == frame.image.shape[1::-1]
-        projected = np.array(published.p).reshape(3, 4)[:, :3] @ point
+        assert published.p[3] == -18.0 and (published.r == np.eye(3).ravel()).all()
+        assert (published.width, published.height) == frame.image.shape[1::-1]
+        projected = np.array(published.p).reshape(3, 4)[:, :3] @ turned @ point
         brightness = frame.image[..., 0].astype(float)
         rows, columns = np.indices(brightness.shape)
         found = [(values * brightness).sum() / brightness.sum() for values in (columns, rows)]
@@ -142,7 +144,19 @@ def test_a_new_calibration_of_the_same_ideal_camera_keeps_the_pair_and_another_c
     second, _ = preparation.prepare(image_message(image), 10**6, info)
     info.p[2] += 12
     third, _ = preparation.prepare(image_message(image), 10**6, info)
-    assert first.calibration_changes == second.calibration_changes != third.calibration_changes
+    info.r[:] = cv2.Rodrigues(np.array([0.0, 0.0, 0.1]))[0].ravel()
+    fourth, _ = preparation.prepare(image_message(image), 10**6, info)
+    assert first.calibration_changes == second.calibration_changes
+    assert first.calibration_changes < third.calibration_changes < fourth.calibration_changes
+
+
+def test_a_camera_without_rotation_and_projection_keeps_its_own() -> None:
+    image, info = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), camera_info()
+    info.d, info.r, info.p = [], np.zeros(9), np.zeros(12)
+    frame, published = ImagePreparation(rectify=True).prepare(image_message(image), 10**6, info)
+    assert (frame.image == image).all() and frame.valid_mask is None
+    assert published is not None
+    assert list(published.k) == list(info.k) == list(np.reshape(published.p, (3, 4))[:, :3].ravel())
 
 
 def test_what_the_camera_did_not_see_is_marked() -> None:
