@@ -136,6 +136,18 @@ def test_a_part_that_the_image_does_not_show_is_not_believed() -> None:
     assert published(info, WIDTH, HEIGHT).k[2] == 155.0
 
 
+def test_an_image_that_was_resized_has_its_calibration_resized() -> None:
+    resized = published(camera_info(), 480, 368)  # 360 to the next multiple of 16
+    assert [resized.k[0], resized.k[2]] == pytest.approx([200 * 1.5, 155 * 1.5])
+    assert [resized.k[4], resized.k[5]] == pytest.approx([205 * 368 / 240, 118 * 368 / 240])
+
+
+def test_a_calibration_without_a_size_is_that_of_the_image() -> None:
+    info = camera_info()
+    info.width = info.height = 0
+    assert list(published(info, WIDTH, HEIGHT).k) == list(info.k)
+
+
 def test_a_new_calibration_of_the_same_ideal_camera_keeps_the_pair_and_another_camera_does_not() -> None:
     image, info = np.full((HEIGHT, WIDTH, 3), 99, np.uint8), camera_info()
     preparation = ImagePreparation(rectify=True)
@@ -153,9 +165,10 @@ def test_a_new_calibration_of_the_same_ideal_camera_keeps_the_pair_and_another_c
 def test_a_camera_without_rotation_and_projection_keeps_its_own() -> None:
     image, info = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8), camera_info()
     info.d, info.r, info.p = [], np.zeros(9), np.zeros(12)
+    info.header.frame_id = "camera"
     frame, published = ImagePreparation(rectify=True).prepare(image_message(image), 10**6, info)
     assert (frame.image == image).all() and frame.valid_mask is None
-    assert published is not None
+    assert published is not None and published.header == info.header
     assert list(published.k) == list(info.k) == list(np.reshape(published.p, (3, 4))[:, :3].ravel())
 
 
