@@ -178,6 +178,19 @@ def test_growth_and_its_standard_error_follow_from_the_matches(backward: bool) -
     assert contact.sigma.item() == pytest.approx(expected, rel=0.01)
 
 
+def test_each_sector_has_the_standard_error_of_its_own_matches() -> None:
+    """Three sectors: as exact as they say; three times worse, as they say; three times worse than they say."""
+    sides, sigma = (30, 90), np.repeat(np.float32([[1e-3, 3e-3, 1e-3]]), 30, axis=1).repeat(30, axis=0)
+    place = np.stack(np.meshgrid(np.linspace(-0.9, 0.9, sides[1]), np.linspace(-0.3, 0.3, sides[0])), axis=-1)
+    noise = np.random.default_rng(0).normal(0, 1e-3, place.shape) * np.repeat([1, 3, 3], 30)[:, None]
+    older, sure = place.astype(np.float32), np.full(sides, 0.9, np.float32)
+    matches = Matches(older, (place + noise).astype(np.float32), older, sure, sigma, 2)
+    contact = time_to_contact(matches, np.eye(3), INTERVAL, Sectors(columns=3, rows=1, top=0.0, bottom=1.0))
+    as_said, worse, worse_than_said = contact.sigma[0]
+    assert worse == pytest.approx(3 * as_said, rel=0.1)
+    assert worse_than_said > 2 * as_said
+
+
 @pytest.mark.parametrize(("length", "radius"), [(0, 1), (10, 1), (100, 5)])
 def test_the_confidence_is_the_probability_of_an_error_within_the_radius(length: float, radius: float) -> None:
     """An error on two axes of one standard deviation is within one with probability 1 - exp(-1/2) (Rayleigh)."""
