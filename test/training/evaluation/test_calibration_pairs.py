@@ -12,7 +12,7 @@ import pytest
 from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.commands import calibrate_confidence
 from mdflow_training.commands.calibrate_confidence import main
-from mdflow_training.evaluation.calibration import BLANK_EVERY, blank_pair, calibration_pairs
+from mdflow_training.evaluation.calibration import BLANK_EVERY, blank_pair, calibration_pairs, fit_calibration
 from mdflow_training.synthetic.textures import procedural_library
 
 
@@ -30,6 +30,34 @@ def test_some_calibration_pairs_are_blank() -> None:
     pairs = list(calibration_pairs(procedural_library(0, 4, 64), seed=0, count=BLANK_EVERY))
     uniform = [float(np.ptp(flow.reshape(-1, 2), axis=0).max()) == 0 for _, _, flow in pairs]
     assert uniform[-1] and not any(uniform[:-1:2])
+
+
+class KnownEstimator:
+    """Gives flow whose chance to be right is a known function of its cues."""
+
+    def __init__(self) -> None:
+        self.random = np.random.default_rng(0)
+
+    def chance(self, cues: list[np.ndarray]) -> np.ndarray:
+        a, b, c, d, _ = np.clip(cues, -2.5, 2.5)
+        return 1 / (1 + np.exp(-(0.5 + a - 0.8 * b * c + 0.4 * d**2 - 0.3 * a * d)))
+
+    def cues(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        cues = list(self.random.normal(0, 1, (5, 48, 64)).astype(np.float32))
+        right = self.random.random((48, 64)) < self.chance(cues)
+        flow = np.zeros((48, 64, 2), np.float32)
+        flow[..., 0] = np.where(right, 0.9, 1.1)  # a flow is right within 1 pixel
+        flow[:24] += 5
+        return flow, cues
+
+
+def test_the_fit_finds_a_known_probability() -> None:
+    estimator, image = KnownEstimator(), np.zeros((48, 64, 3), np.uint8)
+    truth = np.zeros((48, 64, 2), np.float32)
+    truth[:24] = np.nan  # there the flow is wrong, which must not count
+    fitted = fit_calibration(estimator, [(image, image, truth)] * 60)  # type: ignore[arg-type]
+    _, cues = estimator.cues(image, image)
+    assert np.abs(fitted.probability(cues) - estimator.chance(cues)).mean() < 0.015
 
 
 def test_too_few_pairs_for_a_fit_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
