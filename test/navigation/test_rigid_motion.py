@@ -30,14 +30,15 @@ def test_motions_are_chained_and_undone() -> None:
 
 def test_a_pose_between_two_turns_and_moves_evenly() -> None:
     start, turned = rotation_from_vector(np.array([0, 0.9, 0])), np.array([0.4, 0, 0.8])
+    stamps = [(1000 + milliseconds) * MILLISECOND for milliseconds in (0, 40, 80)]
     poses = PoseHistory()
-    poses.add(0, RigidMotion(start, np.array([1.0, 2, 3])))
-    poses.add(40 * MILLISECOND, RigidMotion(rotation_from_vector(turned) @ start, np.array([5.0, 2, -1])))
-    poses.add(80 * MILLISECOND, RigidMotion(start, np.zeros(3)))
-    quarter = poses.at(10 * MILLISECOND)
+    poses.add(stamps[0], RigidMotion(start, np.array([1.0, 2, 3])))
+    poses.add(stamps[1], RigidMotion(rotation_from_vector(turned) @ start, np.array([5.0, 2, -1])))
+    poses.add(stamps[2], RigidMotion(start, np.zeros(3)))
+    quarter = poses.at(stamps[0] + 10 * MILLISECOND)
     assert quarter is not None
     np.testing.assert_allclose(quarter.rotation, rotation_from_vector(turned / 4) @ start, atol=1e-12)
     np.testing.assert_allclose(quarter.translation, [2, 2, 2])
-    assert poses.at(40 * MILLISECOND) is poses.values[1] and poses.at(0) is poses.values[0]
-    assert poses.at(-1) is None and poses.at(80 * MILLISECOND + 1) is None
-    assert (poses.oldest, poses.newest) == (0, 80 * MILLISECOND)
+    assert poses.at(stamps[1]) is poses.values[1] and poses.at(stamps[0]) is poses.values[0]
+    assert poses.at(stamps[0] - 1) is None and poses.at(stamps[2] + 1) is None
+    assert (poses.oldest, poses.newest) == (stamps[0], stamps[2])

@@ -12,6 +12,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+
 from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer
 from mdflow_ros.node import status
 from mdflow_ros.node.diagnostics import FlowCounters
@@ -27,12 +30,12 @@ class Robot:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(status, "time", SimpleNamespace(monotonic=lambda: NOW))
         self.clock, self.parameters, self.published = 0, {"use_sim_time": False}, []
-        self.names = [("mdflow", "/")]
+        self.names, self.warnings = [("mdflow", "/")], list[str]()
         node: Any = SimpleNamespace(
             create_publisher=lambda *_: SimpleNamespace(publish=self.published.append),
-            get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=self.clock)),
+            get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=self.clock, to_msg=Time)),
             get_parameter=lambda name: SimpleNamespace(value=self.parameters[name]),
-            get_logger=lambda: SimpleNamespace(warning=lambda *_, **__: None),
+            get_logger=lambda: SimpleNamespace(warning=lambda text, **_: self.warnings.append(text)),
             get_node_names_and_namespaces=lambda: self.names,
             get_name=lambda: "mdflow",
             get_namespace=lambda: "/",
@@ -42,7 +45,8 @@ class Robot:
         self.counters.last_frame_time, self.counters.last_pair_has_contrast = NOW - 4.9, True
         self.counters.inference_ms.add(20.0, NOW)
         self.pipeline: Any = SimpleNamespace(pairer=FramePairer(0.5), estimator=None, failure=None)
-        camera: Any = SimpleNamespace(silence=lambda seconds: f"no image for {seconds:.0f} s")
+        image = SimpleNamespace(topic="/image", messages_lost=7)
+        camera: Any = SimpleNamespace(image=image, silence=lambda seconds: f"no image for {seconds:.0f} s")
         outputs: Any = self.outputs
         self.reporter = StatusReporter(node, self.counters, self.pipeline, camera, outputs)
 
@@ -79,6 +83,32 @@ def test_of_several_causes_the_one_that_explains_the_others_is_named(robot: Robo
     assert robot.says() == "1 no image for 5 s"
     robot.outputs.has_subscribers = lambda: False
     assert robot.says() == "0 nobody subscribes"
+
+
+def test_the_status_is_why_the_node_idles(robot: Robot) -> None:
+    for not_ready, level, message, reason in (
+        ((DiagnosticStatus.WARN, "not active"), DiagnosticStatus.WARN, "not active", "not active"),
+        (None, DiagnosticStatus.OK, "flowing", ""),
+    ):
+        robot.reporter.publish(not_ready, dropped=3)
+        (published,) = robot.published[-1].status
+        values = {value.key: value.value for value in published.values}
+        assert (published.level, published.message, values["idle_because"]) == (level, message, reason)
+        assert (published.hardware_id, values["frames_dropped"], values["messages_lost"]) == ("/image", "3", "7")
+
+
+def test_a_duplicate_name_is_logged_once_each_time_it_comes(robot: Robot) -> None:
+    for count, logged in ((1, 0), (2, 1), (2, 1), (1, 1), (2, 2)):
+        robot.names = [("mdflow", "/")] * count + [("mdflow", "/left")]
+        robot.reporter._look_for_duplicate_name()
+        assert len(robot.warnings) == logged
+
+
+def test_a_clock_that_nobody_publishes_is_logged_after_a_while(robot: Robot) -> None:
+    robot.parameters["use_sim_time"] = True
+    assert robot.reporter._clock_state() == "waiting for /clock" and not robot.warnings
+    robot.reporter._start_time = NOW - 5.1
+    assert robot.reporter._clock_state() == "waiting for /clock" and "nobody publishes /clock" in robot.warnings[0]
 
 
 def test_a_node_without_pairs_of_late_waits_for_one(robot: Robot) -> None:
