@@ -175,7 +175,7 @@ def compute_cues(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: 
     flow = resize_flow(evidence.flow, size)
     to_image = scale_between(evidence.network_size, image_size)
     network_flow = resize_field(evidence.network_flow * to_image, size)
-    refined_by = flow / np.float32(SCALE) - network_flow
+    refined_by = flow * scale_between(size, image_size) - network_flow
     noise = camera_noise(gray)
     census, gradient = _census_distance(gray, _warp(other, flow), noise), _squared_gradient(flow)
     structure = _structure(gray)

@@ -102,6 +102,15 @@ def test_flows_are_compared_in_pixels_of_the_image() -> None:
         np.testing.assert_allclose(cues[name], value, atol=1e-3, err_msg=name)
 
 
+@pytest.mark.parametrize("size", [Size(127, 95), Size(333, 201)])
+def test_a_flow_that_was_not_refined_was_not_refined_in_images_with_odd_sides(size: Size) -> None:
+    """Half of an odd side is rounded, so a pixel of half the size is not two pixels of the image."""
+    image = np.full((size.height, size.width), 120, np.uint8)
+    flow, coarser = (np.full((size.height // scale, size.width // scale, 2), (20, 10), np.float32) for scale in (1, 2))
+    cues = compute_cues(image, image, FlowEvidence(flow, flow, coarser, -flow, size))
+    np.testing.assert_allclose(cues[CUES.index("refinement")], np.log(3e-3), atol=1e-3)
+
+
 def test_slopes_of_the_flow_are_per_pixel() -> None:
     evidence = evidence_of(0, 0)
     evidence.flow[..., 1] = 0.3 * np.arange(SIZE.height)[:, None]
