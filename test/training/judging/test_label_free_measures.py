@@ -11,9 +11,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from mdflow_ros.core.resizing import Size
+from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.judging.held_out_metrics import TwoWayFlow, census_where_visible, measure_pair
-from mdflow_training.judging.label_free_score import match_measures
+from mdflow_training.judging.label_free_score import LabelFreeScore, match_error, match_measures, validate
 from mdflow_training.losses.census import Census, census_distance, luma
+from mdflow_training.settings.adaptation import ValidationSettings
 
 SIZE = (20, 40)
 GRAY = torch.full((2, 3, *SIZE), 0.5)
@@ -85,3 +88,35 @@ def test_the_match_error_adds_what_leaves_a_part_of_the_view() -> None:
     outside, left = (8 - 3) / (256 - 6), 8 / 192
     assert metrics["extrapolation"] == pytest.approx(left * 8 / (8 + 1), rel=1e-4)
     assert metrics["match_error"] == pytest.approx(0.56 * outside + 0.56 * metrics["extrapolation"], rel=1e-4)
+
+
+class MovesTheWhole(torch.nn.Module):
+    """Says that whole images move to the right, by as many pixels as they are bright, and parts of them do not."""
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
+        flow = torch.zeros(2, 2, first.shape[-2] // 4, first.shape[-1] // 4)
+        if first.shape[-1] == 256:
+            flow[0, 0], flow[1, 0] = 255 * first.mean(), -255 * second.mean()
+        return [flow]
+
+
+def test_a_network_gets_the_mean_score_of_its_pairs() -> None:
+    images = [np.full((192, 256, 3), brightness, np.uint8) for brightness in (8, 16)]
+    network, alone = MovesTheWhole(), ProcessContext(0, 1, torch.device("cpu"))
+    pairs = [(image, image) for image in images]
+    score = validate(network, pairs, Size(256, 192), ValidationSettings(), alone, Census())  # type: ignore[arg-type]
+    assert score.census == pytest.approx(0.56 * (5 + 13) / 2 / 250, rel=1e-4)
+    assert score.extrapolation == pytest.approx((8 / 192 * 8 / 9 + 16 / 192 * 16 / 17) / 2, rel=1e-4)
+    assert score.disagreement == 0 and score.visible == pytest.approx(1 - 12 / 256)
+    assert score.error == pytest.approx(score.census + 0.56 * score.extrapolation, rel=1e-4)
+    assert not network.training
+
+
+def test_the_match_error_is_the_weighted_sum() -> None:
+    assert match_error(census=0.1, disagreement=0.4, extrapolation=0.5) == pytest.approx(0.1 + 0.05 * 0.4 + 0.56 * 0.5)
+
+
+def test_a_better_score_is_lower_by_a_share_of_the_others() -> None:
+    old, new = LabelFreeScore(0.2, 0.2, 0, 1, 0), LabelFreeScore(0.19, 0.19, 0, 1, 0)
+    assert new.is_better_than(old) and new.is_better_than(old, 0.04)
+    assert not new.is_better_than(old, 0.06) and not old.is_better_than(new) and not old.is_better_than(old)
