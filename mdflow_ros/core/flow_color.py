@@ -142,13 +142,14 @@ class ColorScale:
         self._length: float | None = None
 
     def follow(self, flow: NDArray[np.float32]) -> float:
-        """Take the next flow ``(H, W, 2)`` and return the length in pixels."""
+        """Take the next flow ``(H, W, 2)`` and return the length, pixels; flow that is unknown does not count."""
         coarse = flow[::4, ::4]
         lengths = np.hypot(coarse[..., 0], coarse[..., 1])
         lengths = lengths[np.isfinite(lengths)]
-        newest = float(np.percentile(lengths, self.PERCENTILE)) if lengths.size else 0.0
-        self._length = newest if self._length is None else self._length + self.SHARE * (newest - self._length)
-        return max(self._length, self.SHORTEST)
+        if lengths.size:
+            newest = float(np.percentile(lengths, self.PERCENTILE))
+            self._length = newest if self._length is None else self._length + self.SHARE * (newest - self._length)
+        return max(self._length or 0.0, self.SHORTEST)
 
 
 @cache

@@ -79,7 +79,10 @@ def test_the_color_scale_follows_slowly_and_ignores_noise():
     jump = scale.follow(np.full((16, 16, 2), 60.0, np.float32))
     assert 8 < jump < 20
     assert ColorScale().follow(np.full((16, 16, 2), 0.1, np.float32)) == ColorScale.SHORTEST
-    assert ColorScale().follow(np.full((16, 16, 2), np.nan, np.float32)) == ColorScale.SHORTEST
+    unknown, known = np.full((16, 16, 2), np.nan, np.float32), np.full((16, 16, 2), (30, 40), np.float32)
+    masked_at_first = ColorScale()
+    assert masked_at_first.follow(unknown) == ColorScale.SHORTEST
+    assert masked_at_first.follow(known) == masked_at_first.follow(unknown) == 50
 
 
 def test_the_legend_is_a_wheel_of_the_same_colors_in_the_corner():
