@@ -42,6 +42,15 @@ def test_sequence_loss_weighs_later_predictions_more():
     assert float(sequence_loss(predictions, label, mask, decay=0.0)) == pytest.approx(2, abs=1e-4), "the last alone"
 
 
+def test_predictions_of_frozen_decoders_are_left_out_while_others_learn():
+    label, mask = torch.zeros(1, 2, 16, 16), torch.ones(1, 1, 16, 16)
+    frozen, learned = torch.ones(1, 2, 4, 4), torch.ones(1, 2, 16, 16, requires_grad=True)
+    loss = sequence_loss([frozen, learned, frozen], label, mask, decay=0.5)
+    assert float(loss.detach()) == pytest.approx(2 * 0.5, abs=1e-4)
+    loss.backward()
+    assert learned.grad is not None and bool(learned.grad.any())
+
+
 def wrong_on_the_right(pair: AffinePair) -> torch.Tensor:
     """Stacked flow that is right on the left and inconsistent or mismatched on the right."""
     forward, backward = pair.forward.clone(), pair.backward.clone()

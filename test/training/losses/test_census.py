@@ -119,6 +119,16 @@ def test_smoothness_is_measured_in_pixels_of_the_flow():
     assert float(smoothness_loss(image, flow)) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_smoothness_of_a_batch_is_the_mean_of_its_samples(order: int):
+    torch.manual_seed(0)
+    images, flows = torch.rand(2, 3, 32, 64), torch.randn(2, 2, 8, 16)
+    images[1] *= 0.1
+    flows[1] *= 10
+    alone = [float(smoothness_loss(images[i : i + 1], flows[i : i + 1], order)) for i in range(2)]
+    assert float(smoothness_loss(images, flows, order)) == pytest.approx(sum(alone) / 2, rel=1e-5)
+
+
 @pytest.mark.parametrize(("order", "free"), [(1, "constant"), (2, "linear")])
 def test_smoothness_is_free_for_the_flow_it_favors(order: int, free: str):
     image = torch.full((1, 3, 32, 32), 0.5)
