@@ -43,7 +43,7 @@ def test_depth_and_derivatives_of_static_points() -> None:
         across = (after.across - before.across) / 2e-3
         np.testing.assert_allclose(found.across_change[..., axis], across, rtol=0.02, atol=0.01)
         log_depth = np.log((after.reach / after.along) / (before.reach / before.along)) / 2e-3
-        np.testing.assert_allclose(found.depth_change[..., axis], log_depth, rtol=0.02, atol=0.3)
+        np.testing.assert_allclose(found.depth_change()[..., axis], log_depth, rtol=0.02, atol=0.3)
     of_motion = (found.across_change**2 * np.diag(CAMERA.covariance)).sum(axis=-1)
     np.testing.assert_allclose(found.across_sigma, np.sqrt(SIGMA**2 + of_motion), rtol=1e-4)
     y, x = found.infinity[..., 1], found.infinity[..., 0]
