@@ -54,9 +54,9 @@ class FlowEstimate:
         flow: float32 ``(H, W, 2)``: where each pixel of the first image went in the second, u right and v down, in
             pixels of this size.
         confidence: float32 ``(H, W)`` in [0, 1]: the probability that the flow is within 1 pixel or 5 % of the ground
-            truth, see `mdflow_ros.core.confidence`; ``None`` if it was not asked for.
-        inference_seconds: time that the estimate took, resizing, refinement and confidence included; encoding too, of
-            what was given as images.
+            truth, see `mdflow_ros.core.confidence`; ``None`` if it was not requested.
+        inference_seconds: time that the estimate took, in seconds, including resizing, refinement, confidence, and the
+            encoding of frames that were given as images.
     """
 
     flow: Field
@@ -66,38 +66,36 @@ class FlowEstimate:
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """A frame and its features, which serve both pairs that it is in. Its image must not be changed any more.
+    """A frame and its features, which are computed once for both pairs that contain it.
 
     Attributes:
-        image: ``(H, W, 3)`` uint8 RGB.
+        image: ``(H, W, 3)`` uint8 RGB. It must not be modified.
         gray: ``(H, W)`` uint8.
-        features: of the network; ``None`` where they depend on the other frame, as for official checkpoints.
-        encoder: tells which estimator made it; no other can use it.
-        seconds: time that encoding took.
+        features: the network's; ``None`` if they depend on the other frame of the pair, as in official checkpoints.
+        encoder: identifies the estimator that made this frame; no other estimator can use it.
     """
 
     image: Image
     gray: Image
     features: Features | None
     encoder: object
-    seconds: float
 
 
 class FlowEstimator:
     """Estimates dense optical flow with a deployable model.
 
-    It may be used from several threads, and works on one call at a time. A ``with`` statement closes it at the end.
+    It is thread-safe and runs one call at a time. A ``with`` statement closes it.
 
     Args:
         model: the ONNX file, with its card beside it.
         backend: a name of `mdflow_ros.backends.selection.BACKENDS`, or ``auto`` for the best that works here.
         inference_size: ``(width, height)`` at which the network runs, rounded up to multiples of 64; ``None`` lets the
-            quality choose. Smaller is faster and reaches farther, larger sees finer detail.
-        output_scale: published size over image size, in (0, 1].
-        options: what the backend may need to know; size and decoding are filled in here.
+            quality choose. A smaller size is faster and follows larger motion; a larger size resolves finer detail.
+        output_scale: size of the flow divided by the size of the images, in (0, 1].
+        options: further options of the backend; the estimator sets the inference size and the decoding.
         quality: a name of `mdflow_ros.quality.QUALITIES`, or ``auto``.
-        refine: whether to refine the network's flow as the quality says.
-        calibration: of the confidence; ``None`` takes that of the model's card.
+        refine: whether to refine the network's flow on the images, as the quality specifies.
+        calibration: of the confidence; ``None`` uses the one in the model's card.
 
     Raises:
         ModelError: the model is missing, damaged, or does not match its card.
@@ -131,7 +129,7 @@ class FlowEstimator:
         options = replace(options, inference_size=self._inference_size, decoding=self._quality.decoding)
         self._refiner = FlowRefiner()
         self._encoder = object()
-        self._lock = threading.RLock()  # engines and refiner keep what they work on
+        self._lock = threading.RLock()  # engines and the refiner reuse their buffers
         self._is_closed = False
         self._backend: Backend = create_backend(backend, self.model, options)
         subject = {
@@ -157,21 +155,20 @@ class FlowEstimator:
         return scaled_size(size, self.output_scale)
 
     def encode(self, image: Image) -> EncodedFrame:
-        """Prepare a frame, once for both pairs that it is in.
+        """Compute the features of a frame, once for both pairs that contain it.
 
         Args:
-            image: ``(H, W, 3)`` uint8 RGB, 64x64 at least. It must not be changed afterwards.
+            image: ``(H, W, 3)`` uint8 RGB, at least 64x64. It must not be modified afterwards.
 
         Raises:
-            ValueError: the image is not as described.
+            ValueError: the image has another type or shape, or is too small.
             BackendError: the backend failed, or the estimator is closed.
         """
         _check_image(image)
         with self._one_at_a_time():
-            start = time.perf_counter()
             features = self._features(image, [image]) if encodes_frames_alone(self.card) else None
             gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-            return EncodedFrame(image, gray, features, self._encoder, time.perf_counter() - start)
+            return EncodedFrame(image, gray, features, self._encoder)
 
     def estimate(
         self, first: Image | EncodedFrame, second: Image | EncodedFrame, with_confidence: bool = True
@@ -179,12 +176,13 @@ class FlowEstimator:
         """Estimate the flow from ``first`` to ``second``.
 
         Args:
-            first: ``(H, W, 3)`` uint8 RGB, 64x64 at least, or what `encode` made of it.
+            first: ``(H, W, 3)`` uint8 RGB, at least 64x64, or the result of `encode`.
             second: the same, of the same size.
-            with_confidence: whether to compute the confidence, for which the flow back is decoded, too.
+            with_confidence: whether to compute the confidence, which needs the backward flow as well.
 
         Raises:
-            ValueError: an image is not as described, or was encoded by another estimator.
+            ValueError: an image has another type or shape, is too small, or was encoded by another estimator, or the
+                images differ in size.
             BackendError: the backend failed, or the estimator is closed.
         """
         with self._one_at_a_time():
@@ -202,7 +200,7 @@ class FlowEstimator:
             return FlowEstimate(flow, confidence, time.perf_counter() - start)
 
     def cues(self, first: Image, second: Image) -> tuple[Field, list[Field]]:
-        """Return the flow and the cues of its confidence, for the calibration; see `compute_cues`."""
+        """Return the flow ``(H, W, 2)`` and the cues of its confidence, for the calibration; see `compute_cues`."""
         with self._one_at_a_time():
             frames = self.encode(first), self.encode(second)
             decoded = self._decode(*frames, True)
@@ -210,7 +208,7 @@ class FlowEstimator:
             return flow, self._cues(*frames, flow, decoded)
 
     def warm_up(self, size: Size) -> None:
-        """Run once on black images, so that the first real pair does not pay for allocations."""
+        """Run once on black images of ``size``, so that memory is allocated before the first real pair."""
         black = np.zeros((size[1], size[0], 3), np.uint8)
         self.estimate(black, black)
 
@@ -230,7 +228,7 @@ class FlowEstimator:
     def _one_at_a_time(self) -> Iterator[None]:
         with self._lock:
             if self._is_closed:
-                raise BackendError("the estimator is closed; make a new one")
+                raise BackendError("the estimator is closed; create a new one")
             yield
 
     def _encoded(self, frame: Image | EncodedFrame) -> EncodedFrame:
@@ -303,4 +301,4 @@ def _check_image(image: Image) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"an image must be RGB in uint8 (H, W, 3), not {image.dtype} {image.shape}; convert it first")
     if min(image.shape[:2]) < SIZE_MULTIPLE:
-        raise ValueError(f"an image must have 64x64 pixels at least, not {image.shape[1]}x{image.shape[0]}")
+        raise ValueError(f"an image must have at least 64x64 pixels, not {image.shape[1]}x{image.shape[0]}")

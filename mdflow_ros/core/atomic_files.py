@@ -16,11 +16,11 @@ from typing import Any
 
 @contextmanager
 def written_aside(path: Path, durable: bool = True) -> Iterator[Path]:
-    """Give the name of a file beside ``path`` to write to; it replaces ``path`` if no error is raised.
+    """Yield the path of a temporary file beside ``path``; it replaces ``path`` if no error is raised.
 
     Args:
-        path: the file to write. The other name has the same suffix.
-        durable: whether the file must survive a power failure; syncing takes some milliseconds.
+        path: the file to replace. The temporary file has the same suffix.
+        durable: whether the file must survive a power failure; syncing takes a few milliseconds.
 
     Raises:
         OSError: the disk is full or gone; it names ``path``.
@@ -36,7 +36,7 @@ def written_aside(path: Path, durable: bool = True) -> Iterator[Path]:
         aside.chmod(0o644)
         aside.replace(path)
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # as where the disk is full
+        if error.filename is None and error.errno is not None:  # for example, the disk is full
             error.filename = str(path)
         raise
     finally:
@@ -54,13 +54,13 @@ def check_writable(folder: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write ``content`` to ``path`` by way of `written_aside`."""
+    """Replace ``path`` by a file with ``content``; see `written_aside` for ``durable`` and the errors."""
     with written_aside(path, durable) as aside:
         aside.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a file by plain values as JSON, which has neither NaN nor infinity: they become null.
+    """Replace a file by ``value`` as JSON. NaN and infinity, which JSON does not have, become null.
 
     Raises:
         OSError: as for `replace_file`.
@@ -69,7 +69,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def finite_or_none(value: Any) -> Any:
-    """Return plain values with None in place of NaN and infinity."""
+    """Return ``value`` with None in place of NaN and infinity."""
     if isinstance(value, dict):
         return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

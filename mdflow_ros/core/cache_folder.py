@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """Return the user's home, or a temporary folder of the user where none is known, as in a container."""
+    """Return the user's home folder, or a temporary folder if the user has none, as in some containers."""
     try:
         return Path.home()
-    except RuntimeError:  # neither HOME nor an entry of the user's number
+    except RuntimeError:  # HOME is not set, and the user ID has no entry in the password database
         return Path(tempfile.gettempdir()) / f"mdflow_ros-{os.getuid()}"
 
 
@@ -25,5 +25,5 @@ def cache_folder(name: str) -> Path:
 
 
 def cache_file(name: str, subject: str, suffix: str) -> Path:
-    """Return the file in the folder ``name`` for what ``subject`` describes in full."""
+    """Return the path of a cached file in the folder ``name``; ``subject`` identifies its content."""
     return cache_folder(name) / f"{hashlib.sha256(subject.encode()).hexdigest()[:24]}{suffix}"

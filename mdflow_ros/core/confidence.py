@@ -21,7 +21,7 @@ from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scale_betw
 Field = NDArray[np.float32]
 
 RIGHT_PIXELS, RIGHT_SHARE = 1.0, 0.05
-"""A flow is right if its error is at most 1 pixel or 5 % of the true length; the confidence is its probability."""
+"""A flow is right if its error is at most 1 pixel or 5 % of the true length; confidence is the probability of that."""
 
 CUES = (
     "visibility",
@@ -37,27 +37,28 @@ CUES = (
     "far_texture",
     "boundary",
 )
-"""The cues that the probability is computed from, in the order of the numbers in a card. Append only: older cards have
-numbers for the first ones."""
+"""The cues that the probability is computed from, in the order of the coefficients in a model's card. Only append:
+older cards have coefficients for the first cues only."""
 
 MIN_CUES = 5
-"""Cards have numbers for at least this many cues."""
+"""Every card has coefficients for at least this many cues."""
 
 SCALE = 0.5
-"""Cues are computed at this share of the image's size: four times cheaper, and noise averages out."""
+"""Cues are computed on images scaled by this factor: this is four times cheaper, and noise averages out."""
 
 BOX = 11
-"""Side of the box that smooths census distance, gradient, refinement and texture, in pixels of that size."""
+"""Side of the box that smooths census distance, gradient, refinement and texture, in pixels of the scaled images."""
 
 NEAR_BOX = 5
 """Side of a smaller box for census distance and gradient, which shows motion boundaries more sharply."""
 
 FAR_BOX = 41
-"""Side of a larger box for texture, in pixels of that size. Flow of a surface without texture is often right near its
-outline, and rarely elsewhere."""
+"""Side of a larger box for texture, in pixels of the scaled images. Flow of a surface without texture is often right
+near the surface's outline, and rarely elsewhere."""
 
 BOUNDARY_BOX = 9
-"""Side of the box whose largest gradient counts, in pixels of that size: near a motion boundary flow is often wrong."""
+"""Side of the box over which the maximum gradient of the flow is taken, in pixels of the scaled images. Flow is often
+wrong near a motion boundary."""
 
 BLOCK_MULTIPLICATIONS = 220_000
 """The probability is computed in blocks of pixels whose matrix product has at most this many multiplications. OpenBLAS
@@ -65,7 +66,7 @@ computes large products on several threads, which compete with those of the infe
 one thread for 590,000 multiplications, two for 1,180,000."""
 
 MAX_DISTANCE = 10.0
-"""Larger distances from the image's border count as this one, in pixels of that size."""
+"""Distances from the image's border are clipped to this, in pixels of the scaled images."""
 
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 0.01, 0.5
 """Constants of the forward-backward test: |f + b'|^2 < 0.01 (|f|^2 + |b'|^2) + 0.5 (UnFlow, Meister et al., 2018)."""
@@ -74,10 +75,10 @@ CENSUS_SOFTNESS, CENSUS_ROBUSTNESS = 0.81, 0.1
 """Constants of the soft ternary census: difference / sqrt(0.81 + difference^2), distance^2 / (0.1 + distance^2)."""
 
 NOISE_FACTOR = 3.0
-"""Differences within this many standard deviations of the camera's noise count as little as equal ones."""
+"""Intensity differences up to this many standard deviations of the camera's noise hardly count in the census."""
 
 NOISE_GRADIENT = 12 / 64
-"""Variance of a derivative of noise of variance 1: the squared weights of the Sobel kernel,
+"""Variance of the derivative of noise with variance 1: the sum of the squared weights of the Sobel kernel,
 (1, 2, 1) x (-1, 0, 1) / 8."""
 
 
@@ -85,16 +86,18 @@ NOISE_GRADIENT = 12 / 64
 class ConfidenceCalibration:
     """A logistic regression over the cues, their squares, and the products of every two.
 
+    With ``z = (clip(cue, low, high) - mean) / deviation``, the logit of the probability is
+    ``bias + sum(linear * z) + sum(square * z**2) + sum(products[i, j] * z[i] * z[j])`` over all ``i < j``.
+
     Attributes:
         mean: of each cue, in the order of `CUES`, for the first `MIN_CUES` or more.
-        deviation: of each.
-        low: smallest value of each cue in the fit; smaller ones are taken as this one.
-        high: largest value.
-        linear: weight of each cue, centered and scaled.
-        square: weight of its square.
+        deviation: standard deviation of each cue.
+        low: smallest value of each cue in the fit.
+        high: largest value of each cue in the fit.
+        linear: weight of each ``z``.
+        square: weight of each ``z**2``.
         bias: the constant.
-        products: weights of the products of cues 0 and 1, 0 and 2, .. 1 and 2, ..; all zero where empty, as in older
-            cards.
+        products: weights of the products of cues 0 and 1, 0 and 2, .. 1 and 2, ..; empty, as in older cards, for zeros.
     """
 
     mean: tuple[float, ...]
@@ -107,7 +110,7 @@ class ConfidenceCalibration:
     products: tuple[float, ...] = ()
 
     def probability(self, cues: Sequence[Field]) -> Field:
-        """Return the probability ``(H, W)`` for cues of that shape."""
+        """Return the probability ``(H, W)`` in [0, 1] for `compute_cues`' cues, each ``(H, W)``."""
         form, linear, bias = self._polynomial()
         limited = [(cue.ravel(), low, high) for cue, low, high in zip(cues, self.low, self.high, strict=False)]
         logit = np.full(cues[0].size, bias, np.float32)
@@ -137,18 +140,18 @@ _ZEROS, _ONES = (0.0,) * MIN_CUES, (1.0,) * MIN_CUES
 UNCALIBRATED = ConfidenceCalibration(
     _ZEROS, _ONES, (-1e9,) * MIN_CUES, (1e9,) * MIN_CUES, (-1.0,) * MIN_CUES, _ZEROS, 0.0
 )
-"""A probability that falls with each of these cues, for models that are still to be calibrated."""
+"""A probability that falls with each of the first `MIN_CUES` cues, for models that are not calibrated yet."""
 
 
 @dataclass(frozen=True)
 class FlowEvidence:
-    """The inputs of the confidence of a flow; fields may have any resolution.
+    """The flow fields that the confidence is computed from; they may have any resolution.
 
     Attributes:
-        flow: ``(H, W, 2)`` in pixels of its size, refined.
-        network_flow: the same before refinement, ``(h, w, 2)``, in pixels of the network's images.
-        coarser: the network's flow one level before, ``(h / 2, w / 2, 2)``, in the same pixels.
-        backward: the network's flow back, ``(h', w', 2)``, in the same pixels.
+        flow: ``(H, W, 2)``, refined, in pixels of its own size.
+        network_flow: ``(h, w, 2)``, the same before refinement, in pixels of the network's images.
+        coarser: ``(h / 2, w / 2, 2)``, the network's flow at the next coarser level, in the same pixels.
+        backward: ``(h', w', 2)``, the network's flow from the second image to the first, in the same pixels.
         network_size: size of the network's images.
     """
 
@@ -160,7 +163,7 @@ class FlowEvidence:
 
 
 def compute_cues(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: FlowEvidence) -> list[Field]:
-    """Return the cues of `CUES` at half the images' size, each ``(h, w)``.
+    """Return the cues, in the order of `CUES`, each ``(h, w)`` at half the images' size.
 
     Args:
         first: gray image ``(H, W)`` uint8.
@@ -196,7 +199,13 @@ def compute_cues(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: 
 
 
 def camera_noise(gray: Field) -> float:
-    """Return the standard deviation of the noise of an image (Immerkaer, CVIU 1996, with the median)."""
+    """Return the standard deviation of an image's noise, in intensity levels.
+
+    Source: Immerkaer, Fast Noise Variance Estimation, CVIU 1996, with the median in place of the mean.
+
+    Args:
+        gray: ``(H, W)``.
+    """
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     second_difference = cv2.filter2D(gray, -1, kernel)[1:-1:2, 1:-1:2]
     return float(np.median(np.abs(second_difference))) / (6 * 0.6745)
@@ -214,7 +223,7 @@ def _visibility(evidence: FlowEvidence, to_image: Field) -> Field:
 
 
 def _update(evidence: FlowEvidence, to_image: Field) -> Field:
-    """Return the logarithm of the squared length by which the network's last level changed the flow."""
+    """Return the logarithm of the squared length of the network's last update, between its last two levels."""
     size = size_of(evidence.network_flow)
     change = (evidence.network_flow - resize_field(evidence.coarser, size)) * to_image
     return _box(np.log((change**2).sum(axis=-1) + np.float32(0.01)), 3)
@@ -237,7 +246,7 @@ def _census_distance(gray: Field, other: Field, noise: float) -> Field:
 
 
 def _structure(gray: Field) -> tuple[Field, Field, Field]:
-    """Return the products of the image's derivatives: across squared, across times down, down squared."""
+    """Return the products of the derivatives of an image across (x) and down (y): xx, xy and yy."""
     across, down = _derivatives(gray)
     return across * across, across * down, down * down
 
@@ -253,7 +262,7 @@ def _texture(structure: tuple[Field, Field, Field], noise: float, side: int) -> 
 
 
 def _outside(flow: Field) -> Field:
-    """Return how far from the image's border ``p + flow(p)`` lies, positive outside, up to `MAX_DISTANCE`."""
+    """Return the distance of ``p + flow(p)`` from the image's border, positive outside, within +-`MAX_DISTANCE`."""
     x, y = _targets(flow)
     height, width = flow.shape[:2]
     distance = np.maximum(np.maximum(-x, x - (width - 1)), np.maximum(-y, y - (height - 1)))
@@ -261,7 +270,7 @@ def _outside(flow: Field) -> Field:
 
 
 def _squared_gradient(flow: Field) -> Field:
-    """Return the squared length of the flow's derivatives."""
+    """Return the sum of the squared derivatives of a flow ``(H, W, 2)``."""
     across, down = _derivatives(flow)
     return np.asarray((across**2 + down**2).sum(axis=-1), np.float32)
 

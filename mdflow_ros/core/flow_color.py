@@ -91,10 +91,10 @@ def draw_arrows(picture: NDArray[np.uint8], flow: NDArray[np.float32], spacing: 
 
 
 def draw_wheel(picture: NDArray[np.uint8], left: int, top: int, side: int) -> None:
-    """Draw the colors of all directions as a disc into a picture ``(H, W, 3)`` RGB, which must hold it.
+    """Draw the color wheel into a picture ``(H, W, 3)`` RGB, where it must fit.
 
     Args:
-        picture: is changed.
+        picture: is modified.
         left: of the disc, pixels.
         top: of the disc, pixels.
         side: diameter of the disc, pixels.
@@ -106,13 +106,13 @@ def draw_wheel(picture: NDArray[np.uint8], left: int, top: int, side: int) -> No
 
 
 def draw_legend(picture: NDArray[np.uint8], max_flow: float) -> NDArray[np.uint8]:
-    """Return a copy of a picture ``(H, W, 3)`` RGB with the color wheel and what its rim means, bottom right.
+    """Return a copy of a picture ``(H, W, 3)`` RGB with the color wheel and the length at its rim, bottom right.
 
-    A picture too small for it stays as it is.
+    If the picture is too small, the copy has no legend.
 
     Args:
         picture: of a flow.
-        max_flow: length of the strongest color, pixels.
+        max_flow: length that is drawn fully saturated, pixels.
     """
     height, width = picture.shape[:2]
     drawn, side = picture.copy(), min(height // 4, 80)
@@ -130,13 +130,13 @@ def draw_legend(picture: NDArray[np.uint8], max_flow: float) -> NDArray[np.uint8
 
 
 class ColorScale:
-    """A length of the strongest color that follows a stream of flows slowly, so that colors do not flicker."""
+    """The length that is drawn fully saturated. It follows a stream of flows slowly, so that colors do not flicker."""
 
     PERCENTILE = 95.0
     SHARE = 0.1
     """Each flow moves the scale by this share of the way to its own length."""
     SHORTEST = 1.0
-    """Noise in a still scene must not look like motion, pixels."""
+    """The scale is at least this, pixels, so that noise in a still scene does not look like motion."""
 
     def __init__(self) -> None:
         self._length: float | None = None
@@ -154,7 +154,7 @@ class ColorScale:
 
 @cache
 def _disc() -> NDArray[np.uint8]:
-    """Return the colors of all directions and lengths, ``(2 R + 1, 2 R + 1, 3)``, standing still in the middle."""
+    """Return the colors of all directions and lengths, ``(2 R + 1, 2 R + 1, 3)``, with zero motion in the middle."""
     corners = np.array([color for color, _ in WHEEL_SEGMENTS] + [WHEEL_SEGMENTS[0][0]], np.float32)
     positions = np.cumsum([0] + [hues for _, hues in WHEEL_SEGMENTS])
 

@@ -19,10 +19,10 @@ class FolderInUse(OSError):
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Claim a folder, which is made if it does not exist. The lock ends with the process, however that ends.
+    """Lock a folder, which is created if needed. The lock ends with the process, even if that is killed.
 
     Raises:
-        FolderInUse: another process has claimed it.
+        FolderInUse: another process has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK_NAME).open("a+") as file:

@@ -30,7 +30,7 @@ class ResetReason(Enum):
 
     @property
     def advice(self) -> str:
-        """Advice for the case that every image has this reason."""
+        """What is wrong, and what to do, if every image resets for this reason."""
         return _ADVICE[self]
 
 
@@ -40,8 +40,8 @@ _ADVICE = {
     ResetReason.ZERO_STAMP: "header.stamp is zero; the camera driver must fill it",
     ResetReason.EQUAL_STAMP: "header.stamp repeats; the camera driver must stamp each image with its time of capture",
     ResetReason.STAMP_WENT_BACK: f"header.stamp goes back; {_TWO_CAMERAS}",
-    ResetReason.GAP: "images are further apart than max_frame_gap; raise it, or max_rate if that is set, or lower "
-    "inference_size if inference is slower than that",
+    ResetReason.GAP: "images are further apart than max_frame_gap; raise max_frame_gap, or max_rate if that is set, or "
+    "lower inference_size if inference takes longer than max_frame_gap",
     ResetReason.SIZE_CHANGED: f"the size of the images changes; {_TWO_CAMERAS}",
     ResetReason.ENCODING_CHANGED: f"the encoding of the images changes; {_TWO_CAMERAS}",
     ResetReason.FRAME_ID_CHANGED: f"header.frame_id changes; {_TWO_CAMERAS}",
@@ -61,7 +61,7 @@ class CameraFrame:
         encoding: the encoding of the message that held the image.
         range_changes: how many times the range of the conversion to 8 bits has been set, see `IntensityStretch`.
         calibration_changes: how many times R or P of the rectified camera has changed.
-        full_size: of the camera's image, of which ``image`` may be a part; ``None`` if it is all of it.
+        full_size: size of the camera's image if ``image`` is only a part of it, else ``None``.
         valid_mask: ``(H, W)`` bool, where a rectified image shows what the camera saw; ``None`` for everywhere.
     """
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image buffers, as sensor_msgs Image and CompressedImage carry them, to RGB arrays.
+"""Decode image buffers, as sensor_msgs Image and CompressedImage carry them, into RGB arrays.
 
 Encoding names are those of ``sensor_msgs/image_encodings.hpp`` and those that the drivers of Raspberry Pi, Jetson and
 OAK cameras use. Rows may be padded (``step``), samples of 16 bits may be of either byte order, sides may be odd.
@@ -21,22 +21,22 @@ from mdflow_ros.core.intensity import IntensityStretch
 from mdflow_ros.core.printable import printable
 
 MAX_PIXELS = 64_000_000
-"""Default of the number of pixels that is decoded at most."""
+"""Default limit of the number of pixels; larger images are refused."""
 
 PICTURE_FORMATS = "JPEG, PNG, WebP, TIFF, BMP, PNM or JP2"
 """What CompressedImages and files may hold."""
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 NOT_PADDING = b"\x5a\xa5\x33\xcc\x0f\x71" * 4
-"""Bytes that a decoder takes for a part of the picture, if a part is missing."""
+"""Bytes that a decoder reads as image data if a part of the picture is missing."""
 JPEG_FILLING = 128
-"""Value of all channels that libjpeg gives to pixels whose data are missing."""
+"""Value that libjpeg gives all channels of pixels without data."""
 
 MAX_ALIGNMENT = 4096
 """Rows may begin at multiples of powers of two up to this many bytes, a page of memory."""
 
 MAX_NAME_LENGTH = 60
-"""Characters of an encoding's name that an error shows."""
+"""Longest name of an encoding that an error shows in full, in characters."""
 
 Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
 Samples = NDArray[Any]
@@ -103,7 +103,7 @@ _LAYOUTS = {
 }
 
 _PLANAR = ("nv12", "nv21", "nv16", "nv61", "nv24", "nv42", "i420", "yv12")
-"""YUV with a plane of brightness, then planes of color; names as in V4L2 and libcamera."""
+"""YUV with a luma plane followed by chroma planes; names as in V4L2 and libcamera."""
 
 _ALIASES = {
     "uyvy": "yuv422",
@@ -150,14 +150,13 @@ def decode_image(
     Args:
         encoding: a name of `SUPPORTED_ENCODINGS`, in upper or lower case.
         height: rows.
-        width: pixels a row.
-        step: bytes a row, padding included. Some drivers leave it at 0 or count pixels; where it is too small and the
-            data are exactly the rows without padding, it is not needed.
-        is_bigendian: byte order of samples of more than 8 bits.
-        data: at least ``step * (height - 1)`` bytes and a row without padding; the planes of color behind them for
-            planar YUV.
-        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of unsigned 16 bits, and a range
-            found in this image for signed and float samples.
+        width: pixels per row.
+        step: bytes per row, including padding. Some drivers leave it at 0 or count pixels; a step that is too small is
+            ignored if the data is exactly as long as the rows without padding.
+        is_bigendian: byte order of samples with more than 8 bits.
+        data: at least ``step * (height - 1)`` bytes and a row without padding; the chroma planes of planar YUV follow.
+        stretch: converts samples with more than 8 bits; ``None`` uses the whole range of unsigned 16-bit samples, and a
+            range found in this image for signed and float samples.
         max_pixels: larger images are refused.
 
     Returns:
@@ -187,13 +186,13 @@ def decode_compressed_image(
     max_pixels: int = MAX_PIXELS,
     upright: bool = False,
 ) -> NDArray[np.uint8]:
-    """Decode a picture of one of the `PICTURE_FORMATS`: those whose size can be told before anything is decoded.
+    """Decode a picture in one of the `PICTURE_FORMATS`; their size can be read before anything is decoded.
 
     Args:
         data: the file's bytes.
         image_format: ``format`` of a CompressedImage, which names formats that are not picture files.
-        stretch: converts samples of more than 8 bits; ``None`` takes the whole range of unsigned 16 bits, and a range
-            found in this image for signed and float samples.
+        stretch: converts samples with more than 8 bits; ``None`` uses the whole range of unsigned 16-bit samples, and a
+            range found in this image for signed and float samples.
         max_pixels: larger images are refused by their header, before anything is decoded.
         upright: turn the picture as its EXIF orientation says, as photo viewers do. Leave it off for a message, whose
             camera_info describes the pixels as they are stored.
@@ -203,7 +202,7 @@ def decode_compressed_image(
 
     Raises:
         UnsupportedEncoding: a depth image, or a packet of a video stream.
-        CorruptImage: the data are empty, cut off, too large, or no picture.
+        CorruptImage: the data is empty, truncated or not a picture, or the picture is too large.
     """
     encoded = np.frombuffer(data, np.uint8)
     _check_format(image_format)
@@ -264,8 +263,8 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
     """Raise CorruptImage if an image of this size has more than ``max_pixels`` pixels."""
     if width * height > max_pixels:
         raise CorruptImage(
-            f"the image has {width}x{height} pixels, the limit is {max_pixels / 1e6:g} million; for such a camera "
-            "raise max_megapixels of the node; for other tools make the images smaller"
+            f"the image has {width}x{height} pixels, the limit is {max_pixels / 1e6:g} million; raise the node's "
+            "parameter max_megapixels, or make the images smaller for other tools"
         )
 
 
@@ -295,16 +294,17 @@ def _check_format(image_format: str) -> None:
 
 
 def _gray_conversion(image_format: str) -> int:
-    """Return how a picture of one channel becomes RGB: image_transport also makes PNGs of unconverted Bayer patterns.
+    """Return OpenCV's conversion of a picture with one channel to RGB.
 
-    Their format names the encoding of the image before, such as ``bayer_rggb8; png compressed``.
+    image_transport also compresses raw Bayer images as PNG. Their format begins with the encoding of the raw image,
+    such as ``bayer_rggb8; png compressed``.
     """
     pattern = image_format.partition(";")[0].strip().lower().removeprefix("bayer_")[:4]
     return _BAYER.get(pattern, cv2.COLOR_GRAY2RGB) if image_format.lower().startswith("bayer_") else cv2.COLOR_GRAY2RGB
 
 
 def _describe(head: bytes) -> str:
-    """Describe what data that is not a picture probably is."""
+    """Guess what data that is not a picture is, from its first bytes."""
     if not head:
         return "they are empty"
     if head.startswith(b"version https://git-lfs"):
@@ -354,7 +354,7 @@ def _samples(
 
 
 def _check_padding(encoding: str, width: int, row_bytes: int, step: int) -> None:
-    """Raise CorruptImage if the rows are longer than any alignment needs, but right for pixels of another size."""
+    """Raise CorruptImage if the step is longer than alignment explains, but fits an encoding with larger pixels."""
     alignment = min(step & -step, MAX_ALIGNMENT)  # the largest power of two that divides the step
     if step < row_bytes + alignment or step % width:
         return
@@ -388,9 +388,9 @@ def _decode_planar(name: str, height: int, width: int, step: int, flat: NDArray[
         step = width  # packed, though the header says otherwise
     if color_size == half and height % 3 == 0 and flat.size == step * height:
         raise CorruptImage(
-            f"the height of {height} counts the rows of color of {name}, too; the driver must say {height // 3 * 2}"
+            f"the height of {height} includes the chroma rows of {name}; the driver must say {height // 3 * 2}"
         )
-    # Hardware decoders store 1088 rows for 1080: then the colors begin behind these.
+    # Hardware decoders store 1088 rows for 1080; the chroma planes follow these.
     stored = next((n for n in _aligned(height) if color_size == half and 2 * flat.size == 3 * step * n), height)
     position = step * stored
     luma = _plane(flat, 0, height, width, step, name)
@@ -426,7 +426,7 @@ def _plane(
 
 
 def _yuv_to_rgb(luma: NDArray[np.uint8], color: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Convert brightness ``(H, W)`` and color (U, V) of any resolution through OpenCV's UYVY (BT.601, 16 to 235)."""
+    """Convert luma ``(H, W)`` and chroma (U, V) of any resolution through OpenCV's UYVY (BT.601, 16 to 235)."""
     height, width = luma.shape
     even = width + width % 2
     packed = np.zeros((height, even, 2), np.uint8)
@@ -437,4 +437,4 @@ def _yuv_to_rgb(luma: NDArray[np.uint8], color: NDArray[np.uint8]) -> NDArray[np
 
 
 Decoder = Callable[[], NDArray[np.uint8]]
-"""Gives the pixels of a frame, ``(H, W, 3)`` uint8 RGB; raises ValueError where they cannot be decoded."""
+"""Returns the pixels of a frame, ``(H, W, 3)`` uint8 RGB; raises ValueError if they cannot be decoded."""

@@ -15,11 +15,11 @@ _JPEG_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_MARKER = re.compile(rb"\xff([^\0\xff])")
 
 MAX_SEGMENTS = 1000
-"""Segments of a JPEG, or boxes of a JPEG 2000, before its size: there are a dozen, and a hostile header would take
-seconds to skip."""
+"""Segments of a JPEG, or boxes of a JPEG 2000, to search for the size. A normal file has about a dozen; a hostile one
+could have so many that skipping them takes seconds."""
 
 MAX_PNM_HEADER = 1 << 16
-"""Bytes of a PNM header with its comments."""
+"""Longest PNM header, including comments, that is read, in bytes."""
 
 
 def read_compressed_size(data: bytes | memoryview) -> tuple[int, int] | None:
@@ -52,7 +52,7 @@ def read_compressed_size(data: bytes | memoryview) -> tuple[int, int] | None:
 def _jpeg_size(data: bytes | memoryview) -> tuple[int, int] | None:
     position = 2
     for _ in range(MAX_SEGMENTS):
-        found = _JPEG_MARKER.search(data, position)  # as libjpeg does, past fill bytes and whatever else there is
+        found = _JPEG_MARKER.search(data, position)  # skips fill bytes and garbage, as libjpeg does
         if found is None:
             return None
         marker, position = found[1][0], found.end()

@@ -1,10 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images of more than 8 bits to 8 bits, by a range of intensities that stays the same from image to image.
+"""Convert images with more than 8 bits to 8 bits, with an intensity range that stays the same from image to image.
 
-Cameras with 10, 12 or 14 bits and thermal cameras use a small part of what 16 bits can hold, and float images have
-no fixed range. The range is found in the images, kept while they fit it, and counted when it changes, so that the
-two images of a pair are always converted alike.
+Cameras with 10, 12 or 14 bits and thermal cameras use a small part of the 16-bit range, and float images have no fixed
+range. The range is found in the images and kept as long as they fit it. Its changes are counted, so that both images of
+a pair are always converted in the same way.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ IntensityRange = Literal["auto"] | Sequence[float]
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
 MARGIN = 0.25
-"""The range exceeds the percentiles by this share of their distance on both sides, so that light may change."""
+"""The range exceeds the percentiles by this share of their distance on both sides, so that it still fits when the light
+changes."""
 
 MAX_SATURATED = 0.05
-"""A larger share of pixels outside the range makes a new range."""
+"""If more than this share of the pixels is outside the range, a new range is set."""
 
 MIN_USED = 0.25
-"""Percentiles that span a smaller share of the range make a new range."""
+"""If the percentiles span less than this share of the range, a new range is set."""
 
 MIN_SPAN = 16.0
 """Intensity levels between the percentiles of an integer image below which it has no contrast."""
 
 MIN_LEVELS = 3
-"""Levels of 8 bits between the percentiles below which an image shows nothing but, at most, its noise."""
+"""If the percentiles of an 8-bit image are fewer levels apart, it shows nothing but noise."""
 
 FULL_RANGE_FROM = 0.5
 """Integer images are taken to use their full range if they reach and span at least this share of it."""
 
 MAX_SAMPLES = 20_000
-"""Pixels that are looked at in each image."""
+"""Pixels of each image that are examined."""
 
 
 class IntensityStretch:
@@ -53,7 +54,7 @@ class IntensityStretch:
         region: part of the images that ``auto`` looks at; ``None`` for all of it.
 
     Attributes:
-        changes: how often the range was set. Images that are converted under different counts make no pair.
+        changes: how often the range was set. Two images make a pair only if both were converted at the same count.
 
     Raises:
         ValueError: the range is not ``auto`` and not two increasing numbers.
@@ -123,7 +124,7 @@ def has_contrast(image: NDArray[np.uint8]) -> bool:
 
 
 def _spread(samples: NDArray[np.uint8]) -> int:
-    """Return the levels between the percentiles, by a histogram: four times faster than np.percentile."""
+    """Return the levels between the percentiles. A histogram is four times faster than np.percentile."""
     shares = np.cumsum(np.bincount(samples, minlength=256))
     low, high = np.searchsorted(shares, shares[-1] * np.array((LOW_PERCENTILE, HIGH_PERCENTILE)) / 100)
     return int(high - low)
@@ -152,7 +153,7 @@ def _is_number(value: Any) -> bool:
 
 def _checked(intensity_range: Sequence[float] | str) -> tuple[float, float]:
     try:
-        # Neither the digits of a text nor booleans are meant as intensities.
+        # The characters of a string and booleans are not intensities.
         low, high = (float(value) if _is_number(value) else np.nan for value in intensity_range)
     except (TypeError, ValueError):
         low = high = np.nan

@@ -18,16 +18,16 @@ DISTORTION_MODELS = {
     "rational_polynomial": _PINHOLE_COUNTS,
     FISHEYE: (4,),
 }
-"""Distortion models of sensor_msgs/CameraInfo that this package knows; empty means none. For each, the numbers of
-coefficients that OpenCV takes."""
+"""Distortion models of sensor_msgs/CameraInfo that this package knows, with the numbers of coefficients that OpenCV
+accepts. The empty name means no distortion."""
 
 OTHER_NAMES = {"fisheye": FISHEYE, "kannala_brandt": FISHEYE, "kannala_brandt4": FISHEYE}
-"""What some drivers call these models."""
+"""Names that some drivers use for these models."""
 
 
 SEEN_MARGIN = 4
-"""Width in pixels of the border of the camera's view that is masked: the black area outside does not move with the
-scene."""
+"""Width in pixels of the border of the camera's view that is masked, because the black area outside does not move with
+the scene."""
 
 
 class BadCalibration(ValueError):
@@ -41,9 +41,9 @@ def checked_distortion(
 
     Args:
         intrinsics: ``(3, 3)``.
-        distortion: its coefficients; zeros mean no distortion, however many there are. Zeros at the end that the model
-            does not have are left out: RealSense's T265 publishes five coefficients of a model that has four.
-        model: of distortion; its name does not matter without distortion, unless it is a fisheye's.
+        distortion: the coefficients; any number of zeros means no distortion. Extra zeros at the end are dropped:
+            RealSense's T265 publishes five coefficients for a model that has four.
+        model: of distortion; an unknown name is accepted if there is no distortion.
         remedy: what to do if the model is unknown.
 
     Returns:
@@ -90,8 +90,8 @@ class Rectifier:
         projection: ``(3, 3)`` intrinsics of the ideal camera, pixels; zeros for those of the images.
 
     Attributes:
-        valid_mask: ``(H, W)`` bool, where a rectified image shows what the camera saw, without a margin; ``None`` for
-            everywhere.
+        valid_mask: ``(H, W)`` bool, where a rectified image shows what the camera saw, except for a margin of
+            `SEEN_MARGIN`; ``None`` for everywhere.
 
     Raises:
         BadCalibration: see `checked_distortion`, or the rotation or projection is not finite.

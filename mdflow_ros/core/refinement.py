@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Refine a flow on the images themselves: sharper motion boundaries and subpixel accuracy at little cost.
 
-Source: OpenCV's `VariationalRefinement` (Brox et al., ECCV 2004), as in its DIS flow. It linearizes the images once, so
-a few short rounds reach farther than one long one. At half of the image's size it is four times cheaper and, as noise
-averages out, no less accurate.
+Source: OpenCV's `VariationalRefinement` (Brox et al., ECCV 2004), as in its DIS flow. A call linearizes the images
+once, so several short rounds correct larger errors than one long round. At half the image's size it is four times
+cheaper and no less accurate, because noise averages out.
 """
 
 from __future__ import annotations
@@ -16,46 +16,46 @@ from numpy.typing import NDArray
 from mdflow_ros.core.resizing import Size, resize_flow, scaled_size, size_of
 
 ITERATIONS, SOLVER_ITERATIONS, RELAXATION = 2, 10, 1.9
-"""Fixed-point iterations of a round, sweeps of successive over-relaxation in each, and its factor. With OpenCV's 5
-sweeps and factor of 1.6 the flow stops close to where it started: docs/model_card.md."""
+"""Fixed-point iterations per round, sweeps of successive over-relaxation per iteration, and the relaxation factor. With
+OpenCV's defaults, 5 sweeps and a factor of 1.6, the flow does not converge: docs/model_card.md."""
 
 ALPHA, DELTA, GAMMA = 28.0, 0.0, 20.0
-"""Weights of smoothness, brightness constancy and gradient constancy. Gradients alone: with OpenCV's weight of
-brightness, 5, the refined flow follows the camera's noise and changes of exposure."""
+"""Weights of smoothness, brightness constancy and gradient constancy. Brightness is not used: with OpenCV's weight of 5
+the refined flow follows the camera's noise and changes of exposure."""
 
 MAX_CHANGE = 4.0
-"""Largest change of a component, in pixels of the flow's size; a larger change is cut off."""
+"""Changes of a component are clipped to this, in pixels of the flow's size."""
 
 MAX_SIZES = 4
-"""Sizes whose solvers are kept."""
+"""Number of image sizes for which a solver is kept."""
 
 Gray = NDArray[np.uint8]
 Flow = NDArray[np.float32]
 
 Refinement = tuple[tuple[float, int], ...]
-"""Steps: the share of the images' size at which each works, and how often it linearizes the images (rounds)."""
+"""Steps, each with the scale of the images at which it works, and its number of rounds."""
 
 
 class FlowRefiner:
-    """Refines flows, on as many threads as OpenCV may use (`cv2.setNumThreads`). Not for several threads at once.
+    """Refines flows, on as many threads as OpenCV may use (`cv2.setNumThreads`). It is not thread-safe.
 
-    It keeps a solver for each size: allocating a solver's memory takes as long as a solution.
+    It keeps a solver for each size, because allocating a solver's memory takes as long as solving.
     """
 
     def __init__(self) -> None:
         self._solvers: dict[Size, cv2.VariationalRefinement] = {}
 
     def refine(self, first: Gray, second: Gray, flow: Flow, steps: Refinement) -> Flow:
-        """Return ``flow`` moved towards where the images agree.
+        """Return ``flow`` corrected so that the images agree better.
 
         Args:
             first: gray image ``(H, W)`` uint8.
             second: the other one, of the same size.
             flow: ``(h, w, 2)`` in pixels of its size, which may differ from the images'.
-            steps: one after the other; without any, ``flow`` itself is returned.
+            steps: run one after the other; without any, ``flow`` itself is returned.
 
         Returns:
-            ``(h, w, 2)``, finite where ``flow`` is, each component changed by `MAX_CHANGE` a step at most.
+            ``(h, w, 2)``, finite where ``flow`` is; each step changes a component by at most `MAX_CHANGE`.
         """
         for scale, rounds in steps:
             flow = self._refine(first, second, flow, scale, rounds)

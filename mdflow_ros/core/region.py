@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Region(NamedTuple):
-    """A rectangle in an image, pixels; ``x`` and ``y`` are its left upper corner."""
+    """A rectangle in an image, pixels; ``x`` and ``y`` are its top left corner."""
 
     x: int
     y: int
@@ -35,5 +35,5 @@ def crop(image: NDArray[Any], region: Region) -> NDArray[Any]:
 
 
 def part_of(image: NDArray[Any], region: Region) -> NDArray[Any]:
-    """Return a view of what lies within both the image ``(H, W, ...)`` and the region."""
+    """Return a view of the part of an image ``(H, W, ...)`` within the region; it may be smaller than the region."""
     return image[region.y : region.y + region.height, region.x : region.x + region.width]

@@ -25,12 +25,12 @@ def size_of(image: NDArray[np.generic]) -> Size:
 
 
 def network_size(size: Size, multiple: int) -> Size:
-    """Round both sides up to the next multiple."""
+    """Round both sides up to multiples of ``multiple``."""
     return Size(math.ceil(size.width / multiple) * multiple, math.ceil(size.height / multiple) * multiple)
 
 
 def scaled_size(size: Size, scale: float) -> Size:
-    """Scale both sides and round them, to 1 pixel at least."""
+    """Scale both sides and round them; each is at least 1 pixel."""
     return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
 
 
@@ -40,7 +40,7 @@ def scale_between(size: Size, other: Size) -> NDArray[np.float32]:
 
 
 def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Resize an image ``(H, W, 3)``: along each axis, averaging where it shrinks, then bilinear where it grows."""
+    """Resize an image ``(H, W, 3)``: axes that shrink are averaged, axes that grow are interpolated bilinearly."""
     height, width = image.shape[:2]
     smaller = (min(size[0], width), min(size[1], height))
     if smaller != (width, height):
@@ -53,13 +53,13 @@ def resize_image(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
 def shrink(
     image: NDArray[Any], max_width: int, max_height: int | None = None, interpolation: int = cv2.INTER_AREA
 ) -> NDArray[Any]:
-    """Scale an image ``(H, W, ...)`` down to fit, keeping its aspect ratio; a smaller one stays as it is.
+    """Scale an image ``(H, W, ...)`` down to fit, keeping its aspect ratio; an image that fits is returned unchanged.
 
     Args:
         image: to scale down.
         max_width: in pixels.
         max_height: in pixels; ``None`` for any height.
-        interpolation: of OpenCV; by default the mean of the pixels that become one.
+        interpolation: OpenCV's flag; the default averages.
     """
     size = size_of(image)
     scale = min(max_width / size.width, 1.0 if max_height is None else max_height / size.height)
@@ -69,7 +69,7 @@ def shrink(
 
 
 def resize_field(field: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
-    """Resize a field ``(H, W)`` or ``(H, W, C)`` bilinearly, half pixels aligned; values stay as they are."""
+    """Resize a field ``(H, W)`` or ``(H, W, C)`` bilinearly, with half-pixel centers; values are not scaled."""
     if (field.shape[1], field.shape[0]) == size:
         return field
     return np.asarray(cv2.resize(field, size, interpolation=cv2.INTER_LINEAR), np.float32)

@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Summary(NamedTuple):
-    """Rate in values a second, mean and 95th percentile."""
+    """Rate in values per second, mean and 95th percentile."""
 
     rate: float
     mean: float

@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import Protocol
 
 NANOSECONDS = 1_000_000_000
-"""Nanoseconds of a second."""
+"""Nanoseconds per second."""
 
 
 class Stamp(Protocol):
-    """A ``builtin_interfaces/Time`` of ROS or of a bag's reader."""
+    """A ``builtin_interfaces/Time``, of ROS or of rosbags."""
 
     sec: int
     nanosec: int

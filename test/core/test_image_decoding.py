@@ -212,7 +212,7 @@ def test_rows_that_a_hardware_decoder_adds_are_not_taken_for_colors(name: str, s
 
 @pytest.mark.parametrize("name", ["nv12", "nv21", "i420", "yv12"])
 def test_a_height_that_counts_the_rows_of_color_is_named(name: str) -> None:
-    with pytest.raises(CorruptImage, match=f"height of 72 counts the rows of color of {name}, .* must say 48"):
+    with pytest.raises(CorruptImage, match=f"height of 72 includes the chroma rows of {name}; .* must say 48"):
         decode_image(name, 72, 64, 64, False, bytes(64 * 72))
     assert decode_image(name, 72, 64, 96, False, bytes(96 * 72)).shape == (72, 64, 3), "a step of 12 bits a pixel"
 
