@@ -20,7 +20,7 @@ from mdflow_ros.node.transport import BUILTIN_TRANSPORTS, large_data, large_data
 
 ARGUMENTS = {
     "image_topic": ("image", "Topic of the camera's sensor_msgs/Image."),
-    "camera_info_topic": ("", "Topic of the camera's CameraInfo; empty for the one beside the image topic."),
+    "camera_info_topic": ("", "Topic of the camera's CameraInfo; empty for the one next to the image topic."),
     "image_transport": ("", "raw or compressed; empty keeps the value from params_file."),
     "namespace": ("", "Namespace of the node; its topics become <namespace>/mdflow/flow and so on."),
     "params_file": (
@@ -38,7 +38,7 @@ ARGUMENTS = {
     "log_level": ("info", "Lowest severity that is logged: debug, info, warn, error or fatal."),
     "consumers": (
         "[]",
-        "Consumers to start beside the flow node, as [depth_from_motion, moving_objects]: docs/navigation/README.md.",
+        "Consumers to start, such as [depth_from_motion, moving_objects]: docs/navigation/README.md.",
     ),
     "consumers_params_file": (
         PathJoinSubstitution([FindPackageShare("mdflow_ros"), "config", "navigation.yaml"]),
@@ -59,7 +59,7 @@ CHOICES = {
     "backend": ("", "auto", "tensorrt", "onnxruntime", "onnxruntime-cuda", "openvino"),
     "log_level": ("debug", "info", "warn", "error", "fatal"),
 }
-"""What some arguments may be. Literal, as launch may run in a Python without the packages of the node."""
+"""Allowed values of some arguments. Literals, because launch may run in a Python without the node's packages."""
 
 
 def perform(context: LaunchContext) -> dict[str, str]:
@@ -82,12 +82,12 @@ def perform(context: LaunchContext) -> dict[str, str]:
 
 
 def check_names(command_line: list[str]) -> None:
-    """Refuse arguments that this file does not have: ros2 launch ignores them.
+    """Refuse unknown arguments, which ros2 launch ignores.
 
-    Where another launch file includes this one, the command line holds the other one's arguments.
+    If another launch file includes this one, nothing is checked, because the command line holds that file's arguments.
 
     Raises:
-        ValueError: there is one.
+        ValueError: an argument is unknown.
     """
     if ("mdflow_ros", "flow.launch.py") not in pairwise(command_line):
         return

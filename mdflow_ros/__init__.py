@@ -16,7 +16,7 @@ __all__ = ["FlowEstimate", "FlowEstimator"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimator when it is first used: recording and repairing bags need no engine."""
+    """Import the estimator at first use, because recording and repairing bags need no engine."""
     if name in __all__:
         from mdflow_ros import estimator
 

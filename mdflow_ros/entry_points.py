@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start the console scripts. A missing package or unusable file gives one line instead of a traceback.
+"""Start the console scripts. A missing package or an unusable file gives a one-line error instead of a traceback.
 
 ``entry_points.record_bag`` is the ``main`` of ``mdflow_ros.commands.record_bag``, imported when it is called.
 """
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from importlib import metadata
 
 CONSUMERS = ("flow_view", "depth_from_motion", "moving_objects", "time_to_contact", "px4_optical_flow", "flow_points")
-"""Nodes that make something of the flow, see ``docs/navigation``."""
+"""Nodes that use the flow, see ``docs/navigation``."""
 
 _PLACES = {
     "flow_node": "mdflow_ros.node.flow_node",
@@ -26,7 +26,7 @@ _PLACES = {
 """Commands that are not in ``mdflow_ros.commands``."""
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
+"""Exit status after Ctrl-C, as in shells."""
 
 _ROS = re.compile(r"rclpy|[a-z0-9_]+_(msgs|srvs|interfaces)|builtin_interfaces")
 ROS_MISSING = "source ROS 2 first (source /opt/ros/<distro>/setup.bash), or install its wheels: pip install '.[ros]'"
@@ -70,7 +70,7 @@ def starter(name: str, module: str, install: str) -> Callable[[], int]:
             if reason is None:
                 raise
             print(f"error: {name} {reason}", file=sys.stderr)
-        except OSError as error:  # a full disk, a folder that cannot be written: its text names the file
+        except OSError as error:  # a full disk or a read-only folder; the text names the file
             print(f"error: {error}", file=sys.stderr)
         except KeyboardInterrupt:
             return INTERRUPTED
@@ -86,7 +86,7 @@ def _print_any_name() -> None:
 
 
 def _reason(error: ImportError, install: str) -> str | None:
-    """Return why an import failed and what to do, or None if the fault is this package's own."""
+    """Return why an import failed and what to do, or None if this package itself is at fault."""
     if _OLD_FOR_NUMPY.search(str(error)):
         return NUMPY_TOO_NEW
     missing = (error.name or "").partition(".")[0]
@@ -97,7 +97,7 @@ def _reason(error: ImportError, install: str) -> str | None:
 
 
 def _keeping_numpy(install: str) -> str:
-    """Return a command of pip that leaves numpy at 1, for which apt's ROS 2 up to Kilted is compiled, where it is 1."""
+    """Return a pip command that keeps numpy 1 if it is installed: apt's ROS 2, up to Kilted, is compiled for it."""
     try:
         is_1 = metadata.version("numpy").startswith("1.")
     except metadata.PackageNotFoundError:

@@ -16,14 +16,14 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Quality:
-    """One point between speed and accuracy.
+    """A trade-off between speed and accuracy.
 
     Attributes:
         decoding: how far the network decodes.
-        refinement: of the flow, see `FlowRefiner`; shares of the size of the images once enlarged.
-        min_pixels: smaller images are enlarged until they have this many pixels, as the network's finest flow has 1/8
-            or 1/4 of their size.
-        max_enlargement: of a side.
+        refinement: of the flow, see `FlowRefiner`; its scales are relative to the enlarged images.
+        min_pixels: smaller images are enlarged to this many pixels, because the network's finest flow has only 1/8 or
+            1/4 of their size.
+        max_enlargement: largest factor by which a side is enlarged.
     """
 
     decoding: Decoding
@@ -32,11 +32,11 @@ class Quality:
     max_enlargement: float
 
     def inference_size(self, size: Size) -> Size:
-        """Return the size at which the network runs on images of ``size``, unless another is set."""
+        """Return the size at which the network runs on images of ``size`` by default."""
         return network_size(scaled_size(size, self._enlargement(size)), SIZE_MULTIPLE)
 
     def refinement_of(self, size: Size) -> Refinement:
-        """Return the steps of refinement for images of ``size``, as shares of that size."""
+        """Return the refinement steps for images of ``size``, with scales relative to that size."""
         return tuple((share * self._enlargement(size), rounds) for share, rounds in self.refinement)
 
     def _enlargement(self, size: Size) -> float:
@@ -52,7 +52,7 @@ QUALITIES = {
 
 
 def choose_quality(name: str, on_gpu: bool) -> str:
-    """Return the name of the level that ``name`` stands for: ``auto`` is ``best`` on a GPU, else ``balanced``.
+    """Return the quality level ``name``; ``auto`` means ``best`` on a GPU and ``balanced`` otherwise.
 
     Raises:
         ValueError: there is no such level.

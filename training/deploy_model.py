@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Put a model into the store and have the running node take it over, or go back to the one before."""
+"""Add a model to the store and load it in the running node, or roll back to the previous one."""
 
 import sys
 

@@ -16,7 +16,7 @@ from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.graphs import Decoding
 
 FIXED_SIZE = "a TensorRT engine has one fixed size; set the parameter inference_size, for example to [640, 384]"
-"""Why TensorRT needs a size."""
+"""The error if TensorRT is to run without a size."""
 
 Features = dict[str, NDArray[np.float32]]
 """The features of one frame, by name: ``features3``, and ``features2`` where decoding continues to level 2."""
@@ -29,7 +29,7 @@ class BackendUnavailable(RuntimeError):
 
 
 class BackendError(RuntimeError):
-    """A backend that was running has failed."""
+    """A backend cannot load the model, or inference failed."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class BackendOptions:
     """Options of a backend beyond the model.
 
     Attributes:
-        inference_size: size that every pair will have, multiples of 64; ``None`` if it may change.
+        inference_size: size of all images, multiples of 64; ``None`` if it may change.
         decoding: how far to decode.
-        threads: CPU threads; 0 takes all cores.
-        precision: ``fp32`` or ``fp16``, of TensorRT.
-        device: of OpenVINO: ``CPU``, ``GPU`` or ``NPU``.
-        force_engine_update: build a new engine even if a matching one is cached.
-        may_build_engine: whether there is time to build an engine, which takes minutes; otherwise only a cached one
-            is used.
+        threads: CPU threads; 0 for all cores.
+        precision: of TensorRT, ``fp32`` or ``fp16``.
+        device: of OpenVINO, ``CPU``, ``GPU`` or ``NPU``.
+        force_engine_update: build a new TensorRT engine even if a matching one is cached.
+        may_build_engine: whether a TensorRT engine may be built, which takes minutes; otherwise only a cached one is
+            used.
     """
 
     inference_size: Size | None = None
@@ -57,11 +57,12 @@ class BackendOptions:
 
 
 class DecodedFlow(NamedTuple):
-    """Flows in pixels of the images that were encoded, u right and v down, float32.
+    """Flow fields in pixels of the encoded images, u right and v down, float32.
 
-    ``flow`` ``(h, w, 2)``: from the first image to the second, at the level of the options; ``coarser``
-    ``(h / 2, w / 2, 2)``: the same, one level before; ``backward`` ``(h', w', 2)``: from the second image to the first,
-    or ``None``.
+    Attributes:
+        flow: ``(h, w, 2)``, from the first image to the second, at the level of the options.
+        coarser: ``(h / 2, w / 2, 2)``, the same at the next coarser level.
+        backward: ``(h', w', 2)``, from the second image to the first; ``None`` if it was not requested.
     """
 
     flow: NDArray[np.float32]
@@ -86,7 +87,7 @@ class Backend(Protocol):
 
     Attributes:
         name: of the backend.
-        description: what else decides the numbers that come out: the engine's version, the device, the precision.
+        description: everything else that affects the results: the engine's version, the device, the precision.
     """
 
     name: str
@@ -97,7 +98,7 @@ class Backend(Protocol):
 
         Args:
             image: ``(H, W, 3)`` RGB, sides multiples of 64.
-            mean: ``(1, 3)``, what is subtracted from RGB / 255.
+            mean: float32 ``(1, 3)``, subtracted from RGB / 255.
 
         Raises:
             BackendError: the engine failed.
@@ -131,7 +132,7 @@ class BackendFactory(Protocol):
 
 
 def decoder_inputs(first: Features, second: Features) -> Arrays:
-    """Return the features of two frames by the names of the decoder's inputs."""
+    """Return the features of two frames under the names of the decoder's inputs."""
     inputs: Arrays = {f"first_{name}": value for name, value in first.items()}
     return inputs | {f"second_{name}": value for name, value in second.items()}
 
@@ -143,7 +144,7 @@ class NetworkBackend:
         name: of the backend.
         description: see `Backend`.
         encoder: runs the encoder's graph.
-        decoders: run the decoder's, for the forward flow alone (False) and for both directions (True).
+        decoders: run the decoder's graphs, for the forward flow alone (False) and for both directions (True).
     """
 
     def __init__(self, name: str, description: str, encoder: Engine, decoders: Mapping[bool, Engine]) -> None:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare an engine with ONNX Runtime on the CPU before it is used.
 
-Known engines that gave wrong results without an error: several versions of TensorRT at GridSample (NVIDIA/TensorRT
-issue 4646, pytorch/TensorRT issue 4074), OpenVINO 2026.4 at a gather of channels.
+Engines known to give wrong results without an error: several versions of TensorRT for GridSample (NVIDIA/TensorRT issue
+4646, pytorch/TensorRT issue 4074), OpenVINO 2026.4 for a gather of channels.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.graphs import ModelGraphs, Part, subtracted_mean
 
 TOLERANCE = 0.05
-"""Largest mean absolute difference of the flow, in pixels. float16 makes up to 0.003 and bfloat16 up to 0.03; wrong
-interpolation, padding or alignment make 0.1 at least (bundled model, emulated on the CPU)."""
+"""Largest mean absolute difference of the flow, in pixels. float16 causes up to 0.003 and bfloat16 up to 0.03; wrong
+interpolation, padding or alignment cause at least 0.1 (bundled model, emulated on the CPU)."""
 
 FEATURE_TOLERANCE = 0.02
-"""The same of features, as a share of their mean absolute value; float16 makes up to 0.002."""
+"""The same for features, as a share of their mean absolute value; float16 causes up to 0.002."""
 
 MOTION_ANGLE = 2.0
 MOTION_SCALE = 1.03
 MOTION_PIXELS = (6.5, -4.3)
+"""Motion of the test pair: rotation in degrees, scale, and shift in pixels."""
+
 MARGIN = 32
+"""Pixels that are cut off on each side, where the moved image is undefined."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +41,13 @@ def check_backend(backend: Backend, graphs: ModelGraphs, size: Size, threads: in
     """Run a backend on a textured pair with known motion.
 
     Args:
-        backend: the one that is checked.
+        backend: to check.
         graphs: of its model, of free size, in fp32.
         size: of the pair, multiples of 64.
-        threads: CPU threads of the reference; 0 takes all cores.
+        threads: CPU threads of the reference; 0 for all cores.
 
     Raises:
-        BackendError: its flow differs from that of ONNX Runtime.
+        BackendError: its flow differs from ONNX Runtime's.
     """
     _, expected = reference_run(graphs, "decoder-both", size, threads)
     pair = textured_pair(size)
@@ -58,13 +61,13 @@ def check_backend(backend: Backend, graphs: ModelGraphs, size: Size, threads: in
 def reference_run(
     graphs: ModelGraphs, part: Part, size: Size, threads: int = 0
 ) -> tuple[Arrays, dict[str, NDArray[np.float32]]]:
-    """Return inputs for one graph from a textured pair, and what ONNX Runtime makes of them in float32.
+    """Return inputs for one graph from a textured pair, and ONNX Runtime's outputs for them in float32.
 
     Args:
         graphs: of the model, of free size, in fp32.
         part: which graph.
         size: of the pair, multiples of 64.
-        threads: CPU threads; 0 takes all cores.
+        threads: CPU threads; 0 for all cores.
     """
     first, second = textured_pair(size)
     mean = subtracted_mean(graphs.card, [first, second])
@@ -99,7 +102,7 @@ def compare_outputs(
 
 
 def textured_pair(size: Size) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return images ``(H, W, 3)``: smooth noise, and the same turned, enlarged and moved a little."""
+    """Return two images ``(H, W, 3)`` uint8: smooth noise, and the same slightly rotated, enlarged and shifted."""
     width, height = size.width + 2 * MARGIN, size.height + 2 * MARGIN
     noise = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     first = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)

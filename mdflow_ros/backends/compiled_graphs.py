@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Graphs that an engine compiled, kept in the user's cache folder: reading one takes a third of the time."""
+"""Cache compiled graphs in the user's cache folder: loading one takes a third of the time of compiling it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdflow_ros.core.atomic_files import replace_file
 from mdflow_ros.core.cache_folder import cache_file
 
 MAX_FILES = 24
-"""Files that are kept, the last used ones: three for each size of each model, of up to 5 MB."""
+"""Number of most recently used files that are kept: three for each size of each model, of up to 5 MB each."""
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_compiled(subject: Mapping[str, object]) -> bytes | None:
-    """Return the bytes that `store_compiled` kept for the same subject; ``None`` if there are none, or are damaged."""
+    """Return the bytes that `store_compiled` stored for the same subject; ``None`` if they are missing or damaged."""
     path = _path(subject)
     try:
         content = path.read_bytes()
@@ -35,11 +35,11 @@ def load_compiled(subject: Mapping[str, object]) -> bytes | None:
 
 
 def store_compiled(subject: Mapping[str, object], compiled: bytes) -> None:
-    """Keep a compiled graph and remove the least recently used ones. If that fails, it is logged.
+    """Store a compiled graph and remove the least recently used ones. A failure is only logged.
 
     Args:
-        subject: everything that decides what is compiled, such as the hash of the graph, its size, the engine and its
-            version.
+        subject: everything that affects the compiled graph, such as the hash of the source graph, its size, the engine
+            and its version.
         compiled: what the engine needs to load it.
     """
     path = _path(subject)
@@ -50,7 +50,7 @@ def store_compiled(subject: Mapping[str, object], compiled: bytes) -> None:
         for file in newest_first[MAX_FILES:]:
             file.unlink(missing_ok=True)
     except OSError as error:
-        logger.info("cannot keep the compiled graph, the next start compiles it again: %s", error)
+        logger.info("cannot keep the compiled graph; the next start compiles it again: %s", error)
 
 
 def _path(subject: Mapping[str, object]) -> Path:

@@ -21,7 +21,7 @@ PROVIDERS = {"onnxruntime": "CPUExecutionProvider", "onnxruntime-cuda": "CUDAExe
 
 
 def load_onnxruntime(name: str) -> ModuleType:
-    """Return the ONNX Runtime module, if it has the execution provider of the backend called ``name``.
+    """Return the ONNX Runtime module if it has the execution provider of the backend ``name``.
 
     Raises:
         BackendUnavailable: ONNX Runtime or the provider is not installed, or ONNX Runtime does not start.
@@ -39,7 +39,7 @@ def load_onnxruntime(name: str) -> ModuleType:
     provider = PROVIDERS[name]
     if provider not in providers:
         raise BackendUnavailable(
-            f"this ONNX Runtime has no {provider}; `pip install onnxruntime-gpu` in place of onnxruntime brings it"
+            f"this ONNX Runtime has no {provider}; replace onnxruntime by `pip install onnxruntime-gpu`"
         )
     onnxruntime.disable_telemetry_events()
     return onnxruntime
@@ -50,7 +50,7 @@ class OnnxRuntimeBackend(NetworkBackend):
 
     Args:
         model: the ONNX file.
-        options: threads and decoding count here; the size is free.
+        options: only ``threads`` and ``decoding`` are used; the size is free.
         name: a key of `PROVIDERS`.
 
     Raises:
@@ -72,7 +72,7 @@ class OnnxRuntimeBackend(NetworkBackend):
 
 
 def load_session(graph: onnx.ModelProto, threads: int = 0) -> Engine:
-    """Load a graph for the CPU, as a reference.
+    """Load a graph on the CPU, as a reference.
 
     Raises:
         BackendUnavailable: ONNX Runtime is not installed.
@@ -88,12 +88,12 @@ class _Session:
     def __init__(self, onnxruntime: ModuleType, graph: bytes, provider: str, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # Planning one block for all tensors takes 127 MB more at 640x480, and is no faster.
+        # Allocating one block for all tensors takes 127 MB more at 640x480 and is no faster.
         options.enable_mem_pattern = False
-        # Spinning threads would take the cores from the executor between two frames.
+        # Between two frames, spinning threads would take CPU time from the executor.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if platform.machine() == "aarch64":
-            # Matrix products in bfloat16 where the CPU has it, and in float32 elsewhere.
+            # Uses bfloat16 for matrix products if the CPU supports it.
             options.add_session_config_entry("mlas.enable_gemm_fastmath_arm64_bfloat16", "1")
         try:
             self._session: Any = onnxruntime.InferenceSession(graph, options, providers=[provider])

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO, on Intel's CPUs, GPUs and NPUs, and on other CPUs.
 
-It uses the device's fast precision: bfloat16 on CPUs that have it, float16 on graphics. Graphs are compiled for
-one size each, at the first pair of that size.
+It uses the device's fast precision: bfloat16 on CPUs that support it, float16 on GPUs. A graph is compiled for each
+size, at the first pair of that size.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from mdflow_ros.core.resizing import Size
 from mdflow_ros.model.graphs import PARTS, ModelGraphs
 
 CHECK_SIZE = Size(128, 128)
-"""Size of the test pair where the size is free."""
+"""Size of the test pair if the size is free."""
 
 MAX_SIZES = 4
-"""Sizes whose graphs stay in memory."""
+"""Number of sizes for which compiled graphs stay in memory."""
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes of a graph's inputs."""
@@ -41,12 +41,12 @@ logger = logging.getLogger(__name__)
 
 
 def load_openvino(device: str = "CPU") -> ModuleType:
-    """Return the OpenVINO module, if it has the device.
+    """Return the OpenVINO module if it finds the device.
 
     Raises:
         BackendUnavailable: OpenVINO is not installed or does not start, or it does not find the device.
     """
-    # No telemetry: if this module is missing, OpenVINO uses its own stub.
+    # No telemetry: without this module, OpenVINO uses its own stub.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
@@ -67,7 +67,7 @@ class OpenVinoBackend(NetworkBackend):
 
     Args:
         model: the ONNX file.
-        options: threads, decoding and device count here; the size is free.
+        options: ``threads``, ``decoding`` and ``device`` are used; ``inference_size`` only sets the size of the check.
 
     Raises:
         BackendUnavailable: OpenVINO is not installed or does not start, or the device is missing or does not answer.
@@ -82,7 +82,7 @@ class OpenVinoBackend(NetworkBackend):
         try:
             settings = _settings(core, options)
             full_name = core.get_property(options.device, "FULL_DEVICE_NAME")
-        except Exception as error:  # a driver that does not fit raises RuntimeError
+        except Exception as error:  # an incompatible driver raises RuntimeError
             raise BackendUnavailable(
                 f"OpenVINO's device {options.device} does not answer ({error}); update OpenVINO and the device's driver"
             ) from error
@@ -112,11 +112,11 @@ def _settings(core: Any, options: BackendOptions) -> dict[str, Any]:
 
 
 class _Device(NamedTuple):
-    """What graphs are compiled for.
+    """The device that graphs are compiled for.
 
     Attributes:
         core: OpenVINO's.
-        name: of the device, in OpenVINO's words.
+        name: OpenVINO's name of the device.
         settings: OpenVINO's.
         description: see `Backend`.
     """
@@ -128,10 +128,10 @@ class _Device(NamedTuple):
 
 
 class _Graph:
-    """A graph, compiled for each size that it meets, or loaded from the cache folder.
+    """A graph that is compiled, or loaded from the cache folder, at the first pair of each size.
 
     Args:
-        device: what it is compiled for.
+        device: to compile for.
         write: returns the graph in ONNX; called when it is first needed.
     """
 
@@ -141,7 +141,7 @@ class _Graph:
 
     @cached_property
     def content(self) -> bytes:
-        """The graph as an ONNX file holds it."""
+        """The serialized ONNX graph."""
         return self._write().SerializeToString()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
@@ -168,17 +168,17 @@ class _Graph:
             if (compiled := load_compiled(subject)) is not None:
                 return core.import_model(compiled, name, settings)
         except RuntimeError as error:
-            logger.info("OpenVINO cannot use the graph that it compiled before: %s", error)
+            logger.info("OpenVINO cannot load the cached graph: %s", error)
         model = core.read_model(self.content, b"")
         model.reshape({name: list(shape) for name, shape in shapes})
         fresh = core.compile_model(model, name, settings)
         try:
             stream = fresh.export_model()
             exported = stream if isinstance(stream, bytes) else stream.getvalue()  # bytes until OpenVINO 2025.0
-            # What is checked now is then exactly what later starts run.
+            # Run the imported graph, so that the check now covers exactly what later starts run.
             imported = core.import_model(exported, name, settings)
-        except RuntimeError as error:  # not every device can
-            logger.info("OpenVINO cannot keep the graph that it compiled, the next start compiles it again: %s", error)
+        except RuntimeError as error:  # not every device can export graphs
+            logger.info("OpenVINO cannot export the compiled graph; the next start compiles it again: %s", error)
             return fresh
         store_compiled(subject, exported)
         return imported

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Remember which checks passed on this computer: OpenVINO compiles for each size, so a check costs half a start."""
+"""Remember which checks passed on this computer: a check of OpenVINO takes half of the time of a start."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def check_once(subject: Mapping[str, object], check: Callable[[], None]) -> None:
-    """Run a check, unless it passed before for the same subject and version of this package.
+    """Run a check unless it already passed for the same subject and version of this package.
 
     Args:
-        subject: everything that decides the outcome, such as the hash of the model, the engine and its version.
+        subject: everything that affects the outcome, such as the hash of the model, the engine and its version.
         check: raises an error if it fails.
     """
     text = json.dumps({"mdflow_ros": __version__, **subject}, sort_keys=True, indent=1)
@@ -28,10 +28,10 @@ def check_once(subject: Mapping[str, object], check: Callable[[], None]) -> None
         if record.read_text() == text:
             return
     except (OSError, ValueError):
-        pass  # there is none, or it is damaged
+        pass  # the record is missing or damaged
     check()
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
         replace_file(record, text.encode(), durable=False)
     except OSError as error:
-        logger.info("cannot remember the check, the next start repeats it: %s", error)
+        logger.info("cannot remember the check; the next start repeats it: %s", error)

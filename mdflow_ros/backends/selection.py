@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Choose the backend: the one that was asked for or, with ``auto``, the best that works here."""
+"""Choose the backend: the requested one, or with ``auto`` the best one that works on this computer."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ BACKENDS: dict[str, BackendFactory] = {
     **{name: partial(OnnxRuntimeBackend, name=name) for name in PROVIDERS},
     "openvino": _openvino,
 }
-"""Every backend by name. Their modules are imported on first use: tensorrt and openvino may be absent."""
+"""Every backend by name. tensorrt and openvino may not be installed, so their modules are imported on first use."""
 
 CHECKS: dict[str, Callable[[], object]] = {
     "tensorrt": load_tensorrt,
     **{name: partial(load_onnxruntime, name) for name in PROVIDERS},
     "openvino": _find_openvino,
 }
-"""What finds out, without loading a model, whether a backend can run here; it raises BackendUnavailable if not."""
+"""For each backend, a function that raises BackendUnavailable if it cannot run here; it does not load a model."""
 
 ON_GPU = ("tensorrt", "onnxruntime-cuda")
 
@@ -70,11 +70,11 @@ GPU backend is an error."""
 
 
 def runs_on_gpu(name: str, has_fixed_size: bool) -> bool:
-    """Tell whether a backend, or the one that ``auto`` will take, runs on an NVIDIA GPU.
+    """Return whether a backend, or the one that ``auto`` will choose, runs on an NVIDIA GPU.
 
     Args:
-        name: of the backend.
-        has_fixed_size: whether the network's size is given, without which ``auto`` takes no TensorRT.
+        name: of the backend, or ``auto``.
+        has_fixed_size: whether the network's size is given; without it, ``auto`` does not choose TensorRT.
     """
     return has_fixed_size and _can_run("tensorrt") if name == AUTO else name in ON_GPU
 
@@ -93,7 +93,7 @@ def _can_run(name: str) -> bool:
 
 
 def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
-    """Load ``model`` into the backend called ``name``.
+    """Load ``model`` into the backend ``name``.
 
     With ``auto``, backends that cannot run here are skipped and the log says why.
 
@@ -110,7 +110,7 @@ def create_backend(name: str, model: Path, options: BackendOptions) -> Backend:
         except BackendUnavailable as error:
             others = ", ".join(other for other in working_backends() if other != name)
             raise BackendUnavailable(
-                f"backend '{name}' cannot run here: {error}. Those that can: {others or 'none'}"
+                f"backend '{name}' cannot run here: {error}. Working backends: {others or 'none'}"
             ) from error
     reasons = []
     for candidate in PREFERENCE:

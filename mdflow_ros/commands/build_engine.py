@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Build a model's TensorRT engines before the node needs them; list and prune those that are cached."""
+"""Build a model's TensorRT engines before the node needs them; list and prune cached engines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mdflow_ros.quality import QUALITIES
 def build_engines(
     model: Path, size: Size, precision: str, force: bool, cache: EngineCache, quality: str = "best"
 ) -> list[Path]:
-    """Build the engines of a model, unless they are cached, and return their files.
+    """Build the engines of a model that are not cached, and return the files of all of them.
 
     Raises:
         BackendUnavailable: there is no GPU, or a package is missing.
@@ -47,7 +47,7 @@ def build_engines(
 
 
 def list_engines(cache: EngineCache) -> str:
-    """Return a table of what is cached."""
+    """Return a list of the cached engines as text."""
     lines = [f"{cache.folder}:"]
     for path, record in cache.records().items():
         start = f"{path.name}: {path.stat().st_size / 1e6:.1f} MB"
@@ -63,10 +63,10 @@ def list_engines(cache: EngineCache) -> str:
 
 
 def prune_engines(cache: EngineCache, everything: bool) -> list[Path]:
-    """Remove all engines, or those that are damaged or that this machine's TensorRT and GPU cannot use.
+    """Remove all engines, or only those that are damaged or that this machine's TensorRT and GPU cannot use.
 
     Raises:
-        BackendUnavailable: there is no GPU or no TensorRT to tell which ones are of use.
+        BackendUnavailable: there is no GPU or no TensorRT, so that it is unknown which engines are usable.
         OSError: a file cannot be removed.
     """
     if everything:
@@ -91,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         "--size", type=_size, help="WIDTHxHEIGHT, rounded up to multiples of 64; the node's inference_size"
     )
     parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="default: fp16")
-    parser.add_argument("--quality", choices=tuple(QUALITIES), default="best", help="level of the node; default: best")
-    parser.add_argument("--force", action="store_true", help="build even if fitting engines are cached")
+    parser.add_argument("--quality", choices=tuple(QUALITIES), default="best", help="the node's quality; default: best")
+    parser.add_argument("--force", action="store_true", help="build even if matching engines are cached")
     parser.add_argument("--list", action="store_true", help="list the cached engines")
     parser.add_argument("--prune", action="store_true", help="remove engines that this machine can no longer use")
     parser.add_argument("--all", action="store_true", help="with --prune: remove all engines")
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not (options.size or options.list or options.prune):
         parser.error("give --size WIDTHxHEIGHT to build engines, or --list, or --prune")
     if options.all and not options.prune:
-        parser.error("--all goes with --prune")
+        parser.error("--all needs --prune")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cache = EngineCache()
     try:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Watch flow and confidence in the rerun viewer, live or of a recording.
+"""Show flow and confidence in the rerun viewer, live or from a recording.
 
     flow_rerun                                # the topics image, mdflow/flow and mdflow/confidence, until Ctrl-C
     flow_rerun drive.mcap --save flow.rrd     # the flow of a bag, a video or a folder of images; needs no ROS
@@ -58,7 +58,7 @@ def check_output(save: Path, source: str | None) -> None:
 
     Raises:
         FrameSourceError: there is no such recording.
-        ValueError: choose another file.
+        ValueError: the file is a folder, its folder does not exist, or it would overwrite the recording.
     """
     if save.is_dir():
         raise ValueError(f"--save {save} is a folder; name a file in it, such as {save / 'flow.rrd'}")
@@ -71,7 +71,7 @@ def check_output(save: Path, source: str | None) -> None:
 
 @contextmanager
 def opened_log(options: argparse.Namespace) -> Iterator[RerunLog]:
-    """Yield the log. A file gets its name only when it is complete; until then an existing one stays."""
+    """Yield the log. A file replaces an existing one only when it is complete."""
     with written_aside(options.save) if options.save else nullcontext() as file:
         log = RerunLog(file, options.connect)
         try:
@@ -114,7 +114,7 @@ def _why_no_pair(pairer: FramePairer) -> str:
 
 
 def show_recording(options: argparse.Namespace) -> int:
-    """Estimate the flow of a recording and log it; returns how many pairs there were. Raises as `estimate_pairs`."""
+    """Estimate the flow of a recording and log it; return the number of pairs. For errors see `estimate_pairs`."""
     parse_source(options.source)  # raises for a live camera, which is not a recording
     warnings: list[str] = []
     estimates = estimate_pairs(options, warnings)
@@ -138,7 +138,7 @@ def show_recording(options: argparse.Namespace) -> int:
 
 
 def show_topics(log: RerunLog, arguments: list[str]) -> int:
-    """Log what the flow node publishes, until Ctrl-C; returns the exit status."""
+    """Log the flow node's topics until Ctrl-C; return the exit status."""
     # A recording needs no ROS.
     import rclpy
     from rclpy.executors import SingleThreadedExecutor

@@ -5,9 +5,9 @@
     python training/record_bag.py --topics /camera/image_raw --duration 120 --out drive
     ros2 run mdflow_ros record_bag --topics /camera/image_raw/compressed --out drive
 
-Matches the QoS of the publishers, also when a camera comes back with another one, and stores the serialized messages
-unchanged, with the camera_info beside each image topic. Ctrl-C, kill, or a lost terminal end the recording properly;
-kill -9 costs the last second. Exit status: 0 recorded to the end; 1 nothing recorded, the publisher vanished or changed
+Matches the QoS of the publishers, even if a camera comes back with another one, and stores the serialized messages
+unchanged, with the camera_info next to each image topic. Ctrl-C, kill, or a lost terminal ends the recording properly;
+kill -9 loses the last second. Exit status: 0 recorded to the end; 1 nothing recorded, the publisher vanished or changed
 its type, or the disk is full; 2 an argument is wrong, or ROS cannot start.
 """
 
@@ -29,7 +29,7 @@ from mdflow_ros.recordings.writer import STORAGES
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Parse the command line, without what is for ROS."""
+    """Parse the command line without the ROS arguments."""
     parser = argparse.ArgumentParser(
         prog="record_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,10 +37,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--topics", nargs="+", action="extend", required=True, help="topics of any installed message type"
     )
-    parser.add_argument("--duration", type=float, help="seconds; without it until Ctrl-C")
+    parser.add_argument("--duration", type=float, help="seconds to record; default: until Ctrl-C")
     parser.add_argument("--out", type=Path, default=Path(now), help="folder of the bag; default recording_<date>")
     parser.add_argument("--storage", choices=STORAGES, default=STORAGES[0], help="default %(default)s")
-    parser.add_argument("--split-size", type=float, default=1000.0, help="MB of a file; default %(default)s")
+    parser.add_argument("--split-size", type=float, default=1000.0, help="size of a file in MB; default %(default)s")
     parser.add_argument("--disk-reserve", type=float, default=2.0, help="GB to leave free; default %(default)s")
     parser.add_argument("--wait", type=float, default=10.0, help="seconds to wait for the topics; default %(default)s")
     options = parser.parse_args(arguments)

@@ -4,9 +4,9 @@
 
     python training/repair_bag.py drive --out drive_repaired
 
-The damaged bag stays as it is. Every topic is kept byte for byte, with the type definitions that the bag holds.
-Training needs no repair: `frame_source` reads damaged bags by itself. Exit status: 0 every readable message was kept,
-3 some could not be kept, 1 nothing was written.
+The damaged bag is not changed. All topics are copied byte for byte, with the type definitions in the bag. Training
+needs no repair, because it reads damaged bags. Exit status: 0 every readable message was kept, 3 some could not be
+kept, 1 nothing was written.
 """
 
 from __future__ import annotations

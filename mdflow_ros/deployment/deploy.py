@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a model the current one, in the store and in the running node, or go back to the one before."""
+"""Make a model current in the store and in the running node, or roll back to the previous one."""
 
 from __future__ import annotations
 
@@ -18,23 +18,21 @@ OFFLINE = "no node was told; started later, it takes the model with -p model:={p
 
 
 def deploy(model: Path, store: ModelStore, node: str | None = DEFAULT_NODE) -> str:
-    """Make a model the current one, in the store and in the node.
+    """Make a model current in the store and in the node. After an error, both are unchanged.
 
     Args:
-        model: the ONNX file, its card beside it.
-        store: gets a copy.
-        node: full name of the running node; None switches the store alone.
+        model: the ONNX file, with its card beside it.
+        store: receives a copy.
+        node: full name of the running node; None to switch only the store.
 
     Returns:
         What happened, in a sentence.
 
     Raises:
         ModelError: the model is missing, damaged or not finite, or its card's confidence cannot be used.
-        NodeError: the node does not answer or refused it.
-        FolderInUse: another process deploys to this store, or rolls back.
-        OSError: the store cannot be written.
-
-    After an error, node and store are as they were.
+        NodeError: the node does not answer or refuses the model.
+        FolderInUse: another process is deploying to this store, or rolling it back.
+        OSError: the store cannot be written to.
     """
     _check(model)
     with folder_lock(store.folder):
@@ -50,14 +48,14 @@ def deploy(model: Path, store: ModelStore, node: str | None = DEFAULT_NODE) -> s
 
 
 def _check(model: Path) -> None:
-    """Refuse a model that a node could not load; offline, no node would check it."""
+    """Refuse a model that a node could not load, because offline no node checks it."""
     _, card = load_weights(model)
     for quality in QUALITIES:
         confidence_calibration_of(card, quality)
 
 
 def roll_back(store: ModelStore, node: str | None = DEFAULT_NODE) -> str:
-    """Go back to the model that the current one has replaced; see `deploy` for arguments and errors."""
+    """Go back to the model that the current one replaced; see `deploy` for arguments and errors."""
     with folder_lock(store.folder):
         version = store.previous()
         if version is not None:
@@ -67,7 +65,7 @@ def roll_back(store: ModelStore, node: str | None = DEFAULT_NODE) -> str:
 
 
 def _switch(version: Version | None, store: ModelStore, node: str | None) -> str:
-    """Tell the node first: what it refuses never becomes current."""
+    """Tell the node first, so that a model that it refuses does not become current."""
     if node is None:
         store.make_current(version)
         return OFFLINE.format(pointer=store.pointer)
@@ -76,7 +74,7 @@ def _switch(version: Version | None, store: ModelStore, node: str | None) -> str
         answer = running.load("" if version is None else str(version.model.resolve()))
         try:
             store.make_current(version)
-        except BaseException:  # the caller will delete the version that the node just loaded
+        except BaseException:  # the caller deletes the version that the node has just loaded
             running.load(before)
             raise
     return answer

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Load another model in a running flow node, by ROS services."""
+"""Load another model in a running flow node through ROS services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NodeError(RuntimeError):
 
 
 def full_node_name(name: str) -> str:
-    """Return a node's name with the leading slash of a full one.
+    """Return a node's name with a leading slash.
 
     Raises:
         NodeError: ROS 2 allows no such name.
@@ -53,20 +53,19 @@ class RunningNode:
         return str(answer.values[0].string_value)
 
     def load(self, model: str) -> str:
-        """Set the ``model`` parameter and let the node take the model over between two frames.
+        """Set the ``model`` parameter and make the node swap the model in between two frames.
 
         Returns:
-            What the node says of it.
+            The node's answer.
 
         Raises:
-            NodeError: the node refused, or did not answer; it keeps its old model or takes it back, and the parameter
-                is restored.
+            NodeError: the node refused or did not answer; it keeps or restores its old model and the parameter.
         """
         before = self.model()
         self._set_model(model)
         try:
             accepted, answer = self._reload(RELOAD_SECONDS)
-        except BaseException:  # Ctrl-C too: the node may still be loading the model that the caller then deletes
+        except BaseException:  # also Ctrl-C: the node may be loading the model, which the caller then deletes
             self._set_model(before)
             with suppress(NodeError):
                 self._reload(DISCOVERY_SECONDS)
@@ -85,28 +84,28 @@ class RunningNode:
         if not result.successful:
             raise NodeError(f"{self.name} refused the parameter model: {result.reason}")
 
-    def _reload(self, patience: float) -> tuple[bool, str]:
-        """Return whether the node took over the model of its parameter, and what it says."""
+    def _reload(self, timeout: float) -> tuple[bool, str]:
+        """Return whether the node loaded the model that its parameter names, and its answer."""
         from std_srvs.srv import Trigger
 
-        answer = self._call(Trigger, "reload_model", Trigger.Request(), patience)
+        answer = self._call(Trigger, "reload_model", Trigger.Request(), timeout)
         return answer.success, str(answer.message)
 
-    def _call(self, service_type: type[Any], name: str, request: Any, patience: float = DISCOVERY_SECONDS) -> Any:
+    def _call(self, service_type: type[Any], name: str, request: Any, timeout: float = DISCOVERY_SECONDS) -> Any:
         service = self._client.create_client(service_type, f"{self.name}/{name}")
         try:
             self._spin_until(service.service_is_ready, DISCOVERY_SECONDS, f"no node answers at {self.name}/{name}")
             future = service.call_async(request)
-            self._spin_until(future.done, patience, f"{self.name}/{name} was called, but never answered")
+            self._spin_until(future.done, timeout, f"{self.name}/{name} was called, but never answered")
             return future.result()
         finally:
             self._client.destroy_client(service)
 
-    def _spin_until(self, condition: Any, patience: float, complaint: str) -> None:
-        deadline = time.monotonic() + patience
+    def _spin_until(self, condition: Any, timeout: float, complaint: str) -> None:
+        deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
-                raise NodeError(f"{complaint} (waited {patience:.0f} s){self._advice()}")
+                raise NodeError(f"{complaint} (waited {timeout:.0f} s){self._advice()}")
             self._executor.spin_once(timeout_sec=0.05)
 
     def _advice(self) -> str:
@@ -123,7 +122,7 @@ class RunningNode:
 
 @contextmanager
 def connect(name: str = DEFAULT_NODE) -> Iterator[RunningNode]:
-    """Join ROS to talk to the node of this full name, in the domain of the environment.
+    """Yield a connection to the node with this full name, in the ROS domain of the environment.
 
     Raises:
         NodeError: ROS is not installed, it cannot start, or a node cannot have this name.

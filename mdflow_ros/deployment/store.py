@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every model that was deployed, and which one is current.
+"""The store of deployed models, one of which is current.
 
     ~/.local/share/mdflow_ros/models/
         0001-3fd0c4a1b2e9/teacher.onnx, teacher.json, deployment.json
@@ -33,9 +33,9 @@ VERSION_NAME = re.compile(r"(\d{4,})-[0-9a-f]{12}")
 
 
 def default_store_folder() -> Path:
-    """Return the user's store, as the XDG Base Directory Specification has it."""
+    """Return the folder of the user's store, by the XDG Base Directory Specification."""
     data = os.environ.get("XDG_DATA_HOME", "")
-    # The specification tells to ignore a relative path.
+    # The specification says to ignore a relative path.
     return (Path(data) if os.path.isabs(data) else home() / ".local" / "share") / "mdflow_ros" / "models"
 
 
@@ -45,8 +45,8 @@ class Version:
 
     Attributes:
         folder: of this version.
-        deployed: when it came, ISO 8601, UTC.
-        replaced: name of the version that was current before it; ``None`` if that was the bundled model.
+        deployed: time of its deployment, ISO 8601, UTC.
+        replaced: name of the version that was current before; ``None`` for the bundled model.
     """
 
     folder: Path
@@ -84,7 +84,7 @@ class ModelStore:
     """Versions of deployed models in a folder.
 
     Args:
-        folder: made when the first model comes; None takes the user's.
+        folder: created when the first model is added; None for the user's store.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -105,8 +105,7 @@ class ModelStore:
         """Return a version by its name.
 
         Raises:
-            ModelError: there is none of this name, its notes are damaged, or the name or its notes point out of the
-                store.
+            ModelError: there is no such version, its `deployment.json` is damaged, or the name is not a version's name.
         """
         if not VERSION_NAME.fullmatch(name):
             raise ModelError(f"{name[:80]!r} is not the name of a model in {self.folder}; --list shows the names")
@@ -125,17 +124,17 @@ class ModelStore:
         return Version(self.folder / name, deployed, replaced)
 
     def current(self) -> Version | None:
-        """Return the current version; ``None`` is the bundled model, also where the version has been deleted.
+        """Return the current version; ``None`` for the bundled model, also if the current version has been deleted.
 
         Raises:
-            ModelError: its notes are damaged, or `current` is not a link to a version of this store.
+            ModelError: its `deployment.json` is damaged, or `current` is not a link to a version of this store.
         """
         if not self.pointer.is_symlink():
             if self.pointer.exists():
                 raise ModelError(f"{self.pointer} is not a link; delete it, then deploy again")
             return None
         target = os.readlink(self.pointer)
-        if Path(target).parts[-2:] == BUNDLED_MODEL.parts[-3:-1]:  # maybe of an installation that has moved since
+        if Path(target).parts[-2:] == BUNDLED_MODEL.parts[-3:-1]:  # the installation may have moved since
             return None
         if not VERSION_NAME.fullmatch(target):
             raise ModelError(
@@ -144,11 +143,11 @@ class ModelStore:
         return self.version(target) if self.pointer.exists() else None
 
     def previous(self) -> Version | None:
-        """Return the version that the current one has replaced; ``None`` is the bundled model.
+        """Return the version that the current one replaced; ``None`` for the bundled model.
 
         Raises:
-            ModelError: the bundled model is current, so there is nothing to go back to; or the notes of the current
-                version or of the one before are damaged, or that one has been deleted.
+            ModelError: the bundled model is current, so there is nothing to go back to; or the previous version was
+                deleted; or a `deployment.json` is damaged.
         """
         current = self.current()
         if current is None:
@@ -158,7 +157,7 @@ class ModelStore:
     def add(self, model: Path) -> Version:
         """Copy a model and its card into the store, as a new version that is not current yet.
 
-        The copy is checked against its card. If this very model is current already, and whole, it is returned.
+        The copy is checked against its card. If the same model is already current and intact, that version is returned.
 
         Raises:
             ModelError: the model or its card is missing or damaged.
@@ -186,7 +185,7 @@ class ModelStore:
         return self.version(name)
 
     def make_current(self, version: Version | None) -> None:
-        """Point to a version, or for ``None`` to the bundled model: a node that was told the pointer starts with it."""
+        """Switch `pointer` to a version, or for ``None`` to the bundled model; a node may load its model from there."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".pointer-") as aside:
             link = Path(aside) / CURRENT
@@ -211,7 +210,7 @@ def _number(name: str) -> int:
 
 
 def _flush(folder: Path) -> None:
-    """Sync the files to disk before their folder gets its name: a robot may lose power at any moment."""
+    """Sync the files to disk before their folder gets its name, because a robot may lose power at any moment."""
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

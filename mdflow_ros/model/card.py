@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A deployable model: an ONNX file, and beside it a JSON card that says what it is."""
+"""Read and write deployable models: an ONNX file, with a JSON card beside it that describes it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODEL_SUFFIX, CARD_SUFFIX = ".onnx", ".json"
 MAX_CARD_LENGTH = 1_000_000
 MAX_NAME_LENGTH = 200
 MAX_SHOWN = 80
-"""Characters of a wrong value that an error shows."""
+"""Characters of an invalid value that an error shows."""
 
 _MAKE_ONE = "make one with `python training/import_checkpoint.py CHECKPOINT.pth --out MODEL.onnx`"
 
@@ -32,31 +32,31 @@ class ModelError(ValueError):
 
 
 class Preprocessing(Enum):
-    """What a network expects of its input; the graph does it."""
+    """The preprocessing that a network expects; see also `mdflow_ros.model.graphs.subtracted_mean`."""
 
     RGB_SCALAR_MEAN = "rgb_scalar_mean"
-    """RGB / 255 minus one mean per pair, over both images and all channels: MDFlow's checkpoints and ours."""
+    """RGB / 255 minus one mean over all channels: MDFlow's checkpoints and this package's."""
 
     BGR_CHANNEL_MEAN = "bgr_channel_mean"
-    """BGR / 255 minus one mean per pair and channel: the supervised FastFlowNet release."""
+    """BGR / 255 minus one mean per channel: the supervised FastFlowNet release."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a deployable model is and where it comes from.
+    """The description and the origin of a deployable model.
 
     Attributes:
         name: a short name for people.
         sha256: of the ONNX file.
-        preprocessing: what the network expects; done inside the graph.
+        preprocessing: that the network expects; it is part of the graph.
         cost_volume_normalization: whether features are normalized before each correlation.
-        license: SPDX name, or a sentence, for the weights.
+        license: of the weights, an SPDX name or a sentence.
         parent: sha256 or name of the checkpoint that it was made from.
-        training_data: what it learned from, in words.
+        training_data: description of the training data.
         metrics: measured values, by data set.
-        training: settings and history of its training, free in form.
+        training: settings and history of its training, in any form.
         confidence: the constants of each quality level, see `mdflow_ros.core.confidence.ConfidenceCalibration`; empty
-            where the bundled model's hold.
+            to use those of the bundled model.
     """
 
     name: str
@@ -76,11 +76,11 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Read a card. ``licence``, the spelling of older cards, is read as ``license``.
+        """Read a card. ``licence``, the spelling in older cards, is read as ``license``.
 
         Raises:
-            ModelError: it is not JSON, it is too long or nested too deeply, or a field is missing, unknown or of the
-                wrong kind. The text names the field and its value.
+            ModelError: it is not JSON, it is too long or nested too deeply, or a field is missing, unknown or has the
+                wrong type. The text names the field and its value.
         """
         if len(text) > MAX_CARD_LENGTH:
             raise ModelError(f"not a model card: {len(text)} characters, at most {MAX_CARD_LENGTH} are read")
@@ -118,7 +118,7 @@ class ModelCard:
 
 
 def _check_field(name: str, value: object) -> None:
-    """Raise ModelError unless ``value`` is of the kind that the card's field ``name`` has."""
+    """Raise ModelError unless ``value`` has the type of the card's field ``name``."""
     kind = {"cost_volume_normalization": bool, "metrics": dict, "training": dict, "confidence": dict}.get(name, str)
     if value is None and name == "parent":
         return
@@ -128,7 +128,7 @@ def _check_field(name: str, value: object) -> None:
         return
     if name == "name" and not 0 < len(value) <= MAX_NAME_LENGTH:
         raise ModelError(f"not a model card: name must have 1 to {MAX_NAME_LENGTH} characters, not {len(value)}")
-    # Paths may hold any space, such as U+202F of macOS and U+3000 of Japanese, which Python calls unprintable.
+    # Paths may contain any space, such as macOS's U+202F and the Japanese U+3000, which Python calls unprintable.
     if not all(c.isprintable() or c in "\n\t" or unicodedata.category(c) == "Zs" for c in value):
         raise ModelError(f"not a model card: {name} holds unprintable characters: {_shown(value)}")
 
@@ -144,9 +144,9 @@ def card_path(model: Path) -> Path:
 
 
 def real_model(model: Path) -> Path:
-    """Return the path of ``model`` without links to its folder: a store's may be switched at any moment.
+    """Return the path of ``model`` with links in its folder resolved, because a store may switch its link at any time.
 
-    Links to the files themselves stay, as in a cache that gives model and card other names.
+    A link to the file itself is kept: its target may have another name, as in a cache, and no card beside it.
     """
     return Path(os.path.realpath(model.parent)) / model.name
 
@@ -157,15 +157,15 @@ def sha256_of(path: Path) -> str:
 
 
 def load_card(model: Path) -> ModelCard:
-    """Read the card of ``model`` and check that it describes this very file.
+    """Read the card of ``model`` and check its SHA-256 against the file.
 
     Raises:
-        ModelError: the model or its card is missing, unreadable, or they do not belong together. The text names the
-            file and the command that makes one.
+        ModelError: the model or its card is missing or unreadable, or they do not belong together. The text names the
+            file and the command that makes a model.
     """
     model = real_model(model)
     if model.is_dir() or model.suffix == CARD_SUFFIX:
-        raise ModelError(f"{model} is no model: name the file beside its card or in the folder, MODEL{MODEL_SUFFIX}")
+        raise ModelError(f"{model} is not a model; give the path of its ONNX file, MODEL{MODEL_SUFFIX}")
     for path in (model, card_path(model)):
         if not path.is_file():
             raise ModelError(f"there is no file {path}; {_MAKE_ONE}")
@@ -183,7 +183,7 @@ def load_card(model: Path) -> ModelCard:
 
 
 def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
-    """Write a serialized ONNX graph and its card, both aside first and then renamed: a full disk harms no old model.
+    """Write a serialized ONNX graph and its card atomically, so that a full disk does not damage an existing model.
 
     Args:
         graph: the serialized model.
@@ -194,9 +194,9 @@ def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
         The card as written.
 
     Raises:
-        ModelError: the file has another ending, the card could not be read again, or there is another file where it
-            goes; nothing is written.
-        OSError: the folder cannot be written, or the disk is full.
+        ModelError: the file has another suffix, the card is invalid, or its path holds a file that is not a card;
+            nothing is written.
+        OSError: the folder cannot be written to, or the disk is full.
     """
     if path.suffix != MODEL_SUFFIX:
         raise ModelError(f"a model's file must end in {MODEL_SUFFIX}, and its card in {CARD_SUFFIX}, not {path.name}")
@@ -212,7 +212,7 @@ def save_model(graph: bytes, card: ModelCard, path: Path) -> ModelCard:
 
 
 def _check_is_card(path: Path) -> None:
-    """Raise ModelError unless the file is a model's card."""
+    """Raise ModelError unless the file is a model card."""
     try:
         ModelCard.from_json(path.read_text(encoding="utf-8"))
     except (ModelError, UnicodeDecodeError) as error:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The confidence calibration of a model: from its card, or the bundled model's where the card has none."""
+"""The confidence calibration of a model: from its card, or from the bundled model's if the card has none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def confidence_calibration_of(card: ModelCard, quality: str) -> ConfidenceCalibr
 
 
 def as_card_entry(calibration: ConfidenceCalibration) -> dict[str, Any]:
-    """Return a calibration as a card holds it."""
+    """Return a calibration as an entry of `ModelCard.confidence`."""
     return dataclasses.asdict(calibration)
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The graphs of one model that an engine runs: its encoder, and its decoder for one direction or both."""
+"""Write the graphs of a model that engines run: the encoder, and the decoder for one direction or both."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Decoding:
     """How far a model decodes.
 
     Attributes:
-        level: the forward flow ends at 1 / 2**level of the images' size.
-        backward_level: the same of the backward flow, which is there for the confidence.
+        level: the forward flow has 1 / 2**level of the images' size.
+        backward_level: the same for the backward flow, which the confidence needs.
     """
 
     level: int = FINEST_LEVEL
@@ -78,15 +78,15 @@ class ModelGraphs:
 
 
 def subtracted_mean(card: ModelCard, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Return the mean that is subtracted from RGB / 255, float32 ``(1, 3)``.
+    """Return the mean of ``images`` that is subtracted from RGB / 255, float32 ``(1, 3)``.
 
-    Networks that this package trains are used with the mean of each frame alone, so that a frame's features serve both
-    pairs that it is in. It costs no accuracy (the mean is one number, and light changes little from frame to frame).
-    Official checkpoints get what their own evaluation subtracts: the mean of both images.
+    Networks that this package trains use the mean of each frame alone, so that its features are valid for both pairs
+    that contain it. This costs no accuracy: the mean is one number, and light changes little from frame to frame.
+    Official checkpoints use the mean of both images, as in their own evaluation.
 
     Args:
         card: of the model.
-        images: ``(H, W, 3)`` uint8 RGB.
+        images: ``(H, W, 3)`` uint8 RGB: one frame, or both frames of a pair.
     """
     channels = np.mean([image.mean(axis=(0, 1), dtype=np.float64) for image in images], axis=0) / 255
     if card.preprocessing is Preprocessing.RGB_SCALAR_MEAN:
@@ -95,5 +95,5 @@ def subtracted_mean(card: ModelCard, images: list[NDArray[np.uint8]]) -> NDArray
 
 
 def encodes_frames_alone(card: ModelCard) -> bool:
-    """Whether the features of a frame do not depend on the frame that it is paired with."""
+    """Return whether the features of a frame are independent of the other frame of the pair."""
     return card.cost_volume_normalization and card.preprocessing is Preprocessing.RGB_SCALAR_MEAN

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read the parameters back out of a deployable model: the ONNX file is also the checkpoint."""
+"""Read the parameters of a deployable model: the ONNX file is also a checkpoint."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def load_weights(model: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard
     model = real_model(model)
     card = load_card(model)
     try:
-        # The card's checksum covers the model alone, so values in another file would be read unchecked.
+        # The card's checksum covers only this file, so external data would be unchecked.
         graph = onnx.load(model, load_external_data=False).graph
         initializers = {tensor.name: tensor for tensor in graph.initializer}
         weights = {name: numpy_helper.to_array(initializers[name]).astype(np.float32) for name in parameter_shapes()}
         check_weights(weights)
-    except Exception as error:  # onnx raises protobuf's errors, which are not a public type
+    except Exception as error:  # onnx raises protobuf's errors, whose type is not public
         raise ModelError(f"{model} holds no FastFlowNet parameters: {error!r}") from error
     for name, value in weights.items():
         if not np.isfinite(value).all():

@@ -1,9 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The calibration that belongs to a published image, from the one that the camera publishes.
+"""Compute the calibration of a published image from the camera's CameraInfo.
 
 A CameraInfo describes the full sensor: K, P, width and height are those of the calibrated resolution, `roi` is the part
-of it that was read, and `binning` says how many of its pixels make one pixel of the image (REP 104 and the comments of
+of the sensor that was read, and `binning` says how many sensor pixels make one image pixel (REP 104 and the comments of
 sensor_msgs/CameraInfo.msg).
 """
 
@@ -21,8 +21,8 @@ from mdflow_ros.core.region import Region
 from mdflow_ros.core.resizing import Size
 
 MAX_STRETCH = 0.03
-"""An image whose aspect ratio differs from the calibrated one by this share at most was resized without a new
-calibration: sides are rounded, and some encoders need multiples of 16."""
+"""If the aspect ratio of an image differs from the calibrated one by at most this share, the image is taken to be
+resized without a new calibration: sides are rounded, and some encoders need multiples of 16."""
 
 
 class _Window(NamedTuple):
@@ -35,7 +35,7 @@ class _Window(NamedTuple):
 
 
 def camera_info_topic(image_topic: str) -> str:
-    """Return the camera_info topic of an image topic by convention: beside it, or beside its raw twin."""
+    """Return the camera_info topic next to an image topic, or next to the raw topic of a compressed one."""
     base = image_topic.removesuffix("/compressed")
     return base.rpartition("/")[0] + "/camera_info"
 
@@ -51,20 +51,20 @@ def calibration_of_image(info: CameraInfo, image_size: Size) -> CameraInfo:
         image_size: width and height of the image.
 
     Raises:
-        BadCalibration: the image has another shape than the calibrated one: it was cropped, rotated, or is another
-            camera's.
+        BadCalibration: the image has another aspect ratio than the calibration: it was cropped or rotated, or is from
+            another camera.
     """
     window = _window(info, image_size)
     return _adjusted(info, image_size, window.x, window.y, 1 / window.step_x, 1 / window.step_y)
 
 
 def cropped_camera_info(info: CameraInfo, region: Region) -> CameraInfo:
-    """Return the calibration of a part of an image that ``info`` describes."""
+    """Return the calibration of the part ``region`` of an image with the calibration ``info``."""
     return _adjusted(info, Size(region.width, region.height), region.x, region.y)
 
 
 def pinhole_camera_info(header: Header, size: Size, matrix: NDArray[np.float64]) -> CameraInfo:
-    """Return the calibration of a camera without distortion, whose intrinsics are ``(3, 3)``."""
+    """Return the calibration of a camera without distortion; ``matrix`` ``(3, 3)`` are its intrinsics, pixels."""
     info = CameraInfo(header=header, width=size.width, height=size.height, distortion_model="plumb_bob", d=[0.0] * 5)
     info.k[:], info.r[:] = matrix.ravel(), np.eye(3).ravel()
     info.p[:] = np.hstack((matrix, np.zeros((3, 1)))).ravel()
@@ -72,10 +72,10 @@ def pinhole_camera_info(header: Header, size: Size, matrix: NDArray[np.float64])
 
 
 def rectified_camera_info(info: CameraInfo, projection: NDArray[np.float64]) -> CameraInfo:
-    """Return the calibration of a rectified image: without distortion or rotation.
+    """Return the calibration of a rectified image, which has neither distortion nor rotation.
 
     Args:
-        info: the calibration of the image before.
+        info: the calibration before rectification.
         projection: ``(3, 3)`` intrinsics of the rectified image.
     """
     rectified = pinhole_camera_info(info.header, Size(info.width, info.height), projection)
@@ -84,9 +84,9 @@ def rectified_camera_info(info: CameraInfo, projection: NDArray[np.float64]) -> 
 
 
 def resized_camera_info(info: CameraInfo, header: Header, size: Size) -> CameraInfo:
-    """Return the calibration of an image that ``info`` describes after it was resized, under ``header``.
+    """Return the calibration, with ``header``, of an image that had the calibration ``info`` before it was resized.
 
-    As with cv2.resize, the corners of the image stay in place, not the centers of its first pixels.
+    As in cv2.resize, the corners of the image stay in place, not the centers of its corner pixels.
     """
     across, down = size.width / info.width, size.height / info.height
     resized = _adjusted(info, size, 0.5 / across - 0.5, 0.5 / down - 0.5, across, down)
@@ -119,8 +119,8 @@ def _adjusted_matrix(
 def _window(info: CameraInfo, image_size: Size) -> _Window:
     """Return the window that explains the size of the image.
 
-    Some drivers fill `roi` or `binning` although the image has neither, so what does not fit the size is ignored. An
-    image that fits no reading was resized without a new calibration.
+    Some drivers fill `roi` or `binning` although the image has neither, so values that do not fit the size are ignored.
+    If no combination fits, the image was resized without a new calibration.
     """
     full = info.width or image_size[0], info.height or image_size[1]
     everything = (0, 0, *full)
@@ -135,8 +135,8 @@ def _window(info: CameraInfo, image_size: Size) -> _Window:
     stretch = width * image_size.height / (height * image_size.width)
     if abs(stretch - 1) > MAX_STRETCH:
         raise BadCalibration(
-            f"camera_info is of {width}x{height} pixels, which no binning, region or resizing turns into the image's "
-            f"{image_size.width}x{image_size.height}: publish the calibration of these images"
+            f"camera_info describes {width}x{height} pixels, which no binning, region or resizing turns into the "
+            f"image's {image_size.width}x{image_size.height}: publish the calibration of these images"
         )
     return _Window(x, y, width / image_size[0], height / image_size[1])
 

@@ -46,7 +46,7 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class QosOverrides:
-    """What the parameters ``qos_overrides.TOPIC.subscription.*`` ask for; ``auto`` follows the publishers."""
+    """The values of the parameters ``qos_overrides.TOPIC.subscription.*``; ``auto`` follows the publishers."""
 
     reliability: str
     durability: str
@@ -55,7 +55,7 @@ class QosOverrides:
 
     @classmethod
     def declare(cls, node: Node, topic: str) -> QosOverrides:
-        """Declare the parameters of a topic, named as it is after remapping, and read them.
+        """Declare and read the parameters of a topic, given by its name after remapping.
 
         Raises:
             ValueError: a value is not allowed.
@@ -84,13 +84,13 @@ class QosOverrides:
 
 
 class WatchedTopic:
-    """A subscription that is renewed when what the publishers offer changes.
+    """A subscription that is renewed when the publishers' type or QoS changes.
 
     Args:
-        node: subscribes.
+        node: the subscribing node.
         topic: resolved name.
         types: the message types that can be received, by name; the first is used while no publisher is known.
-        callback: gets the messages.
+        callback: receives the messages.
     """
 
     def __init__(self, node: Node, topic: str, types: dict[str, type[Any]], callback: Callable[[Any], None]) -> None:
@@ -105,17 +105,17 @@ class WatchedTopic:
 
     @property
     def is_subscribed(self) -> bool:
-        """Whether the topic is subscribed to."""
+        """Whether there is a subscription."""
         return self._subscription is not None
 
     @property
     def is_reliable(self) -> bool:
-        """Whether the subscription is a reliable one."""
+        """Whether there is a subscription and it is reliable."""
         return self._subscribed_as is not None and self._subscribed_as[1].reliability == ReliabilityPolicy.RELIABLE
 
     @property
     def qos_complaint(self) -> str:
-        """What is wrong with the QoS of a publisher that is there now; empty if nothing is."""
+        """What is wrong with the QoS of a current publisher; empty if all are compatible."""
         if self._subscribed_as is None:
             return ""
         offered = [publisher.qos_profile for publisher in self.publishers()]
@@ -157,7 +157,7 @@ class WatchedTopic:
         self._qos_complaint = ""
 
     def _may_subscribe_blindly(self) -> bool:
-        """Return whether the topic had no publisher for a while; an existing subscription stays meanwhile."""
+        """Return whether to subscribe without knowing a publisher; an existing subscription is kept instead."""
         if self.is_subscribed:
             return False
         now = time.monotonic()
@@ -173,15 +173,15 @@ class WatchedTopic:
         self._node.get_logger().warning(self._qos_complaint)
 
     def _on_message_lost(self, event: Any) -> None:
-        self.messages_lost += event.total_count_change  # total_count begins again with each subscription
+        self.messages_lost += event.total_count_change  # total_count restarts with each subscription
 
 
 class CameraInput:
-    """The camera's image and camera_info topics; a camera_info that is not remapped is the one beside the image.
+    """The camera's image and camera_info topics; unless remapped, camera_info is the topic next to the image.
 
     Args:
-        node: subscribes.
-        on_image: gets the images.
+        node: the subscribing node.
+        on_image: receives the images.
     """
 
     def __init__(self, node: Node, on_image: Callable[[Image | CompressedImage], None]) -> None:
@@ -206,17 +206,17 @@ class CameraInput:
 
     @property
     def image(self) -> WatchedTopic:
-        """The image topic of the transport that is set."""
+        """The image topic of the current transport."""
         return self._topics[self._compressed]
 
     def choose(self, compressed: bool) -> None:
-        """Choose the transport; takes effect with the next `refresh`."""
+        """Choose the transport, which takes effect at the next `refresh`."""
         if compressed != self._compressed:
             self.close()
             self._compressed = compressed
 
     def refresh(self) -> None:
-        """Subscribe with the types and the QoS that the camera offers now."""
+        """Subscribe with the types and the QoS that the camera offers at present."""
         self.image.refresh()
         self._infos.refresh()
 
@@ -228,8 +228,8 @@ class CameraInput:
     def _on_camera_info(self, message: CameraInfo) -> None:
         self.camera_info = message
 
-    def silence(self, seconds: float) -> str:
-        """Return why no image has arrived for ``seconds``, as far as it can be told, and what to do."""
+    def explain_silence(self, seconds: float) -> str:
+        """Return the probable reason why no image has arrived for ``seconds``, and what to do."""
         topic, publishers = self.image.topic, self.image.publishers()
         no_image = f"no image on {topic} for {seconds:.0f} s"
         if not publishers:

@@ -17,9 +17,9 @@ class FlowCounters:
     """Counts since the node was started, and statistics of the last seconds.
 
     Attributes:
-        frames_skipped: images that ``max_rate`` left out.
-        last_frame_time: when an image came last, by the monotonic clock.
-        last_pair_has_contrast: whether both images of the last pair show anything; ``None`` before the first.
+        frames_skipped: images skipped because of ``max_rate``.
+        last_frame_time: monotonic time at which the last image arrived, seconds; ``None`` before the first.
+        last_pair_has_contrast: whether both images of the last pair show anything; ``None`` before the first pair.
         last_refusal: why the last image was refused; ``None`` once a later image is decoded.
     """
 
@@ -50,7 +50,13 @@ class FlowCounters:
         self.pairs_without_contrast += not contrast
 
     def pair_published(self, inference_ms: float, latency_ms: float | None, mean_confidence: float | None) -> None:
-        """Count a published pair and the time that it took; the latency is unknown while the clock is not set."""
+        """Count a published pair.
+
+        Args:
+            inference_ms: time of the estimate.
+            latency_ms: time from the image's stamp to publishing; ``None`` if it is unknown.
+            mean_confidence: over the image, in [0, 1]; ``None`` if it was not computed.
+        """
         now = time.monotonic()
         self.pairs_published += 1
         self.inference_ms.add(inference_ms, now)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How nodes run their callbacks, and the executor of the flow node: slow services run beside the images."""
+"""Run a node's callbacks; the flow node's executor runs slow services in parallel with images."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from rclpy.node import Node
 
 SLOW_THREADS = 4
 STOP_CHECK_SECONDS = 0.2
-"""Seconds between two checks for a request to stop."""
+"""Seconds between two checks whether to stop."""
 
 
 def spin_until(is_done: Callable[[], bool], executor: Executor, node: Node) -> None:
     """Run callbacks until ``is_done`` or until ROS shuts down.
 
-    Exceptions of callbacks, and of rclpy for unreadable messages, are logged: no message from outside may end the node.
+    Exceptions from callbacks, and from rclpy for unreadable messages, are logged: no received message may end the node.
     """
     while not is_done() and rclpy.ok():
         try:
@@ -63,7 +63,7 @@ class FlowExecutor(SingleThreadedExecutor):
         """Run the next callback, or start it if it is a slow one.
 
         Raises:
-            Exception: what a callback raised; that of a slow callback is raised by a later call.
+            Exception: a callback raised it; the exception of a slow callback is raised by a later call.
         """
         try:
             handler, entity, _ = self.wait_for_ready_callbacks(timeout_sec)
@@ -81,6 +81,6 @@ class FlowExecutor(SingleThreadedExecutor):
             slow_handler.result()
 
     def shutdown(self, timeout_sec: float | None = None) -> bool:
-        """Stop; a slow callback that still runs is left to end by itself."""
+        """Stop; a slow callback that is still running is not waited for."""
         self._pool.shutdown(wait=False)
         return bool(super().shutdown(timeout_sec))

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from mdflow_ros.node.lifecycle_node import FlowNode
 
 SHUTDOWN_TIMEOUT = 5.0
-"""How long to wait for an inference at the end, in seconds."""
+"""How long to wait for a running inference at shutdown, in seconds."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until a signal stops it; returns the exit status."""
-    # Until the node runs, Ctrl-C simply ends the process. What is imported below takes about a second.
+    # Until the node runs, Ctrl-C simply ends the process. The imports below take about a second.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     share_arenas()
     from mdflow_ros.core.stop_signal import StopSignal

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""From an image message to the image that flow is estimated on, with its calibration: decode, rectify, crop."""
+"""Prepare the image that flow is estimated on, and its calibration: decode the message, rectify and crop."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ImagePreparation:
     """Prepares the images of one camera.
 
     Args:
-        intensity_range: for images of more than 8 bits, see `IntensityStretch`.
-        rectify: whether to undo the distortion of the lens.
+        intensity_range: for images with more than 8 bits, see `IntensityStretch`.
+        rectify: whether to undo lens distortion.
         region: part of the image, rectified or not, that is used; ``None`` for all of it.
     """
 
@@ -49,13 +49,13 @@ class ImagePreparation:
         Args:
             message: the image.
             max_pixels: larger images are refused before they are decoded.
-            camera_info: what the camera published last; ``None`` if nothing came.
+            camera_info: the camera's last calibration; ``None`` if none was received.
 
         Raises:
             UnsupportedEncoding: neither this package nor cv_bridge, if installed, knows the encoding.
-            CorruptImage: the message does not hold the image that it describes, or one of more than ``max_pixels``.
+            CorruptImage: the message does not hold the image that it describes, or one with more than ``max_pixels``.
             BadCalibration: the image is to be rectified, and the calibration is missing or cannot be used.
-            ValueError: the region does not lie within the image.
+            ValueError: the region is not within the image.
         """
         frame = to_frame(message, max_pixels, self._stretch)
         info = self._calibration(camera_info, size_of(frame.image))
@@ -67,7 +67,7 @@ class ImagePreparation:
         return frame, info
 
     def _calibration(self, camera_info: CameraInfo | None, size: Size) -> CameraInfo | None:
-        """Return the calibration of an image of ``size``; ``None``, with a warning, if it cannot be this camera's."""
+        """Return the calibration of an image of ``size``; ``None``, with a warning, if ``camera_info`` does not fit."""
         if camera_info is None:
             return None
         try:
@@ -87,8 +87,8 @@ class ImagePreparation:
             )
         rectifier = self._rectifier_for(info)
         image = rectifier.rectify(frame.image)
-        # If only the lens model changes, rectified images are still those of the same ideal camera. A new R or P shifts
-        # them, so a new pair starts.
+        # If only the distortion changes, the ideal camera of the rectified images stays the same. A new R or P shifts
+        # the images, so a new pair starts.
         ideal_camera = bytes(info.r) + rectifier.projection.tobytes()
         if ideal_camera != self._ideal_camera:
             self._ideal_camera = ideal_camera

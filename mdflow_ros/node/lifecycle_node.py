@@ -45,12 +45,12 @@ class FlowNode(LifecycleNodeMixin, Node):
     """Estimates the flow between consecutive frames of a camera: docs/node.md, docs/parameters.md.
 
     The callback groups need a `FlowExecutor` or a `MultiThreadedExecutor`. The default group receives messages and
-    answers most services. Lifecycle transitions, and reloading, run beside it because loading a model takes long. A
-    worker thread decodes, estimates and publishes. Timers use a steady clock: they must run although nobody publishes
-    /clock.
+    answers most services. Lifecycle transitions and reloading run in parallel to it, because loading a model takes
+    long. A worker thread decodes, estimates and publishes. Timers use a steady clock, so that they run even if nobody
+    publishes /clock.
 
     Attributes:
-        exit_code: set when the process is to end.
+        exit_code: exit status of the process; ``None`` while the node is to run.
         slow_groups: callback groups whose callbacks may load a model.
 
     Raises:
@@ -61,7 +61,7 @@ class FlowNode(LifecycleNodeMixin, Node):
 
     def __init__(self) -> None:
         Node.__init__(self, "mdflow")
-        # `destroy_node` ends these, also if a parameter is refused below.
+        # Created first, because `destroy_node` needs them even if a parameter is refused below.
         self._publishing = threading.Lock()
         self._worker: NewestOnlyWorker[Image | CompressedImage] = NewestOnlyWorker(self._process, "flow")
         self._log_bridge = LogBridge(self.get_logger())
@@ -141,7 +141,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Fall back to unconfigured, from where the node can be configured again."""
+        """Release the model and become unconfigured; the node can then be configured again."""
         self._stop_publishing()
         self._pipeline.release()
         return TransitionCallbackReturn.SUCCESS
@@ -157,7 +157,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         return self._loads > 0
 
     def _load(self, settings: NodeSettings) -> FlowEstimator:
-        with self._loads_lock:  # one may begin while another still runs
+        with self._loads_lock:  # two loads may overlap
             self._loads += 1
         cv2.setNumThreads(settings.options.threads or -1)  # -1 is OpenCV's default: all cores
         try:
@@ -187,8 +187,8 @@ class FlowNode(LifecycleNodeMixin, Node):
             return response
         try:
             new = NodeSettings.from_node(self)
-            # Only the model changes: other parameters take effect when the node is configured. Building an engine takes
-            # minutes, during which the robot would have no flow.
+            # Only the model and the backend change; other parameters take effect when the node is configured. Building
+            # an engine takes minutes, so only a cached one is used.
             options = replace(old.options, may_build_engine=False)
             settings = replace(old, model=new.model, backend=new.backend, options=options)
             estimator = self._load(settings)
@@ -216,7 +216,7 @@ class FlowNode(LifecycleNodeMixin, Node):
         return response
 
     def _start_new_pair(self) -> None:
-        """Drop all images received so far; no flow of them will be published."""
+        """Drop all images received so far; their flow will not be published."""
         self._worker.clear()
         with self._publishing:
             self._pipeline.reset()
@@ -295,12 +295,12 @@ class FlowNode(LifecycleNodeMixin, Node):
         return None
 
     def stop(self, timeout: float) -> bool:
-        """Stop working, for the end of the process; returns whether nothing runs any more after ``timeout`` seconds."""
+        """Stop all work before the process ends; return whether it has stopped within ``timeout`` seconds."""
         self._active = False
         return self._worker.stop(timeout) and not self.is_loading
 
     def destroy_node(self) -> None:
-        """Also end the worker's thread and stop forwarding Python's log."""
+        """Destroy the node, end the worker's thread, and stop forwarding Python's log."""
         self._worker.stop(0)
         logging.getLogger("mdflow_ros").removeHandler(self._log_bridge)
         super().destroy_node()

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Send what the ROS-free core logs to the log of ROS."""
+"""Forward the log of the ROS-free modules to ROS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LogBridge(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record at the level that fits."""
+        """Log a record at the corresponding ROS level."""
         text = self.format(record)
         # rclpy ties a severity to a line of code, so each level needs its own call.
         if record.levelno >= logging.ERROR:

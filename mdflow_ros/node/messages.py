@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""sensor_msgs images to arrays and back."""
+"""Convert sensor_msgs images to arrays and back."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ def to_frame(message: Image | CompressedImage, max_pixels: int, stretch: Intensi
     Args:
         message: the image.
         max_pixels: larger images are refused before they are decoded.
-        stretch: converts samples of more than 8 bits.
+        stretch: converts samples with more than 8 bits.
 
     Raises:
-        UnsupportedEncoding: neither this package nor cv_bridge, if it is installed, knows the encoding.
-        CorruptImage: the message does not hold the image that it describes, or one of more than ``max_pixels``.
+        UnsupportedEncoding: neither this package nor cv_bridge, if installed, knows the encoding.
+        CorruptImage: the stamp is not a time, or the message does not hold the image that it describes, or one with
+            more than ``max_pixels``.
     """
     stamp = message.header.stamp
     if stamp.sec < 0 or stamp.nanosec >= NANOSECONDS:
@@ -99,7 +100,7 @@ def image_message(header: Header, field: NDArray[np.float32] | NDArray[np.uint8]
     encoding = {1: "mono8", 3: "rgb8"}[channels] if field.dtype == np.uint8 else f"32FC{channels}"
     step = width * channels * field.itemsize
     message = Image(header=header, height=height, width=width, encoding=encoding, step=step)
-    # The setter takes an array.array as it is; it checks anything else value by value.
+    # The setter takes an array.array as it is, but checks anything else value by value.
     data = array("B")
     data.frombytes(np.ascontiguousarray(field).view(np.uint8).data)
     message.data = data

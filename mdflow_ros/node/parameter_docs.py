@@ -20,10 +20,10 @@ from mdflow_ros.entry_points import CONSUMERS
 from mdflow_ros.node.parameters import DECLARATIONS, Declaration
 
 LAUNCHED = ("autostart", "build_only")
-"""Parameters that the launch file and the command line set, so they are not in the parameter file."""
+"""Parameters that are left out of the parameter file, because the launch file or the command line sets them."""
 
 COLUMNS = """\
-| parameter | default | values | when | what |
+| parameter | default | values | when | meaning |
 |---|---|---|---|---|
 """
 
@@ -32,9 +32,9 @@ TABLE_HEAD = """\
 
 Written by `python -m mdflow_ros.node.parameter_docs` from `mdflow_ros/node/parameters.py`.
 
-*Live* parameters take effect at once, *start* ones can be set at the start only, and the others take effect when the
-node is configured (`model` and `backend` also by the service `~/reload_model`). `ros2 param describe /mdflow NAME`
-prints the same.
+*Live* parameters take effect immediately, *start* parameters can only be set at startup, and the others take effect
+when the node is configured (`model` and `backend` also by the service `~/reload_model`). `ros2 param describe /mdflow
+NAME` prints the same.
 
 The QoS of the subscriptions follows what the camera offers. `qos_overrides./TOPIC.subscription.reliability`
 (`auto`, `reliable`, `best_effort`), `.durability` (`auto`, `volatile`, `transient_local`), `.history` (`keep_last`,
@@ -48,8 +48,8 @@ CONSUMERS_HEAD = """\
 
 Written by `python -m mdflow_ros.node.parameter_docs` from `mdflow_ros/navigation/nodes/`.
 
-*Live* parameters take effect at once, *start* ones can be set at the start only. `config/navigation.yaml` holds those
-that are worth setting.
+*Live* parameters take effect immediately; *start* parameters can only be set at startup. `config/navigation.yaml` holds
+those that are worth setting.
 """
 
 FILE_HEAD = """\
@@ -69,7 +69,7 @@ def consumer_tables() -> str:
     """Return the contents of ``docs/navigation/parameters.md``."""
     parts = [CONSUMERS_HEAD]
     for name in CONSUMERS:
-        # By name: modules with a command are not imported.
+        # By name, because no module may import a command.
         module = importlib.import_module(f"mdflow_ros.navigation.nodes.{name}_node")
         parameters = getattr(module, f"{name.title().replace('_', '')}Node").PARAMETERS
         live = {key: replace(declaration, live=True) for key, declaration in parameters.items()}

@@ -35,9 +35,9 @@ class Declaration:
         minimum: smallest value, for numbers.
         maximum: largest value, for numbers.
         choices: the only values, for strings.
-        read_only: can be set at the start only.
-        live: takes effect at once; the others take effect when the node is configured.
-        dynamic: may be of several types, which ``check`` tells apart.
+        read_only: can only be set at startup.
+        live: takes effect immediately; the others take effect when the node is configured.
+        dynamic: may have several types, which ``check`` validates.
         check: a further check, which returns the error or ``None``.
     """
 
@@ -55,12 +55,12 @@ class Declaration:
     def effect(self) -> str:
         """When a new value takes effect, as a sentence."""
         if self.read_only:
-            return "Can be set at the start only."
-        return "Takes effect at once." if self.live else "Takes effect when the node is configured."
+            return "Can only be set at startup."
+        return "Takes effect immediately." if self.live else "Takes effect when the node is configured."
 
     @property
     def values(self) -> str:
-        """The values that are allowed: names, or smallest and largest number; empty where any is."""
+        """The allowed values: names, or the smallest and the largest number; empty if any value is allowed."""
         if self.choices is not None:
             return ", ".join(self.choices)
         return "" if self.minimum is None else f"{self.minimum:g} to {self.maximum:g}"
@@ -118,7 +118,7 @@ def _region_error(region: Sequence[int]) -> str | None:
     fits = len(region) == 4 and min(region) >= 0 and min(region[2:]) >= SIZE_MULTIPLE
     if fits or list(region) == [0, 0, 0, 0]:
         return None
-    return f"region must be [x, y, width, height] of 64x64 pixels at least, or [0, 0, 0, 0], not {list(region)}"
+    return f"region must be [x, y, width, height] with at least 64x64 pixels, or [0, 0, 0, 0], not {list(region)}"
 
 
 def _intensity_range_error(intensity_range: Any) -> str | None:
@@ -134,22 +134,22 @@ DECLARATIONS = {
     "model": Declaration("", "ONNX file of the model, with its card beside it; empty for the bundled teacher."),
     "backend": Declaration(
         AUTO,
-        "Engine that runs the model. auto takes the best one that works here and logs why; an explicitly chosen "
-        "backend that cannot run is an error.",
+        "Engine that runs the model. auto uses the best one that works on this computer and logs its choice; an "
+        "explicitly chosen backend that cannot run is an error.",
         choices=(AUTO, *BACKENDS),
     ),
     "quality": Declaration(
         QUALITY_AUTO,
-        "fast: decoded to 1/8 of the size; balanced: refined longer, small images enlarged; best: decoded to 1/4, "
-        "twice as slow; auto: best on an NVIDIA GPU (which backend auto uses only with inference_size set), else "
-        "balanced.",
+        "fast: decodes to 1/8 of the size; balanced: refines longer and enlarges small images; best: decodes to 1/4 "
+        "and takes twice as long; auto: best on an NVIDIA GPU (which backend auto uses only if inference_size is set), "
+        "otherwise balanced.",
         choices=(QUALITY_AUTO, *QUALITIES),
     ),
     "device": Declaration("CPU", "Device on which OpenVINO runs.", choices=("CPU", "GPU", "NPU")),
     "inference_size": Declaration(
         [0, 0],
         "Width and height at which the network runs, rounded up to multiples of 64; [0, 0] lets the quality choose. "
-        "Larger resolves smaller motion, smaller is faster. Required by TensorRT.",
+        "A larger size resolves smaller motion, a smaller one is faster. Required by TensorRT.",
         check=_inference_size_error,
     ),
     "region": Declaration(
@@ -160,8 +160,8 @@ DECLARATIONS = {
     ),
     "rectify": Declaration(
         False,
-        "Rectify the images first, using camera_info; mdflow/camera_info then has no distortion. Leave it false where "
-        "the images are rectified already.",
+        "Rectify the images first, using camera_info; mdflow/camera_info then has no distortion. Leave it false if the "
+        "images are already rectified.",
     ),
     "output_scale": Declaration(
         1.0,
@@ -171,8 +171,8 @@ DECLARATIONS = {
     ),
     "direction": Declaration(
         "forward",
-        "forward: from the older to the newer image, on the grid of the older one; backward: from the newer to the "
-        "older image, on the grid of the newer one.",
+        "forward: from the older to the newer image, at the pixels of the older one; backward: from the newer to the "
+        "older image, at the pixels of the newer one.",
         choices=("forward", "backward"),
     ),
     "image_transport": Declaration(
@@ -195,8 +195,8 @@ DECLARATIONS = {
     ),
     "max_rate": Declaration(
         0.0,
-        "Images to process per second at most, by their stamps; 0 for all. Skipped images make the motion of a pair "
-        "larger, not wrong. 1 / max_rate must be below max_frame_gap, or every pair is discarded.",
+        "Maximum number of images to process per second, by their stamps; 0 for all. Skipping images makes the motion "
+        "of a pair larger, not wrong. 1 / max_rate must be below max_frame_gap, or every pair is discarded.",
         minimum=0.0,
         maximum=1000.0,
         live=True,
@@ -210,8 +210,8 @@ DECLARATIONS = {
     ),
     "intensity_range": Declaration(
         AUTO,
-        "Intensities [low, high] of images of more than 8 bits that become black and white; auto finds a range in the "
-        "images and keeps it while it fits them.",
+        "Intensities [low, high] that become black and white, for images with more than 8 bits; auto finds a range in "
+        "the images and keeps it as long as they fit it.",
         dynamic=True,
         check=_intensity_range_error,
     ),
@@ -229,7 +229,7 @@ def declare_parameters(node: Node) -> None:
 
     Raises:
         rclpy.exceptions.ParameterException: an override has the wrong type or is out of range.
-        ValueError: an override is not allowed; the text says what is.
+        ValueError: an override is not allowed; the text says what is allowed.
     """
     for name, declaration in DECLARATIONS.items():
         node.declare_parameter(name, declaration.default, declaration.descriptor())
@@ -241,7 +241,7 @@ def declare_parameters(node: Node) -> None:
 def validate_parameters(
     parameters: Iterable[Parameter[Any]], declarations: Mapping[str, Declaration] = DECLARATIONS
 ) -> str | None:
-    """Return the error of the first wrong value, or ``None``; a parameter without a declaration may have any value."""
+    """Return the error of the first invalid value, or ``None``; parameters without a declaration are not checked."""
     errors = (
         declarations[parameter.name].error(parameter.name, parameter.value)
         for parameter in parameters
@@ -271,7 +271,7 @@ class NodeSettings:
         """Read the parameters of ``node``.
 
         Raises:
-            ValueError: the model's path begins with ``~`` and there is no such home folder.
+            ValueError: the model's path begins with ``~``, and the home folder is unknown.
         """
         value = _values(node)
         width, height = value["inference_size"]
@@ -320,7 +320,7 @@ def _model_path(model: str) -> Path:
     try:
         return Path(model).expanduser() if model else BUNDLED_MODEL
     except RuntimeError as error:
-        raise ValueError(f"model {model}: this user has no home folder; give the whole path, from /") from error
+        raise ValueError(f"model {model}: the home folder is unknown; give an absolute path") from error
 
 
 def _values(node: Node) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""From an image message to flow: decode, pair, estimate, mask. Knows messages, but nothing of the ROS graph."""
+"""Turn image messages into flow: decode, pair, estimate and mask. Uses messages, but no topics or services."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from mdflow_ros.node.image_preparation import ImagePreparation
 from mdflow_ros.node.parameters import LiveSettings, NodeSettings
 
 MAX_RETRY_SECONDS = 30.0
-"""Longest wait after a failed inference; the first one is 1 s, and each is twice as long as the one before."""
+"""Longest wait after a failed inference. The first wait is 1 s, and each is twice as long as the one before."""
 
 FAILURES_BEFORE_RELOAD = 2
 """After this many failures in a row the model is reloaded, which recovers from a lost device."""
 
 EXPECTED_ERRORS = (ModelError, BackendUnavailable, BackendError, ValueError, OSError)
-"""Errors whose text is enough for a user; the type of any other is shown too."""
+"""Errors whose text explains them; for any other error its type is shown, too."""
 
 
 OUT_OF_MEMORY = re.compile(
@@ -45,10 +45,10 @@ OUT_OF_MEMORY = re.compile(
 
 
 def describe(error: BaseException) -> str:
-    """Return the text of an error, with its type if it is not an expected one, and a way out if memory is short."""
+    """Return the text of an error, with its type if it is unexpected, and a remedy if memory ran out."""
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(str(error)):
         detail = str(error) or type(error).__name__
-        text = f"out of memory; end other programs, or lower inference_size or region ({detail})"
+        text = f"out of memory; close other programs, or lower inference_size or region ({detail})"
     elif isinstance(error, EXPECTED_ERRORS):
         text = str(error)
     else:
@@ -63,10 +63,10 @@ class FlowResult:
     Attributes:
         header: header of the newer image.
         previous_stamp: stamp of the older image, in nanoseconds.
-        camera_info: calibration of the image that the flow was estimated on, if it is known.
+        camera_info: calibration of the image that the flow was estimated on; ``None`` if it is unknown.
         flow: ``(H, W, 2)`` in pixels, NaN where it is masked.
-        confidence: ``(H, W)`` in [0, 1], if it was computed.
-        inference_seconds: time of the estimate.
+        confidence: ``(H, W)`` in [0, 1]; ``None`` if it was not computed.
+        inference_seconds: time of the estimate, including the encoding of frames, in seconds.
         backward: whether the flow leads from the newer to the older image.
     """
 
@@ -82,16 +82,16 @@ class FlowResult:
 class FlowPipeline:
     """Turns image messages into flow. An image that cannot be used is counted and reported, and nothing else changes.
 
-    A model is swapped or released between two images: `configure`, `swap_model` and `release` wait for the one that is
-    being processed in another thread. `reset` does not.
+    A model is swapped or released between two images: `configure`, `swap_model` and `release` wait for the image that
+    another thread is processing. `reset` does not wait.
 
     Args:
-        counters: counts what happens.
-        report: gets a line about each image that gave no flow.
-        load: loads the model of the settings.
+        counters: of images and pairs.
+        report: called with a line about each image that cannot be used or whose inference failed.
+        load: loads the model that the settings name.
 
     Attributes:
-        restarts: how often `reset` was called. Flow of an image from before the last call is outdated.
+        restarts: how often `reset` was called. Flow of images from before the last call is outdated.
     """
 
     def __init__(
@@ -112,16 +112,16 @@ class FlowPipeline:
         self.restarts = self._last_restart = 0
 
     def configure(self, settings: NodeSettings, estimator: FlowEstimator) -> None:
-        """Use other settings and their model from the next image on."""
+        """Use ``settings`` and their model from the next image on."""
         with self._between_images:
             self._preparation = ImagePreparation(settings.intensity_range, settings.rectify, settings.region)
             self._use(settings, estimator)
 
     def swap_model(self, old: NodeSettings, settings: NodeSettings, estimator: FlowEstimator) -> bool:
-        """Use another model from the next image on; images are prepared as before, so the last one still has a pair.
+        """Use another model from the next image on. Image preparation is unchanged, so no pair is lost.
 
         Returns:
-            False if the settings are not ``old`` anymore: then nothing changes.
+            False, without any change, if the current settings are no longer ``old``.
         """
         with self._between_images:
             if self.settings is not old:
@@ -135,7 +135,7 @@ class FlowPipeline:
         self._recovered()
 
     def reset(self) -> None:
-        """Forget the last image, and the one that is being processed: the next one starts a new pair."""
+        """Forget the last image and the one being processed, so that the next one starts a new pair."""
         self.restarts += 1
 
     def release(self) -> None:
@@ -158,7 +158,7 @@ class FlowPipeline:
             message: the image.
             live: the parameters as they are now.
             with_confidence: whether the confidence is needed for more than masking.
-            camera_info: what the camera published last, if anything.
+            camera_info: the camera's last calibration; ``None`` if none was received.
         """
         with self._between_images:
             if self.settings is None:
@@ -216,7 +216,7 @@ class FlowPipeline:
         except (UnsupportedEncoding, BadCalibration) as error:
             self._counters.frames_unsupported += 1
             self._refuse(describe(error))
-        except Exception as error:  # a decoder may raise anything; the message is the cause
+        except Exception as error:  # a decoder may raise anything if the message is bad
             self._counters.frames_corrupt += 1
             self._refuse(f"dropped an image: {describe(error)}")
         return None
@@ -249,7 +249,7 @@ class FlowPipeline:
         return estimate
 
     def _encode(self, estimator: FlowEstimator, pair: tuple[CameraFrame, CameraFrame]) -> list[EncodedFrame]:
-        """Encode the frames of a pair, of which one was already in the pair before."""
+        """Encode the frames of a pair; the one that was already in the previous pair is reused."""
         known = self._encoded if self._encoded_by is estimator else []
         encoded = [
             next((old for old in known if old.image is frame.image), None) or estimator.encode(frame.image)
@@ -288,7 +288,7 @@ class FlowPipeline:
 
 
 def _without_confidence(estimate: FlowEstimate, valid_mask: NDArray[np.bool_] | None = None) -> FlowEstimate:
-    """Return an estimate with confidence 0 everywhere, or outside of ``valid_mask``, ``(H, W)``."""
+    """Return an estimate with confidence 0 everywhere, or, if given, only outside ``valid_mask`` ``(H, W)``."""
     if estimate.confidence is None:
         return estimate
     if valid_mask is None:

@@ -21,10 +21,10 @@ from mdflow_ros.node.qos import QUEUE_DEPTH
 
 
 class FlowPublishers:
-    """Publishes the topics that have subscribers. Messages with a header have that of the newer image.
+    """Publishes the topics that have subscribers. Headers are that of the newer image.
 
     Args:
-        node: the node, whose lifecycle switches the publishers.
+        node: creates the publishers; they publish only while it is active.
     """
 
     def __init__(self, node: LifecycleNodeMixin) -> None:
@@ -50,15 +50,15 @@ class FlowPublishers:
         return node.create_lifecycle_publisher(message_type, topic, profile, qos_overriding_options=overridable)
 
     def has_subscribers(self) -> bool:
-        """Whether anybody subscribes to anything."""
+        """Return whether any topic has a subscriber."""
         return any(publisher.get_subscription_count() for publisher in self._all)
 
     def confidence_has_subscribers(self) -> bool:
-        """Whether anybody subscribes to the confidence."""
+        """Return whether the confidence has a subscriber."""
         return bool(self._confidence.get_subscription_count())
 
     def publish_pair(self, pair: FlowResult) -> None:
-        """Publish what has subscribers."""
+        """Publish the topics of a pair that have subscribers."""
         header = pair.header
         if pair.camera_info is not None and self._camera_info.get_subscription_count():
             self._camera_info.publish(resized_camera_info(pair.camera_info, header, size_of(pair.flow)))
@@ -72,7 +72,7 @@ class FlowPublishers:
             self._flow.publish(image_message(header, pair.flow))
 
     def publish_times(self, latency_ms: float | None, inference_ms: float) -> None:
-        """Publish the time that a pair took; an unknown latency is left out."""
+        """Publish the times of a pair; the latency only if it is known."""
         if latency_ms is not None:
             self._latency.publish(Float64(data=latency_ms))
         self._inference.publish(Float64(data=inference_ms))

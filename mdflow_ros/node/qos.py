@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The depth of queues, and the QoS of a subscription that follows its publishers."""
+"""Queue depth, and the QoS of a subscription that follows its publishers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUEUE_DEPTH = 5
 
 
 def matching_qos(offered: Sequence[QoSProfile], depth: int) -> QoSProfile:
-    """Return the strictest QoS that all publishers meet, with a queue of this depth; without publishers the weakest."""
+    """Return the strictest QoS that all publishers meet, or the weakest if there is no publisher."""
     reliable = bool(offered) and all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
     latched = bool(offered) and all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
     return QoSProfile(

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Start a command that uses ROS: its command line, rclpy, and its node."""
+"""Start a command that uses ROS: parse its command line, initialize rclpy, create its node."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StartError(RuntimeError):
 
 
 def node_parser(description: str | None, parameters: Mapping[str, Declaration]) -> argparse.ArgumentParser:
-    """Return a parser that answers ``--help`` and refuses what is not for ROS.
+    """Return a parser that answers ``--help`` and refuses all arguments that are not for ROS.
 
     Args:
         description: of the node.
@@ -51,7 +51,7 @@ def own_arguments(command_line: list[str]) -> list[str]:
     """Return the arguments that are not for ROS, of a command line that begins with the program's name.
 
     Raises:
-        StartError: ROS does not understand its part.
+        StartError: the ROS arguments are malformed.
     """
     try:
         return list(remove_ros_args(command_line)[1:])
@@ -65,9 +65,9 @@ def start(create: Callable[[], NodeType], command_line: list[str] | None, contex
     rclpy's own handlers shut the context down while the executor still uses it, which sometimes crashes the process.
 
     Args:
-        create: makes the node.
-        command_line: for ROS; ``None`` is the process's own.
-        context: to initialize; ``None`` is the default one.
+        create: creates the node.
+        command_line: with the ROS arguments; ``None`` for that of the process.
+        context: to initialize; ``None`` for the default one.
 
     Raises:
         StartError: the log folder cannot be written, a ROS argument is malformed, or a parameter or a QoS override is
@@ -84,24 +84,24 @@ def start(create: Callable[[], NodeType], command_line: list[str] | None, contex
 
 
 def _describe(error: Exception) -> str:
-    """Return the text of an error of rclpy, and what to do where that is known."""
+    """Return the text of an rclpy error, with the remedy if it is known."""
     if type(error).__name__ == "UnknownROSArgsError":  # its text is a list, and rclpy does not export it
         unknown = str(error).strip("[]")
         return f"after --ros-args, ROS does not know {unknown}; it takes -p NAME:=VALUE and -r FROM:=TO"
-    is_of_log = re.search("log(ging)? directory", str(error))  # as rcl says it, or rcl_logging
-    return f"{error}{'; set ROS_LOG_DIR to a folder that can be written' if is_of_log else ''}"
+    is_log_folder_error = re.search("log(ging)? directory", str(error))  # the wording of rcl, or of rcl_logging
+    return f"{error}{'; set ROS_LOG_DIR to a folder that can be written' if is_log_folder_error else ''}"
 
 
 def _warn_of_unknown_parameters(node: Node, command_line: list[str]) -> None:
-    """Name the given parameters that the node does not have: rclpy ignores them.
+    """Warn about given parameters that the node does not have, because rclpy ignores them silently.
 
-    Parameters of the flow node are reported only where the command line itself names them: the launch file passes the
-    flow node's parameter file to all nodes, whose ``use_sim_time`` holds for consumers too.
+    Parameters of the flow node are reported only if the command line itself names them: the launch file passes the flow
+    node's parameter file to all nodes, because its ``use_sim_time`` applies to consumers too.
     """
     named = {word.partition(":=")[0] for flag, word in pairwise(command_line) if flag in ("-p", "--param")}
     elsewhere = DECLARATIONS.keys() - named
     known = list(node.get_parameters_by_prefix(""))
-    given = getattr(node, "_parameter_overrides", {})  # rclpy lists them nowhere else
+    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public list of them
     for name in given:
         # qos_overrides are declared when the subscription is created, which may be later.
         if name not in known and name not in elsewhere and not name.startswith("qos_overrides."):

@@ -16,28 +16,28 @@ from mdflow_ros.node.publishers import FlowPublishers
 
 NO_IMAGE_WARNING_SECONDS = 5.0
 MAX_CONSECUTIVE_RESETS = 5
-"""With more resets in a row than this, diagnostics warn."""
+"""Diagnostics warn after more consecutive resets than this."""
 
 MAX_LATENCY_MS = 60_000.0
-"""Stamps that are further than this from the node's clock are of another clock."""
+"""A stamp that differs more than this from the node's clock comes from another clock."""
 
 Status = tuple[bytes, str]
 """A level of DiagnosticStatus, and what to say."""
 
 
 def describe_stamp_age(age_ms: float) -> str:
-    """Return how far a stamp is from the node's clock; ``age_ms`` is negative for stamps in the future."""
+    """Describe the difference of a stamp from the node's clock; ``age_ms`` is negative for stamps in the future."""
     side = "before" if age_ms > 0 else "after"
     return f"header.stamp is {abs(age_ms) / 1e3:.0f} s {side} it, so the latency is unknown"
 
 
 class StatusReporter:
-    """Collects what the parts of the node know, and publishes it.
+    """Collects the state of the node's parts and publishes it on /diagnostics.
 
     Args:
-        node: that publishes and logs.
+        node: publishes and logs.
         counters: of images and pairs.
-        pipeline: from image to flow.
+        pipeline: turns images into flow.
         camera: the subscriptions.
         outputs: the publishers.
     """
@@ -58,7 +58,7 @@ class StatusReporter:
         self._has_duplicate_name = False
 
     def latency_ms(self, stamp: int) -> float | None:
-        """Return the age of the image that was just published, or ``None`` where its stamp is of another clock.
+        """Return the age of the image that was just published, or ``None`` if its stamp comes from another clock.
 
         Args:
             stamp: of the image, in nanoseconds.
@@ -72,7 +72,7 @@ class StatusReporter:
 
         Args:
             not_ready: why the node takes no images; ``None`` if it does.
-            dropped: images that the worker had no time for.
+            dropped: number of images that the worker dropped for newer ones.
         """
         self._look_for_duplicate_name()
         level, summary = not_ready or self._status()
@@ -99,7 +99,7 @@ class StatusReporter:
             return DiagnosticStatus.OK, "nobody subscribes"
         now, last_frame = time.monotonic(), self._counters.last_frame_time
         if last_frame is None or now - last_frame > NO_IMAGE_WARNING_SECONDS:
-            return DiagnosticStatus.WARN, self._camera.silence(NO_IMAGE_WARNING_SECONDS)
+            return DiagnosticStatus.WARN, self._camera.explain_silence(NO_IMAGE_WARNING_SECONDS)
         if self._pipeline.failure is not None:
             return DiagnosticStatus.ERROR, self._pipeline.failure
         if self._counters.last_refusal is not None:

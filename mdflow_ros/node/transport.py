@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What to change when images do not arrive, from what is set in this process."""
+"""Advice for images that do not arrive, from the DDS settings of this process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Mapping
 LARGE_DATA = "LARGE_DATA?sockets_size=16MB"
 """Value of FASTDDS_BUILTIN_TRANSPORTS with which 4K images arrive; see `large_data`.
 
-Without max_msg_size: with it, Fast DDS 2.14 (jazzy) cuts some messages above 64 KB by their last bytes, always the same
-ones, and the reader reports "sequence size exceeds remaining buffer".
+It does not set max_msg_size: with that option, Fast DDS 2.14 (jazzy) always drops the last bytes of certain messages
+above 64 KB, and the reader reports "sequence size exceeds remaining buffer".
 """
 
 WITHOUT_OPTIONS = ("humble", "iron")
-"""Distributions whose Fast DDS (2.6 from 2.6.7 on, 2.10) knows LARGE_DATA, but none of its options."""
+"""Distributions with a Fast DDS (2.6 from 2.6.7 on, 2.10) that knows LARGE_DATA, but none of its options."""
 
 MIN_SOCKETS_SIZE = 16 * 1024**2
 """Measured: with 16 MB, reliable and best-effort images of 25 MB (4K) arrive; with 4 MB, some of 11 MB do not."""
@@ -28,11 +28,11 @@ UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 def large_data(environment: Mapping[str, str]) -> str:
     """Return the value of FASTDDS_BUILTIN_TRANSPORTS for large images.
 
-    A Fast DDS that does not know an option logs an error and takes the default transport (read in the sources of 2.6
-    and 2.10: RTPSParticipantImpl.cpp).
+    A Fast DDS that does not know an option logs an error and uses the default transport (RTPSParticipantImpl.cpp in the
+    sources of 2.6 and 2.10).
 
     Args:
-        environment: variables of this process, of which ROS_DISTRO tells the distribution.
+        environment: variables of this process; ROS_DISTRO names the distribution.
     """
     return LARGE_DATA.partition("?")[0] if _lacks_options(environment) else LARGE_DATA
 
@@ -52,18 +52,18 @@ def transport_advice(environment: Mapping[str, str], middleware: str, image_byte
         environment: variables of this process.
         middleware: identifier of the RMW implementation.
         image_bytes: size of an image, or 0 if unknown.
-        reliable: whether the images come over a reliable connection.
+        reliable: whether the subscription to the images is reliable.
     """
     if "fastrtps" not in middleware:
         return f"large images may exceed the limits of {middleware}; see its documentation on large messages"
     if environment.get("FASTRTPS_DEFAULT_PROFILES_FILE") or environment.get("FASTDDS_DEFAULT_PROFILES_FILE"):
-        return "the Fast DDS profile file that is set here decides the transport; check that it fits large images"
+        return "a Fast DDS profile file is set here and decides the transport; check that it allows large images"
     setting = environment.get(BUILTIN_TRANSPORTS, "")
     name, _, options = setting.partition("?")
     remedy = f"set {BUILTIN_TRANSPORTS}='{large_data(environment)}' {BOTH_SIDES}"
     if name in ("", "DEFAULT"):
         if reliable:
-            return f"does the camera's process use the default transport as this one does? If it does, {remedy}"
+            return f"does the camera's process use the default transport, as this one does? If it does, {remedy}"
         return f"the default transport loses large best-effort images: publish them as reliable, or {remedy}"
     for local, value in (("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"), ("ROS_LOCALHOST_ONLY", "1")):
         if environment.get(local) == value:

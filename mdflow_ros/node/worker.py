@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A thread that works on the newest item, so that the executor need not wait."""
+"""A thread that processes the newest item, so that the executor does not have to wait."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ Item = TypeVar("Item")
 
 
 class NewestOnlyWorker(Generic[Item]):
-    """Calls ``work`` with the newest item that was put; older items that still wait are dropped and counted.
+    """Calls ``work`` with the newest item; an older item that is still waiting is dropped and counted.
 
     Args:
-        work: runs in the thread of the worker and must not raise.
-        name: name of the thread.
+        work: runs in the worker's thread and must not raise.
+        name: of the thread.
+
+    Attributes:
+        dropped: number of dropped items.
     """
 
     def __init__(self, work: Callable[[Item], None], name: str) -> None:
@@ -37,12 +40,12 @@ class NewestOnlyWorker(Generic[Item]):
             self._changed.notify()
 
     def clear(self) -> None:
-        """Forget an item that waits; the one being processed is finished."""
+        """Forget a waiting item; the one being processed is completed."""
         with self._changed:
             self._newest = None
 
     def stop(self, timeout: float) -> bool:
-        """End the thread, waiting up to ``timeout`` seconds for the item being processed; returns whether it ended."""
+        """End the thread, waiting up to ``timeout`` seconds for the item being processed; return whether it ended."""
         with self._changed:
             self._stopping = True
             self._changed.notify()

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera frames of one image topic of a bag. Needs no ROS."""
+"""Read the camera frames of one image topic of a bag. Needs no ROS."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ from mdflow_ros.recordings.image_series import warn_of_other_images, word_of_no_
 from mdflow_ros.recordings.stamps import MIN_FRAMES, ReorderBuffer, why_not_trusted
 
 NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
-"""Encodings of depth, flow and other measurements that travel as images."""
+"""Encodings of depth, flow and other measurements that are published as images."""
 
 STAMPS_EXAMINED = 200
-"""Messages whose stamps are compared with the times of recording before the first frame is yielded."""
+"""Number of messages whose stamps are compared with the recording times before the first frame is yielded."""
 
 RECENT_MESSAGES = 8
-"""A message is a copy if one of so many before it has the same content, its stamp included."""
+"""A message is a copy if one of this many messages before it has the same content, including the stamp."""
 
 VIDEO_TYPES = ("CompressedVideo", "FFMPEGPacket", "H264", "H265", "VideoPacket", "theora_image_transport")
-"""Parts of the names of message types that carry packets of a video stream."""
+"""Parts of the names of message types that hold packets of a video stream."""
 
 
 class BagFrames:
-    """The frames of one topic of one bag, or of several that continue one another.
+    """The frames of one topic of one bag, or of several consecutive bags.
 
     Args:
         bags: bag files and folders in the order of recording.
-        topic: an image topic; None takes the bag's only camera.
-        warnings: gets a line for everything that is missing, damaged, or odd.
-        intensity_range: for images of more than 8 bits, see `IntensityStretch`.
+        topic: an image topic; None for the bag's only camera.
+        warnings: receives a line for everything that is missing, damaged or unusual.
+        intensity_range: for images with more than 8 bits, see `IntensityStretch`.
 
     Raises:
-        FrameSourceError: there is no bag, no such topic, no image topic, or there are several to choose from.
+        FrameSourceError: there is no bag, no such topic, no image topic, or several cameras and no topic.
     """
 
     def __init__(
@@ -87,8 +87,8 @@ class BagFrames:
         distrust = self._why_stamps_are_not_trusted()
         if distrust is not None:
             self._warnings.append(
-                f"{self._name}: the headers of {self.topic} {distrust}, a fault of the camera driver; the time of "
-                "recording is used, which is less exact"
+                f"{self._name}: the headers of {self.topic} {distrust}, a fault of the camera driver; the recording "
+                "time is used, which is less exact"
             )
             yield from (replace(self._frame(message, bag), stamp=message.time) for bag, message in self._messages())
             return
@@ -108,17 +108,17 @@ class BagFrames:
             )
         if copies.found:
             self._warnings.append(
-                f"{self._name}: {copies.found} messages of {self.topic} are copies of another one, as where the bags "
-                "of two recorders were merged; each is read once"
+                f"{self._name}: {copies.found} messages of {self.topic} are copies of other messages, as in a merge of "
+                "two recorders' bags; each is read once"
             )
         if without_stamp:
             self._warnings.append(
-                f"{self._name}: {without_stamp} headers of {self.topic} have no time stamp; the time of recording is "
-                "used for them, which is less exact"
+                f"{self._name}: {without_stamp} headers of {self.topic} have no time stamp; the recording time is used "
+                "for them, which is less exact"
             )
 
     def _why_stamps_are_not_trusted(self) -> str | None:
-        """Look at the first messages; they are read again afterwards, as 200 images may not fit into the memory."""
+        """Examine the first messages. They are read again later, because 200 images may not fit into memory."""
         copies = _Copies()
         examined = []
         for bag, message in islice(self._messages(warn=False), STAMPS_EXAMINED):
@@ -127,11 +127,11 @@ class BagFrames:
         stamps, recorded, copied = np.array(examined, np.int64).reshape(-1, 3).T
         distrust = why_not_trusted(stamps, recorded)
         once = copied == 0
-        # Where nearly all are copies, the driver may repeat one stamp while nothing moves.
+        # If nearly all are copies, the driver may repeat one stamp while nothing moves.
         return why_not_trusted(stamps[once], recorded[once]) if distrust and once.sum() >= MIN_FRAMES else distrust
 
     def _messages(self, warn: bool = True) -> Iterator[tuple[int, RawMessage]]:
-        """Yield (bag, message)."""
+        """Yield the number of the bag and the message."""
         for part in self._parts:
             for message in part.messages(self.topic, self._warnings if warn else []):
                 if _is_image(message):
@@ -169,10 +169,10 @@ class BagFrames:
         )
 
     def _cameras(self, images: dict[str, Topic]) -> list[str]:
-        """Leave out depth images, video, and the copies that image_transport makes of a topic, below its own name.
+        """Return the camera topics: no depth images, no video, and no copies that image_transport makes of a topic.
 
-        Where that leaves several, those are left out, too, whose names say that they are no camera's: librealsense
-        records depth as mono16, and masks are mono8.
+        If several are left, those with names such as ``depth`` or ``mask`` are left out too: librealsense records depth
+        as mono16, and masks are mono8.
         """
         found = [
             name for name in sorted(images) if name.rpartition("/")[0] not in images and self._looks_like_a_camera(name)
@@ -180,7 +180,7 @@ class BagFrames:
         return [name for name in found if not word_of_no_camera(name)] or found
 
     def _looks_like_a_camera(self, topic: str) -> bool:
-        """Decide by the first message that is not corrupt; a topic without one may be a camera."""
+        """Decide by the first intact message; a topic without any counts as a camera."""
         for part in self._parts:
             for message in filter(_is_image, part.messages(topic, [])):
                 try:
@@ -208,7 +208,7 @@ class BagFrames:
 
 
 class _Copies:
-    """Finds messages that a bag holds twice.
+    """Finds messages that a bag contains twice.
 
     Attributes:
         found: how many there were.
@@ -219,7 +219,7 @@ class _Copies:
         self._recent: deque[int] = deque(maxlen=RECENT_MESSAGES)
 
     def hold(self, frame: RecordedFrame, message: RawMessage) -> bool:
-        """Tell whether a message is a copy of a recent one; without a stamp it may be the next of a still scene."""
+        """Return whether a message is a copy of a recent one; without a stamp it may show the same scene again."""
         content = crc32(message.data)
         known = frame.stamp != 0 and content in self._recent
         self._recent.append(content)
@@ -228,7 +228,7 @@ class _Copies:
 
 
 def _folder_of_bag(part: Path) -> Path:
-    """Return the folder that all parts of a bag share; a killed recorder leaves the last one in a folder within it."""
+    """Return the folder of the bag that a part belongs to; a killed recorder leaves the last part in a subfolder."""
     folder = part.parent
     is_left_over = not (folder / METADATA).exists() and (folder.parent / METADATA).exists()
     return folder.parent if is_left_over else folder
@@ -253,29 +253,29 @@ def _list_topics(images: dict[str, Topic], topics: dict[str, Topic]) -> str:
 
 
 def _remedy(topics: dict[str, Topic]) -> str:
-    """Say how to get images from a bag that holds other messages."""
+    """Return how to get images from a bag without readable images."""
     if any(kind in topic.type_name for topic in topics.values() for kind in VIDEO_TYPES):
         return "\nPackets of a video stream are not images: play the bag, decode them to sensor_msgs/Image, record that"
     if any(topic.encoding not in (CDR, ROS1) for topic in topics.values()):
-        return "\nMessages are read in ROS 1's and ROS 2's encoding only: convert the file to a ROS 2 bag"
+        return "\nOnly messages in the encodings of ROS 1 and ROS 2 are read: convert the file to a ROS 2 bag"
     if any("Image" in topic.type_name for topic in topics.values()):
         known = f"{RAW_IMAGE} and {COMPRESSED_IMAGE}"
-        return f"\nImages are read as {known} only: convert them, or record the camera's own topic"
+        return f"\nOnly {known} are read as images: convert them, or record the camera's own topic"
     return ""
 
 
 @cache
 def _typestore(ros1: bool) -> Typestore:
-    """Return the definitions to read with.
+    """Return the message definitions of ROS 1 or ROS 2.
 
-    The image messages have never changed within ROS 1 or ROS 2, so one set of definitions reads all bags, those
-    without definitions or with broken ones included.
+    The image messages have never changed within ROS 1 or ROS 2, so one set of definitions reads all bags, even those
+    with missing or broken definitions.
     """
     return get_typestore(Stores.ROS1_NOETIC if ros1 else Stores.LATEST)
 
 
 def _deserialize(message: RawMessage) -> Any:
-    """Return the Image or CompressedImage; raises ValueError where the message is corrupt."""
+    """Return the Image or CompressedImage; raise ValueError if the message is corrupt."""
     try:
         data = decompress_message(message.data)
         types = _typestore(message.encoding == ROS1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A raw message of a bag: its compression and the two spellings of its type."""
+"""Raw messages of a bag, their types and their compression."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:  # rosbags depends on it too
     from backports import zstd
 
 CDR, ROS1 = "cdr", "ros1"
-"""Serializations that are read here."""
+"""Supported serializations."""
 
 MSG, IDL = "ros2msg", "ros2idl"
 """Languages of definitions of types, as bags name them."""
@@ -38,10 +38,14 @@ IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 class RawMessage(NamedTuple):
     """A serialized message.
 
-    ``type_name`` is spelled as in ROS 2 (``sensor_msgs/msg/Image``), ``time`` is when it was recorded, in ns, and
-    ``data`` is serialized by ``encoding``: ``cdr`` (ROS 2), ``ros1``, or whatever else an MCAP file holds, such as
-    ``protobuf`` and ``json``. ``definition`` is the type's definition as the file has it, empty where it has none, and
-    ``offered_qos`` are the profiles of the topic's publishers.
+    Attributes:
+        topic: name of the topic.
+        type_name: as spelled in ROS 2, ``sensor_msgs/msg/Image``.
+        time: recording time in ns.
+        data: the serialized message.
+        encoding: of ``data``: ``cdr`` (ROS 2), ``ros1``, or any other that MCAP files use, such as ``protobuf``.
+        definition: of the type, as in the file; empty if the file has none.
+        offered_qos: profiles of the topic's publishers.
     """
 
     topic: str
@@ -61,10 +65,10 @@ def readable_definition(type_name: str, language: str, text: str) -> str:
 
 
 def parse_offered_qos(text: str) -> tuple[Qos, ...]:
-    """Return the profiles that a bag holds as YAML, or none where they cannot be read."""
+    """Return the QoS profiles that a bag stores as YAML, or none if they cannot be read."""
     try:
         return tuple(parse_qos(text))
-    except Exception:  # a damaged file holds anything, and rosbags raises anything
+    except Exception:  # rosbags may raise anything for a damaged file
         return ()
 
 
@@ -77,9 +81,8 @@ def canonical_type(name: str) -> str:
 def decompress_message(data: bytes) -> bytes:
     """Undo rosbag2's compression mode ``message``.
 
-    Only ``metadata.yaml`` tells of that mode, and a part of a split bag often comes without it. The first four
-    bytes tell as well: CDR begins with 0 and ROS 1 with a sequence number, which looks like zstd once in
-    4 billion cases.
+    Only ``metadata.yaml`` names that mode, and it is often missing for a part of a split bag. So the first four bytes
+    decide: CDR begins with 0, and ROS 1 with a sequence number, which looks like zstd once in 4 billion cases.
 
     Raises:
         zstd.ZstdError: the compressed message is damaged.
@@ -88,7 +91,7 @@ def decompress_message(data: bytes) -> bytes:
 
 
 def decompress_file(source: Path, target: Path) -> None:
-    """Undo rosbag2's compression mode ``file``, as far as a truncated or damaged file goes.
+    """Undo rosbag2's compression mode ``file``, up to where a truncated or damaged file can be read.
 
     Raises:
         OSError: the disk is full; the text says where.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a bag, and the raw messages of one file, damaged or not."""
+"""Find the files of a bag, and read the raw messages of one file, even if it is damaged."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from mdflow_ros.recordings.salvage_sqlite import unfinished_companions
 BAG_SUFFIXES = (".mcap", ".db3", ".bag", ".mcap.zstd", ".db3.zstd", ".bag.active")
 
 MAX_DETAILS = 3
-"""Number of damaged stretches of a file that a warning names."""
+"""Number of damaged sections of a file that a warning lists."""
 
 
 def is_bag_file(path: Path) -> bool:
-    """Tell by its name whether a file is a bag or one part of a bag."""
+    """Return whether the name of a file is that of a bag or of one part of a bag."""
     return path.name.endswith(BAG_SUFFIXES)
 
 
@@ -57,7 +57,7 @@ def _compressed(path: Path) -> Path:
 
 
 def _without_copies(files: list[Path], warnings: list[str]) -> list[Path]:
-    """Leave out the unpacked copies that ``ros2 bag play`` makes beside compressed files; they may be unfinished."""
+    """Leave out the uncompressed copies that ``ros2 bag play`` makes of compressed files; they may be incomplete."""
     copies = [path for path in files if _compressed(path) in files]
     warnings += [f"{path} is left out: {_compressed(path).name} beside it holds the same" for path in copies]
     return [path for path in files if path not in copies]
@@ -72,12 +72,12 @@ def find_parts(bag: Path, warnings: list[str]) -> list[Path]:
     """List the files of a bag in the order of recording.
 
     Args:
-        bag: a bag file, or a folder that ``ros2 bag record`` wrote. ``metadata.yaml`` gives the order; parts it
-            does not know (recording was killed) follow, and without it the names decide.
-        warnings: gets a line for each part that is listed but missing.
+        bag: a bag file, or a folder that ``ros2 bag record`` wrote. ``metadata.yaml`` gives the order; parts that it
+            does not list, because recording was killed, follow. Without it, the names give the order.
+        warnings: receives a line for each part that is listed but missing.
 
     Raises:
-        FrameSourceError: nothing there, or no bag in the folder.
+        FrameSourceError: ``bag`` does not exist, or holds no bag file.
     """
     if bag.is_file():
         if not is_bag_file(bag):
@@ -88,9 +88,9 @@ def find_parts(bag: Path, warnings: list[str]) -> list[Path]:
     there = _without_copies(bag_files(bag), warnings)
     if not there:
         raise FrameSourceError(f"{bag} holds no bag file (expected {', '.join(BAG_SUFFIXES)})")
-    # Names are relative to this folder or to the one above, where the bag was recorded; on Windows with its slashes.
+    # Names are relative to this folder or to its parent; bags recorded on Windows have backslashes.
     listed = [bag / re.split(r"[/\\]", name)[-1] for name in _listed_in_metadata(bag / METADATA, warnings)]
-    # Foxy lists compressed files without their ending.
+    # Foxy lists compressed files without their suffix.
     listed = [_compressed(path) if _compressed(path) in there else path for path in listed]
     for path in listed:
         if path not in there:
@@ -103,7 +103,7 @@ def open_parts(files: Iterable[Path], warnings: list[str]) -> list[BagPart]:
 
     Args:
         files: see `find_parts`.
-        warnings: gets a line for each file that holds nothing, as long as another one does.
+        warnings: receives a line for each file that cannot be opened, if another one can.
 
     Raises:
         FrameSourceError: none of them can be opened.
@@ -134,9 +134,12 @@ def _listed_in_metadata(metadata: Path, warnings: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Topic:
-    """What a bag says of one of its topics.
+    """A bag's description of one of its topics.
 
-    ``count`` is None where the file is damaged; ``encoding`` says how its messages are serialized, see `RawMessage`.
+    Attributes:
+        type_name: of its messages.
+        count: number of messages; None if it is unknown because the file is damaged.
+        encoding: of its messages, see `RawMessage`.
     """
 
     type_name: str
@@ -145,7 +148,7 @@ class Topic:
 
 
 def add_topic(topics: dict[str, Topic], name: str, topic: Topic) -> None:
-    """Add what one connection or file holds of a topic; if its types differ, that of images is kept."""
+    """Add the description of a topic from one connection or file; if types differ, an image type is kept."""
     if name in topics:
         before = topics[name]
         kept = before if before.type_name in IMAGE_TYPES else topic
@@ -157,16 +160,15 @@ def add_topic(topics: dict[str, Topic], name: str, topic: Topic) -> None:
 class BagPart:
     """One file of a bag: ROS 1, or ROS 2 in MCAP or SQLite, compressed or not, whole or damaged.
 
-    Whole files are read through rosbags by their index. If rosbags fails, the file is read again from its first to its
-    last readable byte. rosbags also refuses intact files with encodings other than ROS 2's, so only the second reading
+    Intact files are read by rosbags through their index. If rosbags fails, the file is read again from its first to its
+    last readable byte. rosbags also refuses intact files with other encodings than ROS 2's, so only this second pass
     decides whether a file is damaged.
 
     Attributes:
-        damage: why the file cannot be read to its end; ``None`` while nothing is known to be wrong with it.
+        damage: why the file cannot be read to its end; ``None`` as long as no damage is known.
 
     Raises:
-        FrameSourceError: the file is a Git LFS pointer, a link to nothing, empty, or of another format than its name
-            says.
+        FrameSourceError: the file is a Git LFS pointer, a broken link, empty, or has another format than its name says.
     """
 
     def __init__(self, path: Path) -> None:
@@ -174,7 +176,7 @@ class BagPart:
         self.is_ros1 = path.name.endswith((".bag", ".bag.active"))
         self.damage: str | None = None
         self._may_be_sound = ".mcap" in path.suffixes
-        """Whether a file that rosbags refuses may be sound: of MCAP it reads ROS 2's encoding alone."""
+        """Whether a file that rosbags refuses may be intact: rosbags reads only MCAP files in ROS 2's encoding."""
         check_content(path, ".bag" if self.is_ros1 else path.suffix)
 
     def topics(self) -> dict[str, Topic]:
@@ -186,7 +188,7 @@ class BagPart:
                     topic = Topic(canonical_type(connection.msgtype), connection.msgcount, _encoding(connection))
                     add_topic(found, connection.topic, topic)
             return found
-        except Exception as error:  # rosbags raises anything from KeyError to apsw's own errors on damaged files
+        except Exception as error:  # rosbags may raise anything for damaged files, from KeyError to apsw's errors
             details: list[str] = []
             counts: Counter[str] = Counter()
             for message in salvage_messages(self.path, details):
@@ -198,14 +200,14 @@ class BagPart:
             return {name: replace(topic, count=counts[name]) for name, topic in found.items()}
 
     def messages(self, topic: str | None, warnings: list[str]) -> Iterator[RawMessage]:
-        """Yield the messages of one topic, or of all, in the order of recording, as compressed as they are in the file.
+        """Yield the messages of one topic, or of all, in the order of recording, still compressed if they are.
 
-        ``warnings`` gets a line where the file is damaged, or where the clock was set back during the recording.
+        ``warnings`` receives a line if the file is damaged, or if the clock was set back during the recording.
         """
         set_back, reason = 0.0, ""
         count, last_time = 0, -1
         delivered: Counter[str] = Counter()
-        """How many messages of each topic were yielded whose time is the last one."""
+        """Number of yielded messages of each topic with the time ``last_time``."""
         try:
             with self._reader() as reader:
                 if may_be_set_back(reader):
@@ -237,7 +239,7 @@ class BagPart:
             )
             return
         if not details and self._may_be_sound:
-            return  # sound, but not only of what rosbags reads
+            return  # intact, but with encodings that rosbags does not read
         self.damage = reason
         shown = "".join(f"; {detail}" for detail in details[:MAX_DETAILS])
         messages = f"{count} messages of {topic or 'all topics'}"
@@ -256,7 +258,7 @@ class BagPart:
                     yield reader2
         else:
             if self.path.suffix == ".db3" and (companions := unfinished_companions(self.path)):
-                # rosbags would not look into them
+                # rosbags does not read them
                 raise FrameSourceError(f"recording was killed and left {companions[0].name}")
             with _plain_path(self.path) as path, Ros2Reader(path) as reader2:
                 yield reader2
@@ -264,7 +266,7 @@ class BagPart:
 
 @contextmanager
 def _plain_path(path: Path) -> Iterator[Path]:
-    """Give a path that rosbags can open: it puts the path into a URI in UTF-8, where some characters have a meaning."""
+    """Yield a path that rosbags can open: it puts the path into a UTF-8 URI, where some characters are special."""
     name = os.fsencode(path.absolute())
     if path.suffix != ".db3" or not (set(b"#?%") & set(name) or name != name.decode(errors="replace").encode()):
         yield path

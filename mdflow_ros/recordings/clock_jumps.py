@@ -1,9 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the computer's clock was set back while a bag was recorded.
+"""Find out whether the computer's clock was set back while a bag was recorded.
 
-Bags are read in the order of the times of recording. Where these went back, that mixes frames from before and after;
-the order in the file is the true one.
+Bags are read in the order of their recording times. If these went back, that order mixes frames from before and after;
+the order in the file is right.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.recordings.bag_message import RawMessage
 
 SET_BACK = 1_000_000_000
-"""A larger step back, in ns, shows that the clock was set back; messages that overtook each other differ by less."""
+"""A larger step back, in ns, shows that the clock was set back; messages that arrive out of order differ by less."""
 
 _LARGEST_STEP_BACK = """
     SELECT MAX(previous - timestamp)
@@ -29,7 +29,7 @@ _LARGEST_STEP_BACK = """
 
 
 def may_be_set_back(reader: Ros1Reader | Ros2Reader) -> bool:
-    """Tell by the index of an opened file of ROS 2; files that hold one topic after the other look alike."""
+    """Return whether the index of an open ROS 2 file suggests it. A file with one topic after the other looks alike."""
     storage = None if isinstance(reader, Ros1Reader) else reader.storage
     if isinstance(storage, McapReader):
         chunks = sorted(storage.chunks, key=lambda chunk: chunk.chunk_start_offset)
@@ -45,7 +45,7 @@ def seconds_set_back(messages: Iterable[RawMessage], topic: str | None) -> float
 
     Args:
         messages: in the order of the file.
-        topic: the only one that counts; ``None`` for each.
+        topic: the topic to examine; ``None`` for all.
 
     Returns:
         Seconds; 0 if it is less than `SET_BACK`.

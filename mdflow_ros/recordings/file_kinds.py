@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kind of a file by its first bytes, not by its name."""
+"""Tell the kind of a file by its first bytes, not by its name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _UNPACK = {".zstd": "unzstd", ".gz": "gunzip", ".zip": "unzip"}
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file is hidden or the operating system's: ``._name`` of a Mac, ``.Trash-1000``, ``__MACOSX``.
+    """Return whether a file is hidden or belongs to the system, such as ``._name``, ``.Trash-1000``, ``__MACOSX``.
 
     Args:
         path: relative to the folder that the user named, which may itself be hidden.
@@ -40,7 +40,7 @@ def is_hidden(path: Path) -> bool:
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
-    """Yield all folders below one, also linked ones, each once; hidden ones are left out."""
+    """Yield all folders below ``folder`` once each, including linked ones, but not hidden ones."""
     visited = {folder.resolve()}
     for place, names, _ in os.walk(folder, followlinks=True):
         kept = []
@@ -57,7 +57,7 @@ def content_kind(path: Path) -> str:
     """Return the kind of a file by its first bytes.
 
     Returns:
-        The ending that it should have, ``lfs``, ``rosbag1``, ``empty``, ``link`` for a link to nothing, or ``""``.
+        The suffix that it should have, ``lfs``, ``rosbag1``, ``empty``, ``link`` for a broken link, or ``""``.
     """
     try:
         with path.open("rb") as file:
@@ -70,15 +70,15 @@ def content_kind(path: Path) -> str:
 
 
 def check_content(path: Path, expected: str = "") -> None:
-    """Refuse a file that holds something else than its name says.
+    """Refuse a file with another content than its name says.
 
     Args:
         path: the file.
-        expected: ending of the format that it should have, such as ``.mcap``; empty for any.
+        expected: suffix of the expected format, such as ``.mcap``; empty for any.
 
     Raises:
-        FrameSourceError: it is a Git LFS pointer, a link to nothing, empty, or of another known format; the text names
-            the way out.
+        FrameSourceError: it is a Git LFS pointer, a broken link, empty, or has another known format; the text names the
+            fix.
     """
     kind = content_kind(path)
     if kind == "lfs":

@@ -16,16 +16,16 @@ class FrameSourceError(ValueError):
 
 @dataclass(frozen=True)
 class RecordedFrame:
-    """A camera frame that is decoded only when somebody asks for its pixels.
+    """A camera frame that is decoded on demand.
 
     Attributes:
         stamp: acquisition time in ns, as in the message header.
-        frame_id: the camera's coordinate frame; empty where the source has none.
-        decode: gives the pixels, ``(H, W, 3)`` uint8 RGB. Raises ValueError where the data is corrupt or of an
-            encoding that is not supported. Valid until the next frame is taken from the source.
-        stretch: converts samples of more than 8 bits; frames that were decoded under different counts of its
-            ``changes`` make no pair.
-        bag: which of the bags that continue one another it is of, from 0.
+        frame_id: the camera's coordinate frame; empty if the source has none.
+        decode: returns the pixels, ``(H, W, 3)`` uint8 RGB. Raises ValueError if the data is corrupt or its encoding is
+            not supported. Call it before the next frame is taken from the source.
+        stretch: converts samples with more than 8 bits; two frames make a pair only if both were decoded at the same
+            count of its ``changes``.
+        bag: number of the bag that it comes from, among consecutive bags, from 0.
     """
 
     stamp: int

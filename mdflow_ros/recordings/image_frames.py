@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera frames of a folder of images."""
+"""Read the camera frames of a folder of images."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class ImageFrames:
 
     Args:
         folder: the folder of the images, or one above it if only one below holds images (EuRoC, TUM).
-        warnings: gets a line for unusual stamps and for files of several pages.
-        intensity_range: for images of more than 8 bits, see `IntensityStretch`.
+        warnings: receives a line for unusual stamps and for files with several pages.
+        intensity_range: for images with more than 8 bits, see `IntensityStretch`.
 
     Attributes:
-        files: the images, and the files of times beside them.
+        files: the images, and the files with their times.
 
     Raises:
         FrameSourceError: the folder does not exist, holds no images, or several folders below it do.
@@ -55,7 +55,7 @@ class ImageFrames:
         warn_of_other_images(images[0].parent.name, f"{images[0].parent}: the folder", warnings)
 
     def __iter__(self) -> Iterator[tuple[str, RecordedFrame]]:
-        """Yield (pattern of the camera's names, or empty if there is one camera, frame)."""
+        """Yield the name pattern of the camera, empty if there is only one, and the frame."""
         for pattern, stamps in self._stamps.items():
             for path, stamp in stamps.items():
                 yield pattern, RecordedFrame(stamp, "", partial(_read, path, self._stretch), self._stretch)

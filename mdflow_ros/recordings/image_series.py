@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras that share one folder, such as ``0001_left.png`` beside ``0001_right.png``."""
+"""Tell the cameras apart that share one folder, such as ``0001_left.png`` and ``0001_right.png``."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ NO_CAMERA = re.compile(
     r"depth|(?<![a-z])(disp|disparity|masks?|labels?|labelids|seg|segmentation|semantic|instance|flow|normals?|thumb"
     r"|thumbnail)(?![a-z])"
 )
-"""Words in the names of images, their folders and topics that are computed from a camera's."""
+"""Words in the names of images, folders and topics that were computed from camera images."""
 
 _DEPTH_CAMERA = re.compile(r"depth(ai|_?cam(era)?)")
-"""What takes depth images takes others, too."""
+"""Names of depth cameras, which also take other images."""
 
 _Series = dict[tuple[str, ...], Path]
 """The images of one camera by the numbers in their names."""
 
 
 def word_of_no_camera(name: str) -> str:
-    """Return the word in a name, such as ``depth``, that says that the images are no camera's, or nothing."""
+    """Return the word in a name, such as ``depth``, that speaks against camera images; empty if there is none."""
     found = NO_CAMERA.search(_DEPTH_CAMERA.sub("", name.lower()))
     return found[0] if found else ""
 
 
 def warn_of_other_images(name: str, shown: str, warnings: list[str]) -> None:
-    """Warn if images may not be a camera's by the name of their topic or folder; ``shown`` tells where they are."""
+    """Warn if the name of a topic or folder speaks against camera images; ``shown`` says where they are."""
     word = word_of_no_camera(name)
     if word:
         warnings.append(
-            f"{shown} may hold no images of a camera, by its name, '{word}': flow is learned from these alone"
+            f"{shown} may not hold camera images, because its name contains '{word}'; flow is learned from camera images only"
         )
 
 
 def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path]]:
-    """Return the images of each camera by the pattern of their names, ``#`` for a number.
+    """Return the images of each camera by the pattern of their names, with ``#`` for a number.
 
-    Names with different text are of different cameras if their numbers are the same, or interleave. The number of a
-    camera, as in ``0001_cam0.png``, counts as text. Otherwise all images are one series. Pictures computed from a
-    camera's, such as depth, masks or thumbnails, are left out. The endings of names count only if nothing else tells
-    the cameras apart.
+    Names with different text belong to different cameras if their numbers are equal or interleave. The number of a
+    camera, as in ``0001_cam0.png``, counts as text. Otherwise all images are one series. Images computed from camera
+    images, such as depth, masks or thumbnails, are left out. File suffixes count only if nothing else tells the cameras
+    apart.
 
     Args:
         images: in the natural order of their names, all in one folder; at least one.
-        warnings: gets a line if there are several series.
+        warnings: receives a line if there are several series.
     """
     by_pattern = _by_pattern(images, [path.name for path in images])
     if len({path.suffix for path in images}) > 1:
@@ -89,10 +89,10 @@ def _by_pattern(images: list[Path], names: list[str]) -> dict[str, _Series]:
 
 
 def _numbers_of_images(names: list[str]) -> re.Pattern[str]:
-    """Return the pattern of the numbers that count images; other numbers in the names are those of cameras.
+    """Return the pattern of the numbers that count images; other numbers in the names denote cameras.
 
-    The number of a camera has one or two digits, after ``cam`` or beside a time that several images share. KITTI's
-    ``000000_10.png`` and ``000000_11.png`` are of one camera.
+    The number of a camera has one or two digits and follows ``cam``, or accompanies a time that several images share.
+    KITTI's ``000000_10.png`` and ``000000_11.png`` belong to one camera.
     """
     times = [tuple(_TIME.findall(name)) for name in names]
     taken = len(set(times)) if all(times) else 0
@@ -100,14 +100,14 @@ def _numbers_of_images(names: list[str]) -> re.Pattern[str]:
     def series(number: re.Pattern[str]) -> int:
         return len({number.sub("#", name) for name in names})
 
-    # Numbers that make a series of every image, or of every two, count the images.
+    # If most series had only one or two images, the numbers would count images, not cameras.
     if series(_LONG_NUMBER) <= taken <= len(names) // 2:
         return _LONG_NUMBER
     return _NOT_OF_CAMERA if series(_NOT_OF_CAMERA) <= len(names) // 2 else NUMBER
 
 
 def _taken_in_turns(by_pattern: dict[str, _Series]) -> list[str]:
-    """Return the patterns of cameras that are not synchronized: about as many images, interleaved by their numbers."""
+    """Return the patterns of unsynchronized cameras, which have similar numbers of images with interleaved numbers."""
     most = max(len(series) for series in by_pattern.values())
     patterns = [pattern for pattern, series in by_pattern.items() if 2 * len(series) > most]
     numbered = [(tuple(map(int, numbers)), pattern) for pattern in patterns for numbers in by_pattern[pattern]]

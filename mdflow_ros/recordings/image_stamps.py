@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""When the images of a folder were taken: by their names, by a file of times beside them, or by their numbers."""
+"""Find the times of the images of a folder, by their names, by a file of times, or by their numbers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mdflow_ros.recordings.image_series import NUMBER
 from mdflow_ros.recordings.stamps import MAX_DISORDER, SHORTEST_INTERVAL
 
 ASSUMED_INTERVAL = 33_333_333
-"""Interval in ns between images of consecutive numbers whose time is unknown: 30 Hz."""
+"""Interval in ns between images with consecutive numbers and unknown times: 30 Hz."""
 
 STAMP_UNITS = {19: 1, 16: 1_000, 13: 1_000_000}
 """Integers of this many digits are times since 1970; the factor makes them ns."""
 
 PLAUSIBLE_INTERVALS = (SHORTEST_INTERVAL, 60_000_000_000)
-"""Typical interval in ns between two images. A counter, padded with zeros to the length of a time, is outside."""
+"""Range of the typical interval between two images, ns. A counter that is padded with zeros like a time is outside."""
 
 FRACTION_UNITS = (1, 1_000_000, 1_000)
 """Units of the second number in names such as ``1581624663_149``, ns, in the order in which they are tried."""
@@ -46,8 +46,8 @@ CLIP_GAP = 1_000_000_000
 """Gap in ns between the clips of a folder whose numbers start again, as in ``clip01_0001.png``, ``clip02_0001.png``."""
 
 TIME_FILES = ("timestamps.txt", "times.txt", "data.csv", "rgb.txt")
-"""Names of files with one time a line, in the folder of the images or above it, as in KITTI's, TUM's and EuRoC's data
-sets."""
+"""Names of files with one time per line, in the folder of the images or above it, as in the data sets KITTI, TUM and
+EuRoC."""
 
 _DECIMAL = re.compile(r"(\d{5,}|\d+(?=\.\d\d))\.(\d+)")  # 1.5 is more often a version
 _DECIMAL_COMMA = re.compile(r"(\d+),\d+")
@@ -63,13 +63,14 @@ _NAME = re.compile(r"(?:.*?[^\d])?(?:(\d{9,10})[._-](\d{1,9})|(\d{19}|[1-9]\d{15
 def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
     """Return the images of a folder in the order of their stamps, in ns.
 
-    In this order of preference: times in the names (see `stamp_in_name`), where most names have one; times since the
-    computer started, as plain nanoseconds; a file of `TIME_FILES`; the numbers in the names at 30 Hz, where a missing
-    number is a missing image; the order of the names at 30 Hz, in clips where the last number starts again.
+    The times come from, in order of preference: times in the names (see `stamp_in_name`), if most names have one; times
+    since the computer started, in plain nanoseconds; a file of `TIME_FILES`; the numbers in the names at 30 Hz, where a
+    missing number is a missing image; the order of the names at 30 Hz, where a new clip begins if the last number
+    starts again.
 
     Args:
         images: in the natural order of their names, all in one folder.
-        warnings: gets a line for images that are left out, for a file of times that does not fit, and where 30 Hz is
+        warnings: receives a line for images that are left out, for a file of times that does not fit, and if 30 Hz is
             assumed.
     """
     folder = images[0].parent
@@ -104,7 +105,7 @@ def time_files(folder: Path) -> list[Path]:
 
 
 def _named_stamps(images: list[Path]) -> dict[Path, int]:
-    """Return the times in names, in ns, or nothing if most names hold none or the times are implausible."""
+    """Return the times in names, in ns; empty if most names have none, or if the times are implausible."""
     whole = _nanoseconds_are_whole(path.stem for path in images)
     decimal_unit = _decimal_unit(path.stem for path in images)
     for unit in FRACTION_UNITS:
@@ -123,13 +124,13 @@ def _are_bursts(stamps: dict[Path, int]) -> bool:
 
 
 def _nanoseconds_are_whole(texts: Iterable[str]) -> bool:
-    """Tell ``f"{sec}.{nanosec}"`` from seconds with decimals: its digits are of different lengths, the longest nine."""
+    """Tell ``f"{sec}.{nanosec}"`` from decimal seconds: the numbers of digits differ, and the largest is nine."""
     lengths = {len(match[1]) for text in texts if (match := _FRACTION.search(text))}
     return len(lengths) > 1 and max(lengths) == 9
 
 
 def _decimal_unit(names: Iterable[str]) -> int:
-    """Return the unit of names with a decimal point, in ns: seconds, unless they would be long apart.
+    """Return the unit of names with a decimal point, in ns: seconds, unless the intervals would be too long.
 
     RealSense's ``get_timestamp()`` is in milliseconds, as in ``1581624663149.25.png``.
     """
@@ -144,15 +145,15 @@ def _decimal_unit(names: Iterable[str]) -> int:
 def stamp_in_name(
     name: str, nanoseconds_are_whole: bool = False, unit: int = 1, decimal_unit: int = TIME_UNITS[0]
 ) -> int | None:
-    """Return the time that a file's name (without ending) holds, in ns, or ``None``.
+    """Return the time in a file's name (without suffix), in ns, or ``None``.
 
-    Known are 19 digits (ns), 16 (us), 13 (ms), ``sec.nsec``, ``sec_nsec``, a number with a decimal point, and dates
+    Supported are 19 digits (ns), 16 (us), 13 (ms), ``sec.nsec``, ``sec_nsec``, a number with a decimal point, and dates
     such as ``2024-01-31_12-30-59.250``.
 
     Args:
         name: of the file.
         nanoseconds_are_whole: whether digits after the point are nanoseconds without leading zeros, not decimals.
-        unit: of the second number of ``sec_nsec``, in ns; a second number of one second or more is not part of a time.
+        unit: of the second number of ``sec_nsec``, in ns; if that number is a second or more, it is not a time.
         decimal_unit: of a name that is a number with a decimal point, in ns.
     """
     decimal = _DECIMAL.fullmatch(name)
@@ -193,7 +194,7 @@ def _date_to_ns(text: str) -> int | None:
 
 
 def _plausible(stamps: Iterable[int], longest: int = PLAUSIBLE_INTERVALS[1]) -> bool:
-    """Tell whether a camera may have taken images at these times, in ns. A single image always passes."""
+    """Return whether these times, in ns, can be those of a camera's images. A single time is always plausible."""
     ordered = sorted(stamps)
     if ordered and ordered[-1] > LAST_STAMP:
         return False
@@ -202,7 +203,7 @@ def _plausible(stamps: Iterable[int], longest: int = PLAUSIBLE_INTERVALS[1]) -> 
 
 
 def _numbers(images: list[Path]) -> list[int]:
-    """Return the last number in each name, or nothing where the names are not numbered in ascending order."""
+    """Return the last number in each name; empty if the names are not numbered in ascending order."""
     found = [NUMBER.findall(path.stem) for path in images]
     numbers = [int(digits[-1]) for digits in found if digits]
     ascending = all(before < after for before, after in pairwise(numbers))
@@ -210,7 +211,7 @@ def _numbers(images: list[Path]) -> list[int]:
 
 
 def _clip_stamps(images: list[Path]) -> list[int]:
-    """Return stamps in ns at 30 Hz, with a gap wherever the last number starts again and another number changes."""
+    """Return stamps in ns at 30 Hz, with a gap where the last number starts again and another number changes."""
     numbers = [tuple(int(number) for number in NUMBER.findall(path.stem)) for path in images]
     stamps, clips = [0], 1
     for before, after in pairwise(numbers):
@@ -222,7 +223,7 @@ def _clip_stamps(images: list[Path]) -> list[int]:
 
 
 def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[int]:
-    """Return the times in ns of a file beside or above the images, or nothing."""
+    """Return the times in ns from a file in the folder of the images or above it; empty if there is none."""
     for path in time_files(folder):
         lines = _lines_of(path)
         named = _lines_by_name(lines, images)
@@ -247,7 +248,7 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
 
 
 def _possible_times(lines: list[str]) -> list[list[int]]:
-    """Return what may be the times of a file, in ns, the likeliest first: by column and unit, those that count last."""
+    """Return the possible times of a file, ns, one list for each column and unit, the likeliest first, counters last."""
     whole = _nanoseconds_are_whole(lines)
     choices: list[list[int]] = []
     counts: list[list[int]] = []
@@ -264,7 +265,7 @@ def _lines_of(path: Path) -> list[str]:
     content = path.read_bytes()
     # Windows' PowerShell writes UTF-16.
     text = content.decode("utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig", errors="replace")
-    # The last line of a spreadsheet's CSV may hold commas alone.
+    # The last line of a spreadsheet's CSV may consist of commas.
     lines = [line.strip(" ,;\t") for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     wholes = [whole for line in lines if (whole := _DECIMAL_COMMA.sub(r"\1", line)) != line]
@@ -274,21 +275,21 @@ def _lines_of(path: Path) -> list[str]:
 
 
 def _ascend(times: list[int]) -> bool:
-    """Tell whether at most a few times repeat or go back, as where the clock was set back."""
+    """Return whether the times ascend, but for a few that repeat or go back, as when the clock was set back."""
     steps = np.diff(np.array(times, object))
     return len(times) < 2 or bool(np.mean(steps <= 0) <= MAX_DISORDER)
 
 
 def _lines_by_name(lines: list[str], images: list[Path]) -> list[str]:
-    """Return the lines in the order of the images that they name, without names that could be taken for times.
+    """Return the lines in the order of the images that they name, without names that look like times.
 
-    Nothing is returned where no column holds names: then the lines are taken to be in the order of the images.
+    If no column holds the names, nothing is returned, and the lines are taken to be in the order of the images.
     """
     rows = [words for words in map(str.split, lines) if len(words) > 1]
     for column in range(max(map(len, rows), default=0)):
         named = {re.split(r"[/\\]", words[column])[-1]: words for words in rows if len(words) > column}
         found = [named.get(image.name) or named.get(image.stem, []) for image in images]
-        # Numbers that are only some of the names may count something else.
+        # Numbers without a suffix are the names only if they name every image; otherwise they count something else.
         if all(found) or any(image.name in named for image in images):
             return [words[0] if column == 1 else " ".join(words) for words in found if words]
     return []
@@ -297,9 +298,9 @@ def _lines_by_name(lines: list[str], images: list[Path]) -> list[str]:
 def _time_of_line(
     line: str, nanoseconds_are_whole: bool = False, unit: int = NANOSECONDS, column: int = 1
 ) -> int | None:
-    """Return the time in ns of a line of a file of times: a date, or a multiple of ``unit``.
+    """Return the time in ns in a line of a file of times: a date, or a multiple of ``unit``.
 
-    Known are ``TIME``, ``NAME TIME``, ``NAME TIME EXPOSURE`` and, where the name is not a number, ``TIME NAME``; with
+    Supported are ``TIME``, ``NAME TIME``, ``NAME TIME EXPOSURE`` and, if the name is not a number, ``TIME NAME``; with
     ``column`` 0, ``TIME EXPOSURE``.
     """
     date = _date_to_ns(line)

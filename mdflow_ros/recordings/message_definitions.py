@@ -1,8 +1,8 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Definitions of the message types that are installed here, as a bag holds them.
+"""Get the definitions of installed message types, in the format of bags.
 
-ROS 2's own types differ between distributions, and a bag must say how its messages are serialized.
+ROS 2's types differ between distributions, so a bag must contain the definitions of its messages.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _SEPARATOR = "=" * 80
 
 
 def installed_definition(type_name: str) -> str:
-    """Return the definition of a type, with those of the types in it, or nothing where one is not installed.
+    """Return the definition of a type and of the types in it; empty if one of them is not installed.
 
     Args:
         type_name: such as ``sensor_msgs/msg/Image``.
 
     Returns:
-        The text of its ``.msg`` file and, after separators, those of all types that it is made of: what MCAP calls
+        The text of its ``.msg`` file and, after separators, the texts of all types that it contains, in MCAP's format
         ``ros2msg`` (https://mcap.dev/spec/registry).
     """
     texts: dict[str, str] = {}
@@ -44,7 +44,7 @@ def installed_definition(type_name: str) -> str:
 
 
 def _types_in(text: str, package: str) -> list[str]:
-    """Return the full names of the types that the fields of a ``.msg`` file have, without primitive ones."""
+    """Return the full names of the field types in a ``.msg`` file, except for primitive ones."""
     found = []
     for line in text.splitlines():
         match = _FIELD.match(line.strip())
@@ -56,7 +56,7 @@ def _types_in(text: str, package: str) -> list[str]:
 
 
 def _file_of(type_name: str) -> Path | None:
-    """Return the ``.msg`` file of a type below one of the prefixes where ROS packages are installed."""
+    """Return the ``.msg`` file of a type from the prefixes where ROS packages are installed, if there is one."""
     package, _, name = type_name.partition("/msg/")
     prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
     files = (Path(prefix, "share", package, "msg", f"{name}.msg") for prefix in prefixes)

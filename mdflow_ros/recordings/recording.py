@@ -21,19 +21,19 @@ from mdflow_ros.recordings.topic_recorder import TopicError, TopicRecorder
 from mdflow_ros.recordings.writer import BagWriter
 
 LOOK_PERIOD = 0.2
-"""Seconds between checks of the publishers. Messages of one that returned with another QoS are lost until then."""
+"""Seconds between checks of the publishers. If one returns with another QoS, its messages are lost until the check."""
 
 PERIOD = 1.0
 """Seconds between two checks of the disk."""
 
 LOG_PERIOD = 10.0
-"""Seconds between two status lines where the output is not a terminal."""
+"""Seconds between two status lines if the output is not a terminal."""
 
 SILENCE_SECONDS = 3.0
-"""A camera that sends nothing for this long at the end has probably died."""
+"""If nothing arrives for this long at the end, the camera has probably stopped."""
 
 MAX_DROPPED_SHARE = 0.05
-"""With a larger share of dropped messages the usual cause is shown."""
+"""If a larger share of messages is dropped, the usual cause is shown."""
 
 TRANSPORT_HINT = (
     f"Large images of a best-effort camera get lost on Fast DDS' default transport: {large_data_advice(os.environ)}"
@@ -45,7 +45,7 @@ class Recording:
 
     Args:
         node: an rclpy node that nothing else spins.
-        options: of `parse_arguments`.
+        options: from `parse_arguments`.
     """
 
     def __init__(self, node: Node, options: argparse.Namespace) -> None:
@@ -65,7 +65,7 @@ class Recording:
         """Record until the time is over, the user stops it, or the disk is full.
 
         Returns:
-            Whether every topic was recorded to the end, for as long as it was asked for.
+            Whether every topic was recorded to the end, for the requested duration.
 
         Raises:
             TopicError: a topic is missing or cannot be recorded.
@@ -83,7 +83,7 @@ class Recording:
         return self._report()
 
     def stop(self, reason: str, in_time: bool = True) -> None:
-        """End the recording at the next opportunity; the first reason counts."""
+        """End the recording soon; only the first reason is reported."""
         if self._stopped_by is None:
             self._stopped_by, self._in_time = reason, in_time
 
@@ -116,7 +116,7 @@ class Recording:
         status.end()
 
     def _warn(self, problems: list[str]) -> None:
-        """Print each problem when it first appears, while the user can still do something about it."""
+        """Print each problem when it first appears, so that the user can react."""
         for problem in problems:
             if problem not in self._problems:
                 print(f"warning: {problem}", file=sys.stderr)
@@ -137,7 +137,7 @@ class Recording:
     def _check_disk(self) -> None:
         free, reserve = free_bytes(self._options.out) / 1e9, self._options.disk_reserve
         if free < reserve:
-            left = f"only {free:.2f} GB of disk space are left"
+            left = f"only {free:.2f} GB of disk space is left"
             self.stop(f"{left}, less than --disk-reserve ({reserve:g} GB)", in_time=False)
 
     def _disk_failed(self, error: OSError) -> None:
@@ -154,12 +154,12 @@ class Recording:
             print(f"  {topic}: {count.received} messages, {count.received / seconds:.1f} Hz, dropped {lost}")
         dropped = sum(count.dropped or 0 for count in counts.values())
         if dropped > MAX_DROPPED_SHARE * received:
-            print(f"{dropped} messages were lost, {received} came. {TRANSPORT_HINT}", file=sys.stderr)
+            print(f"{dropped} messages were lost, {received} received. {TRANSPORT_HINT}", file=sys.stderr)
         if received and (silence := self._end - self._recorder.last_received) > SILENCE_SECONDS:
-            self._problems[f"nothing came for the last {silence:.0f} s: did the camera stop?"] = None
+            self._problems[f"nothing was received in the last {silence:.0f} s: did the camera stop?"] = None
         for topic in self._topics:
             if topic in counts and not counts[topic].received:
-                self._problems[f"no message came on {topic}, although it is published"] = None
+                self._problems[f"no message was received on {topic}, although it is published"] = None
         for problem in self._problems:
             print(problem, file=sys.stderr)
         if self._disk_error is not None:
@@ -177,7 +177,7 @@ def resolve_topic(node: Node, name: str) -> str:
     """Return the full name of a topic.
 
     Raises:
-        TopicError: ROS 2 allows no such name.
+        TopicError: ROS 2 does not allow the name.
     """
     try:
         validate_topic_name(name)
@@ -187,7 +187,7 @@ def resolve_topic(node: Node, name: str) -> str:
 
 
 class StatusLine:
-    """The live line: rate, size, free disk, dropped. It overwrites itself on a terminal."""
+    """The status line: rate, size, free disk space, dropped messages. On a terminal it is updated in place."""
 
     def __init__(self, writer: BagWriter, recorder: TopicRecorder) -> None:
         self._writer, self._recorder = writer, recorder
@@ -195,7 +195,7 @@ class StatusLine:
         self._before = (0.0, 0, 0)
 
     def show(self, seconds: float) -> None:
-        """Print the line, or leave it out where a log file had one recently."""
+        """Print the line; in a log file, only every `LOG_PERIOD` seconds."""
         if not self._terminal and seconds < self._before[0] + LOG_PERIOD:
             return
         counts = self._recorder.counts.values()
@@ -211,12 +211,12 @@ class StatusLine:
         print(f"\r{line}\033[K" if self._terminal else line, end="" if self._terminal else "\n", flush=True)
 
     def end(self) -> None:
-        """Leave the line on the terminal."""
+        """End the line on a terminal."""
         if self._terminal:
             print()
 
 
 def free_bytes(path: Path) -> int:
-    """Return the free space of the disk that holds, or will hold, a path."""
+    """Return the free space, in bytes, of the disk of a path, which may not exist yet."""
     existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     return shutil.disk_usage(existing).free

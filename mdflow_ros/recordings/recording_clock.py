@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Times of recording that never go back."""
+"""Recording times that never go back."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Callable
 from mdflow_ros.core.stamps import NANOSECONDS
 
 MIN_SET_BACK = NANOSECONDS // 20
-"""The clock counts as set back if it went back by more, in ns; two readings of one moment differ by less."""
+"""The clock counts as set back if it goes back by more than this, in ns; two simultaneous readings differ by less."""
 
 
 class RecordingClock:
-    """A clock that continues when the computer's clock is set back, as a time server may do.
+    """A clock that continues when the computer's clock is set back, for example by a time server.
 
-    Bags are read in the order of these times: frames from before and after the change would be mixed up.
+    Bags are read in the order of these times, so times that go back would mix up frames from before and after.
 
     Args:
-        report: gets a line when the clock was set back.
+        report: called with a line when the clock was set back.
     """
 
     def __init__(self, report: Callable[[str], object]) -> None:
@@ -28,10 +28,10 @@ class RecordingClock:
         self._set_back = 0
 
     def time(self, received: int) -> int:
-        """Return the time of recording of a message, in ns.
+        """Return the recording time of a message that has just been received, in ns.
 
         Args:
-            received: when it came, just now, by the computer's clock, in ns.
+            received: its receive time by the computer's clock, in ns.
         """
         ahead = _ahead()
         self._most_ahead = max(self._most_ahead, ahead)

@@ -16,7 +16,7 @@ from mdflow_ros.recordings.writer import BagWriter, Storage, UnknownType
 
 
 class Repair(NamedTuple):
-    """The result of a repair: messages copied by topic, and messages left out by reason."""
+    """The result of a repair: numbers of messages copied, by topic, and left out, by reason."""
 
     copied: Counter[str]
     left_out: Counter[str]
@@ -28,10 +28,10 @@ def repair_bag(damaged: Path, writer: BagWriter, warnings: list[str]) -> Repair:
     Args:
         damaged: a file or folder.
         writer: of the new bag; the caller closes it.
-        warnings: gets a line for everything that cannot be read.
+        warnings: receives a line for everything that cannot be read.
 
     Raises:
-        FrameSourceError: there is no bag, or one of ROS 1.
+        FrameSourceError: there is no bag, or it is a ROS 1 bag.
         OSError: the disk is full or gone.
     """
     copied: Counter[str] = Counter()
@@ -60,7 +60,7 @@ def repair_bag(damaged: Path, writer: BagWriter, warnings: list[str]) -> Repair:
 
 
 def _announce(writer: BagWriter, message: RawMessage) -> str | None:
-    """Announce the topic of a message; return why it cannot be kept, if so."""
+    """Add the topic of a message to the new bag; return why it cannot be kept, or None."""
     if message.encoding != CDR:
         return f"it is encoded as {message.encoding}, and a ROS 2 bag holds {CDR}"
     try:
@@ -71,7 +71,7 @@ def _announce(writer: BagWriter, message: RawMessage) -> str | None:
 
 
 def repair_aside(damaged: Path, out: Path, storage: Storage, warnings: list[str]) -> Repair:
-    """Repair into a new folder, of which nothing is left if that fails; see `repair_bag`.
+    """Repair into a new folder, which is removed if that fails; see `repair_bag`.
 
     Raises:
         FrameSourceError: see `repair_bag`.

@@ -1,9 +1,8 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of a bag file that the regular readers refuse: truncated, without index, damaged in the middle.
+"""Read the messages of a bag file that rosbags refuses: truncated, without index, or damaged in the middle.
 
-This needs no other tool, such as ``sqlite3 .recover``, ``mcap recover`` or ``rosbag reindex``, and reads what rosbags
-cannot.
+No other tool is needed, such as ``sqlite3 .recover``, ``mcap recover`` or ``rosbag reindex``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def salvage_messages(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
 
     Args:
         path: ``.mcap``, ``.db3``, ``.bag``, ``.bag.active``, or one of the first two as ``.zstd``.
-        warnings: gets a note on each stretch that could not be read.
+        warnings: receives a line for each section that cannot be read.
     """
     if path.suffix == ".zstd":
         with tempfile.TemporaryDirectory() as folder:

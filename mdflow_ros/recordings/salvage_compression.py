@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Decompression that keeps what is intact of damaged data."""
+"""Decompress the intact beginning of damaged data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import lz4.frame
 from mdflow_ros.recordings.bag_message import zstd
 
 STEP = 4096
-"""Compressed bytes fed at once: at most this many sound bytes before the damage are lost."""
+"""Compressed bytes that are fed at once: at most this many intact bytes before the damage are lost."""
 
 DECOMPRESSORS = {"zstd": zstd.ZstdDecompressor, "lz4": lz4.frame.LZ4FrameDecompressor, "bz2": bz2.BZ2Decompressor}
 
@@ -21,7 +21,7 @@ def decompress_intact(data: bytes, compression: str) -> bytes:
 
     Args:
         data: compressed bytes.
-        compression: a key of `DECOMPRESSORS`, or what MCAP (empty) and ROS 1 bags (``none``) call uncompressed.
+        compression: a key of `DECOMPRESSORS`; empty (MCAP) or ``none`` (ROS 1) for uncompressed data.
     """
     if compression in ("", "none"):
         return data

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of an MCAP file whose index is missing or wrong: records in file order, up to the first that is cut off.
+"""Read an MCAP file with a missing or wrong index: its records in file order, up to the first truncated one.
 
 Format: https://mcap.dev/spec
 """
@@ -43,7 +43,7 @@ class _Channel(NamedTuple):
 
 
 def salvage_mcap(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
-    """Yield the messages in file order; ``warnings`` gets a note on each stretch that could not be read."""
+    """Yield the messages in file order; ``warnings`` receives a line for each section that cannot be read."""
     schemas: dict[int, tuple[str, str]] = {}
     channels: dict[int, _Channel] = {}
     with path.open("rb") as file:
@@ -65,7 +65,7 @@ def salvage_mcap(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
 
 
 def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[int, bytes]]:
-    """Yield (opcode, content) of the top-level records; the last one may be cut off."""
+    """Yield (opcode, content) of the top-level records; the last one may be truncated."""
     size = os.fstat(file.fileno()).st_size
     while (position := file.tell()) < size:
         head = file.read(9)
@@ -83,7 +83,7 @@ def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[int, bytes]]
 
 
 def _chunk_records(chunk: bytes, warnings: list[str]) -> Iterator[tuple[int, bytes]]:
-    """Yield (opcode, content) of the whole records of a chunk that may be cut off at its end."""
+    """Yield (opcode, content) of the complete records of a chunk, which may be truncated."""
     if len(chunk) < 32:
         return
     uncompressed_size, checksum, name_length = struct.unpack_from("<QII", chunk, 16)
@@ -105,7 +105,7 @@ def _chunk_records(chunk: bytes, warnings: list[str]) -> Iterator[tuple[int, byt
 def _interpret(
     opcode: int, record: bytes, schemas: dict[int, tuple[str, str]], channels: dict[int, _Channel]
 ) -> RawMessage | None:
-    """Note a schema or channel, or return a message of a channel that was noted."""
+    """Remember a schema or channel, or return a message of a known channel."""
     try:
         if opcode == SCHEMA:
             (name, encoding, definition), _ = _strings(record, 2, 3)
@@ -122,13 +122,13 @@ def _interpret(
             if channel in channels:
                 topic, type_name, definition, encoding, offered_qos = channels[channel]
                 return RawMessage(topic, type_name, log_time, record[22:], encoding, definition, offered_qos)
-    except (struct.error, UnicodeDecodeError):  # a damaged record; those after it may be whole
+    except (struct.error, UnicodeDecodeError):  # a damaged record; later ones may be intact
         pass
     return None
 
 
 def _metadata(record: bytes, position: int) -> dict[str, str]:
-    """Return a map of strings, which begins with its length in bytes; empty where it is damaged."""
+    """Return a map of strings, which begins with its length in bytes; without the entries after damage."""
     found: dict[str, str] = {}
     try:
         (length,) = struct.unpack_from("<I", record, position)
@@ -142,9 +142,9 @@ def _metadata(record: bytes, position: int) -> dict[str, str]:
 
 
 def _strings(record: bytes, position: int, count: int) -> tuple[list[str], int]:
-    """Return strings that follow one another, each behind its length, and where they end.
+    """Return consecutive strings, each preceded by its length, and the position after them.
 
-    Definitions may be of any bytes.
+    Definitions may contain any bytes.
     """
     found = []
     for _ in range(count):

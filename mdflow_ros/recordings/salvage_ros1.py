@@ -1,8 +1,8 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of a ROS 1 bag whose index is missing or wrong: chunks in file order, up to the first that is cut off.
+"""Read a ROS 1 bag with a missing or wrong index: its chunks in file order, up to the first truncated one.
 
-A ROS 1 recording that was killed (``.bag.active``) never has an index. Format: http://wiki.ros.org/Bags/Format/2.0
+A killed ROS 1 recording (``.bag.active``) never has an index. Format: http://wiki.ros.org/Bags/Format/2.0
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MESSAGE, CHUNK, CONNECTION = 2, 5, 7
 
 
 def salvage_ros1(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
-    """Yield the messages in file order; ``warnings`` gets a note on each stretch that could not be read."""
+    """Yield the messages in file order; ``warnings`` receives a line for each section that cannot be read."""
     connections: dict[int, tuple[str, str]] = {}
     with path.open("rb") as file:
         if file.read(len(ROS1_BAG)) != ROS1_BAG:
@@ -42,7 +42,7 @@ def salvage_ros1(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
 
 
 def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[dict[str, bytes], bytes]]:
-    """Yield (header fields, data) of each record; the data of the last one may be cut off."""
+    """Yield (header fields, data) of each record; the data of the last one may be truncated."""
     while len(head := file.read(4)) == 4:
         position = file.tell() - 4
         header = _header(file.read(struct.unpack("<I", head)[0]))
@@ -60,7 +60,7 @@ def _records(file: BinaryIO, warnings: list[str]) -> Iterator[tuple[dict[str, by
 
 
 def _header(fields: bytes) -> dict[str, bytes]:
-    """Parse ``<length>name=value`` fields; what does not parse is left out."""
+    """Parse ``<length>name=value`` fields; malformed ones are left out."""
     header: dict[str, bytes] = {}
     position = 0
     while position + 4 <= len(fields):
@@ -73,7 +73,7 @@ def _header(fields: bytes) -> dict[str, bytes]:
 
 
 def _interpret(header: dict[str, bytes], data: bytes, connections: dict[int, tuple[str, str]]) -> RawMessage | None:
-    """Note a connection, or return a message of a connection that was noted."""
+    """Remember a connection, or return a message of a known connection."""
     connection = _number(header, "conn")
     if header["op"] == bytes([CONNECTION]):
         type_name = _header(data).get("type", b"").decode("ascii", "replace")

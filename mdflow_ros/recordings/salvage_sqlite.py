@@ -1,9 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of a rosbag2 SQLite file that is cut off, damaged, or was left behind by a killed recording.
+"""Read a rosbag2 SQLite file that is truncated, damaged, or left behind by a killed recording.
 
-SQLite finds rows through a tree whose upper pages are late in the file: from a file cut in half it often reads
-nothing. Here each page is looked at by itself, and those that hold rows are taken apart. Format:
+SQLite finds rows through a tree with its upper pages late in the file, so it often reads nothing from half a file. Here
+each page is examined on its own, and pages with rows are parsed. Format:
 https://www.sqlite.org/fileformat2.html, sections 1.3 (header), 1.6 (pages and cells), 2.1 (records).
 """
 
@@ -28,17 +28,17 @@ Value = int | str | bytes | None
 
 
 def unfinished_companions(path: Path) -> list[Path]:
-    """Return the journals beside a SQLite file that hold what a killed recording had not yet merged or undone."""
+    """Return the journals of a SQLite file that a killed recording had not yet merged or rolled back."""
     companions = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
     return [companion for companion in companions if companion.is_file() and companion.stat().st_size]
 
 
 def salvage_sqlite(path: Path, warnings: list[str]) -> Iterator[RawMessage]:
-    """Yield the messages in the order of recording; ``warnings`` gets a note on what could not be read."""
+    """Yield the messages in the order of recording; ``warnings`` receives a line for what cannot be read."""
     with tempfile.TemporaryDirectory() as folder:
         companions = unfinished_companions(path)
         if companions:
-            # SQLite merges or undoes what the journal holds, and writes to the file: to a copy, not to the user's.
+            # SQLite merges the journal or rolls it back, which writes to the file, so use a copy.
             for original in (path, *companions):
                 shutil.copyfile(original, Path(folder, original.name))
             path = Path(folder, path.name)
@@ -79,7 +79,7 @@ def _messages(pages: mmap.mmap, warnings: list[str]) -> Iterator[RawMessage]:
 
 
 def _rows(pages: mmap.mmap) -> Iterator[tuple[int, list[Value] | None]]:
-    """Yield (row id, values) of all tables in the order of the pages; None for values that are not all there."""
+    """Yield (row id, values) of all tables in the order of the pages; None for incomplete values."""
     page_size = int.from_bytes(pages[16:18], "big")
     page_size = 65536 if page_size == 1 else page_size
     usable = page_size - pages[20]
@@ -101,7 +101,7 @@ def _rows(pages: mmap.mmap) -> Iterator[tuple[int, list[Value] | None]]:
 
 
 def _payload(pages: mmap.mmap, offset: int, size: int, page_size: int, usable: int) -> bytes:
-    """Return the content of a cell; a large one continues in a chain of other pages."""
+    """Return the payload of a cell; a large one continues in a chain of overflow pages."""
     largest, smallest = usable - 35, (usable - 12) * 32 // 255 - 23
     if size <= largest:
         return pages[offset : offset + size]
@@ -148,7 +148,7 @@ def _value(kind: int, content: bytes) -> Value:
 
 
 def _varint(data: mmap.mmap | bytes, offset: int) -> tuple[int, int]:
-    """Return (value, offset after it) of a big-endian number of 7 bits a byte, at most 9 bytes."""
+    """Return (value, offset after it) of a big-endian number with 7 bits per byte, at most 9 bytes."""
     value = 0
     for position in range(offset, offset + 8):
         value = value << 7 | data[position] & 0x7F

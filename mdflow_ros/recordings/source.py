@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Names of recordings on the command line: ``bag:PATH#/topic``, ``video:PATH``, ``images:FOLDER``, or a path."""
+"""Parse names of recordings: ``bag:PATH#/topic``, ``video:PATH``, ``images:FOLDER``, or a path."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from mdflow_ros.recordings.video_frames import VIDEO_SUFFIXES, VideoFrames
 KINDS = ("bag", "video", "images")
 
 OTHER_IMAGES = {".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".exr", ".hdr"}
-"""Endings of images that are not read."""
+"""Suffixes of image files that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A recording, or several of one kind that a glob matched.
+    """A recording, or several of one kind that match a glob.
 
-    ``topic`` is for bags: None takes the only camera.
+    Attributes:
+        kind: one of `KINDS`.
+        paths: of the recordings.
+        topic: of bags; None for the only camera.
     """
 
     kind: str
@@ -49,11 +52,11 @@ class Source:
     ) -> Iterator[tuple[str, RecordedFrame]]:
         """Yield (stream, frame).
 
-        The stream is a bag's topic, the path of a video or folder, or, where several cameras share a folder, its path
-        and the pattern of the names of one camera's images.
+        The stream is a bag's topic, or the path of a video or folder; if several cameras share a folder, the name
+        pattern of the camera is appended.
 
-        ``warnings`` gets a line for everything that is missing, damaged, or odd. ``intensity_range`` is for images of
-        more than 8 bits, see `IntensityStretch`.
+        ``warnings`` receives a line for everything that is missing, damaged or unusual. ``intensity_range`` is for
+        images with more than 8 bits, see `IntensityStretch`.
         """
         if self.kind == "bag":
             bag = BagFrames(self.paths, self.topic, warnings, intensity_range)
@@ -80,8 +83,8 @@ def parse_source(name: str) -> Source:
         raise FrameSourceError(
             f"{name}: streams are not read; record it first, for example with `ffmpeg -i URL -c copy drive.mkv`"
         )
-    pattern, topic = _split_topic(os.path.expanduser(rest))  # behind a colon, the shell leaves ~ as it is
-    if not pattern:  # as of a variable that is not set; it would stand for the current folder
+    pattern, topic = _split_topic(os.path.expanduser(rest))  # the shell does not expand ~ after a colon
+    if not pattern:  # for example an unset variable; Path("") would be the current folder
         raise FrameSourceError(f"'{name}' names no recording: give the path of a bag, a video or a folder")
     paths = [Path(pattern)] if Path(pattern).exists() else _matches(pattern)
     if not paths:
@@ -97,7 +100,7 @@ def parse_source(name: str) -> Source:
 
 
 def _split_topic(name: str) -> tuple[str, str | None]:
-    """Split ``PATH#/topic``. A path that exists is taken as it is, as paths may hold a ``#``, too."""
+    """Split ``PATH#/topic``. An existing path is not split, because paths may contain a ``#``, too."""
     if Path(name).exists():
         return name, None
     marks = [position for position, letter in enumerate(name) if letter == "#"]
@@ -111,7 +114,7 @@ def _split_topic(name: str) -> tuple[str, str | None]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    """Expand a glob to the folders, bags and videos that it matches, in the natural order of names."""
+    """Return the folders, bags and videos that match a glob, in the natural order of their names."""
     known = (
         path
         for path in _expanded(pattern)
@@ -130,14 +133,14 @@ def _expanded(pattern: str) -> list[Path]:
 
 
 def _describe_content(folder: Path) -> str:
-    """Describe a folder that holds neither a bag nor images, and what to do."""
+    """Describe the content of a folder without bags and images, and say what to do."""
     files = [file for file in folder.rglob("*") if file.is_file() and not is_hidden(file.relative_to(folder))]
     videos = sorted((file for file in files if file.suffix.lower() in VIDEO_SUFFIXES), key=natural_order)
     if videos:
         return f"Name one of its videos, such as {videos[0]}, or all: '{videos[0].parent}/*{videos[0].suffix}'"
     endings = Counter(file.suffix or "no ending" for file in files)
     listed = ", ".join(f"{count} with {ending}" for ending, count in endings.most_common(5))
-    known = f"Known are bags ({', '.join(BAG_SUFFIXES)}) and images ({', '.join(IMAGE_SUFFIXES)})"
+    known = f"Supported are bags ({', '.join(BAG_SUFFIXES)}) and images ({', '.join(IMAGE_SUFFIXES)})"
     if OTHER_IMAGES.intersection(map(str.lower, endings)):
         known += "; convert the others to PNG or JPEG, for example with `heif-convert` or `ffmpeg`"
     return f"Its files: {listed or 'none'}. {known}"
@@ -168,7 +171,7 @@ def _guess_kind(path: Path) -> str:
     if path.name == METADATA:
         raise FrameSourceError(f"{path} describes a bag: name its folder, {path.parent}")
     if path.is_file():
-        check_content(path)  # says how to unpack what is packed
+        check_content(path)  # its error says how to unpack a compressed file
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise FrameSourceError(f"{path} is one image: name its folder, {path.parent}")
     if path.name.lower().endswith(BAG_SUFFIXES):

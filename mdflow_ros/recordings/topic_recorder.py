@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribe to topics as their publishers offer them, and pass the serialized messages on."""
+"""Subscribe to topics with the QoS of their publishers, and pass the serialized messages on."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from mdflow_ros.recordings.recording_clock import RecordingClock
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 
 QUEUE_DEPTH = 100
-"""Messages that DDS holds for us while the disk is busy: 3 s of a 30 Hz camera."""
+"""Number of messages that DDS queues while the disk is busy: 3 s of a 30 Hz camera."""
 
 UNNUMBERED = 2**63
-"""DDS implementations that do not number their messages send the largest 64-bit number, which is above this."""
+"""DDS implementations that do not number messages report the largest 64-bit number, which is above this."""
 
 
 class TopicError(RuntimeError):
@@ -37,7 +37,7 @@ class TopicError(RuntimeError):
 
 
 class MessageSink(Protocol):
-    """Where messages go: a `BagWriter`."""
+    """The receiver of the messages: a `BagWriter`."""
 
     def add_topic(self, topic: str, type_name: str, offered_qos: Sequence[Qos] = (), definition: str = "") -> None:
         """Announce a topic."""
@@ -48,19 +48,23 @@ class MessageSink(Protocol):
 
 @dataclass
 class TopicCount:
-    """Messages of a topic: those received, their size in bytes, and those that the publishers sent but that never came.
+    """Counts of the messages of a topic.
 
-    ``dropped`` is None where the messages come without numbers: in Humble, and with some DDS implementations.
+    Attributes:
+        received: number of received messages.
+        size: of all received messages, in bytes.
+        dropped: number of messages that were sent but not received; None if messages have no numbers, as in Humble and
+            with some DDS implementations.
     """
 
     received: int = 0
     size: int = 0
     dropped: int | None = None
     _numbers: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
-    """Lowest and highest number of each publisher, and how many came: they may overtake each other."""
+    """Lowest and highest number from each publisher, and how many arrived; the order of arrival may differ."""
 
     def note(self, size: int, info: Mapping[str, Any]) -> None:
-        """Count a message by the number its publisher gave it."""
+        """Count a message of ``size`` bytes; ``info`` has the number that its publisher gave it."""
         self.received += 1
         self.size += size
         number = info.get("publication_sequence_number")
@@ -73,12 +77,12 @@ class TopicCount:
 
 
 class TopicRecorder:
-    """Records topics as their publishers offer them, and the camera_info beside each image topic.
+    """Records topics with the QoS of their publishers, and the camera_info next to each image topic.
 
     Args:
         node: subscribes; the caller spins it.
-        sink: gets the messages.
-        on_error: called with an OSError of the sink; the disk is full or gone.
+        sink: receives the messages.
+        on_error: called with an OSError of the sink, if the disk is full or gone.
     """
 
     def __init__(self, node: Node, sink: MessageSink, on_error: Callable[[OSError], None]) -> None:
@@ -88,13 +92,13 @@ class TopicRecorder:
         self._subscriptions: dict[str, tuple[QoSProfile, Subscription[Any]]] = {}
         self.counts: dict[str, TopicCount] = {}
         self.last_received = 0.0
-        """When a message came last, by the monotonic clock."""
+        """Monotonic time of the last message, seconds."""
 
     def find_missing(self, topics: Sequence[str]) -> list[str]:
-        """Return those of the topics that nobody publishes yet.
+        """Return the topics that nobody publishes yet.
 
         Raises:
-            TopicError: a topic has several types, or one that is not installed here.
+            TopicError: a topic has several types, or its type is not installed here.
         """
         missing = []
         for topic in topics:
@@ -131,10 +135,10 @@ class TopicRecorder:
         A camera driver that is restarted may come back as best effort, which a reliable subscription never receives.
 
         Returns:
-            A line for each topic that can no longer be recorded, as it has another type now.
+            A line for each topic that can no longer be recorded because its type has changed.
 
         Raises:
-            TopicError: a topic without messages so far turns out to have several types.
+            TopicError: a topic without messages so far has several types.
         """
         self.find_missing([topic for topic in self._types if not self.counts[topic].received])
         problems = []
@@ -142,7 +146,7 @@ class TopicRecorder:
             publishers = self._node.get_publishers_info_by_topic(topic)
             other = sorted({publisher.topic_type for publisher in publishers} - {type_name})
             if other:
-                problems.append(f"{topic} is published as {', '.join(other)} now; it was recorded as {type_name}")
+                problems.append(f"{topic} is now published as {', '.join(other)}; it was recorded as {type_name}")
             offered = [publisher.qos_profile for publisher in publishers if publisher.topic_type == type_name]
             profile, _ = self._subscriptions[topic]
             matching = matching_qos(offered, QUEUE_DEPTH)
@@ -197,8 +201,8 @@ class TopicRecorder:
         if topics:
             return f"Image topics now: {', '.join(topics)}"
         return (
-            "No image topic is published now: is the camera running, and are ROS_DOMAIN_ID and "
-            "RMW_IMPLEMENTATION the same here and there?"
+            "No image topic is published now: is the camera running, with the same ROS_DOMAIN_ID and "
+            "RMW_IMPLEMENTATION?"
         )
 
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Camera frames of a video file, with the times that the file gives them."""
+"""Read the camera frames of a video file, with the file's timestamps."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ VIDEO_SUFFIXES = (
 
 
 MAX_MISSING_SHARE, MAX_MISSING_SECONDS = 0.05, 1.0
-"""Pictures may end this long before the duration of the file: its sound may be longer, or its times rounded."""
+"""The pictures may end this much before the duration of the file: its sound may be longer, or its times rounded."""
 
 MAX_PREDICTED = 250
-"""Frames that are refused after a damaged one if no key frame comes. Within this many, encoders send a key frame or
-refresh the whole picture."""
+"""Number of frames that are refused after a damaged one if no key frame follows. Within this many frames, encoders send
+a key frame or refresh the whole picture."""
 
 
 class VideoFrames:
-    """The frames of a video file, upright, at a constant frame rate or not. Interlaced frames are deinterlaced.
+    """The frames of a video file, rotated upright and deinterlaced. The frame rate may vary.
 
     Args:
         path: of the file.
-        warnings: gets a line if a part of the video is damaged or missing.
-        intensity_range: for gray videos of more than 8 bits, see `IntensityStretch`.
+        warnings: receives a line if a part of the video is damaged or missing.
+        intensity_range: for gray videos with more than 8 bits, see `IntensityStretch`.
 
     Raises:
         FrameSourceError: the file does not exist, is a Git LFS pointer, or holds no video that can be decoded; or PyAV
@@ -53,7 +53,7 @@ class VideoFrames:
 
     def __init__(self, path: Path, warnings: list[str], intensity_range: IntensityRange = "auto") -> None:
         try:
-            import av  # here, as bags and images need no PyAV
+            import av  # here, because bags and images do not need PyAV
             from av.stream import Disposition
         except ModuleNotFoundError as error:
             raise FrameSourceError(f"{path} is a video, which PyAV reads; run: pip install 'av>=15'") from error
@@ -93,7 +93,7 @@ class VideoFrames:
             refused = 0
             for frame, sound in judged_frames(_deinterlaced(self._decoded(container, stream), stream)):
                 in_file = _time(frame, stream)
-                # Some containers hold no times: then the frame rate gives them.
+                # If the container has no times, the frame rate gives them.
                 stamp = in_file if in_file is not None and in_file > stamp else following
                 following = stamp + interval
                 first = stamp if first is None else first
@@ -107,7 +107,7 @@ class VideoFrames:
             self._compare_with_duration(following - (first or 0), container, stream)
 
     def _compare_with_duration(self, read: int, container: InputContainer, stream: VideoStream) -> None:
-        """Warn if much less could be read, in ns, than the file says that it holds."""
+        """Warn if the duration that was ``read``, in ns, is much shorter than the file's."""
         if stream.duration is not None and stream.time_base is not None:
             duration = float(stream.duration * stream.time_base)
         else:
@@ -128,7 +128,7 @@ class VideoFrames:
         while True:
             try:
                 packet = next(packets, None)
-            except (av.FFmpegError, IndexError, MemoryError):  # nothing can be read after that
+            except (av.FFmpegError, IndexError, MemoryError):  # nothing more can be read
                 damaged += 1
                 break
             if packet is None:
@@ -142,12 +142,12 @@ class VideoFrames:
 
 
 def _opened(path: Path) -> InputContainer:
-    """Open a video, whatever the encoding of its title and other tags."""
+    """Open a video; tags in an unknown encoding are no error."""
     import av
 
-    # PyAV 19 replaces what it cannot decode anyway, and has no such argument.
+    # PyAV 19 always replaces undecodable characters and has no such argument.
     options: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
-    # An absolute path, as FFmpeg takes what precedes a colon for a protocol.
+    # An absolute path, because FFmpeg takes the part before a colon for a protocol.
     return av.open(str(path.absolute()), mode="r", **options)
 
 
@@ -158,7 +158,7 @@ def _holds_no_times(container: InputContainer) -> bool:
 
 
 def _track(container: InputContainer) -> VideoStream:
-    """Return the track that FFmpeg would play: not a cover picture, which may come first."""
+    """Return the track that FFmpeg would play, not a cover picture, which may come first."""
     track = container.streams.best("video")
     if track is None:
         raise IndexError("no track of video")
@@ -166,7 +166,7 @@ def _track(container: InputContainer) -> VideoStream:
 
 
 def judged_frames(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, bool]]:
-    """Yield (frame, whether it is sound): neither damaged nor predicted from damage, which ends at a key frame."""
+    """Yield each frame and whether it is sound: neither damaged nor predicted from a damaged frame."""
     predicted = 0
     for frame in frames:
         predicted = MAX_PREDICTED + 1 if frame.is_corrupt else 0 if frame.key_frame else max(predicted - 1, 0)
@@ -174,7 +174,7 @@ def judged_frames(frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, bo
 
 
 def _deinterlaced(frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
-    """Yield whole pictures at the times of the frames: where they are interlaced, at the time of the first half."""
+    """Yield deinterlaced frames; an interlaced frame has the time of its first field."""
     graph: Graph | None = None
     shape: tuple[int, int, str] | None = None
     for frame in frames:
@@ -248,7 +248,7 @@ def _to_rgb(frame: VideoFrame, stretch: IntensityStretch, sound: bool) -> NDArra
 
 
 def _is_mirrored(frame: VideoFrame) -> bool:
-    """Tell whether the display matrix mirrors the picture, top to bottom, before it turns it."""
+    """Return whether the display matrix mirrors the picture, top to bottom, before it rotates it."""
     from av.sidedata.sidedata import Type
 
     side_data: Any = frame.side_data  # PyAV's type hints know no keys

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write a rosbag2 bag in parts, so that a kill or a full disk loses at most the last second.
 
-rosbags writes the parts, also where rosbag2_py is installed: one way that works everywhere, and recording serialized
-messages takes no more than appending them to a file.
+rosbags writes the parts, even if rosbag2_py is installed: it works everywhere, and recording serialized messages needs
+no more than appending them to a file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
 
 METADATA_VERSION: Literal[8] = 8
-"""Humble and later read this version; 9 writes QoS in a way that Humble and Iron refuse."""
+"""Humble and later read this version. Version 9 writes QoS in a form that Humble and Iron refuse."""
 
 
 _IDL_HEADER_LINE = re.compile(f"^{IDL_HEADER}.*$", re.MULTILINE)
@@ -61,18 +61,18 @@ class _Part:
 class BagWriter:
     """A bag folder that is complete after every part.
 
-    The part that is being written is in a subfolder with its name. Once it is finished, it moves into the bag and
-    ``metadata.yaml`` names it: every file directly in the bag is complete, and ``ros2 bag`` reads it. What was
-    flushed of an unfinished part is on disk: `frame_source` reads it, and `repair_bag` copies it into a complete bag.
+    The current part is written in a subfolder. A finished part is moved into the bag and added to ``metadata.yaml``, so
+    every file directly in the bag is complete, and ``ros2 bag`` reads it. The flushed messages of an unfinished part
+    are on disk: `frame_source` reads them, and `repair_bag` copies them into a complete bag.
 
     Args:
-        folder: of the bag; its name names the files.
+        folder: of the bag; the files have its name.
         storage: ``mcap`` or ``sqlite3``.
         part_size: bytes of messages after which a new part begins.
 
     Raises:
         FileExistsError: the folder exists; a recording is never overwritten.
-        PermissionError: it cannot be made.
+        PermissionError: the folder cannot be created.
     """
 
     def __init__(self, folder: Path, storage: Storage = "mcap", part_size: int = 2**30) -> None:
@@ -91,13 +91,13 @@ class BagWriter:
         self._disk_failed = False
 
     def add_topic(self, topic: str, type_name: str, offered_qos: Sequence[Qos] = (), definition: str = "") -> None:
-        """Announce a topic.
+        """Add a topic before its first message.
 
         Args:
             topic: full name.
             type_name: as ROS 2 spells it, ``sensor_msgs/msg/Image``.
             offered_qos: of its publishers.
-            definition: of the type, with those of the types in it; empty for ROS 2's own types.
+            definition: of the type and the types in it; empty for ROS 2's standard types.
 
         Raises:
             UnknownType: there is no definition, or it cannot be read.
@@ -111,7 +111,7 @@ class BagWriter:
         self._topics[topic] = (type_name, types, definition, offered_qos)
 
     def write(self, topic: str, time: int, data: bytes) -> None:
-        """Append a serialized message of an announced topic, received at ``time`` in ns.
+        """Append a serialized message of an added topic, received at ``time`` in ns.
 
         Raises:
             OSError: the disk is full or gone.
@@ -121,7 +121,7 @@ class BagWriter:
                 self._writer = self._open_part()
             if topic not in self._connections:
                 type_name, types, definition, qos = self._topics[topic]
-                # rosbags takes definition and hash together, or makes both.
+                # rosbags takes both definition and hash, or creates both.
                 own = {"msgdef": definition, "rihs01": types.hash_rihs01(type_name)} if definition else {}
                 self._connections[topic] = self._writer.add_connection(
                     topic, type_name, typestore=types, offered_qos_profiles=qos, **own
@@ -132,13 +132,13 @@ class BagWriter:
                 self._finish_part()
 
     def flush(self) -> None:
-        """Pass all messages to the operating system, so that a kill of this process loses none.
+        """Pass all messages to the operating system, so that none is lost if this process is killed.
 
         Raises:
             OSError: the disk is full or gone.
         """
         storage = self._writer.storage if self._writer else None
-        # Left to itself, rosbags keeps up to 1 MiB (MCAP) or the whole part (SQLite) until it is closed.
+        # Otherwise rosbags buffers up to 1 MiB (MCAP) or the whole part (SQLite) until it is closed.
         if isinstance(storage, McapWriter):
             with self._disk_errors():
                 if storage.chunk.msgs:
@@ -153,7 +153,7 @@ class BagWriter:
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     def close(self) -> None:
-        """Finish the last part, or leave it as it is if the disk failed. A bag without messages leaves no folder.
+        """Finish the last part; if the disk failed, the part is left unfinished. Without messages there is no folder.
 
         Raises:
             OSError: the disk is full or gone.
@@ -249,7 +249,7 @@ def _standard_types() -> Typestore:
 
 
 def _types_of(type_name: str, definition: str) -> Typestore:
-    """Return a store of types that knows ``type_name``, by its own definition if there is one.
+    """Return a type store that contains ``type_name``, from ``definition`` if it is not empty.
 
     Raises:
         UnknownType: there is no definition, or it cannot be read.

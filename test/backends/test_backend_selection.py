@@ -32,7 +32,7 @@ def test_tensorrt_without_a_driver_says_what_is_missing_and_what_works(no_driver
         create_backend("tensorrt", BUNDLED_MODEL, OPTIONS)
     message = str(caught.value)
     assert message.startswith("backend 'tensorrt' cannot run here: there is no NVIDIA driver here (libno-such-driver")
-    others = message.rpartition("Those that can: ")[2].split(", ")
+    others = message.rpartition("Working backends: ")[2].split(", ")
     assert "onnxruntime" in others
     assert "tensorrt" not in others
     assert others == working_backends()

@@ -124,7 +124,9 @@ def test_the_other_transport_is_named_where_it_alone_is_published(robot: Robot, 
     robot.make_node("camera").create_publisher(message_type, published, 5)
     camera_input = CameraInput(robot.make_node("mdflow"), robot.images.append)
     camera_input.choose(compressed)
-    robot.wait(lambda: f"set image_transport to {'raw' if compressed else 'compressed'}" in camera_input.silence(5))
+    robot.wait(
+        lambda: f"set image_transport to {'raw' if compressed else 'compressed'}" in camera_input.explain_silence(5)
+    )
 
 
 def test_a_latched_camera_info_from_before_is_heard(robot: Robot) -> None:
@@ -146,10 +148,12 @@ def test_a_complaint_about_qos_ends_with_its_cause(robot: Robot) -> None:
     camera_input = CameraInput(strict, robot.images.append)
     camera = robot.make_node("camera")
     best_effort = camera.create_publisher(Image, "image", QoSProfile(depth=5, reliability=BEST_EFFORT))
-    robot.wait(lambda: "offer an incompatible reliability policy" in camera_input.silence(5), camera_input.refresh)
+    robot.wait(
+        lambda: "offer an incompatible reliability policy" in camera_input.explain_silence(5), camera_input.refresh
+    )
     camera.destroy_publisher(best_effort)
     camera.create_publisher(Image, "image", 5)
-    robot.wait(lambda: "is it sending?" in camera_input.silence(5), camera_input.refresh)
+    robot.wait(lambda: "is it sending?" in camera_input.explain_silence(5), camera_input.refresh)
 
 
 def test_lost_messages_are_added_up_over_subscriptions(robot: Robot) -> None:

@@ -200,10 +200,10 @@ def test_a_calibration_of_another_shape_is_ignored_with_a_warning(
     for _ in range(2):
         assert preparation.prepare(message, 10**6, camera_info())[1] is None
     assert [record.message for record in caplog.records] == [
-        f"camera_info is ignored: camera_info is of {WIDTH}x{HEIGHT} pixels, which no binning, region or resizing "
+        f"camera_info is ignored: camera_info describes {WIDTH}x{HEIGHT} pixels, which no binning, region or resizing "
         f"turns into the image's {width}x{height}: publish the calibration of these images"
     ]
-    with pytest.raises(BadCalibration, match=f"camera_info is of {WIDTH}x{HEIGHT} pixels"):
+    with pytest.raises(BadCalibration, match=f"camera_info describes {WIDTH}x{HEIGHT} pixels"):
         ImagePreparation(rectify=True).prepare(message, 10**6, camera_info())
 
 

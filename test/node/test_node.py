@@ -666,7 +666,7 @@ def test_a_value_out_of_range_on_the_command_line_is_named() -> None:
 
 def test_a_model_in_an_unknown_home_is_named() -> None:
     with running_node(DOMAIN + 1, "-p", "model:=~nobody_here/x.onnx"), client(DOMAIN + 1, outputs=()) as camera:
-        message = "cannot load the model: model ~nobody_here/x.onnx: this user has no home folder; give the whole path"
+        message = "cannot load the model: model ~nobody_here/x.onnx: the home folder is unknown; give an absolute path"
         camera.spin_until(lambda: camera.diagnostics and message in camera.diagnostics[-1]["message"], message)
 
 

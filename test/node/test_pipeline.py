@@ -182,7 +182,7 @@ def test_a_failed_model_is_gone_before_it_is_loaded_again() -> None:
         pipeline._retry_time = 0.0
         pipeline.process(message(textured_image(128, 192), "rgb8", 100 * number), LIVE, False)
     assert alive and not any(alive)
-    assert pipeline.failure is not None and "out of memory; end other programs" in pipeline.failure
+    assert pipeline.failure is not None and "out of memory; close other programs" in pipeline.failure
 
 
 def test_a_failed_model_is_tried_again_later_and_later(

@@ -317,7 +317,7 @@ def test_stops_at_the_disk_reserve(camera, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recording, "free_bytes", lambda path: next(free, 1e9))
     bag = tmp_path / "drive"
     assert record_bag.main(["--topics", RAW, "--out", str(bag), "--duration", "30"]) == 1
-    assert "only 1.00 GB of disk space are left, less than --disk-reserve (2 GB)" in capsys.readouterr().out
+    assert "only 1.00 GB of disk space is left, less than --disk-reserve (2 GB)" in capsys.readouterr().out
     assert len(read(bag)[RAW]) > 0
 
 

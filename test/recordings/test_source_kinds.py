@@ -370,7 +370,7 @@ def test_other_names_hold_no_stamp(name: str) -> None:
 def test_images_of_another_type_are_named(tmp_path: Path) -> None:
     file = McapFile(tmp_path / "drive.mcap")
     file.message(file.channel("/camera", "cdr", "foxglove_msgs/msg/RawImage", "ros2msg"), START, b"\0\1\0\0")
-    with pytest.raises(FrameSourceError, match=r"Images are read as sensor_msgs/msg/Image and .* only: convert them"):
+    with pytest.raises(FrameSourceError, match=r"Only sensor_msgs/msg/Image and .* are read as images: convert them"):
         read(file.finish())
 
 

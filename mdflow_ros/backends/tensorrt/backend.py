@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The teacher on TensorRT."""
+"""The TensorRT backend."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mdflow_ros.model.graphs import PARTS, Part
 class TensorRtBackend(NetworkBackend):
     """A model in three TensorRT engines of one size: encoder, decoder, and decoder for both directions.
 
-    Engines come from the cache. If none fits they are built here, if the options allow it, and never later.
+    Engines come from the cache. Missing ones are built when the backend is created, if the options allow it.
 
     Args:
         model: the ONNX file, whose card has been checked.
-        options: the size is required; precision, decoding and what they say of engines count, too.
+        options: ``inference_size`` is required; ``precision``, ``decoding`` and the options of engines are used.
 
     Attributes:
         runners: the engines by part.
@@ -37,7 +37,7 @@ class TensorRtBackend(NetworkBackend):
         trt, gpu = load_tensorrt()
         if options.inference_size is None:
             raise BackendUnavailable(FIXED_SIZE)
-        # These import cuda.bindings, which only now is known to be here.
+        # These import cuda.bindings, which load_tensorrt has found.
         from mdflow_ros.backends.tensorrt.engine import EngineSpecification, find_or_build_engine
         from mdflow_ros.backends.tensorrt.runner import TensorRtRunner
 
@@ -59,7 +59,7 @@ class TensorRtBackend(NetworkBackend):
                 runner = TensorRtRunner(trt, trt_logger, engine)
                 resources.callback(runner.close)
                 self.runners[part] = runner
-            # Dropping the last reference also frees the memory, where close is not called.
+            # Frees the memory when the last reference is dropped, even if close is not called.
             self._release = weakref.finalize(self, resources.pop_all().close)
         decoders = {False: self.runners["decoder"], True: self.runners["decoder-both"]}
         description = f"TensorRT {trt.__version__} {gpu} {options.precision}"

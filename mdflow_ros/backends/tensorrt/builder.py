@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make a TensorRT engine of an ONNX graph of fixed size."""
+"""Build a TensorRT engine from an ONNX graph of fixed size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import onnx
 
 WORKSPACE_BYTES = 1 << 30
-"""What a kernel may take for intermediate results. The default is all memory, which a Jetson shares with the system."""
+"""Memory that a kernel may use for intermediate results. TensorRT's default is all of the GPU's memory, which a Jetson
+shares with the system."""
 
 REPORT_SECONDS = 15.0
 
@@ -27,18 +28,18 @@ logger = logging.getLogger(__name__)
 
 
 def build_serialized_engine(trt: ModuleType, model: onnx.ModelProto, timing_cache: bytes) -> tuple[bytes, bytes]:
-    """Build an engine whose arithmetic has the types that the graph has.
+    """Build an engine that computes in the types of the graph.
 
     Args:
         trt: the TensorRT module.
         model: a graph of fixed size, see `mdflow_ros.model.graphs.ModelGraphs.write`.
-        timing_cache: kernel timings of an earlier build; without any, or with another GPU's, the build is slower.
+        timing_cache: kernel timings of an earlier build; if they are empty or another GPU's, the build is slower.
 
     Returns:
-        The serialized engine, and the timings to hand to the next build.
+        The serialized engine, and the timings for the next build.
 
     Raises:
-        BackendError: TensorRT refuses the graph or cannot build it, or computes something else than ONNX specifies.
+        BackendError: TensorRT cannot parse or build the graph, or does not follow the ONNX specification.
     """
     trt_logger = make_logger(trt)
     builder = checked(trt_logger, trt.Builder, trt_logger)
@@ -52,7 +53,7 @@ def build_serialized_engine(trt: ModuleType, model: onnx.ModelProto, timing_cach
 
     config = checked(trt_logger, builder.create_builder_config)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
-    # TensorFloat-32 has only the mantissa of half precision; single precision was asked for.
+    # TensorFloat-32 has only fp16's mantissa, but fp32 was requested.
     config.clear_flag(trt.BuilderFlag.TF32)
     if not strongly_typed:
         _keep_types(trt, network, config)
@@ -63,9 +64,9 @@ def build_serialized_engine(trt: ModuleType, model: onnx.ModelProto, timing_cach
 
 
 def check_grid_samples(trt: ModuleType, network: Any, expected: int) -> None:
-    """Raise BackendError unless the network samples as our graph asks: bilinear, zeros outside, corners aligned.
+    """Raise BackendError unless every GridSample is bilinear, zero-padded and corner-aligned, as in our graph.
 
-    Some parsers read ONNX's ``linear`` of opset 20 as nearest neighbor and say nothing (NVIDIA/TensorRT issue 4646).
+    Some parsers silently read ONNX's ``linear`` of opset 20 as nearest neighbor (NVIDIA/TensorRT issue 4646).
 
     Args:
         trt: the TensorRT module.
@@ -78,7 +79,7 @@ def check_grid_samples(trt: ModuleType, network: Any, expected: int) -> None:
         if layer.type != trt.LayerType.GRID_SAMPLE:
             continue
         found += 1
-        layer.__class__ = trt.IGridSampleLayer  # what get_layer returns is typed as any layer
+        layer.__class__ = trt.IGridSampleLayer  # get_layer returns the base class
         if layer.interpolation_mode != trt.InterpolationMode.LINEAR:
             raise BackendError(f"TensorRT's parser made {layer.name} {layer.interpolation_mode.name}, not LINEAR")
         if layer.sample_mode != trt.SampleMode.FILL:
@@ -95,10 +96,9 @@ def _network_flags(trt: ModuleType, strongly_typed: bool) -> int:
 
 
 def _keep_types(trt: ModuleType, network: Any, config: Any) -> None:
-    """Make TensorRT 8.6, which has no strongly typed networks, allow half precision but keep what is single.
+    """Allow fp16, but keep the graph's fp32 layers in fp32, for TensorRT 8.6, which has no strongly typed networks.
 
-    Sampling coordinates and statistics must stay in single precision. TensorRT may raise half-precision layers to
-    single.
+    Sampling coordinates and statistics must stay in fp32. TensorRT may still run fp16 layers in fp32.
     """
     config.set_flag(trt.BuilderFlag.FP16)
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
@@ -113,7 +113,7 @@ def _keep_types(trt: ModuleType, network: Any, config: Any) -> None:
 
 
 def _load_timings(config: Any, timing_cache: bytes) -> None:
-    """Start from an earlier build's timings or, if they are another version's or GPU's, from none."""
+    """Use an earlier build's timings, or none if they come from another version or GPU."""
     for content in (timing_cache, b""):
         timings = config.create_timing_cache(content)
         if timings is not None and config.set_timing_cache(timings, False):
@@ -122,7 +122,7 @@ def _load_timings(config: Any, timing_cache: bytes) -> None:
 
 @contextmanager
 def _progress() -> Iterator[None]:
-    """Report at intervals that the build is running: it may take minutes and TensorRT prints nothing."""
+    """Log at intervals that the build is running, because it may take minutes and TensorRT prints nothing."""
     begin = time.monotonic()
     done = threading.Event()
 

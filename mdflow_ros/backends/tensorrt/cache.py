@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Built engines in the user's cache folder, each file with a record of what it was built from and for."""
+"""Cache engines in the user's cache folder, each with a record of what it was built from and for."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineKey:
-    """Everything that an engine depends on; it is used only if all of these are the same.
+    """Everything that an engine depends on; a cached engine is used only if all of it matches.
 
     Attributes:
         model_sha256: of the deployable model.
-        graph_sha256: of the ONNX graph that this package made of the model and handed to TensorRT.
+        graph_sha256: of the ONNX graph that was passed to TensorRT.
         size: ``WIDTHxHEIGHT`` in pixels.
         precision: ``fp16`` or ``fp32``.
-        outputs: the part of the network and where decoding ends, such as ``decoder-3-3``.
-        tensorrt: its version.
-        gpu: its name.
+        outputs: the part of the network and the last decoded levels, such as ``decoder-3-3``.
+        tensorrt: version of TensorRT.
+        gpu: name of the GPU.
         compute_capability: of the GPU.
     """
 
@@ -46,7 +46,7 @@ class EngineKey:
     compute_capability: str
 
     def differences(self, wanted: EngineKey) -> list[str]:
-        """Describe where this key differs from the wanted one."""
+        """Describe the differences between this key and the wanted one."""
         pairs = ((f.name, getattr(self, f.name), getattr(wanted, f.name)) for f in dataclasses.fields(self))
         return [f"{name} {_short(ours)}, not {_short(theirs)}" for name, ours, theirs in pairs if ours != theirs]
 
@@ -67,7 +67,7 @@ class EngineRecord:
 
 
 class EngineMissing(LookupError):
-    """The cache holds no engine that fits; the text says what differs."""
+    """The cache holds no matching engine; the text says what differs."""
 
 
 class EngineCache:
@@ -81,12 +81,12 @@ class EngineCache:
         self.folder = folder or cache_folder("engines")
 
     def path(self, key: EngineKey) -> Path:
-        """Return the path of the engine, whether it exists or not."""
+        """Return the path of an engine, which may not exist."""
         digest = hashlib.sha256(json.dumps(dataclasses.asdict(key)).encode()).hexdigest()
         return self.folder / f"{key.size}-{key.precision}-{key.outputs}-{digest[:12]}.engine"
 
     def load(self, key: EngineKey) -> bytes:
-        """Return the engine that fits.
+        """Return the matching engine.
 
         Raises:
             EngineMissing: there is none, or it is damaged.
@@ -103,10 +103,10 @@ class EngineCache:
         return engine
 
     def store(self, key: EngineKey, engine: bytes, build_seconds: float) -> Path:
-        """Write an engine aside, rename it, and return its path.
+        """Store an engine atomically and return its path.
 
         Raises:
-            OSError: the folder cannot be written or the disk is full. What was there before still is.
+            OSError: the folder cannot be written to, or the disk is full; an existing engine is kept.
         """
         record = EngineRecord(key, hashlib.sha256(engine).hexdigest(), round(build_seconds, 1))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -116,16 +116,16 @@ class EngineCache:
     def load_or_build(
         self, key: EngineKey, build: Callable[[], tuple[bytes, float]], force: bool
     ) -> tuple[bytes, Path | None]:
-        """Return the engine that fits, built if there is none, and its path.
+        """Return the matching engine, which is built if it is missing, and its path.
 
-        One engine is built at a time: TensorRT measures kernels, and two builders would disturb each other. A process
-        that waited for the same engine then finds it in the cache. If the engine cannot be stored, this is logged and
-        the path is ``None``; the engine can still be used.
+        Only one engine is built at a time, because TensorRT times kernels and two builds would disturb each other. A
+        process that waited for the same engine then finds it in the cache. If the engine cannot be stored, this is
+        logged and the path is ``None``; the engine can still be used.
 
         Args:
-            key: what the engine must fit.
-            build: returns the engine and how many seconds it took.
-            force: build it even if it is there.
+            key: that the engine must match.
+            build: returns the engine and the build time in seconds.
+            force: build the engine even if it is cached.
         """
         if not force:
             try:
@@ -150,7 +150,7 @@ class EngineCache:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Lock the cache against other builds, waiting if needed. Does nothing where nothing can be written."""
+        """Lock the cache against other builds, waiting if needed. Without write permission, nothing is locked."""
         lock = self._open_lock()
         if lock is None:
             yield
@@ -160,7 +160,7 @@ class EngineCache:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 logger.info("another process builds an engine; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it when that process ends, however it ends
+                fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases it when that process ends, even if it is killed
             yield
 
     def _open_lock(self) -> IO[str] | None:
@@ -172,7 +172,7 @@ class EngineCache:
             return None
 
     def records(self) -> dict[Path, EngineRecord | None]:
-        """Return every engine file and its record, ``None`` where it is damaged."""
+        """Return every engine file with its record, or with ``None`` if it is damaged."""
         records: dict[Path, EngineRecord | None] = {}
         for path in sorted(self.folder.glob("*.engine")):
             try:
@@ -195,14 +195,14 @@ class EngineCache:
         return doomed
 
     def load_timings(self, tensorrt: str, gpu: str) -> bytes:
-        """Return the kernel timings of earlier builds, empty if there are none. TensorRT itself checks them."""
+        """Return the kernel timings of earlier builds, empty if there are none. TensorRT validates them."""
         try:
             return self._timings_path(tensorrt, gpu).read_bytes()
         except OSError:
             return b""
 
     def store_timings(self, tensorrt: str, gpu: str, timings: bytes) -> None:
-        """Keep kernel timings for the next build. They only save time: if they cannot be written, the log says so."""
+        """Store kernel timings for the next build. They only save time, so a failure is only logged."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             replace_file(self._timings_path(tensorrt, gpu), timings)
@@ -214,7 +214,7 @@ class EngineCache:
         return self.folder / f"timings-{digest[:12]}.cache"
 
     def _explain_absence(self, key: EngineKey) -> str:
-        """Name what differs from the nearest engine in the cache."""
+        """Describe the differences to the closest engine in the cache."""
         differences = [record.key.differences(key) for record in self.records().values() if record is not None]
         if not differences:
             return f"there is none in {self.folder}"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ask the NVIDIA driver for a GPU before importing a library that requires one.
 
-Without a driver, some TensorRT versions end the process with a segmentation fault where one would expect an error.
+Without a driver, some TensorRT versions crash with a segmentation fault instead of raising an error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COMPUTE_CAPABILITY_MINOR = 76
 
 @dataclass(frozen=True)
 class Gpu:
-    """The GPU that CUDA uses: the first one of those that ``CUDA_VISIBLE_DEVICES`` leaves.
+    """The GPU that CUDA uses: the first one that ``CUDA_VISIBLE_DEVICES`` allows.
 
     Attributes:
         name: as the driver gives it, for example ``Orin``.
@@ -33,7 +33,7 @@ class Gpu:
 
 
 def find_gpu() -> Gpu:
-    """Start the driver and return the GPU.
+    """Initialize the driver and return the GPU.
 
     Raises:
         BackendUnavailable: there is no driver, it does not start, or it has no GPU.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Memory, a stream and a captured graph of the CUDA runtime, every call checked.
+"""Memory, streams and captured graphs of the CUDA runtime, with every call checked.
 
 Import it after `mdflow_ros.backends.tensorrt.cuda_driver.find_gpu` has found a GPU: it needs cuda-bindings.
 """
@@ -25,8 +25,8 @@ class CudaError(BackendError):
     """A call of the CUDA runtime has failed.
 
     Attributes:
-        call: its name.
-        code: its error code, see cudaError_t.
+        call: name of the function.
+        code: error code, see cudaError_t.
     """
 
     def __init__(self, call: str, code: int, name: str) -> None:
@@ -65,7 +65,7 @@ def free_memory() -> int:
 
 
 def _release(call: str, handle: object) -> None:
-    """Free a resource. After a device fault this fails too, which must not hide the fault."""
+    """Free a resource. A failure is only logged, so that it does not hide the device fault that caused it."""
     try:
         cuda(call, handle)
     except CudaError as error:
@@ -73,11 +73,11 @@ def _release(call: str, handle: object) -> None:
 
 
 class DeviceArray:
-    """An array in the GPU's memory, and its twin in pinned memory of the host.
+    """An array in GPU memory, and its copy in pinned host memory.
 
     Attributes:
-        address: of the memory on the device.
-        host: the twin, which the device reads and writes without a detour.
+        address: of the GPU memory.
+        host: the copy in host memory, ``shape`` and ``dtype`` as given.
 
     Raises:
         CudaError: there is not enough memory.
@@ -95,12 +95,12 @@ class DeviceArray:
         self.host: NDArray[Any] = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
 
     def upload(self, stream: Stream) -> None:
-        """Begin to copy from the host to the device."""
+        """Start copying from the host to the device."""
         kind = runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         cuda("cudaMemcpyAsync", self.address, self._host_address, self._bytes, kind, stream.handle)
 
     def download(self, stream: Stream) -> None:
-        """Begin to copy from the device to the host."""
+        """Start copying from the device to the host."""
         kind = runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         cuda("cudaMemcpyAsync", self._host_address, self.address, self._bytes, kind, stream.handle)
 
@@ -111,17 +111,17 @@ class DeviceArray:
 
 
 class Stream:
-    """A queue of work for the GPU, independent of every other.
+    """A CUDA stream that does not synchronize with the default stream.
 
     Attributes:
-        handle: what the CUDA runtime and TensorRT know it by.
+        handle: for the CUDA runtime and TensorRT.
     """
 
     def __init__(self) -> None:
         self.handle = cuda("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking)
 
     def synchronize(self) -> None:
-        """Wait until all is done.
+        """Wait until all queued work is done.
 
         Raises:
             CudaError: some of the work has failed.
@@ -134,19 +134,19 @@ class Stream:
 
 
 class CapturedGraph:
-    """Work that was recorded once, so that one call starts all of it.
+    """A captured CUDA graph, so that one call starts all of its work.
 
     Args:
-        stream: where ``enqueue`` puts its work.
-        enqueue: called once, while the stream records in place of working.
+        stream: that ``enqueue`` uses.
+        enqueue: called once, while the stream captures the work instead of running it.
 
     Raises:
-        CudaError: the work cannot be recorded; the stream works as before.
-        BackendError: whatever ``enqueue`` raises.
+        CudaError: the work cannot be captured; the stream remains usable.
+        BackendError: raised by ``enqueue``.
     """
 
     def __init__(self, stream: Stream, enqueue: Callable[[], None]) -> None:
-        # Thread-local: what other threads do with CUDA at this moment is neither recorded nor forbidden.
+        # Thread-local: CUDA calls of other threads are neither captured nor forbidden meanwhile.
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         cuda("cudaStreamBeginCapture", stream.handle, mode)
         try:
@@ -161,9 +161,9 @@ class CapturedGraph:
             _release("cudaGraphDestroy", graph)
 
     def launch(self, stream: Stream) -> None:
-        """Begin the recorded work."""
+        """Start the captured work."""
         cuda("cudaGraphLaunch", self._handle, stream.handle)
 
     def close(self) -> None:
-        """Destroy the recorded CUDA graph."""
+        """Destroy the captured graph."""
         _release("cudaGraphExecDestroy", self._handle)

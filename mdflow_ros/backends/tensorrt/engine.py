@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The TensorRT engine of a model for this GPU: from the cache if one fits, else built."""
+"""Get the TensorRT engine of a model for this GPU: from the cache, or built."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_engine(trt: ModuleType, serialized: bytes, specification: EngineSpecif
     """Run an engine on a textured pair with known motion.
 
     Raises:
-        BackendError: it does not run, or does not give what ONNX Runtime gives.
+        BackendError: it does not run, or its outputs differ from ONNX Runtime's.
     """
     graphs = ModelGraphs(specification.model, specification.decoding)
     inputs, expected = reference_run(graphs, specification.part, specification.size)
@@ -76,21 +76,21 @@ def find_or_build_engine(
     force: bool = False,
     may_build: bool = True,
 ) -> tuple[bytes, Path | None]:
-    """Return a serialized engine, from the cache if one fits, and its path, ``None`` if it cannot be kept.
+    """Return a serialized engine, cached or new, and its path, or ``None`` if it could not be stored.
 
-    A new engine is compared with ONNX Runtime before it is kept.
+    A new engine is compared with ONNX Runtime before it is stored.
 
     Args:
         trt: the TensorRT module.
-        gpu: what the engine is for.
-        cache: where engines are kept.
-        specification: what the engine computes.
-        force: build even if one fits.
-        may_build: whether there is time to build.
+        gpu: that the engine is for.
+        cache: of engines.
+        specification: of the engine.
+        force: build even if a matching engine is cached.
+        may_build: whether to build a missing engine, which takes minutes.
 
     Raises:
         ModelError: see `ModelGraphs`.
-        BackendError: the engine cannot be built or fails its check, or no engine fits and building is not allowed.
+        BackendError: the engine cannot be built or fails its check, or it is not cached and may not be built.
     """
     graph = specification.graph()
     key = _key(trt, gpu, specification, graph)
@@ -108,12 +108,12 @@ def find_or_build_engine(
 
 
 def _quality_of(decoding: Decoding) -> str:
-    """Return a level of quality that decodes like this."""
+    """Return the name of a quality level with this decoding."""
     return next((name for name, quality in QUALITIES.items() if quality.decoding == decoding), "best")
 
 
 def outputs_of(part: Part, decoding: Decoding) -> str:
-    """Return how an engine's key names a graph: its part, and where forward and backward decoding end."""
+    """Return the name of a graph in an engine's key: its part and its last forward and backward levels."""
     return f"{part}-{decoding.level}-{decoding.backward_level}"
 
 
@@ -135,7 +135,7 @@ def _build(
 ) -> tuple[bytes, float]:
     """Return a new engine that has passed its check, and the seconds that building it took."""
     logger.info(
-        "building the %s engine for %s in %s with TensorRT %s on %s; this can take minutes, on a Jetson many",
+        "building the %s engine for %s in %s with TensorRT %s on %s; this can take minutes, longer on a Jetson",
         *(key.outputs, key.size, key.precision, key.tensorrt, key.gpu),
     )
     begin = time.monotonic()

@@ -1,8 +1,8 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The TensorRT module, and its messages in Python's log.
+"""Import TensorRT and forward its messages to Python's log.
 
-What this package uses of TensorRT exists from 8.6 to 11.
+This package uses only functions that exist in TensorRT 8.6 to 11.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _REQUIRED = {
 
 
 def load_tensorrt() -> tuple[ModuleType, Gpu]:
-    """Return the TensorRT module and the GPU, if all that the backend needs is here.
+    """Return the TensorRT module and the GPU.
 
     Raises:
         BackendUnavailable: the driver, the GPU or a Python package is missing; the text says which, and the remedy.
@@ -42,16 +42,16 @@ def load_tensorrt() -> tuple[ModuleType, Gpu]:
 
 
 def checked(trt_logger: Any, function: Callable[..., Any], *arguments: object) -> Any:
-    """Call a function of TensorRT that returns something, and return that.
+    """Call a TensorRT function and return its result.
 
     Raises:
-        BackendError: it raised something, or returned ``None`` or ``False`` as TensorRT does when it fails. The text
-            has the function's name and TensorRT's own message, in which its error code is.
+        BackendError: it raised an exception, or returned ``None`` or ``False``, which means failure. The text has the
+            function's name and TensorRT's message with the error code.
     """
     trt_logger.last_error = "TensorRT gave no reason"
     try:
         result = function(*arguments)
-    except Exception as error:  # pybind11 raises TypeError or RuntimeError, by the function
+    except Exception as error:  # pybind11 raises TypeError or RuntimeError, depending on the function
         raise BackendError(f"TensorRT's {function.__name__} failed: {error}; {trt_logger.last_error}") from error
     if result is None or result is False:
         raise BackendError(f"TensorRT's {function.__name__} failed: {trt_logger.last_error}")

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run a TensorRT engine: images up, everything else on the device, results down."""
+"""Run a TensorRT engine: copy the inputs to the device, run the network, copy the outputs back."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 class TensorRtRunner:
-    """One engine with its memory and its stream.
+    """An engine with its memory and its stream.
 
-    Copies and kernels are captured as one CUDA graph where the engine allows it, so that the CPU starts all of it
-    with one call.
+    If the engine allows it, copies and kernels are captured as one CUDA graph, so that one call starts all of them.
 
     Args:
         trt: the TensorRT module.
@@ -50,7 +49,7 @@ class TensorRtRunner:
                 is_input = self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
                 (self._inputs if is_input else self._outputs)[name] = array
                 checked(trt_logger, self._context.set_tensor_address, name, array.address)
-            # The first run loads kernels lazily, which a capture does not survive.
+            # Run once before the capture, because loading kernels lazily would break it.
             self.enqueue()
             self.stream.synchronize()
             self._graph = self._capture()
@@ -59,10 +58,10 @@ class TensorRtRunner:
             self._resources = resources.pop_all()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """Return the outputs by name, as copies that stay valid.
+        """Return copies of the outputs by name.
 
         Args:
-            inputs: by name, of the engine's shapes.
+            inputs: by name, with the engine's shapes.
 
         Raises:
             BackendError: an input has another shape, or the device fails.
@@ -79,23 +78,23 @@ class TensorRtRunner:
         return {name: array.host.copy() for name, array in self._outputs.items()}
 
     def enqueue(self) -> None:
-        """Begin copying the inputs up, the network, and copying the results down."""
+        """Start the whole inference: copy the inputs, run the network, copy the outputs."""
         self.enqueue_upload()
         self.enqueue_network()
         self.enqueue_download()
 
     def enqueue_upload(self) -> None:
-        """Begin copying the inputs up."""
+        """Start copying the inputs to the device."""
         for array in self._inputs.values():
             array.upload(self.stream)
 
     def enqueue_network(self) -> None:
-        """Begin the network on what is in the device's memory."""
+        """Start the network on the inputs in device memory."""
         # TensorRT takes the handle as a number.
         checked(self._logger, self._context.execute_async_v3, int(self.stream.handle))
 
     def enqueue_download(self) -> None:
-        """Begin copying the results down."""
+        """Start copying the outputs to the host."""
         for array in self._outputs.values():
             array.download(self.stream)
 
@@ -106,7 +105,7 @@ class TensorRtRunner:
         self._context = self._engine = self._runtime = None
 
     def _tensors(self, trt: ModuleType) -> dict[str, type[np.generic]]:
-        """Return the names and types of what goes in and comes out."""
+        """Return the names and types of the inputs and outputs."""
         dtypes: dict[Any, type[np.generic]] = {trt.DataType.UINT8: np.uint8, trt.DataType.FLOAT: np.float32}
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         return {name: dtypes[self._engine.get_tensor_dtype(name)] for name in names}

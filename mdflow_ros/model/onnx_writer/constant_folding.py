@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compute the constant parts of a graph of fixed size once: shapes, and everything that depends on them alone."""
+"""Fold the constants of a graph of fixed size: shapes, and everything that depends only on them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ Constants = dict[str, NDArray[np.generic]]
 
 
 def fold_constants(model: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto:
-    """Return ``model`` with every node replaced by its result whose inputs are all known.
+    """Return ``model`` with each node that has only known inputs replaced by its result.
 
-    A TensorRT parser then meets neither shape arithmetic nor its 64-bit integers, which differ most between versions.
+    A TensorRT parser then sees neither shape arithmetic nor its 64-bit integers, which TensorRT versions handle
+    differently.
 
     Args:
-        model: a graph whose inputs have fixed shapes.
-        keep: initializers that stay as they are, with the nodes that read them.
+        model: a graph with inputs of fixed shapes.
+        keep: initializers to keep, with the nodes that read them.
     """
     folded = onnx.ModelProto()
     folded.CopyFrom(model)
@@ -42,7 +43,7 @@ def fold_constants(model: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelP
 
 
 def _known_shapes(model: onnx.ModelProto, constants: Constants) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor of which inference finds all lengths."""
+    """Return the shape of every tensor for which shape inference finds all dimensions."""
     described = onnx.ModelProto()
     described.CopyFrom(model)
     described.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
@@ -57,7 +58,7 @@ def _known_shapes(model: onnx.ModelProto, constants: Constants) -> dict[str, tup
 
 def _fold_known(graph: onnx.GraphProto, constants: Constants, shapes: dict[str, tuple[int, ...]]) -> bool:
     """Move the nodes whose result is known to ``constants``; return whether there were any."""
-    # Imported here, because graphs of free size, which start the node on a CPU, need no folding.
+    # Imported here, because graphs of free size, which a node on a CPU uses, need no folding.
     from onnx.reference import ReferenceEvaluator
 
     remaining = []

@@ -1,11 +1,11 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""FastFlowNet as ONNX graphs, written from a dictionary of weights.
+"""Write FastFlowNet as ONNX graphs from a dictionary of weights.
 
 One file of weights gives every graph that a robot needs: an encoder and a decoder, so that a frame is encoded once and
-decoded with its neighbors; to any level; for one direction or both; for any size or a fixed one; in either precision.
-Writing them needs no torch, and models that were exported before get them, too. Every initializer that is a parameter
-has its official name, so a deployable file is also the checkpoint.
+decoded with both its neighbors; to any level; for one direction or both; for any size or a fixed one; in fp16 or fp32.
+Writing them needs no torch and works for models that were exported by earlier versions. Parameters keep their official
+names, so a deployable file is also a checkpoint.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ TILE = 2 * SEARCH_RADIUS
 """Side of a tile of query pixels; its search window is four such tiles."""
 
 POOLED_FROM = 3
-"""Coarsest level that convolutions make."""
+"""Coarsest level that is computed by convolutions; coarser ones are averages of it."""
 
 
 @dataclass(frozen=True)
 class GraphOptions:
-    """What is computed, and for which shapes.
+    """What a graph computes, and for which shapes.
 
     Attributes:
-        level: where decoding of the forward flow ends; the flow has 1 / 2**level of the images' size.
-        backward_level: where decoding of the backward flow ends; not finer than ``level``.
+        level: last level of the forward flow, which has 1 / 2**level of the images' size.
+        backward_level: last level of the backward flow; not finer than ``level``.
         directions: 1 for the forward flow alone, 2 for both.
         size: fixed size of the images, sides multiples of 64; ``None`` leaves it free.
         precision: type of the network's arithmetic. Statistics and sampling coordinates stay in float32.
@@ -90,7 +90,7 @@ def build_encoder(
     outputs = []
     for level in encoded_levels(options.level):
         name = feature_name(level)
-        graph.node("Identity", graph.single(levels[level]), name=name)
+        graph.node("Identity", graph.to_float32(levels[level]), name=name)
         outputs.append(helper.make_tensor_value_info(name, FLOAT, _feature_shape(level, options.size)))
     return _finished(graph, "fastflownet_encoder", inputs, outputs, weights, options.size is not None)
 
@@ -125,7 +125,7 @@ def build_decoder(
         for image, features in (("first", first), ("second", second)):
             name = f"{image}_{feature_name(level)}"
             inputs.append(helper.make_tensor_value_info(name, FLOAT, shape))
-            features[level] = graph.compute(name)
+            features[level] = graph.to_precision(name)
     flows = network.flows(first, second, graph.integers(options.directions), options)
     names = {options.level: "flow", options.level + 1: "coarser"}
     outputs = []
@@ -178,7 +178,7 @@ def build_graph(weights: Weights, preprocessing: Preprocessing, cost_volume_norm
 
 
 def encoded_levels(level: int) -> tuple[int, ...]:
-    """Return the levels whose features the encoder gives away for decoding to ``level``; coarser ones are pooled."""
+    """Return the levels whose features the encoder outputs for decoding to ``level``; coarser ones are pooled."""
     return tuple(range(min(level, POOLED_FROM), POOLED_FROM + 1))
 
 
@@ -229,23 +229,23 @@ def _preprocess(graph: GraphBuilder, images: str, mean: str | None, preprocessin
     Args:
         graph: gets the nodes.
         images: the input.
-        mean: ``(1, 3, 1, 1)``, what is subtracted, in RGB; ``None`` takes the images' own.
-        preprocessing: what the network expects of its input.
+        mean: ``(1, 3, 1, 1)`` RGB, which is subtracted; ``None`` for the mean of the images.
+        preprocessing: that the network expects.
     """
     planes = graph.transpose(graph.cast(images, np.float32), 0, 3, 1, 2)
     planes = graph.node("Mul", planes, graph.constant(np.array(1 / 255, np.float32)))
     if mean is None:
-        # Row by row first: summing all pixels at once in float32 is off by 2e-6, which moves the flow by up to 1e-4 px.
+        # Average rows first: one float32 sum over all pixels is off by 2e-6, which changes the flow by up to 1e-4 px.
         axes = [0, 2] if preprocessing is Preprocessing.BGR_CHANNEL_MEAN else [0, 1, 2]
         mean = graph.node("ReduceMean", graph.node("ReduceMean", planes, axes=[3], keepdims=1), axes=axes, keepdims=1)
     planes = graph.node("Sub", planes, mean)
     if preprocessing is Preprocessing.BGR_CHANNEL_MEAN:
         planes = graph.node("Gather", planes, graph.integers(2, 1, 0), axis=1)
-    return graph.compute(planes)
+    return graph.to_precision(planes)
 
 
 class _Network:
-    """FastFlowNet's layers, appended to a graph."""
+    """Appends FastFlowNet's layers to a graph."""
 
     def __init__(self, graph: GraphBuilder, weights: Weights, cost_volume_normalization: bool) -> None:
         self.graph = graph
@@ -280,11 +280,11 @@ class _Network:
     def in_pixels(self, flow: str) -> str:
         """Turn ``(N, 2, h, w)`` in the network's units into ``(N, h, w, 2)`` in pixels of the images, float32."""
         graph = self.graph
-        scaled = graph.node("Mul", graph.single(flow), graph.constant(np.array(FLOW_SCALE, np.float32)))
+        scaled = graph.node("Mul", graph.to_float32(flow), graph.constant(np.array(FLOW_SCALE, np.float32)))
         return graph.transpose(scaled, 0, 2, 3, 1)
 
     def convolutions(self, images: str) -> dict[int, str]:
-        """Return the features of the levels that convolutions make; the coarser ones are their averages."""
+        """Return the features of the levels that convolutions compute, by level."""
         levels: dict[int, str] = {}
         features = images
         for name in PYRAMID_CHANNELS:
@@ -306,13 +306,13 @@ class _Network:
                 pads=[1, 1, 1, 1],
             )
             scale = graph.constant(np.array(warp_scale(level), np.float32))
-            displacement = graph.node("Mul", graph.single(upsampled), scale)
-            second = graph.compute(warp(graph, graph.single(second), displacement))
+            displacement = graph.node("Mul", graph.to_float32(upsampled), scale)
+            second = graph.to_precision(warp(graph, graph.to_float32(second), displacement))
         pair = self.normalize(first, second) if self.cost_volume_normalization else (first, second)
         cost_volume = self.cost_volume(*pair, channels=self.weights[f"rconv{level}.0.weight"].shape[1])
         rectified = self.convolution(f"rconv{level}.0", first)
         if coarser is None:
-            # There is no coarser flow: two channels of zeros, as large as the others.
+            # There is no coarser flow: use two channels of zeros of the same size.
             upsampled = graph.node("Mul", graph.slice(rectified, [1], [0], [2]), graph.number(0))
         features = graph.concatenate([cost_volume, rectified, upsampled], axis=1)
         for name in DECODER_CHANNELS:
@@ -326,14 +326,14 @@ class _Network:
         return graph.node("Add", features, upsampled)
 
     def normalize(self, first: str, second: str) -> tuple[str, str]:
-        """Remove the common mean and unbiased deviation of each sample's two feature maps, in float32."""
+        """Normalize both feature maps of each sample by their common mean and unbiased deviation, in float32."""
         graph = self.graph
 
         def average(tensors: list[str]) -> str:
             means = [graph.node("ReduceMean", tensor, axes=[1, 2, 3], keepdims=1) for tensor in tensors]
             return graph.node("Mul", graph.node("Add", *means), graph.constant(np.array(0.5, np.float32)))
 
-        maps = [graph.single(first), graph.single(second)]
+        maps = [graph.to_float32(first), graph.to_float32(second)]
         mean = average(maps)
         centered = [graph.node("Sub", tensor, mean) for tensor in maps]
         variance = average([graph.node("Mul", tensor, tensor) for tensor in centered])
@@ -343,14 +343,14 @@ class _Network:
         one = graph.constant(np.array([1], np.float32))
         unbiased = graph.node("Mul", variance, graph.node("Div", count, graph.node("Sub", count, one)))
         deviation = graph.node("Add", graph.node("Sqrt", unbiased), graph.constant(np.array(1e-6, np.float32)))
-        normalized = [graph.compute(graph.node("Div", tensor, deviation)) for tensor in centered]
+        normalized = [graph.to_precision(graph.node("Div", tensor, deviation)) for tensor in centered]
         return normalized[0], normalized[1]
 
     def cost_volume(self, first: str, second: str, channels: int) -> str:
-        """Correlate over the 53 kept displacements without a plugin.
+        """Return the correlation ``(N, 53, h, w)`` over the kept displacements, without a plugin.
 
-        Tiles of 8x8 query pixels meet their 16x16 search window in one batched matrix product; a constant gather then
-        keeps the displacements. Dividing by the channels first cannot overflow half precision.
+        One batched matrix product multiplies tiles of 8x8 query pixels with their 16x16 search windows; a constant
+        gather then keeps the displacements. Dividing by the number of channels first avoids overflow in fp16.
         """
         graph = self.graph
         first = graph.node("Mul", first, graph.number(1 / channels))
@@ -409,7 +409,7 @@ class _Network:
     def shuffle_channels(self, features: str, channels: int) -> str:
         """Interleave the channels of the groups.
 
-        By transposing, as OpenVINO 2026.4 computes a constant gather of channels between grouped convolutions wrongly.
+        A transpose does it, because OpenVINO 2026.4 computes a constant gather between grouped convolutions wrongly.
         """
         graph = self.graph
         height, width = graph.dimension(features, 2), graph.dimension(features, 3)
@@ -417,7 +417,7 @@ class _Network:
         return graph.reshape(graph.transpose(grouped, 0, 2, 1, 3), 0, channels, height, width)
 
     def convolution(self, name: str, features: str, stride: int = 1, groups: int = 1, activation: bool = True) -> str:
-        """Apply a 3x3 convolution, with LeakyReLU unless told otherwise."""
+        """Apply a 3x3 convolution and, if ``activation``, LeakyReLU."""
         graph = self.graph
         features = graph.node(
             "Conv",
@@ -431,7 +431,7 @@ class _Network:
         return graph.node("LeakyRelu", features, alpha=LEAKY_SLOPE) if activation else features
 
     def parameters(self, name: str) -> list[str]:
-        """Add the weight and bias of a layer, stored in the type they come in."""
+        """Add the weight and the bias of a layer, stored in their own type and cast to the graph's precision."""
         names = []
         for parameter in (f"{name}.weight", f"{name}.bias"):
             value = self.weights[parameter]
@@ -443,7 +443,7 @@ class _Network:
 
 
 def _kept_products() -> NDArray[np.int64]:
-    """Return which of a tile's 64 x 256 products are kept, in order of displacement, query row, query column."""
+    """Return the indices of the products that are kept of a tile's 64 x 256, by displacement, query row and column."""
     rows, columns = np.mgrid[:TILE, :TILE]
     indices = [
         (rows * TILE + columns) * 4 * TILE * TILE

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write an ONNX graph as one writes numpy: every method appends a node and returns its output's name."""
+"""Write an ONNX graph like numpy code: every method appends a node and returns the name of its output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
-"""16 is the first with GridSample; from 20 on some TensorRT parsers turn it into nearest neighbor silently."""
+"""GridSample exists from opset 16 on. From 20 on, some TensorRT parsers silently turn it into nearest neighbor."""
 
 FLOAT = TensorProto.FLOAT
 INT64 = TensorProto.INT64
@@ -30,7 +30,7 @@ class GraphBuilder:
     """Collects nodes and initializers, then makes a checked model of them.
 
     Args:
-        precision: numpy type of the constants that `number` makes, and of `compute`'s result.
+        precision: numpy type of the graph's arithmetic: of `number` and `to_precision`.
     """
 
     def __init__(self, precision: type[np.floating] = np.float32) -> None:
@@ -66,20 +66,20 @@ class GraphBuilder:
         """Convert to a numpy type."""
         return self.node("Cast", tensor, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def compute(self, tensor: str) -> str:
+    def to_precision(self, tensor: str) -> str:
         """Convert to the graph's precision."""
         return tensor if self.precision == np.float32 else self.cast(tensor, self.precision)
 
-    def single(self, tensor: str) -> str:
+    def to_float32(self, tensor: str) -> str:
         """Convert from the graph's precision to float32."""
         return tensor if self.precision == np.float32 else self.cast(tensor, np.float32)
 
     def slice(self, tensor: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> str:
-        """Cut along ``axes``."""
+        """Slice along ``axes``."""
         return self.node("Slice", tensor, self.integers(*starts), self.integers(*ends), self.integers(*axes))
 
     def head(self, tensor: str, count: str, start: int = 0) -> str:
-        """Cut the first axis from ``start`` to ``count``, an int64 tensor of shape (1,)."""
+        """Slice the first axis from ``start`` to ``count``, an int64 tensor of shape (1,)."""
         return self.node("Slice", tensor, self.integers(start), count, self.integers(0))
 
     def transpose(self, tensor: str, *order: int) -> str:

@@ -10,10 +10,10 @@ from mdflow_ros.model.onnx_writer.graph_builder import GraphBuilder
 
 
 def warp(graph: GraphBuilder, image: str, flow: str) -> str:
-    """Sample ``image`` (N, C, H, W) at ``p + flow(p)``, zeros outside, corners aligned.
+    """Sample ``image`` (N, C, H, W) at ``p + flow(p)``, with zeros outside and aligned corners.
 
-    All of it is float32, at any precision of the graph: half precision cannot hold pixel positions, and GridSample
-    wants image and coordinates of one type. ``flow`` is (N, 2, H, W) in pixels.
+    Everything is float32 at any precision of the graph, because fp16 cannot represent pixel positions and GridSample
+    needs image and coordinates of the same type. ``flow`` is (N, 2, H, W) in pixels.
     """
     axes = {3: graph.slice(flow, [1], [0], [1]), 2: graph.slice(flow, [1], [1], [2])}
     coordinates = [
@@ -25,7 +25,7 @@ def warp(graph: GraphBuilder, image: str, flow: str) -> str:
 
 
 def _positions(graph: GraphBuilder, flow: str, axis: int) -> tuple[str, str]:
-    """Return one pixel in normalized coordinates, and each pixel's normalized position along ``axis``."""
+    """Return the size of a pixel in GridSample's coordinates, and each pixel's coordinate along ``axis``."""
     length = graph.dimension(flow, axis)
     intervals = graph.node("Max", graph.node("Sub", length, graph.integers(1)), graph.integers(1))
     step = graph.node("Div", graph.constant(np.array([2], np.float32)), graph.cast(intervals, np.float32))
