@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publish a video, a camera, a folder of images or a bag as a ROS 2 camera.
 
-Every image is stamped with the time at which it is captured: when it comes from the camera, or when its turn in the
-recording has come. Topics: ``camera/image_raw``, and ``/diagnostics`` with the number of frames published, once a
-second and at the end.
+Every image is stamped with the current time when the camera delivers it, or when it is due in the recording. Topics:
+``camera/image_raw``, and ``/diagnostics`` with the number of published frames, once per second and at the end.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL
 QUEUE_DEPTH = 10
 POLL_SECONDS = 0.05
 MATCH_SECONDS = 0.5
-"""A publisher knows its subscribers a moment before they know it; best-effort images sent in between are lost."""
+"""A publisher discovers its subscribers before they discover it; best-effort images sent in between are lost."""
 
 MAX_REASONS = 5
-"""How many reasons are printed if no image can be read."""
+"""Maximum number of reasons that are printed if no image can be read."""
 
 UNKNOWN_INTERVAL = ASSUMED_INTERVAL / NANOSECONDS
-"""Seconds from a single image to its repetition, when it is looped."""
+"""Seconds between repetitions of a looped recording of a single image."""
 
 DELIVERY_SECONDS = 2.0
 """How long to wait at the end for reliable subscribers to acknowledge the last messages."""
@@ -95,7 +94,7 @@ class CameraPlayer(Node):
             self.get_logger().warning(warning)
 
     def _schedule(self, frame: SourceFrame, frames: Iterator[SourceFrame]) -> Iterator[tuple[SourceFrame, float]]:
-        """Pair each frame with the time (of the monotonic clock) at which it is due: a camera's frames at once."""
+        """Yield each frame with the monotonic time at which it is due; the frames of a live camera are due at once."""
         live = is_camera(self._options.source)
         due, interval = time.monotonic(), UNKNOWN_INTERVAL
         previous = frame
@@ -108,11 +107,11 @@ class CameraPlayer(Node):
                 yield frame, due
             if not self._options.loop:
                 return
-            self._warnings[:] = dict.fromkeys(self._warnings)  # every pass has the same
+            self._warnings[:] = dict.fromkeys(self._warnings)  # every pass repeats them
             frames = read_frames(self._options.source, self._warnings)
 
     def _interval(self, previous: SourceFrame, frame: SourceFrame, last: float) -> float:
-        """Return the seconds between two frames of a recording; from its end to its start, the last ones again."""
+        """Return the seconds between two frames of a recording; where it starts again, the last interval."""
         if self._options.rate is not None:
             return 1.0 / self._options.rate
         gap = frame.stamp - previous.stamp
@@ -137,7 +136,7 @@ class CameraPlayer(Node):
         self.frames_published += 1
 
     def _report(self, final: bool = False) -> None:
-        """Publish the diagnostics when a second has passed, or for the last time."""
+        """Publish the diagnostics once per second, and at the end (``final``)."""
         now = time.monotonic()
         if not final and now - self._last_report < 1.0:
             return
@@ -162,7 +161,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         prog="camera_player", description="Publish a recording or a camera as sensor_msgs/Image on camera/image_raw."
     )
     parser.add_argument("source", help="camera index, video file, folder of images, or bag")
-    parser.add_argument("--rate", type=positive, help="frames a second (default: as recorded; a camera ignores it)")
+    parser.add_argument("--rate", type=positive, help="frames per second (default: as recorded; ignored for a camera)")
     parser.add_argument("--loop", action="store_true", help="start again at the end")
     parser.add_argument("--max-width", type=at_least(1), help="scale wider images down to this many pixels")
     parser.add_argument("--frame-id", default="camera", help="header.frame_id (default: camera)")
@@ -170,7 +169,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--reliability",
         choices=("best_effort", "reliable"),
         default="best_effort",
-        help="of the publishers (default: best_effort, as camera drivers do)",
+        help="of the image publisher (default: best_effort, as in camera drivers)",
     )
     parser.add_argument(
         "--wait-for-subscribers", type=int, default=0, metavar="N", help="start when the images have N subscribers"

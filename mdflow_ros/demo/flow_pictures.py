@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Draw image, flow and confidence side by side: one moment, and a contact sheet of a few.
+"""Draw image, flow and confidence side by side, for one moment or for several in a contact sheet.
 
 All images are ``(H, W, 3)`` uint8 RGB.
 """
@@ -34,19 +34,19 @@ FONT = cv2.FONT_HERSHEY_DUPLEX
 COLUMNS = ("image", "optical flow", "confidence")
 
 FULL_COLOR_PERCENTILE = 99
-"""Full color is this percentile of the lengths, so that outliers do not make all other colors pale."""
+"""This percentile of the lengths is drawn in full color, so that outliers do not make all other colors pale."""
 MIN_FULL_COLOR = 3.0
-"""Full color in pixels where nothing moves faster, so that noise stays pale."""
+"""Smallest length, in pixels, that is drawn in full color, so that noise stays pale."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One flow and what belongs to it, each at most `TILE_WIDTH` wide (see `shrink_to_tile`).
+    """A flow with its image and confidence, each at most `TILE_WIDTH` wide (see `shrink_to_tile`).
 
     Attributes:
         seconds: time since the first pair.
-        image: ``(h, w, 3)`` uint8 RGB, the older image, on whose grid the forward flow lies.
-        flow: ``(H, W, 2)`` float32, pixels of the published size, not finite where unknown.
+        image: ``(h, w, 3)`` uint8 RGB, the older image, at whose pixels the forward flow is defined.
+        flow: ``(H, W, 2)`` float32, in pixels of the published size, not finite where unknown.
         confidence: ``(H, W)`` float32 in [0, 1].
     """
 
@@ -73,7 +73,7 @@ class EvenSample:
         self._kept: list[Moment] = []
 
     def add(self, moment: Moment) -> None:
-        """Keep the moment if its turn has come; thin out what was kept when there is too much."""
+        """Keep every n-th moment; when too many are kept, drop every second one and double n."""
         if self._seen % self._stride == 0:
             self._kept.append(moment)
         self._seen += 1
@@ -84,7 +84,7 @@ class EvenSample:
     def pick(self, count: int) -> list[Moment]:
         """Return up to ``count`` moments, in order, from the whole run."""
         count = min(count, len(self._kept))
-        # The middles of equal parts, so without the first pair, for which the camera may have just been switched on.
+        # The middles of equal parts. This avoids the first pair, when the camera may have just been switched on.
         return [self._kept[(2 * part + 1) * len(self._kept) // (2 * count)] for part in range(count)]
 
 
@@ -115,7 +115,7 @@ def write_contact_sheet(path: Path, moments: Sequence[Moment], title: str, lines
 
 
 def draw_moment(moment: Moment, full_color: float, image_caption: str, flow_caption: str) -> Picture:
-    """Return the three tiles with captions below, both sides even as video encoders want it."""
+    """Return the three tiles with captions below; both sides are even, as video encoders require."""
     height, width = moment.flow.shape[:2]
     tile_height = max(1, round(height * TILE_WIDTH / width))
     row = _canvas(tile_height + CAPTION_HEIGHT + tile_height % 2, 3 * TILE_WIDTH + 4 * GAP)

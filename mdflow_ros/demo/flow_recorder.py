@@ -1,11 +1,11 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Receive images, flow and confidence as any consumer would; measure, draw and record them.
+"""Receive images, flow and confidence like any consumer; measure, draw and record them.
 
 Topics: ``image``, ``mdflow/flow``, ``mdflow/confidence``, ``mdflow/camera_info``, ``mdflow/previous_stamp`` and
 ``/diagnostics``. A pair is a flow and a confidence with equal stamps. Its latency is the time from the newer image's
-stamp to the moment when both have been received. The recorder ends when the camera has gone and the node has reported
-its last pairs, when nothing comes for a while, or at Ctrl-C; then it writes ``flow.mp4``, ``contact_sheet.png`` and
+stamp to the time at which both have been received. The recorder ends when the camera is gone and the node has reported
+its last pairs, when nothing arrives for a while, or at Ctrl-C. It writes ``flow.mp4``, ``contact_sheet.png`` and
 ``summary.json``.
 """
 
@@ -57,9 +57,9 @@ REMEMBERED_PAIRS = 30
 TERMINAL_SECONDS = 0.25
 LOG_SECONDS = 5.0
 SETTLE_SECONDS = 1.5
-"""A diagnostics message this long after the last pair counts them all; the node sends one a second."""
+"""A diagnostics message this long after the last pair counts all pairs; the node sends one per second."""
 SILENT_SECONDS = 10.0
-"""How long to wait for that message when the camera has gone."""
+"""How long to wait for that message after the camera is gone."""
 SHEET_MOMENTS = 6
 
 Stamp = int
@@ -68,7 +68,7 @@ Stamp = int
 
 @dataclass
 class Parts:
-    """The messages of one stamp that have come so far; ``seconds`` is set when the pair has been counted."""
+    """The messages of one stamp received so far; ``seconds`` is set when the pair has been counted."""
 
     flow: Image | None = None
     confidence: Image | None = None
@@ -78,14 +78,14 @@ class Parts:
 
 @dataclass(frozen=True)
 class RememberedImage:
-    """An image received, how many there were up to it, and its pixels at the size of a tile."""
+    """A received image: its number, counted from 1, and its pixels at the size of a tile."""
 
     number: int
     rgb: NDArray[np.uint8]
 
 
 class FlowRecorder(Node):
-    """The subscribers, and the results of their messages."""
+    """The node with the subscribers, and the results of their messages."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__("flow_recorder")
@@ -158,7 +158,7 @@ class FlowRecorder(Node):
         self._complete(message.header)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """Take the status of the camera and of the flow node; other nodes publish on this topic, too."""
+        """Read the status of the camera and of the flow node; other nodes also publish on this topic."""
         measurements = self.measurements
         for status in message.status:
             values = {item.key: item.value for item in status.values}
@@ -178,7 +178,7 @@ class FlowRecorder(Node):
         return self._parts[stamp]
 
     def _complete(self, header: Header) -> None:
-        """Count the pair once its flow and its confidence are there, draw it once its older image is known too."""
+        """Count a pair once it has flow and confidence; draw it once its older image is known, too."""
         stamp = stamp_of(header)
         parts = self._parts[stamp]
         if parts.flow is None or parts.confidence is None:
@@ -208,7 +208,7 @@ class FlowRecorder(Node):
 
 
 def _remember(memory: dict[Stamp, Any], stamp: Stamp, value: Any, limit: int) -> None:
-    """Add to a memory of limited size; the oldest entry makes room."""
+    """Add an entry; the oldest ones are dropped if there are more than ``limit``."""
     memory[stamp] = value
     while len(memory) > limit:
         del memory[next(iter(memory))]
@@ -232,16 +232,16 @@ def write_results(recorder: FlowRecorder, summary: dict[str, Any], folder: Path)
 
 
 def judge(summary: dict[str, Any], minimum_share: float) -> str | None:
-    """Return the fault of a run, or None.
+    """Return what is wrong with a run, or None.
 
     Args:
-        summary: as of `Measurements.summary`.
-        minimum_share: the part of the computed pairs, 0 to 1, that must have arrived; 0 checks nothing.
+        summary: see `Measurements.summary`.
+        minimum_share: the share of the computed pairs, 0 to 1, that must have arrived; 0 disables the check.
     """
     received, computed = summary["pairs_received"], summary["pairs_computed"]
     if received == 0:
         images = summary["messages_received"]["image"]
-        return f"no flow came, only {images} images, so nothing was written: is the node active? See its log"
+        return f"no flow was received, only {images} images, so nothing was written: is the node active? See its log"
     if minimum_share > 0 and computed is None:
         return "the node's diagnostics never arrived, so it is unknown how many pairs it computed"
     if received < minimum_share * (computed or 0):
@@ -260,20 +260,20 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         type=positive,
         default=60.0,
         metavar="SECONDS",
-        help="stop when no flow comes for this long (default: 60)",
+        help="stop when no flow arrives for this long (default: 60)",
     )
     parser.add_argument(
         "--minimum-share",
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="fail when less than this part of the pairs that the node computed arrives, such as 0.95",
+        help="fail if less than this share of the computed pairs arrives, such as 0.95",
     )
     return parser.parse_args(arguments)
 
 
 def _record(recorder: FlowRecorder, options: argparse.Namespace, stop: StopSignal) -> None:
-    """Receive until it is over, with a live line: rewritten in place on a terminal, else every few seconds."""
+    """Receive until the end, with a status line: updated in place on a terminal, otherwise every few seconds."""
     executor = SingleThreadedExecutor()
     executor.add_node(recorder)
     on_terminal = sys.stdout.isatty()
@@ -286,7 +286,7 @@ def _record(recorder: FlowRecorder, options: argparse.Namespace, stop: StopSigna
     def is_over() -> bool:
         return stop.requested or time.monotonic() > end or recorder.is_finished(options.timeout)
 
-    steady = Clock(clock_type=ClockType.STEADY_TIME)  # also where nobody publishes /clock
+    steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs even if nobody publishes /clock
     recorder.create_timer(TERMINAL_SECONDS if on_terminal else LOG_SECONDS, print_line, clock=steady)
     spin_until(is_over, executor, recorder)
     if on_terminal:
@@ -294,7 +294,7 @@ def _record(recorder: FlowRecorder, options: argparse.Namespace, stop: StopSigna
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the recorder; return 1 when nothing came, or less than asked for."""
+    """Run the recorder; return 1 if nothing arrived, or less than ``--minimum-share``."""
     arguments = sys.argv if arguments is None else arguments
     try:
         options = _parse(own_arguments(arguments))

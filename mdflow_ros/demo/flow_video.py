@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write moments of the demo as a video that browsers play (H.264), at the speed of the run."""
+"""Write the demo's pictures as a video that browsers can play (H.264), at the speed of the run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ TIME_BASE = Fraction(1, 1000)
 
 
 class FlowVideo:
-    """An ``.mp4`` file that moments are written to as they come, used in a ``with`` statement.
+    """An ``.mp4`` file to which moments are appended, for use in a ``with`` statement.
 
-    The file appears at the end of the statement, if a moment came and no error was raised.
+    The file appears at the end of the statement if a moment was added and no error was raised.
 
     Args:
         path: of the file.

@@ -19,17 +19,17 @@ class Measurements:
     """Measurements of a run.
 
     Attributes:
-        images_received: images of the camera that came here.
-        frames_published: what the camera says that it published, if it does.
-        pairs_computed: pairs that the node says it has computed since it started, if it does.
-        backend: the node's.
-        model_sha256: the node's.
+        images_received: number of received camera images.
+        frames_published: number of frames that the camera reports; None if it does not.
+        pairs_computed: number of pairs since its start that the node reports; None if it does not.
+        backend: of the node.
+        model_sha256: of the node's model.
         size: height and width of the flow in pixels.
-        dropped: frames up to the last pair that no flow came for.
-        received: when each pair was complete, seconds of the monotonic clock.
-        latencies: seconds from the newer image's stamp to then.
+        dropped: number of frames without flow, up to the last pair.
+        received: monotonic time at which each pair was complete, seconds.
+        latencies: seconds from the newer image's stamp to that time.
         confidences: mean of each confidence image.
-        messages: how many came, by topic.
+        messages: number of received messages by topic.
     """
 
     images_received: int = 0
@@ -51,7 +51,7 @@ class Measurements:
             received: seconds of the monotonic clock.
             latency: seconds.
             confidence: mean over the image.
-            frame_number: how many images had come up to the newer one, itself included; ``None`` if it was missed.
+            frame_number: number of the newer image, counted from 1; ``None`` if it was not received.
 
         Returns:
             Seconds since the first pair.
@@ -64,12 +64,12 @@ class Measurements:
         return received - self.received[0]
 
     def rate(self, window: float = float("inf")) -> float:
-        """Return the pairs a second in the last ``window`` seconds before the last pair."""
+        """Return the pairs per second in the ``window`` seconds before the last pair."""
         times = [moment for moment in self.received if moment >= self.received[-1] - window]
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
     def latency_ms(self, percent: float, last: int = 0) -> float | None:
-        """Return a percentile of the last latencies, or of all latencies (0)."""
+        """Return a percentile of the last ``last`` latencies (0 for all) in ms, or None if there are none."""
         latencies = self.latencies[-last:]
         return round(1000 * float(np.percentile(latencies, percent)), 1) if latencies else None
 
@@ -86,7 +86,7 @@ class Measurements:
     def summary(self) -> dict[str, Any]:
         """Return the contents of ``summary.json``.
 
-        ``dropped`` counts the frames that no flow came for, the first one aside, which has no predecessor.
+        ``dropped`` counts the frames without flow, except for the first one, which has no predecessor.
         """
         pairs = len(self.received)
         frames = max(self.images_received, self.frames_published or 0)  # the camera's own count may be a second old

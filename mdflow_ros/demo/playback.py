@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""RGB frames of a live camera, or of any recording that training reads too."""
+"""Read RGB frames from a live camera, or from any recording that training can read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mdflow_ros.recordings.frame import FrameSourceError
 
 CUT = 1_000_000_000
-"""Pause in ns before another video or camera of the same source: longer than the flow node's default max_frame_gap."""
+"""Pause in ns before the next video or camera of a source. It is longer than the node's default max_frame_gap."""
 
 _CAMERA = re.compile(r"(?:/dev/video)?(\d{1,3})")
 
@@ -26,8 +26,8 @@ class SourceFrame:
 
     Attributes:
         rgb: ``(H, W, 3)`` uint8.
-        stamp: capture time in ns, on the recording's clock; further videos of a source follow the first one. 0 for a
-            live camera.
+        stamp: capture time in ns, by the recording's clock; the videos of a source follow one another. 0 for a live
+            camera.
     """
 
     rgb: NDArray[np.uint8]
@@ -35,7 +35,7 @@ class SourceFrame:
 
 
 def is_camera(source: str) -> bool:
-    """Tell whether the source is a live camera: its index, or its device as ``/dev/video0``."""
+    """Return whether the source is a live camera: an index, or a device such as ``/dev/video0``."""
     return _CAMERA.fullmatch(source) is not None
 
 
@@ -43,12 +43,12 @@ def read_frames(source: str, warnings: list[str]) -> Iterator[SourceFrame]:
     """Read the frames of a source in order.
 
     Args:
-        source: a camera's index or device, or a recording as `mdflow_ros.recordings.source` names it: the path of a
-            video, of a folder of images, or of a bag, with ``#/topic`` where it has several cameras.
-        warnings: gets a line for everything in a recording that is missing or damaged.
+        source: a camera's index or device, or the name of a recording, see `mdflow_ros.recordings.source`: the path of
+            a video, a folder of images, or a bag, with ``#/topic`` if it has several cameras.
+        warnings: receives a line for everything in a recording that is missing or damaged.
 
     Raises:
-        FrameSourceError: there is nothing there, or nothing in it that can be read.
+        FrameSourceError: the source does not exist, or holds nothing that can be read.
     """
     camera = _CAMERA.fullmatch(source)
     return _camera_frames(int(camera[1])) if camera else _recorded_frames(source, warnings)
@@ -69,7 +69,7 @@ def _camera_frames(index: int) -> Iterator[SourceFrame]:
 
 
 def _recorded_frames(source: str, warnings: list[str]) -> Iterator[SourceFrame]:
-    from mdflow_ros.recordings.source import parse_source  # a live camera needs none of its packages
+    from mdflow_ros.recordings.source import parse_source  # here, because a live camera does not need its packages
 
     offset, last, playing = 0, 0, ""
     for stream, frame in parse_source(source).frames(warnings):

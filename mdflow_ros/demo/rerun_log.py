@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Images, flow and confidence for the rerun viewer, each at the time of its image."""
+"""Log images, flow and confidence for the rerun viewer, each at the time of its image."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class RerunLog:
     """Writes to a rerun recording.
 
     Args:
-        save: file that gets the recording.
-        connect: URL of a viewer that runs already. Without either, a viewer is started.
+        save: file to write.
+        connect: URL of a running viewer. Without either, a viewer is started.
 
     Raises:
-        ValueError: the URL is none, or the viewer cannot be started.
+        ValueError: the URL is invalid, or the viewer cannot be started.
     """
 
     def __init__(self, save: Path | None = None, connect: str | None = None) -> None:
@@ -68,16 +68,16 @@ class RerunLog:
         self._log(stamp, "curves/mean_confidence", rr.Scalars(float(confidence.mean())))
 
     def close(self) -> None:
-        """Write what has not been written yet.
+        """Write all remaining data.
 
         Raises:
-            ValueError: the viewer or the disk does not take it.
+            ValueError: the viewer cannot be reached, or the disk is full.
         """
         try:
             self._recording.flush()
         except RuntimeError as error:
             raise ValueError(
-                f"not everything could be written: {_first_line(error)}. Is a viewer there, and the disk not full?"
+                f"not everything could be written: {_first_line(error)}. Is the viewer running? Is the disk full?"
             ) from error
         finally:
             self._recording.disconnect()

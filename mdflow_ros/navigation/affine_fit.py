@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a part of the view moves: an affine displacement, fitted by reweighted least squares."""
+"""Fit the motion of a part of the view by an affine displacement, with iteratively reweighted least squares."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 
 ITERATIONS = 4
 SHARED_ERROR = 0.3
-"""Standard deviation of the error that all matches have in common, divided by that of one match; it does not average
-out."""
+"""Standard deviation of the error that all matches share, divided by that of one match. It does not average out."""
 
 
 class AffineFit(NamedTuple):
-    """An affine displacement of points on the plane z = 1; ``...`` are the parts of the view, fitted apart.
+    """An affine displacement of points on the plane z = 1; ``...`` are parts of the view that are fitted separately.
 
     Attributes:
         solution: ``(..., 3, 2)``: shift, and its slopes to the right and down.
-        covariance: ``(..., 3, 3)`` of either column, as if the errors of neighbors were independent.
-        chi_squared: ``(..., N)``, squared residual of each match over its variance; 2 is expected.
+        covariance: ``(..., 3, 3)`` of each column, as if the errors of neighbors were independent.
+        chi_squared: ``(..., N)``, squared residual of each match divided by its variance; the expected value is 2.
     """
 
     solution: NDArray[np.float64]
@@ -32,13 +31,13 @@ class AffineFit(NamedTuple):
 def fit_affine(
     start: NDArray[np.float64], moved: NDArray[np.float64], variance: NDArray[np.float64], usable: NDArray[np.bool_]
 ) -> AffineFit:
-    """Fit ``moved = shift + slopes @ start``, with the weights of Geman and McClure (1985), which spare outliers.
+    """Fit ``moved = shift + slopes @ start`` with the robust weights of Geman and McClure (1985).
 
     Args:
         start: ``(..., N, 2)`` points.
-        moved: ``(..., N, 2)``, their finite displacements.
+        moved: ``(..., N, 2)``, their displacements, which must be finite.
         variance: ``(..., N)`` of ``moved`` on each axis.
-        usable: ``(..., N)``, the matches that count.
+        usable: ``(..., N)``, the matches to use.
     """
     design = np.concatenate((np.ones_like(start[..., :1]), start), axis=-1)
     weights = usable / variance

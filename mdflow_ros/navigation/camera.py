@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A calibrated camera: pixels to rays and back."""
+"""A calibrated camera that turns pixels into rays."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mdflow_ros.core.rectification import FISHEYE, checked_distortion
 from mdflow_ros.core.resizing import Size
 
 MAX_ANGLE = 70.0
-"""Degrees off the axis of a distorting lens beyond which rays count as unknown: there one pixel spans many times more
-of the plane z = 1 than in the middle, and from 90 degrees on none of it."""
+"""Rays more than this many degrees off the axis of a distorting lens are unknown: there a pixel spans many times more
+of the plane z = 1 than in the center, and rays beyond 90 degrees do not meet the plane."""
 
 UNDISTORTION = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-9)
-"""OpenCV stops after 5 iterations by itself, 3 pixels off in the corners of KITTI's images."""
+"""By default OpenCV stops after 5 iterations, with errors of 3 pixels in the corners of KITTI's images."""
 
 MAX_REPROJECTION_ERROR = 0.1
-"""A ray that is projected farther from its pixel than this, in pixels, is unknown."""
+"""A ray is unknown if its projection is farther than this from its pixel, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,7 @@ class Camera:
         model: one of `DISTORTION_MODELS`.
 
     Raises:
-        BadCalibration: see `checked_distortion`, by which distortion and model are replaced.
+        BadCalibration: see `checked_distortion`, whose results replace ``distortion`` and ``model``.
     """
 
     size: Size
@@ -62,7 +62,7 @@ class Camera:
 
     @property
     def _is_pinhole(self) -> bool:
-        # Without coefficients, a fisheye image still grows with the angle of the ray, not with its tangent.
+        # Even without coefficients, a fisheye maps the angle of a ray, not its tangent.
         return self.model != FISHEYE and not self.distortion.any()
 
     def _look_up(self, field: NDArray[np.float32], pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -74,9 +74,9 @@ class Camera:
         return looked_up
 
     def pixel_spans(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return how far a step of one pixel leads on the plane z = 1 at most, ``(H, W)`` for pixels ``(H, W, 2)``.
+        """Return the largest step on the plane z = 1 per pixel, ``(H, W)`` for pixels ``(H, W, 2)``.
 
-        NaN where `rays` gives NaN. Off the axis of a fisheye lens it is several times longer than in the middle.
+        NaN where `rays` returns NaN. Off the axis of a fisheye lens it is several times larger than in the center.
         """
         if self._is_pinhole:
             return np.full(pixels.shape[:2], 1 / min(self.intrinsics[0, 0], self.intrinsics[1, 1]), np.float32)
@@ -84,7 +84,7 @@ class Camera:
 
     @cached_property
     def _ray_map(self) -> NDArray[np.float32]:
-        """Rays of all pixels; undistortion iterates, so it is done once."""
+        """Rays of all pixels, computed once, because undistortion is iterative."""
         width, height = self.size
         points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 1, 2).astype(float)
         if self.model == FISHEYE:
@@ -95,7 +95,7 @@ class Camera:
         # OpenCV mirrors rays from behind the camera to its front.
         in_front = (rays * (points - self.intrinsics[:2, 2])).sum(axis=-1, keepdims=True) >= 0
         near_axis = np.linalg.norm(rays, axis=-1, keepdims=True) <= np.tan(np.deg2rad(MAX_ANGLE))
-        # Strong coefficients fold the image over itself in the corners, where no ray is found.
+        # Strong coefficients fold the image in the corners, where no ray is found.
         reprojection_error = np.linalg.norm(self._distorted(np.asarray(rays, float)) - points, axis=-1, keepdims=True)
         leads_back = reprojection_error <= MAX_REPROJECTION_ERROR
         rays = np.where(in_front & near_axis & leads_back, rays, np.nan)

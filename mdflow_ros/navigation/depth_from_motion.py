@@ -18,15 +18,15 @@ from mdflow_ros.navigation.rigid_motion import CameraMotion
 
 @dataclass(frozen=True)
 class DepthLimits:
-    """Which points are good enough.
+    """Limits for the points that are kept.
 
     Attributes:
-        min_confidence: least probability that the flow is right.
-        min_depth: nearest static point, meters.
-        max_depth: farthest point that is kept, meters.
-        max_relative_sigma: greatest standard deviation of the depth, as a fraction of it.
-        max_residual: largest normalized residual of a static point, in standard deviations.
-        refine: whether the flow corrects the measured motion first.
+        min_confidence: minimum probability that the flow is right.
+        min_depth: minimum depth of a static point, meters.
+        max_depth: maximum depth, meters.
+        max_relative_sigma: maximum standard deviation of the depth, as a fraction of it.
+        max_residual: maximum normalized residual of a static point, in standard deviations.
+        refine: whether to correct the measured motion by the flow first.
 
     Raises:
         ValueError: ``min_depth`` is not below ``max_depth``.
@@ -42,19 +42,19 @@ class DepthLimits:
     def __post_init__(self) -> None:
         if not self.min_depth < self.max_depth:
             raise ValueError(
-                f"min_depth, {self.min_depth:g}, must be less than max_depth, {self.max_depth:g}: no point lies between"
+                f"min_depth, {self.min_depth:g}, must be less than max_depth, {self.max_depth:g}: no depth is in range"
             )
 
 
 @dataclass(frozen=True, eq=False)
 class DepthEstimate:
-    """Depth on the grid of the matches, in the newer camera.
+    """Depth of each match, in the newer camera.
 
     Attributes:
         depth: ``(H, W)`` float32, meters along the optical axis; NaN where it is unknown.
         sigma: ``(H, W)`` float32, its standard deviation, meters.
         points: ``(H, W, 3)`` float32, meters, x right, y down, z forward.
-        motion: the camera's motion that explains the flow.
+        motion: of the camera, corrected by the flow if `DepthLimits.refine` is set.
     """
 
     depth: NDArray[np.float32]
@@ -66,13 +66,13 @@ class DepthEstimate:
 def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimits) -> DepthEstimate:
     """Triangulate ``matches``.
 
-    The depth is ``reach / along`` (see `mdflow_ros.navigation.epipolar`); its variance is propagated to first order
-    from the flow's and the motion's.
+    The depth is ``reach / along`` (see `mdflow_ros.navigation.epipolar`). Its variance is propagated to first order
+    from the variances of the flow and of the motion.
 
     Args:
         matches: of the flow.
-        motion: the camera's, measured.
-        limits: which points to keep.
+        motion: measured motion of the camera.
+        limits: for the points to keep.
     """
     if limits.refine:
         motion = refine(matches, motion, limits.min_depth, limits.min_confidence)
@@ -85,19 +85,19 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
         good &= (depth >= limits.min_depth) & (depth <= limits.max_depth)
         residual = normalized_residual(displacement, limits.min_depth)
         good &= (relative <= limits.max_relative_sigma) & (residual <= limits.max_residual)
-    # A pixel that moves along its epipolar line looks static; what surrounds it does not.
+    # A pixel that moves along its epipolar line looks static, but its neighbors do not.
     confidence = np.where(np.isfinite(residual), matches.confidence, np.float32(0))
     residual = np.nan_to_num(residual)
     good &= moving_regions(residual, confidence, matches.stride, limits.max_residual, limits.min_confidence) == 0
     depth = np.where(good, depth, np.float32(np.nan)).astype(np.float32)
-    # Along the line: the part of the displacement across it is noise.
+    # Use only the displacement along the line, because the part across it is noise.
     rays = displacement.infinity + displacement.along[..., None] * displacement.unit
     points = np.concatenate((rays * depth[..., None], depth[..., None]), axis=-1)
     return DepthEstimate(depth, (relative * depth).astype(np.float32), points.astype(np.float32), motion)
 
 
 def depth_image(points: NDArray[np.float32], intrinsics: NDArray[np.float64], size: Size) -> NDArray[np.float32]:
-    """Return the depth image ``(H, W)`` of points, meters; NaN where there is none, the nearest where there are many.
+    """Return a depth image ``(H, W)`` in meters, with the nearest point of each pixel, and NaN without points.
 
     Args:
         points: ``(N, 3)`` in the camera, z > 0.

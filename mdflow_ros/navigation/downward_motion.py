@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Motion over the ground of a camera that looks down."""
+"""Estimate the motion of a downward camera over the ground."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mdflow_ros.navigation.timed_values import TimedValues
 
 MIN_MATCHES = 50
 MIN_EXTENT = 1e-3
-"""Matches that spread less than this on the plane z = 1, in any direction, lie on a line."""
+"""If matches spread less than this in any direction of the plane z = 1, they are taken to be on a line."""
 
 MAX_DEVIATIONS = 3.0
-"""A match agrees with the ground's motion within this many standard deviations."""
+"""A match within this many standard deviations agrees with the ground's motion."""
 
 FLU_TO_FRD = np.diag([1.0, -1.0, -1.0])
 """ROS' body axes (forward, left, up; REP 103) to PX4's (forward, right, down)."""
@@ -29,17 +29,17 @@ DOWNWARD_LOOKING = (0.0, 0.0, 0.0, 0.7071067811865476, -0.7071067811865476, 0.0,
 """Pose (x, y, z and quaternion x, y, z, w) of a camera at the robot's center that looks down, image top forward."""
 
 UNKNOWN = 1e6
-"""Variance of what is not measured."""
+"""Variance of unmeasured quantities."""
 
 
 @dataclass(frozen=True, eq=False)
 class GroundMotion:
-    """How flat ground moved through the view, older to newer image, on the plane z = 1.
+    """Affine motion of flat ground from the older to the newer image, on the plane z = 1.
 
     Attributes:
         shift: ``(2,)``, right and down, at the optical axis.
-        shift_sigma: standard deviation of both.
-        linear: ``(2, 2)``, how the displacement changes with the place in the image.
+        shift_sigma: standard deviation of each component.
+        linear: ``(2, 2)``, derivative of the displacement by the position in the image.
         linear_covariance: ``(4, 4)`` of ``linear``, row by row.
         quality: mean weight of the pixels, in [0, 1]. The weight rises from 0 at ``min_confidence`` to 1 at a
             confidence of 1, and is 0 where the flow disagrees with the common motion.
@@ -52,15 +52,15 @@ class GroundMotion:
     quality: float
 
     def growth_and_turn(self) -> GrowthAndTurn:
-        """Return growth and turn of the image content, without what the slope of the ground adds to them.
+        """Return growth and turn of the image content, corrected for the slope of the ground.
 
-        Ground that is not parallel to the image has another depth on either side of the axis, so that a shift becomes
-        ``shift`` times the slope there (Longuet-Higgins 1984). The part of ``linear`` that is neither growth nor turn
+        If the ground is not parallel to the image, its depth differs on both sides of the axis, and the slope times
+        ``shift`` is added to ``linear`` (Longuet-Higgins 1984). The part of ``linear`` that is neither growth nor turn
         shows the slope along and across the shift.
         """
         angle = 2 * np.arctan2(self.shift[1], self.shift[0])
         cosine, sine = np.cos(angle), np.sin(angle)
-        # Rows for growth and turn: what they are for small motion, and what the slope makes of the rest.
+        # Rows for growth and turn: their value for small motion, and the correction for the slope.
         average = np.array([[1, 0, 0, 1], [0, -1, 1, 0]]) / 2
         slope = np.array([[-cosine, -sine, -sine, cosine], [-sine, cosine, cosine, sine]]) / 2
         growth_slope, turn_slope = slope @ self.linear.ravel()
@@ -89,11 +89,11 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     """Fit an affine displacement to the flow.
 
     Args:
-        matches: of the flow, on either image's grid.
+        matches: of the flow, in either direction.
         min_confidence: matches below it are not used.
 
     Returns:
-        The motion; ``None`` if there are too few matches, or if all start points or all end points lie on a line.
+        The motion; ``None`` if there are too few matches, or if all start points or all end points are on a line.
     """
     usable = matches.usable(min_confidence)
     if usable.sum() < MIN_MATCHES:
@@ -131,7 +131,7 @@ def camera_rotation(gyro_rotation: NDArray[np.float64], mount: NDArray[np.float6
 def pixel_flow(
     shift: NDArray[np.float64], mount: NDArray[np.float64], gyro_rotation: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    """Return PX4's ``pixel_flow`` ``(2,)``, radians: the turn about the body's x and y axes that looks like the motion.
+    """Return PX4's ``pixel_flow`` ``(2,)``: the rotation about the body's x and y axes, in radians, with the same flow.
 
     Forward motion over the ground gives a positive second component.
 
@@ -147,7 +147,7 @@ def pixel_flow(
 
 @dataclass(frozen=True, eq=False)
 class Twist:
-    """Velocity of the robot in its own axes, forward, left and up, in the middle between the images.
+    """Velocity of the robot in its own axes, forward, left and up, at the middle of the time between the images.
 
     Attributes:
         linear: ``(3,)`` m/s.
@@ -169,28 +169,28 @@ def ground_twist(
     position: NDArray[np.float64],
     gyro_rotation: NDArray[np.float64] | None,
 ) -> Twist:
-    """Return the robot's velocity from how the ground moved.
+    """Return the robot's velocity from the motion of the ground.
 
     Args:
-        ground: the motion of the ground, of matches that were derotated by ``gyro_rotation``.
+        ground: the motion of the ground, from matches that were derotated by ``gyro_rotation``.
         height: of the camera over the ground at the newer image, meters.
         height_sigma: its standard deviation, meters.
         interval: between the images, seconds.
         mount: ``(3, 3)``, camera to robot.
         position: ``(3,)`` of the camera in the robot, meters.
-        gyro_rotation: ``(3,)`` radians that a gyro measured about the robot's axes; without it, the robot stays level.
+        gyro_rotation: ``(3,)`` radians that a gyro measured about the robot's axes; ``None`` assumes a level robot.
     """
     content = ground.growth_and_turn()
-    # The flow corrects the gyro around the camera's axis, where it measures better.
+    # About the camera's axis, the flow is more accurate than the gyro and corrects it.
     about_robot = mount @ np.array([0.0, 0.0, -content.turn]) + (0 if gyro_rotation is None else gyro_rotation)
     per_meter = np.array([-ground.shift[0], -ground.shift[1], content.growth])
     angular = about_robot / interval
-    # The displacement is in the axes at its end; those of the mean velocity are half a turn before.
+    # The displacement is in the axes at its end; the mean velocity is in those half of the rotation earlier.
     linear = rotation_from_vector(about_robot / 2) @ mount @ per_meter * height / interval - np.cross(angular, position)
     sigmas = np.array([ground.shift_sigma, ground.shift_sigma, content.growth_sigma]) * height / interval
     scale_error = np.outer(per_meter, per_meter) * (height_sigma / interval) ** 2
     measured = mount @ np.diag([0.0, 0.0, (content.turn_sigma / interval) ** 2]) @ mount.T
-    # An error of the rate moves the camera around the robot's center.
+    # An error of the yaw rate moves the camera around the robot's center.
     lever = cross_matrix(position)
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = mount @ (np.diag(sigmas**2) + scale_error) @ mount.T + lever @ measured @ lever.T
@@ -207,9 +207,9 @@ class GyroHistory(TimedValues[NDArray[np.float64]]):
         super().__init__(length)
 
     def between(self, older: int, newer: int) -> NDArray[np.float64] | None:
-        """Return the turn ``(3,)``, radians, between two stamps, nanoseconds; ``None`` if part of it is unknown.
+        """Return the rotation ``(3,)``, radians, between two stamps, nanoseconds; ``None`` if part of it is unknown.
 
-        A gap in the rates counts as unknown, and so does a rate that is not finite.
+        Gaps in the rates, and rates that are not finite, count as unknown.
         """
         if older >= newer or not self.covers(older, newer):
             return None

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Split a displacement into what depth explains, along the epipolar line, and what it does not, across it.
+"""Split a displacement into the part along the epipolar line, which depth explains, and the part across it.
 
 A static point at depth Z of the newer camera is seen at ``infinity + epipolar / Z``: ``infinity`` is where the camera's
 rotation alone takes it, and ``epipolar = t_xy - infinity * t_z`` points along its epipolar line (Hartley and Zisserman,
@@ -18,16 +18,16 @@ from mdflow_ros.navigation.matches import Matches, correlation_factor, transform
 from mdflow_ros.navigation.rigid_motion import CameraMotion
 
 MIN_LENGTH = np.float32(1e-12)
-"""A shorter displacement at one meter, on the plane z = 1, has no direction."""
+"""If the displacement of a point at one meter is shorter than this, on the plane z = 1, its direction is undefined."""
 
 ITERATIONS = 4
 MAX_MATCHES = 1500
-"""Matches that `refine` uses, at most."""
+"""Maximum number of matches that `refine` uses."""
 
 
 @dataclass(frozen=True, eq=False)
 class Parallax:
-    """Displacements after the rotation is taken out, on the plane z = 1; all arrays are float32 of the grid's shape.
+    """Displacements without the camera's rotation, on the plane z = 1; all arrays are float32, ``(H, W)`` by default.
 
     Attributes:
         infinity: ``(H, W, 2)``, where points at infinity appear.
@@ -64,7 +64,7 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     Args:
         matches: of the flow.
         camera: the camera's motion.
-        min_depth: nothing static is nearer than this, meters.
+        min_depth: minimum depth of static points, meters.
     """
     translation = camera.motion.translation.astype(np.float32)
     covariance = camera.covariance.astype(np.float32)
@@ -73,7 +73,7 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     toward_x, toward_y = translation[0] - x * translation[2], translation[1] - y * translation[2]
     length = np.maximum(np.hypot(toward_x, toward_y), MIN_LENGTH)
     reach = np.maximum(length, np.float32(1e-9))
-    # A camera that only turns has no epipolar lines: any direction will do, as nothing static moves along it either.
+    # A camera that only rotates has no epipolar lines. Any direction will do, because static points do not move then.
     unit_x = np.where(length > MIN_LENGTH, toward_x / length, np.float32(1))
     unit_y = np.where(length > MIN_LENGTH, toward_y / length, np.float32(0))
     moved_x, moved_y = matches.newer[..., 0] - x, matches.newer[..., 1] - y
@@ -100,7 +100,7 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
 def _rotation_derivative(
     x: NDArray[np.float32], y: NDArray[np.float32], unit_x: NDArray[np.float32], unit_y: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the derivative ``(H, W, 3)``, along a direction, of a ray's place by a small rotation."""
+    """Return the derivative ``(H, W, 3)`` of a ray's position, along a direction, by a small rotation."""
     about_x = -x * y * unit_x - (1 + y * y) * unit_y
     about_y = (1 + x * x) * unit_x + x * y * unit_y
     about_z = x * unit_y - y * unit_x
@@ -113,9 +113,9 @@ def variance(change: NDArray[np.float32], covariance: NDArray[np.float32]) -> ND
 
 
 def normalized_residual(displacement: Parallax, min_depth: float) -> NDArray[np.float32]:
-    """Return the normalized residual ``(H, W)``: how far each displacement is from that of any static point.
+    """Return the normalized residual ``(H, W)``: the distance of each displacement from those of static points.
 
-    It is in standard deviations. Static points lie on the epipolar line between infinity and ``min_depth``, meters. NaN
+    It is in standard deviations. Static points are on the epipolar line between infinity and ``min_depth``, meters. NaN
     stays NaN.
     """
     explained = np.clip(displacement.along, 0, displacement.reach / np.float32(min_depth))
@@ -124,11 +124,11 @@ def normalized_residual(displacement: Parallax, min_depth: float) -> NDArray[np.
 
 
 def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confidence: float) -> CameraMotion:
-    """Correct a camera's motion so that most displacements lie on their epipolar lines.
+    """Correct a camera's motion so that most displacements are along their epipolar lines.
 
-    Gauss-Newton on the displacements across the lines, with the measured motion as a prior, and Geman-McClure weights
-    whose scale narrows as the motion becomes certain; moving objects lose their weight that way. The distance
-    traveled cannot be seen in the images and stays as it was measured.
+    This minimizes the displacements across the lines by Gauss-Newton steps, with the measured motion as a prior. The
+    scale of the Geman-McClure weights narrows as the motion becomes certain, so that moving objects lose their weight.
+    The images do not show the traveled distance, so its measured value is kept.
 
     Returns:
         The motion and its covariance after the correction.

@@ -14,10 +14,10 @@ def flow_points(
     """Return the most confident pixel of each cell, for at most ``count`` cells, most confident first.
 
     Args:
-        flow: ``(H, W, 2)`` pixels; NaN is left out.
+        flow: ``(H, W, 2)`` in pixels; pixels with NaN are left out.
         confidence: ``(H, W)`` in [0, 1].
-        count: how many at most.
-        cell: side of a cell, pixels; 1 takes the best pixels wherever they are.
+        count: maximum number of pixels.
+        cell: side of a cell, pixels; 1 selects the best pixels wherever they are.
         min_confidence: pixels below it are left out.
 
     Returns:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs of rays that the flow says belong together."""
+"""Turn flow into matches: pairs of rays in both images."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ CORE_SPREAD = 0.56
 halls (`benchmarks/navigation.py`)."""
 
 CORRELATION = 8.0
-"""Matches at this distance, in pixels, count as independent. On rendered approaches, 63 % of the growth rates of
+"""Matches that are this far apart, in pixels, count as independent. On rendered approaches, 63 % of the growth rates of
 `time_to_contact` are within one standard deviation (Gaussian: 68 %); with 16 pixels, 86 %. `epipolar.refine` is equally
 accurate with both."""
 
 SHARED_SHARE = 0.05
-"""Errors that a region of a network's flow has in common, as a share of the flow's length. Measured on rendered halls
-where only the camera turns (`benchmarks/navigation.py`), with the weights of 574,900 samples: of 80 views, 59 have a
-false object with 0, 8 with 0.04, 3 with 0.05. With 0.06, a camera that also drives is sometimes taken for one
-that only turns."""
+"""Error that neighbors in a network's flow share, as a share of the flow's length. Measured on rendered halls where
+only the camera turns (`benchmarks/navigation.py`), with the weights of 574,900 samples: of 80 views, 59 have a false
+object with 0, 8 with 0.04, 3 with 0.05. With 0.06, a camera that also translates is sometimes taken for one that only
+turns."""
 
 MIN_AHEAD = 0.2
-"""Minimum z of a ray's point after a change of axes for it to count as in front."""
+"""After a change of axes, a ray's point with at least this z counts as in front of the camera."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Matches:
     Attributes:
         older: ``(H, W, 2)`` float32, points on the plane z = 1 of the older camera; NaN where unknown.
         newer: ``(H, W, 2)`` float32, the same of the newer camera.
-        pixels: ``(H, W, 2)`` float32, where they are in the newer image, pixels.
+        pixels: ``(H, W, 2)`` float32, positions in the newer image, pixels.
         confidence: ``(H, W)`` float32, probability that the match is right; 0 where a ray is unknown.
         sigma: ``(H, W)`` float32, standard deviation of ``newer - older`` on each axis, on the plane z = 1.
         stride: distance between neighbors of the grid, pixels.
@@ -88,7 +88,7 @@ def transformed(points: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDA
 
 
 def derotated(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
-    """Return the matches as they would be if the older camera had been turned as the newer one is.
+    """Return the matches as if the older camera had the orientation of the newer one.
 
     Args:
         matches: of the flow.
@@ -98,11 +98,11 @@ def derotated(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
 
 
 def reoriented(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
-    """Return the matches as a camera at the same place, but in other axes, would see them.
+    """Return the matches as seen by a camera at the same place with other axes.
 
     Args:
         matches: of the flow.
-        rotation: ``(3, 3)``, axes of the camera to the other ones. What is not in front of these has confidence 0.
+        rotation: ``(3, 3)``, axes of the camera to the other axes. Matches that are not in front get confidence 0.
     """
 
     def ahead(points: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -115,7 +115,7 @@ def reoriented(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
         for points in (matches.older, matches.newer)
     )
     confidence = np.where(known, matches.confidence, np.float32(0))
-    # An area around a point of the plane z = 1 grows by the third power of its depth's inverse.
+    # The area around a point of the plane z = 1 is scaled by 1 / depth**3, and so lengths by 1 / depth**1.5.
     sigma = matches.sigma * np.where(known, depth, np.float32(1)) ** np.float32(-1.5)
     return replace(matches, older=older, newer=newer, confidence=confidence, sigma=sigma)
 
@@ -123,30 +123,30 @@ def reoriented(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
 def flow_sigma(confidence: NDArray[np.float32], length: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the standard deviation of flow on each axis, in pixels.
 
-    An error that is Gaussian with ``sigma`` on both axes stays within a radius ``r`` with probability
+    A Gaussian error with ``sigma`` on both axes is within a radius ``r`` with probability
     ``1 - exp(-r**2 / (2 sigma**2))`` (Rayleigh distribution), which is the confidence. Flow errors have longer tails
-    than a Gaussian, so that most of them are smaller than that: `CORE_SPREAD`.
+    than a Gaussian, so most of them are smaller: `CORE_SPREAD`.
 
     Args:
         confidence: ``(H, W)`` in [0, 1].
         length: ``(H, W)`` of the flow, pixels.
     """
     radius = np.maximum(np.float32(RIGHT_PIXELS), np.float32(RIGHT_SHARE) * length)
-    # Bounds: no match is better than a seventh of a pixel, and the logarithm needs a confidence above 0.
+    # The bounds limit the accuracy to a seventh of a pixel and keep the logarithm finite.
     bounded = np.clip(confidence, np.float32(0.01), np.float32(0.9995))
     return np.asarray(CORE_SPREAD * radius / np.sqrt(-2 * np.log1p(-bounded)), np.float32)
 
 
 def correlation_factor(stride: int) -> float:
-    """Return by how much the correlation of neighbors, ``stride`` pixels apart, enlarges the covariance of a fit."""
+    """Return the factor by which the correlation of neighbors, ``stride`` pixels apart, enlarges a fit's covariance."""
     return max(1.0, (CORRELATION / stride) ** 2)
 
 
 def with_shared_errors(matches: Matches) -> Matches:
-    """Return the matches with `SHARED_SHARE` in their standard deviations, to judge regions.
+    """Return the matches with `SHARED_SHARE` added to their standard deviations, for decisions about regions.
 
     `flow_sigma` is right for single matches: two thirds of the depths of `depth_from_motion` are within one standard
-    deviation. But where neighbors err alike, many of them exceed it together, and no vote among them removes that.
+    deviation. But if neighbors share an error, many exceed it together, and a vote among them does not remove that.
     """
     moved = matches.newer - matches.older
     shared = np.float32(SHARED_SHARE) * np.hypot(moved[..., 0], moved[..., 1])
@@ -163,9 +163,9 @@ def match(
     """Return the matches of a flow field on a coarser grid.
 
     Args:
-        flow: ``(H, W, 2)`` pixels; NaN where masked.
+        flow: ``(H, W, 2)`` in pixels; NaN where masked.
         confidence: ``(H, W)`` in [0, 1].
-        camera: of images of this size.
+        camera: of images of the flow's size.
         stride: of the grid, pixels.
         backward: whether the flow leads from the newer to the older image.
 

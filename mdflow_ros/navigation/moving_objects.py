@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Moving objects: connected regions of flow that the camera's own motion does not explain."""
+"""Find moving objects: connected regions of flow that the camera's own motion does not explain."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from mdflow_ros.navigation.self_motion import self_motion
 
 @dataclass(frozen=True)
 class MovingLimits:
-    """What counts as a moving object.
+    """Limits for moving objects.
 
     Attributes:
-        min_confidence: least probability that the flow is right.
-        min_residual: smallest normalized residual of a moving point, in standard deviations.
-        min_area: smallest object, as a share of the view.
+        min_confidence: minimum probability that the flow is right.
+        min_residual: minimum normalized residual of a moving point, in standard deviations.
+        min_area: minimum area of an object, as a share of the view.
     """
 
     min_confidence: float = 0.5
@@ -61,12 +61,12 @@ def static_residual(
 
     Args:
         matches: of the flow.
-        motion: the camera's, measured; the flow corrects it. ``None`` finds it in the flow.
-        min_depth: with a measured motion, nearest static point, meters.
-        min_confidence: matches below it do not tell the motion.
+        motion: measured motion of the camera, which the flow corrects; ``None`` to estimate it from the flow.
+        min_depth: with a measured motion, minimum depth of a static point, meters.
+        min_confidence: matches below it are not used to estimate or correct the motion.
 
     Returns:
-        The residuals, or ``None`` where no motion explains half of the confident flow.
+        The residuals, or ``None`` if no motion explains half of the confident flow.
     """
     if motion is not None:
         refined = refine(matches, motion, min_depth, min_confidence)
@@ -82,9 +82,9 @@ def moving_objects(
 
     Args:
         matches: of the flow.
-        residual: ``(H, W)``, normalized residual of each match, as of `static_residual`.
+        residual: ``(H, W)``, normalized residual of each match, see `static_residual`.
         size: width and height of the newer image, pixels.
-        limits: what counts.
+        limits: for objects.
 
     Returns:
         A mask ``(height, width)`` of the newer image, 255 where something moves, and the objects, largest first.
@@ -122,20 +122,20 @@ def ground_points(
     camera_pose: RigidMotion,
     spacing: float = 0.05,
 ) -> NDArray[np.float32]:
-    """Return where the objects stand on flat ground ``(N, 3)``, in the camera, meters.
+    """Return the points where the objects stand on flat ground, ``(N, 3)`` in the camera's axes, meters.
 
     Args:
         corner_rays: ``(objects, 2, 2)``, rays on the plane z = 1 of each box's bottom left and bottom right corner.
-        camera_pose: the camera in a frame whose plane z = 0 is the ground.
+        camera_pose: pose of the camera in a frame with the ground as its plane z = 0.
         spacing: of the points along the bottom edge, meters.
     """
     points = []
     up, height = camera_pose.rotation[2], float(camera_pose.translation[2])
     for corners in corner_rays:
         rays = np.concatenate((corners, np.ones((2, 1), np.float32)), axis=1).astype(float)
-        fall = -rays @ up  # how far a ray falls per meter of depth
+        fall = -rays @ up  # descent of a ray per meter of depth
         if not (fall > 1e-3).all():
-            continue  # at or above the horizon: it does not touch the ground within view
+            continue  # at or above the horizon, where a ray does not meet the ground
         ends = rays * (height / fall)[:, None]
         count = max(2, int(np.linalg.norm(ends[1] - ends[0]) / spacing) + 1)
         share = np.linspace(0, 1, min(count, 1000))[:, None]

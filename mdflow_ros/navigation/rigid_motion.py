@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from mdflow_ros.navigation.timed_values import TimedValues
 
 HISTORY = 1000
-"""Poses that are kept."""
+"""Number of poses that are kept."""
 
 MIN_TRANSLATION_SIGMA = 1e-4
 MIN_ROTATION_SIGMA = 1e-5
-"""No odometry is better than this, meters and radians; it keeps covariances invertible."""
+"""Minimum standard deviations of odometry, meters and radians, which keep covariances invertible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +48,10 @@ class RigidMotion:
 
     @classmethod
     def of_pose(cls, pose: Sequence[float]) -> RigidMotion:
-        """Create a motion from ``x, y, z`` and a quaternion ``x, y, z, w``, as parameters hold a pose.
+        """Create a motion from the 7 numbers of a pose parameter: ``x, y, z`` and a quaternion ``x, y, z, w``.
 
         Raises:
-            ValueError: as for `from_quaternion`, or these are not 7 numbers.
+            ValueError: see `from_quaternion`, or there are not 7 numbers.
         """
         if len(pose) != 7:
             raise ValueError(f"a pose is x, y, z and quaternion x, y, z, w, not {len(pose)} numbers")
@@ -62,7 +62,7 @@ class RigidMotion:
         return RigidMotion(self.rotation @ first.rotation, self.rotation @ first.translation + self.translation)
 
     def inverse(self) -> RigidMotion:
-        """Return the motion back."""
+        """Return the inverse motion."""
         return RigidMotion(self.rotation.T, -self.rotation.T @ self.translation)
 
 
@@ -91,13 +91,13 @@ def rotation_from_vector(vector: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def cross_matrix(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the matrix ``(3, 3)`` of the cross product with ``vector`` ``(3,)`` on its left."""
+    """Return the matrix ``(3, 3)`` that maps ``x`` to the cross product of ``vector`` ``(3,)`` and ``x``."""
     x, y, z = vector
     return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
 
 
 class PoseHistory(TimedValues[RigidMotion]):
-    """Timed poses, interpolated in between."""
+    """Poses with stamps, interpolated in between."""
 
     def __init__(self) -> None:
         super().__init__(HISTORY)
@@ -113,7 +113,7 @@ class PoseHistory(TimedValues[RigidMotion]):
         return self.stamps[0] if self.stamps else None
 
     def at(self, stamp: int) -> RigidMotion | None:
-        """Return the pose at ``stamp``, or ``None`` outside of what is known and within a gap."""
+        """Return the pose at ``stamp``, nanoseconds, or ``None`` before the first, after the last, and within a gap."""
         if not self.covers(stamp, stamp):
             return None
         after = bisect.bisect_left(self.stamps, stamp)
@@ -128,7 +128,7 @@ class PoseHistory(TimedValues[RigidMotion]):
 
 @dataclass(frozen=True, eq=False)
 class CameraMotion:
-    """How a camera moved between two images, and how well that is known.
+    """The motion of a camera between two images, with its covariance.
 
     Attributes:
         motion: from the older to the newer camera's coordinates (x right, y down, z forward).
@@ -150,10 +150,10 @@ class CameraMotion:
         """Build the covariance from independent errors of the robot, equal on all axes.
 
         Args:
-            motion: the measured one.
+            motion: the measured motion.
             translation: standard deviation on each axis, as a fraction of the distance.
             rotation: standard deviation about each axis, radians.
-            center: ``(3,)``, the robot's center in the camera's axes, meters, around which it turns; ``None`` is the
+            center: ``(3,)``, the center around which the robot turns, in the camera's axes, meters; ``None`` for the
                 camera itself.
         """
         distance = max(translation * float(np.linalg.norm(motion.translation)), MIN_TRANSLATION_SIGMA)

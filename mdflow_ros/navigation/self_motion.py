@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's motion from the flow alone; the distance traveled stays unknown."""
+"""Estimate the camera's motion from the flow alone; the traveled distance remains unknown."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from mdflow_ros.navigation.matches import Matches, transformed, with_shared_erro
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 
 MIN_DEPTH = 2.0
-"""Nearest depth of a static point, in distances traveled between the images."""
+"""Minimum depth of a static point, as a multiple of the distance traveled between the images."""
 
 MIN_MATCHES = 50
 MAX_MATCHES = 1000
-"""Matches that the robust fits use."""
+"""Maximum number of matches for the robust fits."""
 
 MAX_PLANE_MATCHES = 3000
-"""Matches to which a homography is fitted in the end, and by which motions are compared."""
+"""Maximum number of matches for the final fit of a homography, and for comparing motions."""
 
 MAX_DEVIATIONS = 3.0
-"""A motion explains a match that is off by fewer standard deviations than this."""
+"""A motion explains a match with a residual below this many standard deviations."""
 
 MAX_PARALLAX, MAX_PARALLAX_SHARE = 0.7, 0.04
-"""A camera only turns, or rests, if its plane differs from a rotation by less than this many standard deviations of a
-match and this share of the flow's length. Errors of a network's flow that neighbors share look like a difference."""
+"""A camera only turns, or rests, if its homography differs from a rotation by less than the sum of this many standard
+deviations of a match and this share of the flow's length. Errors that neighbors share look like such a difference."""
 
 RANSAC_DEVIATIONS = (2.0, 4.0)
-"""Largest residual of a match that a robust fit explains, standard deviations. A fit sometimes misses the best motion,
-so the better of two is taken."""
+"""Thresholds of two robust fits, in standard deviations of a match. A fit sometimes misses the best motion, so the
+better of both is used."""
 
 PLANE_PREFERENCE = 0.99
-"""A homography is taken when it explains at least this share of what an essential matrix explains. With less, what is
-nearer than the rest of the view counts as moving."""
+"""A homography is preferred if it explains at least this share of what an essential matrix explains. With a smaller
+share, objects nearer than the rest of the view would count as moving."""
 
 ENOUGH_SHARE = 0.9
 """An essential matrix that explains this share of the matches is not fitted again."""
 
 MIN_SHARE = 0.5
-"""No motion is known if none explains this share of the matches."""
+"""The motion is unknown if no candidate explains this share of the matches."""
 
 TWO_AXES = 3.0 / 3.44
-"""An error on two axes is longer than 3.44 standard deviations as rarely as one on a single axis is longer than 3."""
+"""An error on two axes exceeds 3.44 standard deviations as rarely as an error on one axis exceeds 3."""
 
 LOOSE_ROTATION, LOOSE_DIRECTION = 0.02, 0.2
-"""Standard deviations of the robust fit, radians and of the unit translation, before it is refined."""
+"""Standard deviations of the robust fit before refinement: of the rotation, radians, and of the unit translation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +58,15 @@ class SelfMotion:
     """The camera motion that explains most of the flow.
 
     Attributes:
-        camera: rotation, and translation of length one; 0 where the camera only turns or the view is one plane.
-        homography: ``(3, 3)`` between the planes z = 1, for a camera that only turns, or sees one plane.
+        camera: rotation, and translation of length one; 0 if the camera only turns or sees one plane.
+        homography: ``(3, 3)`` between the planes z = 1, if the camera only turns or sees one plane; else ``None``.
     """
 
     camera: CameraMotion
     homography: NDArray[np.float64] | None
 
     def residual(self, matches: Matches) -> NDArray[np.float32]:
-        """Return the normalized residual of each match ``(H, W)``: its distance from what the motion explains.
+        """Return the normalized residual of each match ``(H, W)``: its distance from the flow of static points.
 
         It is in standard deviations, which include the errors that neighbors share (`with_shared_errors`).
         """
@@ -85,15 +85,15 @@ def plane_residual(matches: Matches, homography: NDArray[np.float64]) -> NDArray
 def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     """Find the motion of the camera that explains most of the flow.
 
-    An essential matrix (RANSAC, then `refine`) where depth varies, a homography where the view is one plane or the
-    camera only turns (compare ORB-SLAM's choice between both).
+    It is an essential matrix (RANSAC, then `refine`) if depth varies, or a homography if the view is one plane or the
+    camera only turns; ORB-SLAM makes a similar choice.
 
     Args:
         matches: of the flow.
         min_confidence: matches below it are not used.
 
     Returns:
-        The motion, or ``None`` where too few matches are confident or no motion explains half of them.
+        The motion, or ``None`` if too few matches are confident, or no motion explains half of them.
     """
     subset, compared = matches.at_most(MAX_MATCHES), matches.at_most(MAX_PLANE_MATCHES)
     usable, counts = subset.usable(min_confidence), compared.usable(min_confidence)
@@ -135,7 +135,7 @@ def _confident_points(
 
 
 def _essential_motions(subset: Matches, matches: Matches, min_confidence: float) -> Iterator[SelfMotion]:
-    """Yield motions that move points of different depth differently: essential matrices, refined by ``matches``."""
+    """Yield motions from essential matrices of ``subset``, refined on ``matches``."""
     older, newer, noise = _confident_points(subset, min_confidence)
     for deviations in RANSAC_DEVIATIONS:
         essential, _ = cv2.findEssentialMat(
@@ -147,9 +147,9 @@ def _essential_motions(subset: Matches, matches: Matches, min_confidence: float)
 
 
 def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidence: float) -> CameraMotion:
-    """Return the motion of an essential matrix that turns less and puts most points in front of the camera."""
+    """Return the motion of an essential matrix with the smaller rotation and most points in front of the camera."""
     first, second, direction = cv2.decomposeEssentialMat(essential)
-    # The other rotation turns the camera around; no robot does that between two images.
+    # The other rotation turns the camera around, which no robot does between two images.
     rotation = np.asarray(max(first, second, key=np.trace), float)
     covariance = np.diag(np.repeat([LOOSE_ROTATION, LOOSE_DIRECTION], 3) ** 2)
     camera = CameraMotion(RigidMotion(rotation, np.asarray(direction, float).ravel()), covariance)
@@ -161,7 +161,7 @@ def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidenc
 
 
 def _plane(subset: Matches, matches: Matches, min_confidence: float) -> NDArray[np.float64] | None:
-    """Fit a homography to ``subset`` by RANSAC, then to all that nearly follows it, as four matches are noisy."""
+    """Fit a homography to ``subset`` by RANSAC, then to all its inliers in ``matches``, because four are too noisy."""
     older, newer, noise = _confident_points(subset, min_confidence)
     homography, _ = cv2.findHomography(older, newer, cv2.RANSAC, MAX_DEVIATIONS * noise, maxIters=200, confidence=0.99)
     if homography is None:
@@ -174,7 +174,7 @@ def _plane(subset: Matches, matches: Matches, min_confidence: float) -> NDArray[
 
 
 def _rotation_alone(homography: NDArray[np.float64], matches: Matches, usable: NDArray[np.bool_]) -> SelfMotion | None:
-    """Return the rotation nearest to a homography, or ``None`` if that shows parallax beyond it."""
+    """Return the rotation nearest to a homography, or ``None`` if the homography also shows parallax."""
     left, _, right = np.linalg.svd(homography / np.cbrt(np.linalg.det(homography)))
     rotation = left @ right
     older, newer = matches.older[usable], matches.newer[usable]
@@ -196,6 +196,6 @@ def _of_plane(homography: NDArray[np.float64]) -> SelfMotion:
 
 
 def _smallest_rotation(homography: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the rotation of a homography; of the two that a plane allows, the one that turns less."""
+    """Return the rotation of a homography; of the solutions that a plane allows, the smallest one."""
     _, rotations, _, _ = cv2.decomposeHomographyMat(homography, np.eye(3))
     return np.asarray(max(rotations, key=np.trace))

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time to contact of each sector of the view, from how fast it grows."""
+"""Estimate the time to contact of each sector of the view from its growth in the image."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mdflow_ros.navigation.affine_fit import SHARED_ERROR, fit_affine
 from mdflow_ros.navigation.matches import Matches, correlation_factor, finite, transformed
 
 MIN_MATCHES = 20
-"""A sector with fewer confident matches stays unknown."""
+"""A sector with fewer confident matches is unknown."""
 
 
 @dataclass(frozen=True)
 class Sectors:
-    """How the view is divided.
+    """The division of the view into sectors.
 
     Attributes:
-        columns: sectors side by side.
-        rows: sectors one above the other.
-        top: where the first row begins, share of the image's height.
-        bottom: where the last row ends, share of the image's height.
-        min_confidence: least probability that the flow is right.
+        columns: number of sectors side by side.
+        rows: number of sectors one above the other.
+        top: upper edge of the first row, as a share of the image's height.
+        bottom: lower edge of the last row, as a share of the image's height.
+        min_confidence: minimum probability that the flow is right.
 
     Raises:
         ValueError: ``top`` is not above ``bottom``.
@@ -41,12 +41,12 @@ class Sectors:
 
     def __post_init__(self) -> None:
         if not self.top < self.bottom:
-            raise ValueError(f"top, {self.top:g}, must be less than bottom, {self.bottom:g}: no sector lies in between")
+            raise ValueError(f"top, {self.top:g}, must be less than bottom, {self.bottom:g}: no sector is in between")
 
 
 @dataclass(frozen=True, eq=False)
 class TimeToContact:
-    """How fast each sector grows; all arrays are ``(rows, columns)`` float64.
+    """The growth of each sector, and the time to contact; all arrays are ``(rows, columns)`` float64.
 
     Attributes:
         growth: of the sector between the images, as a fraction of its size; NaN where it is unknown.
@@ -60,15 +60,12 @@ class TimeToContact:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Where enough of the flow is confident."""
+        """Whether enough of the sector's flow is confident."""
         return np.isfinite(self.growth)
 
     @property
     def seconds(self) -> NDArray[np.float64]:
-        """Time from the newer image until what is seen reaches the camera, seconds.
-
-        Infinite where it recedes or rests, NaN where it is unknown.
-        """
+        """Time to contact from the newer image, seconds; infinite where nothing approaches, NaN where it is unknown."""
         with np.errstate(divide="ignore", invalid="ignore"):
             seconds = np.where(self.growth > 0, self.interval / self.growth, np.inf)
         return np.where(self.known, seconds, np.nan)
@@ -79,19 +76,19 @@ class TimeToContact:
         return self._probability(self.growth)
 
     def later_than(self, seconds: float) -> NDArray[np.float64]:
-        """Return the probability that the contact is later than this, 0 where it is unknown."""
+        """Return the probability that the contact is later than ``seconds``; 0 where it is unknown."""
         limit = self.interval / seconds if seconds > 0 else math.inf
         return self._probability(limit - self.growth)
 
     def middle(self, share: float) -> TimeToContact:
-        """Return the columns in the middle that take this share of the view's width, one at least."""
+        """Return the columns in the middle that span ``share`` of the view's width, at least one."""
         columns = self.growth.shape[1]
         side = min(round((1 - share) / 2 * columns), (columns - 1) // 2)
         kept = slice(side, columns - side)
         return TimeToContact(self.growth[:, kept], self.sigma[:, kept], self.interval)
 
     def _probability(self, difference: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability that ``difference``, with the errors of the growth, is above 0."""
+        """Return the probability that ``difference``, which has the errors of the growth, is above 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.known, _normal_cdf(difference / self.sigma), 0.0)
 
@@ -101,15 +98,15 @@ def time_to_contact(
 ) -> TimeToContact:
     """Measure the time to contact.
 
-    What approaches at depth Z grows by the factor ``1 + a`` between the images, and is at the camera after
-    ``interval / a`` more (Lee 1976). ``a`` is half the divergence of the flow, of an affine fit to each sector.
+    An approaching object that grows by the factor ``1 + a`` between the images reaches the camera ``interval / a``
+    after the newer image (Lee 1976). ``a`` is half the divergence of the flow, from an affine fit to each sector.
 
     Args:
         matches: of the flow.
-        rotation: ``(3, 3)`` of the camera between the images, older to newer; turning looks like growth off the center.
+        rotation: ``(3, 3)`` of the camera, older to newer image; it is removed, as it looks like growth off center.
         interval: between the images, seconds.
-        sectors: how the view is divided.
-        backward: whether the matches are on the newer image's grid.
+        sectors: division of the view.
+        backward: whether the flow leads from the newer to the older image.
     """
     growth, sigma = _growth(matches, rotation, sectors, backward)
     if backward:
@@ -119,9 +116,9 @@ def time_to_contact(
 
 
 def nearest_contact(contact: TimeToContact, min_certainty: float) -> float:
-    """Return the least time, seconds, of the sectors that approach with at least this probability.
+    """Return the shortest time to contact, seconds, of the sectors that approach with at least this probability.
 
-    Infinite if no known sector does, NaN if no sector is known.
+    It is infinite if no known sector approaches, and NaN if no sector is known.
     """
     if not contact.known.any():
         return math.nan
@@ -131,9 +128,9 @@ def nearest_contact(contact: TimeToContact, min_certainty: float) -> float:
 def _growth(
     matches: Matches, rotation: NDArray[np.float64], sectors: Sectors, backward: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the growth of each sector on the grid's image, and its standard deviation ``(rows, columns)``."""
+    """Return the growth of each sector along the flow, and its standard deviation, ``(rows, columns)`` each."""
     start, end = (matches.newer, matches.older) if backward else (matches.older, matches.newer)
-    # Turn the end back instead of the start on: the fit then stays on the grid of the start.
+    # Rotate the end points, not the start points, so that the latter stay on a regular grid.
     moved = transformed(end, rotation if backward else rotation.T) - start
     height = start.shape[0]
     band = slice(round(sectors.top * height), round(sectors.bottom * height))
@@ -143,7 +140,7 @@ def _growth(
 
 
 def _split(field: NDArray[Any], sectors: Sectors) -> NDArray[Any]:
-    """Cut ``(H, W, ...)`` into equal sectors ``(rows, columns, matches, ...)``, which cover all of it.
+    """Split ``(H, W, ...)`` into equal sectors ``(rows, columns, matches, ...)``, which cover all of it.
 
     If a side of the field is not a multiple of the number of sectors along it, neighboring sectors overlap.
     """

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The latest values of a stream of stamped messages."""
+"""Keep the latest values of a stream of stamped messages."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 Value = TypeVar("Value")
 
 MAX_LATE = 1_000_000_000
-"""A value that is older than the last one by at most this, nanoseconds, came late; by more, time jumped back."""
+"""A value that is older than the last one by at most this, nanoseconds, is late; otherwise time has jumped back."""
 
 MIN_GAP, MAX_GAP = 100_000_000, 1_000_000_000
 MAX_PERIODS = 5
-"""Neighbors that are further apart than this number of usual periods leave a gap, but none below `MIN_GAP`,
-nanoseconds, and always above `MAX_GAP`: with only a few values, the gap itself is the usual period."""
+"""There is a gap between neighbors that are further apart than this many median periods. The limit is at least
+`MIN_GAP` and at most `MAX_GAP`, nanoseconds, because with few values the gap itself may be the median period."""
 
 
 class TimedValues(Generic[Value]):
-    """Values in the order of time. A late one is ignored; those from before a jump back in time are forgotten.
+    """Values in the order of time. Late values are ignored; after a jump back in time, earlier values are dropped.
 
     Args:
-        length: values that are kept; the oldest are dropped.
+        length: maximum number of values; the oldest are dropped.
 
     Attributes:
-        stamps: rising, nanoseconds.
+        stamps: in ascending order, nanoseconds.
         values: one for each stamp.
     """
 
@@ -54,11 +54,11 @@ class TimedValues(Generic[Value]):
             del self.stamps[0], self.values[0]
 
     def is_late(self, stamp: int) -> bool:
-        """Tell whether a value from ``stamp``, nanoseconds, or later may still come: others came shortly before it."""
+        """Return whether a value for ``stamp``, nanoseconds, may still arrive: the newest one is shortly before it."""
         return bool(self.stamps) and 0 < stamp - self.stamps[-1] <= MAX_LATE
 
     def covers(self, first: int, last: int) -> bool:
-        """Tell whether the time from ``first`` to ``last``, nanoseconds, is known without a gap."""
+        """Return whether the values cover the time from ``first`` to ``last``, nanoseconds, without a gap."""
         if not self.stamps or not self.stamps[0] <= first <= last <= self.stamps[-1]:
             return False
         around = self.stamps[bisect.bisect_right(self.stamps, first) - 1 : bisect.bisect_left(self.stamps, last) + 1]

@@ -143,7 +143,7 @@ def test_nothing_received_is_a_failure_and_writes_nothing(processes, clip, tmp_p
     processes.player(clip, "--loop", "--wait-for-subscribers", 1)
     code, text = finish(recorder)
     assert code == 1
-    assert "no flow came" in text and "only 0 images" not in text
+    assert "no flow was received" in text and "only 0 images" not in text
     assert list(tmp_path.iterdir()) == []
 
 

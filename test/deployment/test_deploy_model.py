@@ -163,11 +163,11 @@ def test_a_model_whose_confidence_is_damaged_never_becomes_current(
 
 
 @pytest.mark.parametrize("name", ["run", "run/model.json"])
-def test_a_run_folder_or_a_card_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_a_run_folder_or_a_card_is_not_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "model.json").write_text("{}")
     assert main([str(tmp_path / name), "--store", str(tmp_path / "store")]) == 1
-    assert "name the file beside its card or in the folder" in capsys.readouterr().err
+    assert "is not a model; give the path of its ONNX file" in capsys.readouterr().err
 
 
 def test_a_store_that_cannot_be_written_leaves_the_node_its_model(

@@ -268,7 +268,7 @@ def test_a_confidence_that_is_no_probability_is_refused(
     confidence[0, 0] = np.nan
     consumer._on_set({"flow": image_message(Header(), flow), "confidence": image_message(Header(), confidence)})
     assert len(consumer._points.messages) == is_used
-    assert is_used or "/mdflow/confidence holds 95, but a probability is 1 at most" in str(consumer._last_problem)
+    assert is_used or "/mdflow/confidence holds 95, but a probability is at most 1" in str(consumer._last_problem)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_motion_that_comes_late_still_gives_depth(
     assert consumer._last_problem is None and int(consumer.diagnostic_values()["pairs_skipped"]) > 0
     known_until, now = 0, 10.0
     consumer._retry()
-    assert not consumer._waiting and "waited 1 s for /odom" in str(consumer._last_problem)
+    assert not consumer._waiting and "after waiting 1 s for /odom" in str(consumer._last_problem)
 
 
 @pytest.mark.parametrize("consumer", [(DepthFromMotionNode, "motion_from:=odometry")], indirect=True)
@@ -336,7 +336,7 @@ def test_odometry_of_another_clock_is_told_from_odometry_that_is_absent(
     consumer.on_pair(pair_of(step, 2000.0))
     now = 2.0
     consumer._retry()
-    waited = "a pair of stamp 2000.000 s that waited 1 s for /odom (newest stamp 1000.000 s)"
+    waited = "the pair with stamp 2000.000 s after waiting 1 s for /odom (newest stamp 1000.000 s)"
     assert waited in str(consumer._last_problem)
 
 

@@ -152,7 +152,7 @@ def test_the_parameter_is_the_height_only_until_a_range_comes(
     assert consumer._height(0) == 9.0
     later = time.monotonic() + 60
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    with pytest.raises(HeightUnknown, match="60 s apart: does it still come"):
+    with pytest.raises(HeightUnknown, match="60 s apart: is range still published"):
         consumer._height(60 * 10**9)
 
 

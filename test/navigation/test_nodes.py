@@ -338,7 +338,7 @@ def test_bad_parameters_are_refused_at_the_start(parameters: list[str], message:
 def test_arrows_that_cover_each_other_are_refused(spacing: int) -> None:
     error = validate_parameters([Parameter("arrows", value=spacing)], FlowViewNode.PARAMETERS)
     assert (error is None) == (spacing in (0, 8, 512))
-    assert error is None or (f"arrows is {spacing}" in error and "set 8 pixels or more, or 0" in error)
+    assert error is None or (f"arrows is {spacing}" in error and "set at least 8 pixels, or 0" in error)
 
 
 def test_missing_tf2_names_the_way_out() -> None:

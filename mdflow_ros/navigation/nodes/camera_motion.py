@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's motion between two stamps, from TF or from odometry."""
+"""Get the camera's motion between two stamps from TF or from odometry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORWARD_LOOKING = (0.0, 0.0, 0.0, -0.5, 0.5, -0.5, 0.5)
 
 
 def pose_error(pose: Sequence[float]) -> str | None:
-    """Return why the parameter ``camera_pose`` cannot have a value, or ``None``."""
+    """Return why a value of the parameter ``camera_pose`` is invalid, or ``None``."""
     try:
         RigidMotion.of_pose(pose)
     except ValueError as error:
@@ -52,7 +52,7 @@ MOTION_PARAMETERS = {
         check=pose_error,
     ),
     "translation_sigma": Declaration(
-        0.02, "Standard deviation of the measured translation, share of the distance.", minimum=0.0, maximum=1.0
+        0.02, "Standard deviation of the measured translation, as a share of the distance.", minimum=0.0, maximum=1.0
     ),
     "rotation_sigma": Declaration(
         0.2, "Standard deviation of the measured rotation between two images, degrees.", minimum=0.0, maximum=10.0
@@ -68,7 +68,7 @@ class MotionSource(Protocol):
     """A source of the camera's motion."""
 
     def motion(self, older: int, newer: int, camera_frame: str) -> RigidMotion | None:
-        """Return the motion from the older to the newer camera, or ``None`` if it may become known.
+        """Return the motion from the older to the newer camera, or ``None`` if it is not known yet.
 
         Raises:
             MotionUnavailable: it will not become known.
@@ -100,10 +100,10 @@ def rigid(pose: Pose | Transform) -> RigidMotion:
 
 
 class OdometryMotion:
-    """The motion from nav_msgs/Odometry, whose poses are interpolated.
+    """The motion from interpolated poses of nav_msgs/Odometry.
 
     Args:
-        node: has the parameter ``camera_pose``.
+        node: with the parameter ``camera_pose``.
     """
 
     def __init__(self, node: Node) -> None:
@@ -134,11 +134,11 @@ class OdometryMotion:
         return (second @ camera).inverse() @ (first @ camera)
 
     def camera_pose(self, camera_frame: str) -> RigidMotion:
-        """Return the parameter."""
+        """Return the pose that the parameter ``camera_pose`` gives."""
         return RigidMotion.of_pose(self._node.get_parameter("camera_pose").value)
 
     def waits_for(self) -> str:
-        """Say which topic."""
+        """Return the odometry topic and its newest stamp."""
         newest = self._poses.newest
         state = "nothing so far" if newest is None else f"newest stamp {newest / NANOSECONDS:.3f} s"
         return f"{self._subscription.topic_name} ({state})"
@@ -148,7 +148,7 @@ class TransformMotion:
     """The motion from TF.
 
     Args:
-        node: has the parameters ``odom_frame`` and ``base_frame``.
+        node: with the parameters ``odom_frame`` and ``base_frame``.
 
     Raises:
         MissingPackage: tf2_ros is not installed.
@@ -172,7 +172,7 @@ class TransformMotion:
     def motion(self, older: int, newer: int, camera_frame: str) -> RigidMotion | None:
         """Return the motion between two stamps."""
         if newer < self._newest - MAX_LATE:  # a bag looped, or a simulation was reset
-            # tf2 refuses transforms that are older than those it has, and clears them by itself only in some versions.
+            # tf2 refuses transforms older than those it has, and only some versions clear these automatically.
             self._buffer.clear()
             self._newest = newer
         self._newest = max(self._newest, newer)
@@ -195,7 +195,7 @@ class TransformMotion:
             raise MotionUnavailable(f"no camera pose: {error}") from error
 
     def waits_for(self) -> str:
-        """Repeat what tf2 said."""
+        """Return tf2's last error."""
         return f"TF: {self._last}"
 
 

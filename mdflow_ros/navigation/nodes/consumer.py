@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The base of all consumers of the flow: parameters, subscriptions, diagnostics, start and end."""
+"""The base class of all consumers of the flow: parameters, subscriptions, diagnostics, startup and shutdown."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ LOG_PERIOD = 5.0
 """Seconds between two log lines of the same warning."""
 
 SILENCE_WARNING_SECONDS = 5.0
-"""Diagnostics warn when no pair came for this long."""
+"""Diagnostics warn if no pair arrives for this long."""
 
 MAX_CONFIDENCE = 1.001
-"""A probability can exceed 1 by rounding when it is resized; a larger value is a percentage, or another measure."""
+"""Resizing can round a probability to slightly above 1; a larger value is a percentage or another measure."""
 
 INPUTS: dict[str, type[Any]] = {
     "flow": Image,
@@ -70,7 +70,7 @@ COMMON = {
 CALIBRATED = {
     **COMMON,
     "rectified": Declaration(
-        False, "Whether the camera's images are rectified: then P of camera_info holds, without distortion."
+        False, "Whether the camera's images are rectified: then P of camera_info is used, without distortion."
     ),
     "stride": Declaration(2, "Distance between the pixels that are used, in pixels.", minimum=1, maximum=16),
 }
@@ -78,16 +78,16 @@ CALIBRATED = {
 
 @dataclass(frozen=True, eq=False)
 class PublishedFlow:
-    """What the flow node published for a pair of images.
+    """The flow node's outputs for a pair of images.
 
     Attributes:
         header: of the newer image.
-        older: stamp of the older image, nanoseconds; 0 where it is not known.
+        older: stamp of the older image, nanoseconds; 0 if the consumer does not subscribe to it.
         newer: stamp of the newer image, nanoseconds.
-        flow: ``(H, W, 2)`` pixels.
-        confidence: ``(H, W)``, probability that the flow is right; 1 where the consumer does not ask for it.
-        camera: of images of this size, where the consumer asks for it.
-        backward: whether the flow leads from the newer to the older image; False where it is not known.
+        flow: ``(H, W, 2)`` in pixels.
+        confidence: ``(H, W)``, probability that the flow is right; all 1 if the consumer does not subscribe to it.
+        camera: of images of the flow's size; ``None`` if the consumer does not subscribe to camera_info.
+        backward: whether the flow leads from the newer to the older image; False if that is unknown.
     """
 
     header: Header
@@ -105,14 +105,14 @@ class PublishedFlow:
 
 
 class MissingPackage(RuntimeError):
-    """A ROS package is needed that is not installed here; the text says what to do."""
+    """A required ROS package is not installed; the text says what to do."""
 
 
 class Consumer(Node):
     """A node that computes something from flow while its outputs have subscribers.
 
-    A subclass declares `PARAMETERS`, makes its outputs by `output`, and implements `process`. Timers use a steady
-    clock: they must run although nobody publishes /clock.
+    A subclass declares `PARAMETERS`, creates its outputs with `output`, and implements `process`. Timers use a steady
+    clock, so that they run even if nobody publishes /clock.
 
     Args:
         name: of the node.
@@ -134,7 +134,7 @@ class Consumer(Node):
         self._camera: tuple[Any, Camera] | None = None
         self._published = 0
         self._last_heard: float | None = None
-        """When the last pair came since the node subscribed, by the monotonic clock."""
+        """Monotonic time of the last pair since the node subscribed."""
         self._last_problem: str | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
@@ -142,7 +142,7 @@ class Consumer(Node):
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=self.steady_clock)
 
     def process(self, pair: PublishedFlow) -> None:
-        """Work on a pair and publish.
+        """Process a pair and publish the results.
 
         Raises:
             ValueError: the pair cannot be used; the text says why.
@@ -150,12 +150,12 @@ class Consumer(Node):
         raise NotImplementedError
 
     def value(self, name: str) -> Any:
-        """Return a parameter, a float where its default is one: fields of messages do not take integers for it."""
+        """Return a parameter, as a float if its default is one, because message fields of floats refuse integers."""
         value = self.get_parameter(name).value
         return float(value) if isinstance(self.PARAMETERS[name].default, float) else value
 
     def output(self, message_type: type[Any], topic: str) -> Publisher[Any]:
-        """Create a publisher; while none of them has a subscriber, the node does not listen either."""
+        """Create a publisher. The node subscribes to its inputs only while an output has subscribers."""
         publisher = self.create_publisher(
             message_type,
             topic,
@@ -171,7 +171,7 @@ class Consumer(Node):
         return match(pair.flow, pair.confidence, pair.camera, self.value("stride"), pair.backward)
 
     def wanted_inputs(self) -> tuple[str, ...]:
-        """Return which of `INPUTS` the outputs that have subscribers need, by default all of the node's."""
+        """Return the `INPUTS` that the outputs with subscribers need; by default all of the node's inputs."""
         return self._all_inputs
 
     def published(self) -> None:
@@ -180,17 +180,17 @@ class Consumer(Node):
         self._last_problem = None
 
     def report_problem(self, problem: str) -> None:
-        """Report to diagnostics and, throttled, to the log why a pair was not used."""
+        """Report why a pair was not used, to diagnostics and, throttled, to the log."""
         self._last_problem = problem
         self.get_logger().warning(problem, throttle_duration_sec=LOG_PERIOD)
 
     def reject(self, error: Exception) -> None:
-        """Report why a pair was not used, whatever its processing raised."""
+        """Report the error because of which a pair was not used."""
         known = isinstance(error, ValueError)
         self.report_problem(str(error) if known else f"unexpected {type(error).__name__}: {error}")
 
     def unsubscribed(self) -> None:
-        """Forget what waits; called when the last subscriber has left."""
+        """Drop waiting data; called when the last subscriber has left."""
 
     def _check_parameters(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         error = validate_parameters(parameters, self.PARAMETERS)
@@ -232,8 +232,8 @@ class Consumer(Node):
     def _on_incompatible_qos(self, event: Any) -> None:
         policy = QoSPolicyKind(event.last_policy_kind).name.lower()  # Humble gives the number
         self.report_problem(
-            f"the flow node publishes with an incompatible {policy} policy: give this node the same, by the parameters "
-            f"qos_overrides.{self.resolve_topic_name('mdflow/flow')}.subscription.{policy} and so on"
+            f"the flow node publishes with an incompatible {policy} policy: set the same policy for this node with "
+            f"qos_overrides.{self.resolve_topic_name('mdflow/flow')}.subscription.{policy}, also for the other inputs"
         )
 
     def _on_set(self, messages: dict[str, Any]) -> None:
@@ -284,7 +284,7 @@ class Consumer(Node):
         highest = float(np.fmax.reduce(pair.confidence, axis=None))
         if highest > MAX_CONFIDENCE:
             topic = self.resolve_topic_name("mdflow/confidence")
-            raise ValueError(f"{topic} holds {highest:g}, but a probability is 1 at most: remap it to the flow node's")
+            raise ValueError(f"{topic} holds {highest:g}, but a probability is at most 1: remap it to the flow node's")
 
     def _camera_of(self, info: CameraInfo) -> Camera:
         rectified = self.value("rectified")

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrations to cameras and back, and arrays to point clouds."""
+"""Convert calibrations to cameras and back, and arrays to point clouds."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def camera_of(info: CameraInfo, rectified: bool) -> Camera:
 
     Args:
         info: of images of the flow's size.
-        rectified: whether the images are rectified: then P holds, and there is no distortion. Where a driver leaves P
-            empty, K holds if it publishes no distortion.
+        rectified: whether the images are rectified: then P is used, without distortion. If P is empty, K is used,
+            provided that there is no distortion.
 
     Raises:
-        BadCalibration: the calibration is missing or of an unknown kind.
+        BadCalibration: the calibration is missing, or its distortion model is unknown.
     """
     size = Size(info.width, info.height)
     projection, matrix = np.array(info.p, float).reshape(3, 4)[:, :3], np.array(info.k, float).reshape(3, 3)
@@ -38,12 +38,12 @@ def camera_of(info: CameraInfo, rectified: bool) -> Camera:
         )
     if not matrix.any():
         raise BadCalibration("K of camera_info is empty: calibrate the camera, or make its driver publish K")
-    # Rectified images have no distortion, and no model of it either: a fisheye's is none even without coefficients.
+    # Rectified images have no distortion model: a fisheye model changes rays even without coefficients.
     return Camera(size, matrix, np.array(info.d, float), "" if rectified else info.distortion_model)
 
 
 def coarse_camera_info(camera: Camera, header: Header, stride: int) -> CameraInfo:
-    """Return the calibration of an undistorted image that has every ``stride``-th pixel of the camera's."""
+    """Return the calibration of an undistorted image with every ``stride``-th pixel of the camera's image."""
     width, height = -(-camera.size[0] // stride), -(-camera.size[1] // stride)
     matrix = camera.intrinsics.copy()
     matrix[:2] /= stride
@@ -64,7 +64,7 @@ def point_cloud(header: Header, names: tuple[str, ...], values: NDArray[np.float
         for number, name in enumerate(names)
     ]
     message.point_step, message.row_step = 4 * len(names), 4 * len(names) * len(values)
-    # The setter takes an array.array as it is; anything else it checks value by value.
+    # The setter takes an array.array as it is, but checks anything else value by value.
     data = array("B")
     data.frombytes(np.ascontiguousarray(values, np.float32).tobytes())
     message.data = data

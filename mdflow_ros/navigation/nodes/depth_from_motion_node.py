@@ -37,14 +37,14 @@ class DepthFromMotionNode(MotionConsumer):
         "max_depth": Declaration(DepthLimits.max_depth, "Farthest point, meters.", minimum=0.1, maximum=10000.0),
         "max_relative_sigma": Declaration(
             DepthLimits.max_relative_sigma,
-            "Greatest standard deviation of a point's depth, share of the depth.",
+            "Maximum standard deviation of a point's depth, as a share of the depth.",
             minimum=0.01,
             maximum=1.0,
         ),
         "max_residual": Declaration(
             DepthLimits.max_residual,
-            "Largest normalized residual of a static point, in standard deviations; a point farther off its epipolar "
-            "line is left out.",
+            "Maximum normalized residual of a static point, in standard deviations; points farther off their epipolar "
+            "line are left out.",
             minimum=0.5,
             maximum=100.0,
         ),
@@ -79,7 +79,7 @@ class DepthFromMotionNode(MotionConsumer):
             self._image.publish(image_message(pair.header, image))
 
     def diagnostic_values(self) -> dict[str, str]:
-        """Add how much of the view has a depth."""
+        """Add the share of the view with a known depth."""
         return {**super().diagnostic_values(), "coverage": f"{self._coverage:.3f}"}
 
 

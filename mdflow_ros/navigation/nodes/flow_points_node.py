@@ -28,10 +28,10 @@ class FlowPointsNode(Consumer):
 
     PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
         "min_confidence": COMMON["min_confidence"],
-        "count": Declaration(500, "Matches, at most.", minimum=1, maximum=1_000_000),
+        "count": Declaration(500, "Maximum number of matches.", minimum=1, maximum=1_000_000),
         "cell": Declaration(
             8,
-            "At most one match of each square of this side, pixels; 1 takes the best wherever they are.",
+            "At most one match per square of this side, pixels; 1 selects the best wherever they are.",
             minimum=1,
             maximum=256,
         ),

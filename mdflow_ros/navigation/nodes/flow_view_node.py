@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """flow_view: pictures of the flow and of its confidence, for RViz, Foxglove and rqt_image_view.
 
-Inputs: mdflow/flow of the flow node, mdflow/confidence where a picture needs it, and with overlay also
-mdflow/previous_stamp and image (sensor_msgs/Image, the same that the flow node gets). Outputs, each computed only while
-it is watched: mdflow/flow/image_color (rgb8; right is red, down yellow, left cyan, up violet), the same as JPEG on
+Inputs: mdflow/flow of the flow node, mdflow/confidence if a picture needs it, and with overlay also
+mdflow/previous_stamp and image (sensor_msgs/Image, the flow node's own topic). Outputs, each computed only while it has
+subscribers: mdflow/flow/image_color (rgb8; right is red, down yellow, left cyan, up violet), the same as JPEG on
 mdflow/flow/image_color/compressed, and mdflow/confidence/image_color (rgb8; yellow is 1, violet 0).
 """
 
@@ -33,16 +33,16 @@ from mdflow_ros.node.parameters import Declaration
 
 JPEG_QUALITY = 85
 KEPT_IMAGES = 20
-"""Images that wait for their flow."""
+"""Number of images that are kept until their flow arrives."""
 
 MIN_ARROWS = 8
-"""Closer arrows overlap and take longer to draw than the flow takes to compute, pixels."""
+"""Minimum distance of arrows, pixels. Closer ones overlap, and drawing them takes longer than computing the flow."""
 
 
 def _arrows_error(spacing: int) -> str | None:
     if spacing == 0 or spacing >= MIN_ARROWS:
         return None
-    return f"arrows is {spacing}, so near that they cover each other: set {MIN_ARROWS} pixels or more, or 0 for none"
+    return f"arrows is {spacing}, so close that arrows overlap: set at least {MIN_ARROWS} pixels, or 0 for none"
 
 
 class FlowViewNode(Consumer):
@@ -50,12 +50,12 @@ class FlowViewNode(Consumer):
 
     PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
         "max_flow": Declaration(
-            0.0, "Length in pixels of the strongest color; 0 follows the flow slowly.", minimum=0.0, maximum=10_000.0
+            0.0, "Length in pixels of the strongest color; 0 adapts it to the flow.", minimum=0.0, maximum=10_000.0
         ),
-        "min_confidence": Declaration(0.0, "Flow of less confidence is drawn black.", minimum=0.0, maximum=1.0),
+        "min_confidence": Declaration(0.0, "Flow with less confidence is drawn black.", minimum=0.0, maximum=1.0),
         "arrows": Declaration(
             0,
-            "Distance in pixels between arrows drawn over the colors, 8 at least; 0 draws none.",
+            "Distance in pixels between arrows over the colors, at least 8; 0 draws none.",
             minimum=0,
             maximum=512,
             check=_arrows_error,
@@ -66,7 +66,7 @@ class FlowViewNode(Consumer):
             minimum=0.0,
             maximum=1.0,
         ),
-        "legend": Declaration(False, "Draw the color wheel and the length of its strongest color into a corner."),
+        "legend": Declaration(False, "Draw the color wheel and the length of its strongest color in a corner."),
     }
 
     def __init__(self) -> None:
@@ -77,10 +77,10 @@ class FlowViewNode(Consumer):
         self._scale = ColorScale()
         self._camera_images: Subscription[Image] | None = None
         self._images: dict[int, Image] = {}
-        """The last ones of the camera, by stamp."""
+        """The camera's last images by stamp."""
 
     def wanted_inputs(self) -> tuple[str, ...]:
-        """Leave out the confidence while no picture needs it, as the flow node computes it only for subscribers."""
+        """Leave out the confidence while no picture needs it, so that the flow node does not have to compute it."""
         needed = self.value("min_confidence") > 0 or self._confidence.get_subscription_count()
         confidence = ("confidence",) if needed else ()
         return ("flow", *confidence, "previous_stamp") if self.value("overlay") else ("flow", *confidence)
@@ -98,20 +98,20 @@ class FlowViewNode(Consumer):
 
     def _on_image(self, message: Image) -> None:
         stamp = stamp_of(message.header)
-        self._images.pop(stamp, None)  # a looping bag repeats it: then it is the newest
+        self._images.pop(stamp, None)  # a looping bag repeats stamps; the new image must be the last one
         self._images[stamp] = message
         if len(self._images) > KEPT_IMAGES:
             del self._images[next(iter(self._images))]
 
     def process(self, pair: PublishedFlow) -> None:
-        """Draw what is watched."""
+        """Draw and publish the pictures that have subscribers."""
         if self._color.get_subscription_count() or self._jpeg.get_subscription_count():
             picture = self._draw(pair)
             if self._color.get_subscription_count():
                 self._color.publish(image_message(pair.header, picture))
             if self._jpeg.get_subscription_count():
                 self._jpeg.publish(jpeg_message(pair.header, picture))
-        # Just after somebody began to watch it, the pair is still one without a confidence.
+        # Just after somebody subscribes, the pair may still lack the confidence.
         if self._confidence.get_subscription_count() and "confidence" in self._synchronizer.names:
             self._confidence.publish(image_message(pair.header, confidence_to_color(pair.confidence)))
 
@@ -126,14 +126,14 @@ class FlowViewNode(Consumer):
         return draw_legend(picture, max_flow) if self.value("legend") else picture
 
     def _over_image(self, picture: NDArray[np.uint8], pair: PublishedFlow) -> NDArray[np.uint8]:
-        """Blend a picture of the flow with the image on whose grid the flow lies."""
+        """Blend a picture of the flow with the image at whose pixels the flow is defined."""
         message = self._images.get(pair.newer if pair.backward else pair.older)
         if message is None:
             self.get_logger().warning(
                 f"{self.resolve_topic_name('image')} has no image with the flow's stamp: remap image to the topic that "
                 "the flow node gets",
                 throttle_duration_sec=LOG_PERIOD,
-                skip_first=True,  # it came before this node listened
+                skip_first=True,  # the first image may have been sent before this node subscribed
             )
             return picture
         image = resize_image(to_frame(message, MAX_PIXELS, IntensityStretch()).image, size_of(picture))

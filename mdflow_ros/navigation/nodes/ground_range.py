@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The height over the ground by a range finder that looks down."""
+"""Get the height over the ground from a downward range finder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mdflow_ros.core.stamps import NANOSECONDS
 from mdflow_ros.node.messages import stamp_of
 
 MAX_RANGE_AGE = 0.5
-"""A range farther than this from an image, in seconds, says nothing of it."""
+"""Maximum time between an image and the range that is used for it, in seconds."""
 
 
 class HeightUnknown(ValueError):
@@ -26,10 +26,10 @@ class GroundRange:
         self._stamp = 0
         self._distance: float | None = None
         self.is_received = False
-        """Whether a message has come. From then on a fixed height is not used, even if the messages stop."""
+        """Whether a message was received. From then on the fixed height is not used, even if the messages stop."""
 
     def add(self, message: Range) -> None:
-        """Take a message. Infinite and NaN ranges say that the ground is out of reach (REP 117), 0 is no height."""
+        """Take a message. An infinite or NaN range means that the ground is out of reach (REP 117); 0 is invalid."""
         # Some drivers leave both limits at 0.
         has_limits = message.max_range > message.min_range
         within = message.range > 0 and (not has_limits or message.min_range <= message.range <= message.max_range)
@@ -45,7 +45,8 @@ class GroundRange:
         age = (stamp - self._stamp) / NANOSECONDS
         if abs(age) > MAX_RANGE_AGE:
             raise HeightUnknown(
-                f"the newest range and the image are {abs(age):.3g} s apart: does it still come, with the same clock?"
+                f"the newest range and the image are {abs(age):.3g} s apart: is range still published, by the same "
+                "clock?"
             )
         if self._distance is None:
             raise HeightUnknown("the range is 0, infinite, NaN, or outside its limits min_range and max_range")

@@ -24,13 +24,13 @@ from mdflow_ros.navigation.rigid_motion import CameraMotion
 from mdflow_ros.node.parameters import Declaration
 
 RETRY_PERIOD = 0.02
-"""How often pairs that wait for the motion are looked at, in seconds."""
+"""Seconds between two attempts to process the pairs that wait for the motion."""
 
 MAX_WAITING = 10
-"""Most pairs that wait at a time; further ones are left out."""
+"""Maximum number of waiting pairs; further ones are left out."""
 
 MAX_WAIT = 1.0
-"""A pair is given up after this time, in seconds: visual odometry comes 0.1 to 0.3 s after the image."""
+"""A pair is dropped after this time, in seconds. Visual odometry arrives 0.1 to 0.3 s after the image."""
 
 
 class MotionConsumer(Consumer):
@@ -42,7 +42,7 @@ class MotionConsumer(Consumer):
         super().__init__(name)
         self._source = self.make_source()
         self._waiting: deque[tuple[float, PublishedFlow]] = deque()
-        """Pairs, and when they came, by the monotonic clock."""
+        """Waiting pairs with the monotonic time of their arrival."""
         self._skipped = 0
         self._retry_timer = self.create_timer(RETRY_PERIOD, self._retry, clock=self.steady_clock)
         self._retry_timer.cancel()
@@ -52,7 +52,7 @@ class MotionConsumer(Consumer):
         return motion_source(self)
 
     def process_motion(self, pair: PublishedFlow, motion: CameraMotion | None) -> None:
-        """Work on a pair and publish.
+        """Process a pair and publish the results.
 
         Raises:
             ValueError: the pair cannot be used; the text says why.
@@ -60,7 +60,7 @@ class MotionConsumer(Consumer):
         raise NotImplementedError
 
     def on_pair(self, pair: PublishedFlow) -> None:
-        """Queue the pair. If the queue is full drop this pair, not the oldest, whose motion arrives first."""
+        """Queue the pair. If the queue is full, drop this pair, because the motion of the oldest one arrives first."""
         if self._source is None:
             self.process_motion(pair, None)
             self.published()
@@ -77,7 +77,7 @@ class MotionConsumer(Consumer):
         self._retry_timer.cancel()
 
     def diagnostic_values(self) -> dict[str, str]:
-        """Add the pairs that were left out because the motion of many earlier ones was not known yet."""
+        """Add the number of pairs that were left out because too many were waiting for their motion."""
         return {"pairs_skipped": str(self._skipped)}
 
     def _retry(self) -> None:
@@ -95,17 +95,17 @@ class MotionConsumer(Consumer):
             self._retry_timer.cancel()
 
     def _give_up(self) -> None:
-        """Forget pairs that have waited too long."""
+        """Drop pairs that have waited too long."""
         while self._waiting and time.monotonic() - self._waiting[0][0] > MAX_WAIT:
             _, pair = self._waiting.popleft()
             assert self._source is not None
             self.report_problem(
-                f"gave up a pair of stamp {pair.newer / NANOSECONDS:.3f} s that waited {MAX_WAIT:g} s for "
+                f"dropped the pair with stamp {pair.newer / NANOSECONDS:.3f} s after waiting {MAX_WAIT:g} s for "
                 f"{self._source.waits_for()}"
             )
 
     def _robot_center(self, camera_frame: str) -> NDArray[np.float64] | None:
-        """Return the robot's center in the camera's axes, ``(3,)`` meters, where it is known."""
+        """Return the robot's center in the camera's axes, ``(3,)`` meters, or ``None`` if it is unknown."""
         assert self._source is not None
         try:
             return self._source.camera_pose(camera_frame).inverse().translation

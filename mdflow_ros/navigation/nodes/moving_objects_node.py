@@ -1,11 +1,11 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""moving_objects: what moves by itself, seen from a camera that moves too.
+"""moving_objects: find objects that move on their own, with a camera that may move too.
 
-Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node; with motion_from tf
-or odometry also those. Outputs, all of the newer image: ~/mask (mono8, 255 where something moves), ~/detections
-(vision_msgs/Detection2DArray, where vision_msgs is installed), and ~/points (PointCloud2: where the objects stand on
-flat ground, in the camera's frame; needs the camera's pose, by tf or camera_pose).
+Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node, and TF or odometry
+if motion_from names one of them. Outputs, stamped as the newer image: ~/mask (mono8, 255 where something moves),
+~/detections (vision_msgs/Detection2DArray, only if vision_msgs is installed), and ~/points (PointCloud2: where the
+objects stand on flat ground, in the camera's frame; needs the camera's pose, from tf or the parameter camera_pose).
 """
 
 from __future__ import annotations
@@ -59,12 +59,14 @@ class MovingObjectsNode(MotionConsumer):
         ),
         "min_residual": Declaration(
             MovingLimits.min_residual,
-            "Smallest normalized residual of a moving point: its distance from the flow of static points, in standard "
+            "Minimum normalized residual of a moving point: its distance from the flow of static points, in standard "
             "deviations.",
             minimum=1.0,
             maximum=100.0,
         ),
-        "min_area": Declaration(MovingLimits.min_area, "Smallest object, share of the view.", minimum=0.0, maximum=1.0),
+        "min_area": Declaration(
+            MovingLimits.min_area, "Minimum area of an object, as a share of the view.", minimum=0.0, maximum=1.0
+        ),
     }
 
     def __init__(self) -> None:
@@ -77,7 +79,7 @@ class MovingObjectsNode(MotionConsumer):
         self._count = 0
 
     def make_source(self) -> MotionSource | None:
-        """Return no source where the flow suffices."""
+        """Return no source if the motion comes from the flow."""
         return None if self.value("motion_from") == FLOW_ALONE else motion_source(self)
 
     def process_motion(self, pair: PublishedFlow, motion: CameraMotion | None) -> None:

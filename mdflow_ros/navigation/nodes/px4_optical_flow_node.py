@@ -1,10 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""px4_optical_flow: a camera that looks down as an optical flow sensor, for PX4 and for robot_localization.
+"""px4_optical_flow: turn a downward camera into an optical flow sensor, for PX4 and for robot_localization.
 
 Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node; range
-(sensor_msgs/Range), without which the parameter height holds; imu (sensor_msgs/Imu in the robot's axes), without which
-the gyro's part is NaN and the robot is taken to stay level. Outputs: fmu/in/sensor_optical_flow
+(sensor_msgs/Range), without which the parameter height is used; imu (sensor_msgs/Imu in the robot's axes), without
+which the gyro fields are NaN and the robot is assumed to stay level. Outputs: fmu/in/sensor_optical_flow
 (px4_msgs/SensorOpticalFlow, where px4_msgs is installed) and ~/twist (geometry_msgs/TwistWithCovarianceStamped in
 base_frame).
 """
@@ -46,7 +46,7 @@ except ImportError:
     SensorOpticalFlow = None
 
 DOWN = RigidMotion.of_pose(DOWNWARD_LOOKING).rotation
-"""Axes of a camera that looks straight down, to which the view of a tilted one is turned."""
+"""Axes of a camera that looks straight down; the view of a tilted camera is rotated to them."""
 
 
 class Px4OpticalFlowNode(Consumer):
@@ -63,11 +63,13 @@ class Px4OpticalFlowNode(Consumer):
         "base_frame": Declaration("base_link", "The robot's frame (forward, left, up), of ~/twist."),
         "height": Declaration(
             0.0,
-            "Height of the camera over the ground until the first range is received, meters; 0: unknown.",
+            "Height of the camera over the ground until the first range is received, meters; 0 if unknown.",
             minimum=0.0,
             maximum=1000.0,
         ),
-        "height_sigma": Declaration(0.03, "Standard deviation of the height, share of it.", minimum=0.0, maximum=1.0),
+        "height_sigma": Declaration(
+            0.03, "Standard deviation of the height, as a share of the height.", minimum=0.0, maximum=1.0
+        ),
         "min_quality": Declaration(
             0.2, "Minimum quality of the flow, 0 to 1, at which ~/twist is published.", minimum=0.0, maximum=1.0
         ),
@@ -93,10 +95,10 @@ class Px4OpticalFlowNode(Consumer):
         self.create_subscription(Range, "range", self._range.add, profile)
         self._quality = 0.0
         self._waiting: PublishedFlow | None = None
-        """The newest pair, until the messages on imu reach its newer image."""
+        """The newest pair, until imu messages reach the stamp of its newer image."""
 
     def on_pair(self, pair: PublishedFlow) -> None:
-        """Process the pair when messages on imu reach its stamp, or when the next pair comes: flow may come first."""
+        """Process the pair when imu messages reach its stamp, or when the next pair arrives."""
         self._process_waiting()
         self._waiting = pair
         if not self._gyro.is_late(pair.newer):
@@ -116,7 +118,7 @@ class Px4OpticalFlowNode(Consumer):
             self.reject(error)
 
     def _on_imu(self, message: Imu) -> None:
-        if message.angular_velocity_covariance[0] == -1:  # by the message's definition: no gyro
+        if message.angular_velocity_covariance[0] == -1:  # means no gyro, by the message's definition
             self.get_logger().warning("imu is not used: its messages say that they have no angular velocity", once=True)
             return
         rate = message.angular_velocity
@@ -132,7 +134,7 @@ class Px4OpticalFlowNode(Consumer):
         return self.value("height")
 
     def process(self, pair: PublishedFlow) -> None:
-        """Measure and publish."""
+        """Measure the motion and publish it."""
         camera = RigidMotion.of_pose(self.value("camera_pose"))
         gyro_rotation = self._gyro.between(pair.older, pair.newer)
         height: float | None = None
@@ -200,10 +202,10 @@ def sensor_message(
     height: float | None,
     quality: float,
 ) -> Any:
-    """Return a px4_msgs/SensorOpticalFlow, except for the limits.
+    """Return a px4_msgs/SensorOpticalFlow; the caller fills in the limits.
 
     Args:
-        pair: which images.
+        pair: of images.
         now: nanoseconds; simulated time is 0 until somebody publishes /clock.
         flow: ``(2,)``, rotation about PX4's x and y axes (forward, right) that would give the same flow, radians.
         gyro_rotation: ``(3,)`` radians about the robot's axes (forward, left, up); ``None`` if unknown.

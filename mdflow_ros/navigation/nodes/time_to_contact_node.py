@@ -1,11 +1,11 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""time_to_contact: seconds until what is seen reaches the camera, for each sector of the view, without odometry.
+"""time_to_contact: seconds until an object in view reaches the camera, for each sector of the view, without odometry.
 
 Inputs: mdflow/flow, mdflow/confidence, mdflow/camera_info, mdflow/previous_stamp of the flow node. Outputs:
 ~/seconds and ~/sector_confidence (32FC1 images of rows x columns sectors, header of the newer image; infinite where
-nothing approaches, NaN where it is unknown), ~/nearest (std_msgs/Float32, the least time of a confident sector on the
-robot's path; NaN where no sector is known there) and ~/stop (std_msgs/Bool: becomes true when ~/nearest is below
+nothing approaches, NaN where it is unknown), ~/nearest (std_msgs/Float32, the shortest time of a confident sector on
+the robot's path; NaN where no sector is known there) and ~/stop (std_msgs/Bool: becomes true when ~/nearest is below
 threshold, and false hold seconds after the sectors that caused it are clear).
 """
 
@@ -30,33 +30,35 @@ from mdflow_ros.node.parameters import Declaration
 
 
 class TimeToContactNode(Consumer):
-    """Publishes how soon the robot touches what it sees."""
+    """Publishes the time to contact."""
 
     PARAMETERS: ClassVar[Mapping[str, Declaration]] = {
         **CALIBRATED,
         "columns": Declaration(Sectors.columns, "Sectors side by side.", minimum=1, maximum=32),
         "rows": Declaration(Sectors.rows, "Sectors one above the other.", minimum=1, maximum=32),
         "top": Declaration(
-            Sectors.top, "Where the sectors begin, share of the image's height.", minimum=0.0, maximum=1.0
+            Sectors.top, "Upper edge of the sectors, as a share of the image's height.", minimum=0.0, maximum=1.0
         ),
         "bottom": Declaration(
             Sectors.bottom,
-            "Where the sectors end, share of the image's height; the floor below would count as an obstacle.",
+            "Lower edge of the sectors, as a share of the image's height; the floor below would count as an obstacle.",
             minimum=0.0,
             maximum=1.0,
         ),
         "path_width": Declaration(
             0.5,
-            "Share of the image's width, in the middle, that counts for ~/nearest and ~/stop: the robot's path.",
+            "Share of the image's width, in the middle, that is the robot's path, for ~/nearest and ~/stop.",
             minimum=0.0,
             maximum=1.0,
         ),
-        "derotate": Declaration(True, "Take the camera's rotation out first, as far as the flow shows it."),
+        "derotate": Declaration(True, "Remove the camera's rotation first, estimated from the flow."),
         "threshold": Declaration(1.5, "~/stop is true below this time, seconds.", minimum=0.0, maximum=60.0),
         "min_certainty": Declaration(
             0.99, "Minimum probability that a sector approaches for it to count.", minimum=0.5, maximum=1.0
         ),
-        "hold": Declaration(0.3, "~/stop stays true for this long, seconds.", minimum=0.0, maximum=60.0),
+        "hold": Declaration(
+            0.3, "~/stop stays true for this long after the path is clear, seconds.", minimum=0.0, maximum=60.0
+        ),
     }
 
     def __init__(self) -> None:
@@ -70,7 +72,7 @@ class TimeToContactNode(Consumer):
         self._last = math.nan
 
     def process(self, pair: PublishedFlow) -> None:
-        """Measure and publish."""
+        """Measure the time to contact and publish it."""
         assert pair.camera is not None
         names = ("columns", "rows", "top", "bottom", "min_confidence")
         sectors = Sectors(**{name: self.value(name) for name in names})
@@ -93,7 +95,7 @@ class TimeToContactNode(Consumer):
             )
 
     def _must_stop(self, contact: TimeToContact, now: float) -> bool:
-        """Return ``~/stop`` at the time ``now``, seconds. A sector is near until it is seen to be clear."""
+        """Return ``~/stop`` at the time ``now``, seconds. A near sector stays near until it is clear."""
         certainty, threshold = self.value("min_certainty"), self.value("threshold")
         near = (contact.confidence >= certainty) & (contact.seconds < threshold)
         clear = contact.later_than(threshold) >= certainty
@@ -108,7 +110,7 @@ class TimeToContactNode(Consumer):
         return now <= self._stop_until
 
     def diagnostic_values(self) -> dict[str, str]:
-        """Add the least time."""
+        """Add the shortest time to contact."""
         return {"nearest_seconds": f"{self._last:.2f}"}
 
 
