@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Adapt continually on the robot: record while it drives, adapt while it rests, deploy, and check."""
+"""Adapt continually on the robot: record while it drives, adapt while it is idle, deploy, and check."""
 
 import sys
 

@@ -248,7 +248,7 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
 
 
 def _possible_times(lines: list[str]) -> list[list[int]]:
-    """Return the possible times of a file, ns, one list for each column and unit, the likeliest first, counters last."""
+    """Return the possible times of a file, ns, one list for each column and unit, likeliest first, counters last."""
     whole = _nanoseconds_are_whole(lines)
     choices: list[list[int]] = []
     counts: list[list[int]] = []

@@ -31,7 +31,7 @@ FLO_MAGIC = b"PIEH"
 FLO_HEADER = struct.Struct("<4sii")
 FLO_UNKNOWN = 1e10
 UNKNOWN_FROM = 1e6
-"""Components of so many px are unknown. Files have 1e9 and more there, NaN or infinity (Baker et al., IJCV 2011)."""
+"""Flow components of at least this many pixels mean unknown (Baker et al., IJCV 2011); so do NaN and infinity."""
 
 KITTI_STEPS_PER_PIXEL = 64
 KITTI_OFFSET = 2**15
@@ -41,7 +41,7 @@ PNG_BIT_DEPTH_AND_COLOR = slice(24, 26)
 
 
 class BadFile(ValueError):
-    """A file whose content is not what its name promises."""
+    """The content of a file does not match its format."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -62,7 +62,7 @@ def read_image(path: Path, stretch: IntensityStretch | None = None) -> Image:
 
     Raises:
         OSError: the file cannot be read.
-        BadFile: it holds no image.
+        BadFile: the file is not an image.
     """
     try:
         return decode_compressed_image(path.read_bytes(), stretch=stretch, upright=True)
@@ -71,7 +71,7 @@ def read_image(path: Path, stretch: IntensityStretch | None = None) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write an ``(H, W, 3)`` RGB or ``(H, W)`` gray uint8 image in the format that the name asks for."""
+    """Write an ``(H, W, 3)`` RGB or ``(H, W)`` gray uint8 image in the format given by the file's suffix."""
     _encode(path, cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image)
 
 
@@ -93,14 +93,14 @@ def read_flow(path: Path) -> Flow:
 
 
 def write_flow(path: Path, flow: Flow) -> None:
-    """Write a flow in the format that its name tells: ``.flo``, ``.pfm``, or ``.png`` as KITTI has it."""
+    """Write a flow in the format given by the file's suffix: ``.flo``, ``.pfm``, or ``.png`` (KITTI)."""
     if flow.ndim != 3 or flow.shape[2] != 2:
         raise ValueError(f"{path}: a flow has shape (H, W, 2), not {flow.shape}")
     _format_of(path, WRITERS)(path, flow)
 
 
 def read_flo(path: Path) -> Flow:
-    """Read a Middlebury flow, its unknown components as they are stored."""
+    """Read a Middlebury flow; unknown components keep their stored values."""
     content = path.read_bytes()
     if content[:4] != FLO_MAGIC or len(content) < FLO_HEADER.size:
         raise BadFile(path, "not a .flo file: it does not start with 'PIEH' and its size")
@@ -139,7 +139,7 @@ def is_kitti_flow(path: Path) -> bool:
 
 
 def read_kitti_flow(path: Path) -> Flow:
-    """Read a KITTI flow: red and green are ``64 u + 2^15`` and ``64 v + 2^15``, blue tells where it is known."""
+    """Read a KITTI flow: red and green are ``64 u + 2^15`` and ``64 v + 2^15``; blue is 1 where the flow is known."""
     blue_green_red = _decode(path, cv2.IMREAD_UNCHANGED)
     if blue_green_red.dtype != np.uint16 or blue_green_red.shape[2:] != (3,):
         raise BadFile(path, "not a KITTI flow: that is a PNG of 3 channels with 16 bit")
@@ -168,7 +168,7 @@ def write_kitti_flow(path: Path, flow: Flow) -> None:
 
 
 def read_pfm(path: Path) -> Flow:
-    """Read a flow from the first two channels of a color PFM, whose rows go from the bottom to the top."""
+    """Read a flow from the first two channels of a color PFM; its rows are stored from bottom to top."""
     header, _, content = path.read_bytes().partition(b"\n")
     size, _, content = content.partition(b"\n")
     scale, _, content = content.partition(b"\n")

@@ -170,7 +170,7 @@ def test_frames_that_are_too_small_are_refused_before_training(
         cv2.imwrite(str(small / f"{number:04d}.png"), image)
     assert main([f"images:{drive}", f"images:{small}", "--out", str(out), *QUICK]) == 1
     error = capsys.readouterr().err
-    assert f"recording 2: {small} have 128x48 pixels, the network needs 64x64 at least" in error
+    assert f"recording 2: {small} have 128x48 pixels; the network needs at least 64x64" in error
     assert not (out / "stage1").exists()
 
 

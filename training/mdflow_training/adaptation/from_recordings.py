@@ -28,18 +28,18 @@ from mdflow_training.report.comparison import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
 
 CPU_CONFIG = Path(__file__).parents[1] / "configs" / "adapt_cpu.yaml"
-"""Settings for a computer without a GPU, where RAFT learns too slowly to teach."""
+"""Settings for a computer without a GPU, where RAFT trains too slowly to be a useful student."""
 
 
 def default_config() -> Path | None:
-    """Return the settings for this computer: a file where there is no GPU, ``None`` for the defaults of the code."""
+    """Return the settings file for this computer: `CPU_CONFIG` without a GPU, else None (the built-in defaults)."""
     return None if torch.cuda.is_available() else CPU_CONFIG
 
 
 def prepare_together(
     sources: list[str], folder: Path, config: AdaptationConfig, context: ProcessContext
 ) -> PreparedPairs:
-    """Decode recordings in the main process, then let the other processes read the cache, or fail alike."""
+    """Decode recordings in the main process; the others wait, then read its cache or raise the same error."""
 
     def wait_for_all() -> None:
         reduce_mean(torch.zeros(1, device=context.device))
@@ -61,7 +61,18 @@ def adapt_from_recordings(
     context: ProcessContext,
     ground_truth: Path | None = None,
 ) -> Report | None:
-    """Go from recordings to an adapted teacher in ``out`` and the report on it, which the main process returns.
+    """Adapt a model to recordings and write the adapted model and its report into ``out``.
+
+    Args:
+        sources: recordings: bags, videos or folders of images.
+        out: the run folder.
+        config: all settings.
+        model: the deployable model to start from.
+        context: this process.
+        ground_truth: a folder of ground truth for held-out pairs, or None.
+
+    Returns:
+        The report in the main process, None in the others.
 
     Raises:
         ValueError: recordings, settings, model or folder cannot be used; the text names the fix.
@@ -73,7 +84,7 @@ def adapt_from_recordings(
     teacher = load_teacher(model)
     if config.rounds:
         with torch.random.fork_rng(devices=[]):
-            build_student(config.student, teacher)  # one that cannot be built fails now, not after the preparation
+            build_student(config.student, teacher)  # fail before the preparation if the student cannot be built
     try:
         prepared = prepare_together(sources, out / "frames", config, context)
     except NotEnoughFrames as error:
@@ -102,16 +113,16 @@ def adapt_from_recordings(
 
 
 def print_preparation(prepared: PreparedPairs, config: AdaptationConfig, context: ProcessContext) -> None:
-    """Print which frames are used, and a warning if the student suits a GPU alone."""
+    """Print which frames are used, and a hint if the student is too slow without a GPU."""
     print(prepared.summary)
     print(f"  see {prepared.contact_sheet}", flush=True)
     if context.device.type == "cpu" and config.rounds and config.student.name.startswith("raft"):
-        print(f"no GPU: {config.student.name} learns slowly here; --config {CPU_CONFIG} is made for that", flush=True)
+        print(f"no GPU: {config.student.name} trains slowly on a CPU; use --config {CPU_CONFIG}", flush=True)
 
 
 def describe_shortness(prepared: PreparedPairs, pairs_to_report_on: int, config: AdaptationConfig) -> str:
-    """Tell that a recording is too short for any verdict but `no change`, and how long to record."""
-    # Of each recording, half of the pairs held out are reported on, without the one that shares a frame with the rest.
+    """Return a warning that the recordings are too short for any verdict but `no change`, and how long to record."""
+    # The report uses half of each recording's held-out pairs, without the pair that shares a frame with the other half.
     recordings = len(set(prepared.held_out.recordings))
     frames = math.ceil((2 * MIN_PAIRS + 3 * recordings) / config.frames.held_out_share)
     rate = prepared.summary.rate_hz
@@ -124,16 +135,19 @@ def describe_shortness(prepared: PreparedPairs, pairs_to_report_on: int, config:
 
 
 def check_sizes(smallest_frames: Mapping[str, Size]) -> None:
-    """Refuse, before hours of training, frames that no deployed model can estimate the flow of.
+    """Check, before hours of training, that the frames are large enough for the deployed network.
+
+    Args:
+        smallest_frames: the smallest frame (width, height in pixels) of each recording.
 
     Raises:
-        ValueError: those of a recording are too small.
+        ValueError: the frames of a recording are too small.
     """
     for recording, (width, height) in smallest_frames.items():
         if min(width, height) < SIZE_MULTIPLE:
             raise ValueError(
-                f"the frames of recording {recording} have {width}x{height} pixels, the network needs "
-                f"{SIZE_MULTIPLE}x{SIZE_MULTIPLE} at least: record larger ones, or leave it out"
+                f"the frames of recording {recording} have {width}x{height} pixels; the network needs at least "
+                f"{SIZE_MULTIPLE}x{SIZE_MULTIPLE}: record larger frames, or leave this recording out"
             )
 
 

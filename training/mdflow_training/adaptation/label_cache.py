@@ -18,35 +18,35 @@ from mdflow_ros.core.atomic_files import written_aside
 from mdflow_training.engine.batches import Batch
 
 MAX_COMPONENT = 1000.0
-"""Components are cut to this many pixels: float16 ends at 65504, and the losses ignore labels this long."""
+"""Flow components are clamped to this many pixels to fit float16; the losses ignore labels this long anyway."""
 
 
 class Labels(NamedTuple):
     """Labels of N pairs, stacked directions."""
 
     flow: Tensor
-    """``(2N, 2, H, W)`` pixels, rounded to half precision (1/64 px at 20 px)."""
+    """``(2N, 2, H, W)`` pixels, rounded to float16 (steps of 1/64 px at 20 px)."""
     mask: Tensor
-    """``(2N, 1, H, W)``, 1 where the flow may be learned."""
+    """``(2N, 1, H, W)``, 1 where the flow may be learned, else 0."""
     visible: Tensor
-    """``(N,)``: share of the pixels that are visible in the other frame."""
+    """``(N,)``: share of pixels that are visible in the other frame, in [0, 1]."""
 
 
 Labeler = Callable[[Tensor, Tensor], Labels]
-"""Labels one pair from its frames ``(1, 3, H, W)``."""
+"""Computes the labels of one pair from its two frames, RGB ``(1, 3, H, W)`` in [0, 1]."""
 
 
 class LabelCache:
     """A labeler that stores its labels on disk.
 
-    Pairs are labeled one at a time, so that a label does not depend on the batch in which it is first needed. What
-    does not fit into the budget is computed, and rounded, again each time.
+    Pairs are labeled one at a time, so a label does not depend on the batch in which it is first needed. Labels beyond
+    the budget are computed (and rounded) again each time.
 
     Args:
         labeler: computes the labels of one pair.
-        folder: where files go; must not hold labels of another labeler.
+        folder: folder of the files; must not contain labels of another labeler.
         budget: bytes of disk space.
-        pixels: height times width of training, to estimate the size of a label.
+        pixels: height times width of a label, to estimate its size on disk.
     """
 
     def __init__(self, labeler: Labeler, folder: Path, budget: float, pixels: int) -> None:

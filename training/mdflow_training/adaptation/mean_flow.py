@@ -1,8 +1,8 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A better label than a network's own flow: the mean of its flows on the scaled and the mirrored pair.
+"""Labels by data distillation: the mean of a network's flows on the scaled and mirrored pair.
 
-Data distillation (Radosavovic et al., CVPR 2018).
+Source: Radosavovic et al., Data Distillation, CVPR 2018.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def mean_flow(network: FlowNetwork, first: Tensor, second: Tensor, settings: Lab
     """Return the mean flow of both directions, stacked, ``(2N, 2, H, W)`` pixels.
 
     Args:
-        network: a frozen one.
+        network: a frozen network.
         first: RGB ``(N, 3, H, W)`` in [0, 1].
         second: the newer images, same shape.
         settings: which flows to average.

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""MDFlow: from frame pairs without labels to an adapted teacher, through all stages and rounds."""
+"""MDFlow's mutual distillation: adapt a teacher to unlabeled frame pairs, through all stages and rounds."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ class AdaptationResult:
     """The result of an adaptation.
 
     Attributes:
-        teacher_state: the adapted teacher: the last that passed the label-free check, or the last without a gate.
-        chosen: its name among ``teachers``.
-        teachers: every teacher on the way, by name: ``initial``, ``stage1``, ``round1/stage3``, ..., ``control``.
-        student_state: the last student, if there was one.
+        teacher_state: weights of the chosen teacher: the last one that passed the label-free check; without the gate,
+            the last one whose stage was not stopped by a guard.
+        chosen: name of the chosen teacher in ``teachers``.
+        teachers: the weights of every teacher by name: ``initial``, ``stage1``, ``round1/stage3``, ..., ``control``.
+        student_state: weights of the last student, or None.
         scores: the label-free score of every teacher and student (``round1/stage2``).
-        notes: what was decided on the way, and why.
+        notes: the decisions of the run and their reasons.
         stopped: why a guard stopped the adaptation early, or None.
-        size: of training.
+        size: image size of the training.
     """
 
     teacher_state: State
@@ -62,23 +63,23 @@ def adapt(
     context: ProcessContext,
     on_checkpoint: Callable[[], None] = lambda: None,
 ) -> AdaptationResult:
-    """Adapt a teacher to the world that the pairs show, or resume a killed run.
+    """Adapt a teacher to the scenes in the pairs, or resume an interrupted run.
 
-    Called again with the same arguments, it finishes what an earlier call began, with exactly the result that an
-    uninterrupted run has; on a GPU, up to the rounding of operations whose order varies.
+    A second call with the same arguments completes an interrupted run. The result is that of an uninterrupted run: on a
+    CPU exactly, on a GPU except for the rounding of operations with a varying order.
 
     Args:
         teacher_state: weights of a FastFlowNet with cost-volume normalization, by official names.
-        training_pairs: what to learn from.
-        validation_pairs: held out: only the label-free check sees them.
+        training_pairs: the pairs to train on.
+        validation_pairs: held-out pairs, used only for the label-free check.
         config: all settings.
-        run_folder: gets checkpoints, logs, labels while they are needed, and ``adaptation.json``.
-        context: which process this is.
-        on_checkpoint: called in the main process whenever the state of the run was saved.
+        run_folder: receives checkpoints, logs, labels (deleted after each stage), and ``adaptation.json``.
+        context: this process.
+        on_checkpoint: called in the main process each time that the state of the run has been saved.
 
     Raises:
-        ConfigError: the folder holds a run with other settings, weights or data.
-        ValueError: there are no pairs, or weights do not fit.
+        ConfigError: the folder contains a run with different settings, weights or data.
+        ValueError: there are no pairs, or the weights do not fit the network.
     """
     if len(training_pairs) == 0 or len(validation_pairs) == 0:
         raise ValueError(
@@ -95,7 +96,7 @@ def adapt(
 
 
 class _Adaptation:
-    """The order of the stages, and which teachers are kept."""
+    """Runs the stages in order and decides which teachers to keep."""
 
     def __init__(self, teacher_state: Mapping[str, Tensor], run: Run, validation_pairs: FramePairs) -> None:
         self.run, self.config = run, run.config
@@ -109,7 +110,7 @@ class _Adaptation:
     def run_all(self) -> AdaptationResult:
         """Run stage 1, then rounds of stages 2 and 3 while they help, then the control."""
         if self.config.rounds:
-            self.inputs.student(self.result.teacher_state)  # a student that cannot be built fails now, not hours later
+            self.inputs.student(self.result.teacher_state)  # fail now, not hours later, if it cannot be built
         self.book.score("initial", self.inputs.teacher(self.result.teacher_state))
         self._stage1()
         base, student, stage3_runs = self.result.teacher_state, None, 0
@@ -178,9 +179,9 @@ class _Adaptation:
         return self._score_and_select(name, stage)
 
     def _control(self, base: State, rounds: int) -> None:
-        """Continue stage 1 for as many updates, with stage 3's settings, samples and replay, but without warped pairs.
+        """Train the control: the same updates, samples, settings and replay as in stage 3, but without a student.
 
-        The labels are the teacher's own.
+        The teacher learns from its own labels, and there are no warped pairs.
         """
         settings, state = self.config.stage3, base
         optimization = settings.optimization.model_copy(update={"steps": self.config.teacher_updates})
@@ -205,7 +206,7 @@ class _Adaptation:
             )
 
     def _score_and_select(self, name: str, stage: StageResult) -> bool:
-        """Score a new teacher, keep it if it earns its place, and return whether it is the best so far."""
+        """Score a new teacher, choose it if it passes the check, and return whether it is the best so far."""
         scores, validation = self.result.scores, self.config.validation
         best = min(scores[teacher].error for teacher in self.result.teachers)
         before = scores[self.result.chosen]

@@ -30,9 +30,14 @@ ADAPTED_NAME, REJECTED_NAME, CONTROL_NAME = "teacher.onnx", "rejected.onnx", "co
 
 
 def split_held_out(held_out: RecordedPairs) -> tuple[RecordedPairs, RecordedPairs]:
-    """Return (for the choice of the teacher, for the report): the earlier and the later half of each recording's pairs.
+    """Split the held-out pairs into those that choose the teacher and those that the report measures.
 
-    On the pairs that chose it, a model looks better than it is, so the report uses frames that no decision has seen.
+    A model looks better than it is on the pairs that it was chosen by, so the report uses frames that influenced no
+    decision.
+
+    Returns:
+        The earlier and the later half of each recording's pairs. A later pair that shares a frame with the earlier half
+        is dropped, unless no pair would remain.
     """
     to_choose_by: list[int] = []
     to_report_on: list[int] = []
@@ -47,7 +52,7 @@ def split_held_out(held_out: RecordedPairs) -> tuple[RecordedPairs, RecordedPair
 
 
 def best_new_teacher(result: AdaptationResult) -> str:
-    """Return the name of the teacher to judge: the chosen one, or if none was chosen, the best of the new ones."""
+    """Return the name of the teacher to judge: the chosen one, or the best new one if the initial one was kept."""
     if result.chosen != INITIAL:
         return result.chosen
     new = [name for name in result.teachers if name not in (INITIAL, CONTROL)]
@@ -67,18 +72,19 @@ def write_outcome(
     """Export the models of an adaptation, compare them, and write the report.
 
     Args:
-        result: of the adaptation.
-        held_out: pairs that neither training nor choice has seen.
-        recordings: what it was adapted to, see `hash_recordings`.
+        result: the result of the adaptation.
+        held_out: pairs that were used neither for training nor for the choice of the teacher.
+        recordings: the recordings that were adapted to, see `hash_recordings`.
         config: all settings.
-        model: the deployable model that it began with.
-        out: gets ``teacher.onnx`` if a new teacher was chosen, else ``rejected.onnx``; ``control.onnx``; the report.
-        run_time: that the run has taken so far.
-        ground_truth: returns the ground truth of some of the pairs, if there is any.
+        model: the deployable model that the adaptation started from.
+        out: receives ``teacher.onnx`` if a new teacher was chosen, else ``rejected.onnx``; ``control.onnx`` if there
+            is a control; and the report.
+        run_time: the time that the run has taken so far.
+        ground_truth: returns the ground truth of some of the pairs; None if there is none.
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: the ground truth does not fit.
+        ValueError: the ground truth does not fit the pairs.
     """
     history = _history(result, recordings, config)
     models = {BEFORE: model} | _export_teachers(result, load_card(model), history, out)
@@ -124,10 +130,10 @@ def _export_teachers(
 
 
 def write_outcome_without_pairs(error: NotEnoughFrames, sources: Sequence[str], out: Path) -> Report:
-    """Write the report of a recording that nothing can be learned from.
+    """Write the report for recordings with too few usable frames: keep the old model.
 
     Raises:
-        ConfigError: the folder has the models of another recording, whose report this one would replace.
+        ConfigError: the folder contains the run of another recording; its report must not be overwritten.
     """
     if (out / RUN_NAME).exists():
         raise ConfigError(f"{error}\n{out} holds the run of another recording and is left as it is")

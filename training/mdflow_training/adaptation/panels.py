@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""One picture of the state of a pair: image | flow | student flow | occlusion | reliable mask | match reliability."""
+"""Training panels, one picture per pair: image | flow | student flow | visible | reliable | match reliability."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def draw_panel(
 
     Args:
         image: RGB ``(N, 3, H, W)`` in [0, 1].
-        flow: the teacher's, ``(N, 2, H, W)`` in pixels.
-        student_flow: the student's, same shape, or None: black; both flows share one color scale.
-        matches: what the images say about the flow that teaches.
+        flow: the teacher's flow, ``(N, 2, H, W)`` in pixels.
+        student_flow: the student's flow, same shape, drawn with the same color scale; None draws a black column.
+        matches: visibility, reliability and census distance of the flow.
         threshold: tau of the match reliability.
 
     Returns:
-        ``(H, 6W, 3)`` uint8 RGB; masks are white where visible or reliable.
+        ``(H, 6W, 3)`` uint8 RGB; the masks are white where visible or reliable.
     """
     flows = [None if field is None else _array(field) for field in (flow, student_flow)]
     longest = max(float(np.linalg.norm(field, axis=-1).max()) for field in flows if field is not None)

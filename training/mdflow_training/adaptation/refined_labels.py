@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Labels that are refined on their images, as the node refines its flow."""
+"""Refine labels on their images, as the node refines its flow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mdflow_ros.core.refinement import FlowRefiner, Refinement
 from mdflow_training.losses.census import luma
 
 REFINEMENT: Refinement = ((0.75, 2), (1.0, 1))
-"""Steps of refinement, sizes relative to that of training. What they gain: docs/experiments.md."""
+"""Passes of the refinement: (size relative to the training size, iterations). Their gain: docs/experiments.md."""
 
 
 def refine_labels(flow: Tensor, source: Tensor) -> Tensor:
-    """Return flow moved towards where the images agree, see `mdflow_ros.core.refinement`.
+    """Refine flow to sub-pixel agreement of the images, see `mdflow_ros.core.refinement`.
 
     Args:
         flow: ``(2N, 2, H, W)`` pixels, stacked directions.

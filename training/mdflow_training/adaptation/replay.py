@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Replay of generated pairs with ground truth, so that a teacher does not forget what the recording does not show."""
+"""Replay of generated pairs with ground truth: keeps a teacher from forgetting motion that the recording lacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXTURES, TEXTURE_SIDE = 40, 256
 """Number and side of the procedural textures, which need no download."""
 
 MAX_FIRST_USE = 1_000_000
-"""Each stage begins at a different use of the scenes, below this number, so that stages replay different pairs."""
+"""Each stage starts at a random use of the scenes below this number, so stages replay different pairs."""
 
 FRAME_BLUR = 0.6
 """Standard deviation, in pixels, of the blur that removes the camera's noise from the textures. Noise that moves with a
@@ -30,13 +30,13 @@ texture would help the match."""
 
 
 class Replay:
-    """The loss of a network on generated pairs, one for every second pair of a batch, rounded up in each process.
+    """The loss of a network on generated pairs: half as many as the batch has, rounded up in each process.
 
     Args:
         settings: which pairs, in which steps, and their weight.
-        scenes: see `replay_scenes`; the stages of a run share them.
-        seed: of the stage: where it begins in the endless sequence of pairs that the scenes give.
-        processes: how many share a step.
+        scenes: see `replay_scenes`; shared by the stages of a run.
+        seed: seed of the stage; decides where it starts in the endless sequence of pairs.
+        processes: number of processes that share a step.
     """
 
     def __init__(self, settings: ReplaySettings, scenes: SyntheticPairs, seed: int, processes: int = 1) -> None:
@@ -44,7 +44,7 @@ class Replay:
         self._first = seed % MAX_FIRST_USE * settings.scenes
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return ``every`` times the endpoint error of ``network``, both directions; 0 in the steps in between."""
+        """Return ``every`` times the endpoint error in pixels, over both directions; 0 in steps without replay."""
         pairs = self.pairs_of(batch)
         if not pairs:
             return batch.first.new_zeros(())
@@ -57,7 +57,7 @@ class Replay:
         return self.settings.every * error
 
     def pairs_of(self, batch: Batch) -> range:
-        """Return the numbers of the pairs for this process's share of a batch; none in the steps in between."""
+        """Return the numbers of the generated pairs for this process's batch; empty in steps without replay."""
         share = len(batch.positions)
         step, place = divmod(min(batch.positions), share * self._processes)
         if step % self.settings.every:
@@ -68,12 +68,12 @@ class Replay:
 
 
 def replay_scenes(settings: ReplaySettings, seed: int, frames: Sequence[Image] = ()) -> SyntheticPairs:
-    """Return the generated scenes: each is rendered once, and every use applies another camera model to it.
+    """Return the generated scenes: each is rendered once, and every use applies a different camera model to it.
 
     Args:
-        settings: how many.
-        seed: names them.
-        frames: of the recording, ``(H, W, 3)`` uint8 RGB, which join the procedural textures.
+        settings: the number of scenes.
+        seed: decides which scenes are generated.
+        frames: frames of the recording, ``(H, W, 3)`` uint8 RGB, to add to the procedural textures.
     """
     procedural = procedural_library(seed, TEXTURES, TEXTURE_SIDE)
     library = TextureLibrary(procedural.photographs + [pyramid(_smooth_bgr(frame)) for frame in frames], [])
@@ -81,7 +81,7 @@ def replay_scenes(settings: ReplaySettings, seed: int, frames: Sequence[Image] =
 
 
 def sample_frames(pairs: FramePairs, count: int) -> list[Image]:
-    """Return ``count`` frames, evenly spread over the pairs, or one of each pair if there are fewer."""
+    """Return the first frames of ``count`` evenly spread pairs, or of all pairs if there are fewer."""
     return [pairs[index][0] for index in spread_evenly(len(pairs), count)]
 
 

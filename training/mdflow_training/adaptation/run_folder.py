@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The settings and data of a run folder, so that only the same run resumes in it."""
+"""The identity of a run (settings, weights and data), stored in its folder: only the same run may resume there."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from mdflow_training.settings.reading import ConfigError, merge
 Content = TypeVar("Content")
 
 RUN_NAME = "run.json"
-"""What a run was started with."""
+"""File with the identity of the run."""
 
 
 def identity_of(teacher_state: Mapping[str, Tensor], validation: FramePairs, run: Run) -> dict[str, Any]:
-    """Return everything that decides the result of a run, with the values that ``auto`` has on this machine.
+    """Return everything that decides the result of a run, with ``auto`` replaced by its value on this machine.
 
-    Of the pairs, it has their number and a hash of the first, the middle and the last one, not of all.
+    The pairs are identified by their number and a hash of the first, the middle and the last one.
     """
     digest = hashlib.sha256()
     for name, value in sorted(teacher_state.items()):
@@ -57,19 +57,19 @@ def _describe(pairs: FramePairs) -> dict[str, Any]:
 
 
 def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext) -> None:
-    """Write the identity of the run into a new folder; in an existing one, check that it is the same.
+    """Write the identity of the run into a new folder, or compare it with the identity in an existing one.
 
     Raises:
-        ConfigError: it differs; the message names each difference.
+        ConfigError: they differ (the message names each difference), or the stored one is damaged.
     """
     path = folder / RUN_NAME
     identity = json.loads(json.dumps(identity))
     if path.exists():
         stored = read_json(path, dict[str, Any])
-        # A folder of an earlier version lacks the settings that were added since; it ran as their defaults say.
+        # Earlier versions lack the settings added since; they behaved like the defaults of these settings.
         stored["config"] = merge(AdaptationConfig().result_relevant_settings(), stored.get("config", {}))
-        stored["config"].pop("control", None)  # which earlier versions counted as relevant
-        stored.setdefault("network", identity["network"])  # which earlier versions did not note
+        stored["config"].pop("control", None)  # earlier versions treated it as relevant to the result
+        stored.setdefault("network", identity["network"])  # earlier versions did not store it
         differences = _differences(stored, identity)
         if differences:
             raise ConfigError(
@@ -85,11 +85,12 @@ def read_json(path: Path, kind: type[Content]) -> Content:
     """Read a file of a run folder.
 
     Args:
-        path: of the file.
-        kind: what it holds.
+        path: the file.
+        kind: the type of its content.
 
     Raises:
-        ConfigError: it is damaged.
+        ConfigError: the file is damaged.
+        OSError: the file cannot be read.
     """
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())

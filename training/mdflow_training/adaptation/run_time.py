@@ -21,14 +21,14 @@ class SavedTime(NamedTuple):
 
 
 class RunTime:
-    """A clock that starts from the time that the part before has saved.
+    """A clock that continues from the time saved by the previous part of the run.
 
     Args:
-        folder: of the run.
-        start: of this part, on the clock of `time.monotonic`.
+        folder: the run folder.
+        start: when this part started, by `time.monotonic`.
 
     Raises:
-        ConfigError: the file of that time is damaged.
+        ConfigError: the file with the saved time is damaged.
     """
 
     def __init__(self, folder: Path, start: float) -> None:
@@ -42,9 +42,9 @@ class RunTime:
 
     @property
     def of_all_parts(self) -> float:
-        """Seconds of this part and of all before it."""
+        """Seconds of this part and all previous ones."""
         return self._before + self.of_this_part
 
     def save(self) -> None:
-        """Write the time of all parts, for the next one."""
+        """Save the time of all parts for the next part."""
         write_json(self._path, {"seconds": self.of_all_parts})

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a stage needs besides its pairs: networks, labels, the census for the camera's noise, and supervised terms."""
+"""Inputs of a stage besides its pairs: networks, labels, the census for the camera's noise, and supervised terms."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class StageInputs:
     """Makes the inputs of the stages of a run.
 
     Args:
-        run: what the stages have in common.
+        run: settings and data that the stages share.
 
     Attributes:
-        noise: of the camera, standard deviation in intensity levels at the size of training.
+        noise: standard deviation of the camera's noise at the training size, in gray levels (0 to 255).
         census: how to compare images with this noise.
     """
 
@@ -49,7 +49,7 @@ class StageInputs:
             self._scenes = replay_scenes(replay, run.config.seed, sample_frames(run.pairs, replay.frames))
 
     def labels(self, name: str, network: FlowNetwork) -> LabelCache:
-        """Return the labels that a network gives, for the stage of this name; it is frozen."""
+        """Freeze a network and return its labels for the stage ``name``."""
         settings, budget = self._config.stage2, self._config.execution.label_cache_gigabytes * 1e9
         freeze(network)
         labeler = matches_labeler(network, settings.selection, settings.occlusion, self.census, self._config.labels)
@@ -60,7 +60,7 @@ class StageInputs:
     def supervised_terms(
         self, settings: WarpedPairsSettings | None, labels: LabelCache | None, seed: int
     ) -> SupervisedTerms:
-        """Return the terms of a stage on pairs with exact flow; without labels, the replay alone."""
+        """Return the terms of a stage on pairs with exact flow; without labels, only the replay."""
         warped_pairs = None
         if settings is not None and labels is not None and settings.weight > 0:
             warped_pairs = WarpedPairs(settings, labels, self._frame_noise, seed)
@@ -70,12 +70,12 @@ class StageInputs:
         return SupervisedTerms(warped_pairs, replay)
 
     def discard(self, labels: LabelCache) -> None:
-        """Delete labels that no stage needs any more."""
+        """Delete labels that no stage needs anymore."""
         if self._run.context.is_main:
             labels.clear()
 
     def initial_teacher(self, state: Mapping[str, Tensor]) -> State:
-        """Return the weights of the first teacher: those given, or random ones if the settings say so."""
+        """Return the weights of the first teacher: ``state``, or random weights if the settings say so."""
         if self._config.initial_teacher == "given":
             return {name: value.detach().cpu().clone() for name, value in state.items()}
         with torch.random.fork_rng(devices=[]):

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 3: the teacher learns from the student and, as before, from the images (multi-target learning)."""
+"""Stage 3: the teacher learns from the student and, as in stage 1, from the images (multi-target learning)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mdflow_training.settings.adaptation import SelectionSettings, Stage3Setting
 
 
 class StudentToTeacherObjective(UnsupervisedObjective):
-    """Stage 1's terms with the student's flow as label, masked by the teacher's current occlusion.
+    """Stage 1's terms, with the student's flow as label; the settings choose its mask.
 
     Args:
-        settings: of the stage.
-        selection: with which ``student_reliable`` masks were made, and for the panels.
-        labels: the frozen student's, of the clean pairs.
-        seed: of the augmentation.
+        settings: settings of the stage.
+        selection: the rule by which the ``student_reliable`` masks were made; also used for the panels.
+        labels: labels of the frozen student for the pairs before augmentation.
+        seed: seed of the augmentation.
         census: how to compare images.
         supervised: further terms of the loss, on pairs with exact flow.
     """

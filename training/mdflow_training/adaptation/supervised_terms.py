@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The terms of a stage's loss on pairs whose flow is exactly known."""
+"""The terms of a stage's loss on pairs with exactly known flow."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mdflow_training.engine.batches import Batch
 
 @dataclass(frozen=True)
 class SupervisedTerms:
-    """Optional terms on pairs whose flow is exactly known.
+    """Optional loss terms on pairs with exactly known flow.
 
     Attributes:
-        warped_pairs: made of the recording and of labels.
-        replay: generated.
+        warped_pairs: the term on frames of the recording warped by labels, or None.
+        replay: the term on generated pairs, or None.
     """
 
     warped_pairs: WarpedPairs | None = None
     replay: Replay | None = None
 
     def __call__(self, network: nn.Module, batch: Batch, loss: Tensor, metrics: dict[str, Tensor]) -> Tensor:
-        """Return ``loss`` with both terms added, and note them in ``metrics``."""
+        """Return ``loss`` plus the weighted terms, and add the terms to ``metrics``."""
         for name, term in (("warped_pairs", self.warped_pairs), ("replay", self.replay)):
             if term is not None:
                 metrics[name] = term.loss(network, batch)

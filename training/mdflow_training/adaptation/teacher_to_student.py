@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 2: the student learns the teacher's reliable matches, and exact flow where the settings ask for it."""
+"""Stage 2: the student learns from the teacher's reliable matches and, if enabled, from pairs with exact flow."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def matches_labeler(
     census: Census,
     settings: LabelSettings = SINGLE_FLOW,
 ) -> Labeler:
-    """Return a labeler: the flow of a frozen network, masked by its reliable matches.
+    """Return a labeler that runs a frozen network and masks its flow to the reliable matches.
 
     Args:
-        network: the frozen one.
+        network: the frozen network.
         selection: which matches are reliable.
-        occlusion: how to find out which pixels are visible.
+        occlusion: how to decide which pixels are visible.
         census: how to compare images.
-        settings: of the labels.
+        settings: how to compute the labels.
     """
 
     @torch.no_grad()
@@ -58,12 +58,12 @@ def matches_labeler(
 
 
 class TeacherToStudentObjective:
-    """L_sup of the student on the augmented pair; there is no photometric and no smoothness term.
+    """L_sup of the student on the augmented pair, without photometric and smoothness terms.
 
     Args:
-        settings: of the stage.
-        labels: the frozen teacher's, of the clean pairs.
-        seed: of the augmentation.
+        settings: settings of the stage.
+        labels: labels of the frozen teacher for the pairs before augmentation.
+        seed: seed of the augmentation.
         census: how to compare images, for the panels.
         supervised: further terms of the loss, on pairs with exact flow.
     """

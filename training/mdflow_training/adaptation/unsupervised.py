@@ -33,7 +33,7 @@ from mdflow_training.settings.adaptation import (
 
 
 def ramp(settings: DistillationSettings, progress: float) -> float:
-    """Return the weight of the distillation term at this share of the stage."""
+    """Return the weight of the distillation term when the share ``progress`` of the stage, in [0, 1], is done."""
     if progress < settings.start:
         return 0.0
     if settings.ramp == 0:
@@ -44,14 +44,17 @@ def ramp(settings: DistillationSettings, progress: float) -> float:
 def unsupervised_loss(
     source: Tensor, flows: list[Tensor], visible: Tensor, settings: UnsupervisedSettings, census: Census
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return L_ph + lambda_sm L_sm of both directions, and both terms.
+    """Return L_ph + lambda_sm L_sm over both directions, and the two terms separately.
 
     Args:
-        source: RGB ``(2N, 3, H, W)`` in [0, 1], stacked, not augmented.
-        flows: of the network, stacked, best last.
-        visible: ``(2N, 1, H, W)``.
-        settings: the weights.
-        census: how to compare.
+        source: RGB ``(2N, 3, H, W)`` in [0, 1], stacked directions, not augmented.
+        flows: the network's outputs, each ``(2N, 2, h, w)`` in full-resolution pixels, best last.
+        visible: ``(2N, 1, H, W)``, 1 where visible.
+        settings: the weights of the terms.
+        census: how to compare images.
+
+    Returns:
+        The loss, a scalar, and the terms ``photometric`` and ``smoothness`` before weighting.
     """
     prepared = census.prepare(source)
     target = swap_directions(prepared)
@@ -64,24 +67,25 @@ def unsupervised_loss(
 
 
 class DistillationLabel(NamedTuple):
-    """Target of the prediction on the augmented pair, before it is augmented as well; stacked directions."""
+    """Label for the prediction on the augmented pair; not yet augmented itself. Directions are stacked."""
 
     flow: Tensor
     """``(2N, 2, H, W)`` pixels."""
     mask: Tensor
-    """``(2N, 1, H, W)``, 1 where the flow counts."""
+    """``(2N, 1, H, W)``, 1 where the flow may be learned."""
     from_student: bool = False
+    """Whether the student made the label; otherwise the teacher did."""
 
 
 class UnsupervisedObjective:
-    """L_ph + lambda_sm L_sm on the clean pair, and lambda_sup L_sup on the augmented one.
+    """L_ph + lambda_sm L_sm on the clean pair plus lambda_sup L_sup on the augmented pair.
 
-    The label is the teacher's own flow on the clean pair, masked by its own occlusion; both without gradient.
+    The label is the teacher's own flow on the clean pair, masked by its occlusion mask; neither has a gradient.
 
     Args:
-        settings: of the stage.
-        selection: only for the panels, which show what would be reliable.
-        seed: of the augmentation.
+        settings: settings of the stage.
+        selection: for the panels only: which matches they show as reliable.
+        seed: seed of the augmentation.
         census: how to compare images.
         supervised: further terms of the loss, on pairs with exact flow.
     """
@@ -99,12 +103,12 @@ class UnsupervisedObjective:
         self.occlusion = OcclusionMask(settings.occlusion)
 
     def label(self, batch: Batch, flow: Tensor, visible: Tensor) -> DistillationLabel:
-        """Return the label of the clean pair.
+        """Return the labels of the clean pairs.
 
         Args:
             batch: the clean pairs.
-            flow: the teacher's, ``(2N, 2, H, W)``, without gradient.
-            visible: the teacher's occlusion mask.
+            flow: the teacher's flow, ``(2N, 2, H, W)`` pixels, without gradient.
+            visible: the teacher's occlusion mask, ``(2N, 1, H, W)``, 1 where visible.
         """
         return DistillationLabel(flow, visible)
 

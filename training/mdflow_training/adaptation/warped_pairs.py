@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Learn from pairs with exact flow, made of the recording's frames and of labels."""
+"""Learn from pairs with exact flow: a frame of the recording, and the same frame warped by a label."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class WarpedPairs:
     """The loss of a network on warped pairs.
 
     Args:
-        settings: how to make them, and their weight.
-        labels: flow of the recorded pairs.
-        noise: of the camera.
-        seed: decides every draw, together with the position of the sample.
+        settings: how to make the pairs, and their weight.
+        labels: returns the flow of the recorded pairs.
+        noise: the camera's noise.
+        seed: with the position of the sample, decides all random numbers.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class WarpedPairs:
         self.settings, self.labels, self.noise, self.seed = settings, labels, noise, seed
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Return the endpoint error of ``network`` on pairs made of the frames of a batch, one of each pair."""
+        """Return the endpoint error, in pixels, of ``network`` on one warped pair for each pair of the batch."""
         pairs = self.pairs(batch)
         first, second, flow, mask = (torch.cat(parts) for parts in zip(*pairs, strict=True))
         predictions = network(first, second, with_backward=False)
         return sequence_loss(predictions, flow, mask, self.settings.sequence_decay, "endpoint")
 
     def pairs(self, batch: Batch) -> list[WarpedPair]:
-        """Make one pair of each pair of a batch, of its first or of its second frame."""
+        """Make one warped pair from each pair of a batch, at random from its first or its second frame."""
         forward, backward = self.labels(batch).flow.chunk(2)
         made = []
         for row, position in enumerate(batch.positions):

@@ -1,16 +1,16 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Adapt continually on the robot: record while it drives, adapt while it rests, deploy, and check.
+"""Adapt continually on the robot: record while it drives, adapt while it is idle, deploy, and check.
 
     python training/adapt_daemon.py --topics /camera/image_raw --workspace ~/mdflow --when on_ac_power
 
-``--when`` is a command, run every few seconds, that exits with 0 while the robot rests. Otherwise the topics are
-recorded. While the robot rests, the model is adapted to the recordings; only a model that the report calls improved is
-deployed. On the next recording it is compared with the model before, and rolled back if it is worse. Adaptation is
-interrupted when the robot sets off, and resumed when it rests again. Stop the daemon with Ctrl-C or SIGTERM; started
-again, it continues.
+``--when`` is a command that exits with 0 while the robot is idle; it runs every few seconds. While the robot is busy,
+the daemon records the topics. While it is idle, the daemon adapts the model to the recordings, and deploys the result
+only if its report says `improved`. It compares a deployed model with its predecessor on the next recording, and rolls
+it back if it is worse. An adaptation pauses while the robot is busy. Stop the daemon with Ctrl-C or SIGTERM; when
+restarted, it continues where it stopped.
 
-The node finds the deployed model after a restart with ``-p model:=WORKSPACE/models/current/teacher.onnx``.
+To use the deployed model after a restart, start the node with ``-p model:=WORKSPACE/models/current/teacher.onnx``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--topics", nargs="+", required=True, help="image topics to record and to learn from")
     parser.add_argument("--workspace", type=path_in_utf8, required=True, help="folder for recordings, runs and models")
     parser.add_argument(
-        "--when", required=True, metavar="COMMAND", help="command that exits with 0 while the robot rests"
+        "--when", required=True, metavar="COMMAND", help="command that exits with 0 while the robot is idle"
     )
     parser.add_argument("--node", default=DEFAULT_NODE, help="full name of the running node; default %(default)s")
     parser.add_argument("--config", type=Path, help="YAML with settings of adapt_from_bag")
@@ -55,11 +55,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def check_arguments(options: argparse.Namespace) -> tuple[str, list[str]]:
-    """Check the arguments before the first drive; return the full name of the node and the condition's command.
+    """Check the arguments; return the full name of the node and the condition's command.
 
     Raises:
         ValueError: ``--when`` is not a command, or a setting cannot be used.
-        NodeError: ROS 2 allows no such name.
+        NodeError: ROS 2 does not allow the node's name.
     """
     try:
         condition = shlex.split(options.when)
@@ -72,7 +72,7 @@ def check_arguments(options: argparse.Namespace) -> tuple[str, list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until stopped; returns the exit status."""
+    """Run until stopped; return the exit status."""
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     limits = Limits(options.minutes * 60, options.gigabytes * 1e9, options.hours * 3600, options.threads)

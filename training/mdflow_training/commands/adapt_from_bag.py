@@ -1,17 +1,17 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Adapt the teacher to a robot's world from its own recordings, without labels.
+r"""Adapt the model to a robot's environment with its own recordings, without labels.
 
     python training/adapt_from_bag.py robot.mcap
     python training/adapt_from_bag.py 'bag:drive_*/#/camera/image_raw' video:walk.mp4 --out adaptations/garage \
         --config my.yaml --set stage1.optimization.steps=1000 --set student.updates=12
     torchrun --nproc-per-node 4 training/adapt_from_bag.py robot.mcap
 
-Run the same command again to resume after an interruption. The folder gets the adapted ``teacher.onnx`` with its card,
-``report.html`` and ``report.json`` with the verdict, what was decided on the way and why (``adaptation.json``), loss
-curves (``tensorboard --logdir``) and a contact sheet of frames. ``--deploy`` gives an improved teacher to the running
-node. Exit status: 0 improved, 3 no change, 4 worse, 5 improved but not deployed as asked, 1 error, 130 interrupted.
-Under torchrun, which reports every other status as a crash, each verdict ends with 0: read it in ``report.json``.
+Run the same command again to resume after an interruption. The folder receives the adapted ``teacher.onnx`` with its
+card, the verdict (``report.html``, ``report.json``), the decisions of the run and their reasons (``adaptation.json``),
+loss curves (``tensorboard --logdir``) and a contact sheet of frames. ``--deploy`` loads an improved model into the
+running node. Exit status: 0 improved, 3 no change, 4 worse, 5 improved but not deployed, 1 error, 130 interrupted.
+torchrun treats any other status than 0 as a crash, so under it every verdict exits with 0: see ``report.json``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ VERDICT_STATUSES = [verdict.exit_status for verdict in Verdict]
 
 
 def print_and_deploy(report: Report, out: Path, node: str | None = None, store: Path | None = None) -> int:
-    """Print the verdict and deploy an improved teacher to ``store`` and ``node``; returns the exit status."""
+    """Print the verdict, deploy an improved teacher to ``store`` and ``node``, and return the exit status."""
     print(f"{report}\nsee {out / 'report.html'}", flush=True)
     if report.verdict is not Verdict.IMPROVED:
         if node is not None:
@@ -53,7 +53,7 @@ def print_and_deploy(report: Report, out: Path, node: str | None = None, store: 
 
 
 def try_deploy(model: Path, node: str, store: Path | None) -> bool:
-    """Deploy a model; if that fails, print why and how to do it later. Returns whether it was deployed."""
+    """Deploy a model and return whether it worked; if not, print the reason and how to deploy it later."""
     try:
         print(deploy(model, ModelStore(store), node))
     except (ModelError, NodeError, OSError) as error:
@@ -64,7 +64,7 @@ def try_deploy(model: Path, node: str, store: Path | None) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Adapt from the command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="*", help="bag:PATH#/topic, video:PATH, images:FOLDER, or a path; globs too")
     parser.add_argument(
@@ -75,21 +75,21 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting")
     parser.add_argument("--print-config", action="store_true", help="print every setting, its meaning and value; exit")
-    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
+    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="model to start from (default: bundled)")
     parser.add_argument(
         "--ground-truth",
         "--truth",
         type=Path,
-        help="ground truth to report on: folder of FIRST_SECOND.flo, by the stamps",
+        help="ground truth for the report: folder of FIRST_SECOND.flo, named by the stamps in ns",
     )
-    parser.add_argument("--deploy", action="store_true", help="give an improved teacher to the running node")
+    parser.add_argument("--deploy", action="store_true", help="load an improved model into the running node")
     parser.add_argument("--node", help=f"full name of that node (default: {DEFAULT_NODE})")
     parser.add_argument("--store", type=Path, help="folder of deployed models (default: the user's data folder)")
     options = parser.parse_args(arguments)
     if not options.deploy and (options.node or options.store):
-        parser.error("--node and --store are for deploying: add --deploy")
+        parser.error("--node and --store only apply to a deployment: add --deploy")
     if not options.sources and not options.print_config:
-        parser.error("name a recording: a bag, a video, or a folder of images")
+        parser.error("give a recording: a bag, a video, or a folder of images")
     out = options.out or Path("adaptations") / default_name((options.sources or ["run"])[0])
     try:
         node = full_node_name(options.node or DEFAULT_NODE) if options.deploy else None
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def default_name(source: str) -> str:
-    """Name a run by its recording: ``bag:/data/robot.mcap#/camera`` becomes ``robot``."""
+    """Return the name of a run from its recording: ``bag:/data/robot.mcap#/camera`` becomes ``robot``."""
     path = source.split("#")[0]
     kind, colon, rest = path.partition(":")
     path = rest if colon and kind in ("bag", "video", "images") else path

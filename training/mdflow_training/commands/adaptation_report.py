@@ -5,7 +5,7 @@
     python training/adaptation_report.py robot.mcap --after adaptations/robot/teacher.onnx --out report
     python training/adaptation_report.py robot.mcap --before A.onnx --after B.onnx --ground-truth flows --out report
 
-Each adaptation ends with such a report. Writes ``report.html``, which holds its pictures, and ``report.json``.
+Every adaptation ends with the same kind of report. Writes ``report.html`` (with embedded pictures) and ``report.json``.
 Exit status: 0 improved, 3 no change, 4 worse, 1 error.
 """
 
@@ -33,9 +33,10 @@ from mdflow_training.settings.reading import checked
 
 
 def pairs_to_judge_by(sources: Sequence[str], models: Mapping[str, Path], folder: Path) -> tuple[RecordedPairs, str]:
-    """Return held-out pairs, and the rule that says what the models have seen of them.
+    """Return the pairs to compare on, and the text of the rule for the verdict.
 
-    If a model was adapted to one of them, by the SHA-256 in its card, only pairs that its own report used are left.
+    If the card of a model shows (by SHA-256) that it was adapted to one of the recordings, only the pairs that its own
+    report used are returned.
 
     Raises:
         ValueError: recordings or models cannot be used.
@@ -44,7 +45,7 @@ def pairs_to_judge_by(sources: Sequence[str], models: Mapping[str, Path], folder
         try:
             learned_from = {recording["sha256"] for recording in card.training["recordings"]}
             frames = card.training["settings"]["frames"]
-        except (KeyError, TypeError):  # it was not adapted, or by another program: the history is free in form
+        except (KeyError, TypeError):  # not adapted, or adapted by another program with a different history
             continue
         if learned_from & {recording["sha256"] for recording in hash_recordings(sources)}:
             settings = checked(FrameSettings, frames)
@@ -53,10 +54,10 @@ def pairs_to_judge_by(sources: Sequence[str], models: Mapping[str, Path], folder
 
 
 def prepare_output(folder: Path) -> None:
-    """Refuse to write over what another tool has written.
+    """Check that no file of another tool would be overwritten.
 
     Raises:
-        FileExistsError: the folder holds a run of an adaptation, or another report.
+        FileExistsError: the folder contains the run of an adaptation, or another kind of report.
     """
     if (folder / RUN_NAME).exists():
         raise FileExistsError(f"{folder} holds an adaptation and its report; choose another --out")
@@ -64,17 +65,19 @@ def prepare_output(folder: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare from the command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "sources", nargs="+", help="see frame_source.py; the last 20 %% of each is used, which an adaptation holds out"
+        "sources", nargs="+", help="see frame_source.py; only the last 20 %% (held out by adaptations) of each is used"
     )
     parser.add_argument("--before", type=Path, default=BUNDLED_MODEL, help="the old model (default: bundled)")
     parser.add_argument("--after", type=Path, required=True, help="the new model")
     parser.add_argument("--control", type=Path, help="another model to compare the new one with")
-    parser.add_argument("--ground-truth", "--truth", type=Path, help="folder of FIRST_SECOND.flo, by the stamps in ns")
     parser.add_argument(
-        "--maximum-pairs", type=int, default=MAX_PAIRS, help="pairs to use, at most; default: %(default)s"
+        "--ground-truth", "--truth", type=Path, help="folder of FIRST_SECOND.flo, named by the stamps in ns"
+    )
+    parser.add_argument(
+        "--maximum-pairs", type=int, default=MAX_PAIRS, help="maximum number of pairs to use; default: %(default)s"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
     options = parser.parse_args(arguments)

@@ -1,11 +1,11 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fit the confidence of a model on generated pairs, and write the constants into its card.
+"""Calibrate the confidence of a model on generated pairs, and write the constants into its card.
 
     python training/calibrate_confidence.py MODEL.onnx
 
-Models without their own constants use those of the bundled model, which fit its descendants well. ``evaluate.py``
-prints how well they fit (ECE).
+Models without their own constants use those of the bundled model, which fit the models adapted from it well.
+``evaluate.py`` reports the calibration error (ECE).
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from mdflow_training.synthetic.textures import load_library, procedural_library
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns 0, or 1 with the reason."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, help="deployable model, whose card is rewritten")
+    parser.add_argument("model", type=Path, help="deployable model; its card is updated")
     parser.add_argument(
         "--pairs",
         type=at_least(BLANK_EVERY),
         default=480,
-        help=f"how many, at least {BLANK_EVERY}; default: %(default)s",
+        help=f"number of pairs, at least {BLANK_EVERY}; default: %(default)s",
     )
-    parser.add_argument("--seed", type=at_least(0), default=777, help="decides the pairs; default: %(default)s")
+    parser.add_argument("--seed", type=at_least(0), default=777, help="seed of the pairs; default: %(default)s")
     parser.add_argument(
         "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
     )
     parser.add_argument("--procedural", action="store_true", help="use procedural textures, which need no download")
     options = parser.parse_args(arguments)
     try:
-        # Pictures that pretraining held out: on its own ones the model would seem better than it is.
+        # Textures held out by pretraining: on its training textures, the model would look better than it is.
         library = procedural_library(options.seed) if options.procedural else load_library(options.textures).split()[1]
         card = load_card(options.model)
         check_writable(options.model.parent)

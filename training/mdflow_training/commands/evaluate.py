@@ -53,10 +53,10 @@ EXIT_OK, EXIT_INCOMPLETE, EXIT_UNUSABLE = 0, 1, 2
 
 
 def mdflow_inference_size(image_size: Size) -> Size | None:
-    """Return the size at which MDFlow's own evaluation runs the network; sizes are ``(width, height)``.
+    """Return the size at which MDFlow's own evaluation runs the network, or None if it has none for these images.
 
-    That is 1024x448 on MPI Sintel and 1024x512 on KITTI, told by the sizes of their images. For other images there is
-    none, they run at the size that the quality chooses. Source: the evaluation scripts of ltkong218/MDFlow.
+    It is 1024x448 for images of the size of MPI Sintel and 1024x512 for KITTI. Source: the evaluation scripts of
+    ltkong218/MDFlow.
     """
     width, height = image_size
     if (width, height) == (1024, 436):
@@ -72,7 +72,7 @@ def model_method(
     """Load a deployable model.
 
     Returns:
-        The method, and what to report of the model.
+        The method, and the description of the model for the report.
 
     Raises:
         ModelError: the model is missing or damaged.
@@ -95,7 +95,7 @@ def model_method(
 
 
 def import_to(folder: Path, checkpoint: Path, preprocessing: Preprocessing) -> Path:
-    """Turn a ``.pth`` into a deployable model in ``folder`` and return it."""
+    """Convert a ``.pth`` to a deployable model in ``folder``, and return its path."""
     from mdflow_training.networks.checkpoints import import_checkpoint
 
     model = folder / f"{checkpoint.stem}.onnx"
@@ -104,11 +104,11 @@ def import_to(folder: Path, checkpoint: Path, preprocessing: Preprocessing) -> P
 
 
 def find_data(spec: str) -> Benchmarks:
-    """Return the data sets of a folder, or the generated ones for ``synthetic`` and ``synthetic:COUNT``.
+    """Return the data sets of a folder, or generated ones for ``synthetic`` and ``synthetic:COUNT``.
 
     Raises:
         OSError: there is no such folder.
-        ValueError: there are no pairs in the folder, or the count is not a number above 0.
+        ValueError: the folder has no pairs, or the count is not a positive integer.
     """
     kind, _, count = spec.partition(":")
     if kind != SYNTHETIC:
@@ -133,11 +133,11 @@ def prepare_outputs(report: Path, pictures: Path | None, data: Path) -> None:
     """Create the output folders before anything is measured.
 
     Raises:
-        OSError: something is in the way, or a folder may not be written.
-        ValueError: the pictures would lie among the data.
+        OSError: another file is at one of the paths, or a folder cannot be written.
+        ValueError: the folder of the pictures is inside the data.
     """
     if pictures is not None and data.is_dir() and pictures.resolve().is_relative_to(data.resolve()):
-        raise ValueError(f"{pictures} is inside --data, where the next run would read it; choose other --pictures")
+        raise ValueError(f"{pictures} is inside --data, where the next run would read it; choose another --pictures")
     if report.is_dir():
         raise IsADirectoryError(f"{report} is a folder; --out is the file to write")
     check_report(report, "sets")
@@ -149,7 +149,7 @@ def prepare_outputs(report: Path, pictures: Path | None, data: Path) -> None:
 
 
 def _picture_writer(folder: Path | None) -> PairListener | None:
-    """Return a function that draws every pair of the model into ``folder/SET/PAIR.png``."""
+    """Return a function that draws the model's result on every pair into ``folder/SET/PAIR.png``."""
 
     def write(set_name: str, method: str, pair_name: str, pair: LoadedPair, estimate: Estimate) -> None:
         if method == MODEL:
@@ -181,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         benchmarks = find_data(options.data)
         prepare_outputs(options.out, options.pictures, Path(options.data))
-        with tempfile.TemporaryDirectory() as folder:  # stays, as each inference size loads the model again
+        with tempfile.TemporaryDirectory() as folder:  # kept open: each inference size loads the model again
             methods, about_model = _load_methods(options, Path(folder))
             evaluation = evaluate_methods(methods, benchmarks.sets, _picture_writer(options.pictures))
     except (OSError, ValueError, BackendUnavailable, BackendError) as error:
@@ -214,10 +214,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _load_methods(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Method], dict[str, Any]]:
-    """Load the model, by way of ``folder`` if it is a checkpoint, and the baselines.
+    """Load the model and the baselines; a checkpoint is first converted in ``folder``.
 
     Returns:
-        The methods, and what to report of the model; see `model_method`, also for the errors.
+        The methods by name, and the description of the model for the report; see `model_method`, also for the errors.
     """
     model = options.model
     if model.suffix in (".pth", ".pt"):
@@ -253,12 +253,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DATASET_SPEC",
         required=True,
         help="folder of one data set, or with a subfolder for each: MPI Sintel, KITTI 2012 or 2015 or FlyingChairs "
-        "as they are distributed, or image pairs beside their flow (.flo, .pfm, KITTI .png). Or "
-        f"{SYNTHETIC}:COUNT, which generates pairs; write ./{SYNTHETIC} for a folder of that name",
+        "as distributed, or image pairs next to their flow (.flo, .pfm, KITTI .png). Or "
+        f"{SYNTHETIC}:COUNT to generate pairs (use ./{SYNTHETIC} for a folder of this name)",
     )
     parser.add_argument("--out", type=Path, required=True, help="JSON report to write")
     parser.add_argument(
-        "--baselines", "--peers", action="store_true", help="measure zero flow, OpenCV's DIS and Farneback too"
+        "--baselines", "--peers", action="store_true", help="also measure zero flow, OpenCV's DIS and Farneback"
     )
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="draw every pair and the calibration of each set into this folder"
@@ -267,8 +267,8 @@ def _parser() -> argparse.ArgumentParser:
         "--protocol",
         choices=(NATIVE, MDFLOW),
         default=NATIVE,
-        help="size at which the network runs: native is what the quality chooses, which enlarges small images; mdflow "
-        "is that of MDFlow's evaluation, 1024x448 on MPI Sintel and 1024x512 on KITTI (default: %(default)s)",
+        help="size at which the network runs: native uses the size chosen by the quality (which may enlarge small "
+        "images); mdflow uses MDFlow's, 1024x448 on MPI Sintel and 1024x512 on KITTI (default: %(default)s)",
     )
     parser.add_argument(
         "--quality", default=AUTO_QUALITY, choices=(AUTO_QUALITY, *QUALITIES), help="default: %(default)s"
@@ -281,8 +281,8 @@ def _parser() -> argparse.ArgumentParser:
         "--preprocessing",
         choices=[choice.value for choice in Preprocessing],
         default=Preprocessing.RGB_SCALAR_MEAN.value,
-        help="what a .pth expects of its images: rgb_scalar_mean for MDFlow's and this package's, bgr_channel_mean "
-        "for the supervised FastFlowNet's (default: %(default)s)",
+        help="preprocessing of a .pth: rgb_scalar_mean for MDFlow's and this package's checkpoints, bgr_channel_mean "
+        "for the supervised FastFlowNet (default: %(default)s)",
     )
     return parser
 

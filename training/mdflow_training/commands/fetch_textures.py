@@ -1,10 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Get the photographs and cut-outs that training pairs are made of, from Debian packages with open licenses.
+"""Download photographs and cut-outs for the training pairs from Debian packages with open licenses.
 
 Nothing is installed: each package is downloaded with ``apt-get download`` and unpacked with ``dpkg -x`` into a cache
-folder. Every package's license is checked against its own copyright file. If a package fails, an empty folder gets the
-pictures of the others, and pictures that are there stay.
+folder. Every package's license is checked against its own copyright file. If a package fails, an empty folder receives
+the pictures of the others; a folder with pictures is left unchanged.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fetch(folder: Path) -> int:
-    """Replace the pictures of a folder; if a package fails, pictures that are there stay. Returns the exit status."""
+    """Replace the pictures of a folder (unless a package fails and it has some); return the exit status."""
     folder.mkdir(parents=True, exist_ok=True)
     seen: list[NDArray[np.int16]] = []
     counts: dict[str, int] = {}
@@ -54,7 +54,7 @@ def _fetch(folder: Path) -> int:
                 LOGGER.error("%s: %s", package.name, error)
         failed = len(counts) < len(PACKAGES)
         if failed and (not counts or any((folder / kind).is_dir() for kind in KINDS)):
-            LOGGER.error("nothing is changed in %s: not every package could be read", folder)
+            LOGGER.error("%s is left unchanged: not every package could be read", folder)
             return 1
         for kind in KINDS:
             shutil.rmtree(folder / kind, ignore_errors=True)

@@ -1,12 +1,12 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn recordings into pairs of frames to train on and pairs held out: bags, videos, folders of images.
+"""Convert recordings (bags, videos, folders of images) to pairs of frames for training and held-out pairs.
 
     python training/frame_source.py robot.mcap --out frames
     python training/frame_source.py 'bag:drive_*/#/camera/image_raw' video:walk.mp4 images:stills --out frames
 
-Reads ROS 1 and ROS 2 bags, MCAP and SQLite, compressed, split or damaged, and needs no ROS. Writes the decoded frames
-under the folder, prints what was kept and why the rest was dropped, and draws ``contact_sheet.png``.
+Reads ROS 1 and ROS 2 bags (MCAP and SQLite; also compressed, split or damaged ones) without ROS. Writes the decoded
+frames and ``contact_sheet.png`` to the folder, and prints how many frames were kept and why the others were dropped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mdflow_training.settings.reading import checked
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prepare recordings from the command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     defaults = FrameSettings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", help="bag:PATH#/topic, video:PATH, images:FOLDER, or a path; globs too")
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="intensities of images of more than 8 bits that become black and white (default: found in the images)",
+        help="intensities to map to black and white, for more than 8 bits (default: determined from the images)",
     )
     options = parser.parse_args(arguments)
     try:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn a FastFlowNet checkpoint (.pth) into a deployable model: an ONNX file and its card."""
+"""Convert a FastFlowNet checkpoint (.pth) to a deployable model: an ONNX file and its card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="official FastFlowNet or MDFlow .pth, or one of this package")
-    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write; its card goes beside it")
+    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write; its card is written next to it")
     parser.add_argument(
         "--preprocessing",
         choices=[choice.value for choice in Preprocessing],
@@ -27,12 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--cost-volume-normalization",
         action=argparse.BooleanOptionalAction,
-        help="default: as the checkpoint says; official ones say nothing and need it off",
+        help="default: as stored in the checkpoint, or off; official checkpoints do not store it and need it off",
     )
-    parser.add_argument("--half", action="store_true", help="store the parameters in half precision")
+    parser.add_argument("--half", action="store_true", help="store the parameters as fp16")
     parser.add_argument("--name", help="name of the model (default: the checkpoint's file name)")
     parser.add_argument("--license", "--licence", default="unknown", help="license of the weights (default: unknown)")
-    parser.add_argument("--training-data", default="unknown", help="what the weights learned from (default: unknown)")
+    parser.add_argument("--training-data", default="unknown", help="data of the training (default: unknown)")
     parser.add_argument("--metrics", type=Path, help="report of training/evaluate.py, for the card")
     options = parser.parse_args(arguments)
     try:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the teacher from scratch on synthetic pairs with known flow.
 
-The run folder holds ``config.yaml``, ``last.pt`` (everything that resuming needs), ``best.pth`` and ``last.pth``
-(averaged weights, for import_checkpoint.py), ``phaseN.pth`` (the same at the end of each phase), ``curve.csv`` and
-TensorBoard's events. Start the same command again to resume.
+The run folder contains ``config.yaml``, ``last.pt`` (the state for a resume), ``best.pth`` and ``last.pth`` (averaged
+weights, for import_checkpoint.py), ``phaseN.pth`` (averaged weights at the end of each phase), ``curve.csv`` and the
+events of TensorBoard. Run the same command again to resume.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=path_in_utf8, required=True, help="run folder; an unfinished run in it is resumed"
     )
-    parser.add_argument("--seed", type=int, help="replaces that of the configuration; each cycle needs its own")
+    parser.add_argument("--seed", type=int, help="overrides the configured seed; use another for each cycle")
     parser.add_argument("--textures", type=Path, help="folder that fetch_textures.py filled")
     parser.add_argument(
         "--changed-config",
         action="store_true",
-        help="resume with other settings or textures than before; the search for the best weights then starts again",
+        help="resume with different settings or textures; the search for the best weights starts again",
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

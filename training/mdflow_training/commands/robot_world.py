@@ -1,16 +1,16 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render what a robot sees in a known world, with ground truth, to try the adaptation.
+"""Render a robot's camera images of a generated world, with ground truth, to test the adaptation.
 
     python training/robot_world.py --out world                   # world/frames/000000.png, world/truth/000000.flo, ...
     python training/robot_world.py --out world --match drive     # world/truth_of_recording/FIRST_SECOND.flo
 
-Worlds: a dim warehouse with floor and shelves that repeat, a corridor with people who walk, a field of planted rows
-whose soil shakes the camera, and the ground below a drone. All differ from the bundled model's training data.
+Worlds: a dim warehouse with a repetitive floor and shelves, a corridor with walking people, a field of planted rows on
+soil that shakes the camera, and the ground below a drone. All differ from the bundled model's training data.
 
-Play the frames with `camera_player` and record them with `record_bag`; then ``--match`` names the ground truth by the
-stamps of the recording, as ``adapt_from_bag --ground-truth`` wants it. ``--drive parked`` and ``--drive covered`` are
-recordings from which nothing can be learned. Equal arguments give equal files.
+Play the frames with `camera_player` and record them with `record_bag`. Then ``--match`` names the ground truth by the
+stamps of the recording, as ``adapt_from_bag --ground-truth`` expects. Nothing can be learned from recordings of
+``--drive parked`` and ``--drive covered``. The same arguments give the same files.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from mdflow_training.synthetic.worlds import WORLDS
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Render or match from the command line; returns 0, or 1 with the reason."""
+    """Run the command line; return 0, or print the reason and return 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the world")
     parser.add_argument(
         "--frames", type=int, default=600, help="number of frames, to be played at 10 a second; default %(default)s"
     )
-    parser.add_argument("--seed", type=int, default=0, help="decides scene, drive and noise; default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="seed of scene, drive and noise; default %(default)s")
     parser.add_argument("--world", choices=tuple(WORLDS), default="warehouse", help="default %(default)s")
     parser.add_argument("--drive", choices=DRIVES, default=DRIVES[0], help="default %(default)s")
     parser.add_argument("--match", metavar="RECORDING", help="name the ground truth by the stamps of this recording")

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make image pairs with exact flow and occlusion, each determined by a seed and a number."""
+"""Generate image pairs with exact flow and occlusion; the seed and a pair's number determine the pair."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _occlusion(pair: FlowPair) -> Image:
 
 
 def contact_sheet(pairs: list[FlowPair]) -> Image:
-    """Draw a row of each pair, RGB: both images, both flows and the forward occlusion."""
+    """Draw one row for each pair: both images, both flows and the forward occlusion; uint8 RGB."""
     rows = []
     for pair in pairs:
         images = (pair.first[..., ::-1], pair.second[..., ::-1])
@@ -48,14 +48,14 @@ def contact_sheet(pairs: list[FlowPair]) -> Image:
 def main(arguments: list[str] | None = None) -> int:
     """Write pairs and a contact sheet; return 0, or 2 if there are no textures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for a subfolder of each pair, and sheet.png")
+    parser.add_argument("--out", type=Path, required=True, help="output folder: one subfolder per pair, and sheet.png")
     parser.add_argument("--count", type=int, default=28, help="number of pairs; default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="another one gives other pairs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the pairs; default: %(default)s")
     parser.add_argument("--size", type=int, nargs=2, default=(384, 512), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument(
         "--classes", nargs="+", choices=SCENE_CLASSES, default=list(SCENE_CLASSES), help="default: all, in turn"
     )
-    parser.add_argument("--no-effects", action="store_true", help="leave out blur, noise and the like")
+    parser.add_argument("--no-effects", action="store_true", help="disable camera effects such as blur and noise")
     parser.add_argument(
         "--textures", type=Path, default=default_textures(), help="folder that fetch_textures.py filled"
     )

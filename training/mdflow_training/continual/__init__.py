@@ -1,3 +1,3 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Continual adaptation on the robot: record while it drives, adapt while it rests, deploy, and roll back."""
+"""Continual adaptation on the robot: record while it drives, adapt while it is idle, deploy, and roll back."""

@@ -28,33 +28,33 @@ ENDED = {NOT_DEPLOYED, *(verdict.exit_status for verdict in Verdict)}
 """Exit statuses of an adaptation that is complete."""
 
 EXIT_TIMEOUT = 60.0
-"""Seconds that a process gets to end after it was interrupted."""
+"""Seconds that an interrupted process has to exit before it is killed."""
 
 END_WITH_DAEMON = ("setpriv", "--pdeathsig", "INT")
-"""Makes Linux interrupt a child when the daemon ends, even by SIGKILL. ``setpriv`` is part of util-linux."""
+"""Prefix that makes Linux interrupt the child when the daemon dies, even by SIGKILL. ``setpriv`` is in util-linux."""
 
 LOWEST_PRIORITY = ("nice", "-n", "19")
 CONDITION_TIMEOUT = 30.0
-"""Seconds after which a condition that does not answer counts as not met."""
+"""A condition that has not finished after this many seconds counts as not met."""
 
 MAX_FAILURES = 3
-"""Failed attempts in a row after which an adaptation or a comparison is given up: its recordings cannot be used."""
+"""Failed attempts in a row after which an adaptation or comparison is given up; its recordings are then unusable."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the daemon may use.
+    """Limits of the daemon.
 
     Attributes:
-        bag_seconds: length of a recording.
-        workspace_bytes: size of all recordings and runs.
-        run_seconds: length of an adaptation, over all resumed parts.
-        threads: of an adaptation; 0 for all cores.
-        poll_seconds: between two looks at the condition.
-        retry_seconds: from a failed attempt to the next. Meanwhile a full disk may be cleared, for example.
-        disk_reserve: bytes of the disk to leave free.
+        bag_seconds: maximum length of a recording.
+        workspace_bytes: maximum size of all recordings and runs.
+        run_seconds: maximum length of an adaptation, over all resumed parts.
+        threads: CPU threads of an adaptation; 0 for all cores.
+        poll_seconds: interval between two checks of the condition.
+        retry_seconds: wait after a failed attempt, for example until somebody has cleared a full disk.
+        disk_reserve: bytes to leave free on the disk.
     """
 
     bag_seconds: float = 600.0
@@ -68,12 +68,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Programs:
-    """How the daemon starts its processes; each gets further arguments.
+    """Command lines of the daemon's processes; the daemon appends further arguments.
 
     Attributes:
-        record: of `record_bag`.
-        adapt: of `adapt_from_bag`, with its settings.
-        compare: of `adaptation_report`.
+        record: starts `record_bag`.
+        adapt: starts `adapt_from_bag`, with its settings.
+        compare: starts `adaptation_report`.
     """
 
     record: Sequence[str] = (sys.executable, "-m", "mdflow_ros.commands.record_bag")
@@ -82,16 +82,16 @@ class Programs:
 
 
 class Daemon:
-    """Records while the robot is busy; while it rests, adapts, and checks on new recordings what it has deployed.
+    """Records while the robot is busy; while it is idle, adapts, deploys, and checks deployed models on new recordings.
 
     Args:
-        workspace: where everything is kept.
+        workspace: folder of recordings, runs, models and history.
         topics: image topics to record and to learn from.
-        condition: a command that ends with status 0 while the robot rests, for example plugged in and idle.
-        programs: what it runs.
-        limits: what it may use.
-        node: full name of the running node; ``None`` switches the store alone.
-        stopped: tells whether to end.
+        condition: a command that exits with 0 while the robot is idle, for example plugged in.
+        programs: the programs to run.
+        limits: limits of time, memory and disk space.
+        node: full name of the running node; ``None`` updates only the store.
+        stopped: returns whether the daemon should stop.
     """
 
     def __init__(
@@ -115,13 +115,13 @@ class Daemon:
             logger.info("%s", self.step())
 
     def step(self) -> str:
-        """Take the next step; returns a description of it.
+        """Take the next step; return a description of it.
 
         Raises:
             ValueError: the condition cannot be run.
         """
         history = self._workspace.history
-        if not self._rests():
+        if not self._is_idle():
             self._offered = False
             return self._record()
         if history.to_deploy is not None and not self._offered:
@@ -140,7 +140,7 @@ class Daemon:
         self._wait(self._limits.poll_seconds)
         return "nothing to do: no new recording"
 
-    def _rests(self) -> bool:
+    def _is_idle(self) -> bool:
         try:
             ended = subprocess.run(self._condition, timeout=CONDITION_TIMEOUT, capture_output=True, check=False)
         except subprocess.TimeoutExpired:
@@ -155,30 +155,30 @@ class Daemon:
         if not self._workspace.make_room(int(limits.workspace_bytes), int(limits.disk_reserve)):
             self._wait(limits.poll_seconds)
             return (
-                "not recording: runs and recordings that no adaptation has used yet take all the space that they may, "
+                "not recording: runs and unused recordings fill the space of the workspace, "
                 f"or the disk has less than {limits.disk_reserve / 1e9:g} GB free"
             )
         name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         command = [*self._programs.record, "--topics", *self._topics, "--out", str(self._workspace.bags / name)]
         command += ["--duration", str(limits.bag_seconds), "--disk-reserve", str(limits.disk_reserve / 1e9)]
-        # Not with the lowest priority: a busy robot would lose frames.
-        status = self._run(command, while_true=lambda: not self._rests())
+        # At normal priority: with a low one, a busy robot would lose frames.
+        status = self._run(command, while_true=lambda: not self._is_idle())
         if status:
-            self._wait(limits.poll_seconds)  # a camera that is missing now may come
+            self._wait(limits.poll_seconds)  # the camera may not have started yet
         return f"recorded {name}, exit status {status}"
 
     def _adapt(self, current: CurrentRun) -> str:
         workspace, history = self._workspace, self._workspace.history
         out = workspace.runs / current.name
         command = [*self._programs.adapt, *self._sources(current.bags), "--out", str(out)]
-        command += ["--model", str(self._begins_with(current))]
+        command += ["--model", str(self._initial_model(current))]
         command += ["--deploy", "--store", str(workspace.store.folder), *(["--node", self._node] if self._node else [])]
         left = self._limits.run_seconds - current.seconds
         start = time.monotonic()
-        status = self._run([*LOWEST_PRIORITY, *command], lambda: self._rests() and time.monotonic() - start < left)
+        status = self._run([*LOWEST_PRIORITY, *command], lambda: self._is_idle() and time.monotonic() - start < left)
         current.seconds += time.monotonic() - start
         deployed = workspace.store.current()
-        # Not what was deployed when this part began: a daemon that was killed may have missed the change.
+        # Compared with the start of the run, not of this part: a killed daemon may have missed the change.
         if deployed is not None and deployed.name != current.deployed_before:
             history.on_trial = deployed.name
             history.to_deploy = None
@@ -186,7 +186,7 @@ class Daemon:
             if self._is_interrupted(status):
                 workspace.save()
                 return f"adaptation {current.name} is interrupted and will be resumed"
-            if not self._gives_up(f"adaptation {current.name}", status):
+            if not self._count_failure(f"adaptation {current.name}", status):
                 return f"adaptation {current.name} will be tried again"
         if status == NOT_DEPLOYED:
             history.to_deploy = current.name
@@ -199,8 +199,8 @@ class Daemon:
             return f"adaptation {current.name} is given up after {MAX_FAILURES} failed attempts; see what it printed"
         return f"adaptation {current.name} ended with exit status {status}; see {out}"
 
-    def _begins_with(self, current: CurrentRun) -> Path:
-        """Return the model that an adaptation began with: each of its parts must begin with the same one."""
+    def _initial_model(self, current: CurrentRun) -> Path:
+        """Return the model that an adaptation started from; all its parts must start from the same one."""
         if current.deployed_before is None:
             return BUNDLED_MODEL
         try:
@@ -209,7 +209,7 @@ class Daemon:
             return BUNDLED_MODEL
 
     def _deploy(self, run: str) -> str:
-        """Deploy a model that the node could not get before; if that fails, the next rest tries again."""
+        """Deploy a model that could not be deployed before; if it fails, try again when the robot is next idle."""
         workspace, history = self._workspace, self._workspace.history
         try:
             done = deploy(workspace.runs / run / ADAPTED_NAME, workspace.store, self._node)
@@ -221,7 +221,7 @@ class Daemon:
         return done
 
     def _check_on(self, recording: str) -> str:
-        """Compare the deployed model with the one before on a recording that neither has learned from."""
+        """Compare the deployed model with its predecessor on a recording that neither was trained on."""
         workspace, history = self._workspace, self._workspace.history
         done: str | None = "the model on trial is no longer deployed"
         try:
@@ -238,31 +238,31 @@ class Daemon:
         return f"checked on {recording}: {done}"
 
     def _try_out(self, after: Version, recording: str) -> str | None:
-        """Keep the model on trial or roll it back; return a line, or None if the comparison is to be repeated."""
+        """Keep the model on trial or roll it back; return what was done, or None to repeat the comparison."""
         workspace = self._workspace
         try:
             before = workspace.store.previous()
             command = [*self._programs.compare, *self._sources([recording])]
             command += ["--before", str(BUNDLED_MODEL if before is None else before.model), "--after", str(after.model)]
             out = f"check_{after.name}"
-            status = self._run([*LOWEST_PRIORITY, *command, "--out", str(workspace.runs / out)], self._rests)
+            status = self._run([*LOWEST_PRIORITY, *command, "--out", str(workspace.runs / out)], self._is_idle)
             if not self._is_interrupted(status):
                 workspace.tidy(out)
             if status == Verdict.WORSE.exit_status:
                 return roll_back(workspace.store, self._node)
-        except ModelError as error:  # damaged or gone, which no repetition changes
+        except ModelError as error:  # damaged or missing: a repetition would not help
             return f"{after.name} stays, as the model before it cannot be used: {error}"
         if status in (Verdict.IMPROVED.exit_status, Verdict.NO_CHANGE.exit_status):
             return f"{after.name} stays"
-        if self._is_interrupted(status) or not self._gives_up(f"the comparison of {after.name}", status):
+        if self._is_interrupted(status) or not self._count_failure(f"the comparison of {after.name}", status):
             return None
         return f"{after.name} stays, the comparison failed with exit status {status}"
 
     def _is_interrupted(self, status: int) -> bool:
-        return status in (INTERRUPTED, -signal.SIGINT) or self._stopped() or not self._rests()
+        return status in (INTERRUPTED, -signal.SIGINT) or self._stopped() or not self._is_idle()
 
-    def _gives_up(self, what: str, status: int) -> bool:
-        """Count a failed attempt; return True after the last one, else False when it is time for the next one."""
+    def _count_failure(self, what: str, status: int) -> bool:
+        """Count a failed attempt; return True if it was the last one, else wait for the next one and return False."""
         self._workspace.history.failures += 1
         self._workspace.save()
         failures = self._workspace.history.failures
@@ -270,7 +270,7 @@ class Daemon:
         if failures >= MAX_FAILURES:
             return True
         end = time.monotonic() + self._limits.retry_seconds
-        while time.monotonic() < end and not self._stopped() and self._rests():
+        while time.monotonic() < end and not self._stopped() and self._is_idle():
             self._wait(self._limits.poll_seconds)
         return False
 
@@ -278,18 +278,18 @@ class Daemon:
         return [f"bag:{self._workspace.bags / name}#{topic}" for name in recordings for topic in self._topics]
 
     def _run(self, command: Sequence[str], while_true: Callable[[], bool]) -> int:
-        """Run a command to its end, or interrupt it when the condition no longer holds; returns its exit status."""
-        # Threads that spin while they wait for one another slow everything down once other nodes need the cores.
+        """Run a command to its end, or interrupt it when ``while_true`` returns False; return its exit status."""
+        # Threads that spin while waiting for each other slow everything down when other nodes need the cores.
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         if self._limits.threads:
             environment["OMP_NUM_THREADS"] = str(self._limits.threads)
-        # In its own session: Ctrl-C reaches the daemon alone, which then interrupts the process.
+        # In its own session, so Ctrl-C reaches only the daemon, which then interrupts the process.
         command = [*END_WITH_DAEMON, *command]
         process = subprocess.Popen(command, env=environment, start_new_session=True)
-        looked = time.monotonic()
+        checked = time.monotonic()
         while process.poll() is None:
             self._wait(min(0.2, self._limits.poll_seconds))
-            due = time.monotonic() - looked >= self._limits.poll_seconds
+            due = time.monotonic() - checked >= self._limits.poll_seconds
             if self._stopped() or (due and not while_true()):
                 process.send_signal(signal.SIGINT)
                 try:
@@ -298,7 +298,7 @@ class Daemon:
                     process.kill()
                     return process.wait()
             if due:
-                looked = time.monotonic()
+                checked = time.monotonic()
         return process.returncode
 
     def _wait(self, seconds: float) -> None:

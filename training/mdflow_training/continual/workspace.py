@@ -16,7 +16,7 @@ from mdflow_ros.deployment.store import ModelStore
 from mdflow_ros.recordings.bag_parts import bag_files
 
 NEEDED_TO_RESUME = ("frames", "stage*", "round*", "control", "tensorboard")
-"""Folders of a run."""
+"""Folders of a run that are deleted when it is complete."""
 
 
 @dataclass
@@ -24,10 +24,10 @@ class CurrentRun:
     """An unfinished adaptation.
 
     Attributes:
-        name: of its folder.
-        bags: what it learns from.
-        seconds: how long it has run, over all resumed parts.
-        deployed_before: the deployed version that it began with; None is the bundled model.
+        name: name of its folder.
+        bags: names of the recordings that it learns from.
+        seconds: time that it has run, over all resumed parts.
+        deployed_before: the deployed version that it started from; None for the bundled model.
     """
 
     name: str
@@ -38,15 +38,15 @@ class CurrentRun:
 
 @dataclass
 class History:
-    """What was done so far.
+    """The state of a continual adaptation.
 
     Attributes:
-        runs: number of adaptations that have begun.
-        used: recordings that an adaptation has learned from, or has failed on again and again.
-        current: the adaptation that is under way.
-        on_trial: the deployed version that has not been compared with the one before on a new recording.
-        to_deploy: the adaptation whose model has improved, but has not reached the node.
-        failures: failed attempts in a row at what is under way.
+        runs: number of adaptations started.
+        used: recordings that an adaptation has learned from or was given up on.
+        current: the adaptation in progress.
+        on_trial: the deployed version that is still to be compared with its predecessor on a new recording.
+        to_deploy: the adaptation with an improved model that could not be deployed yet.
+        failures: failed attempts in a row at the current adaptation or comparison.
     """
 
     runs: int = 0
@@ -58,14 +58,14 @@ class History:
 
 
 class Workspace:
-    """The folder, which survives a kill at any moment.
+    """The folder; its content stays valid if the process is killed at any time.
 
     Args:
-        folder: made if it does not exist.
+        folder: the folder; created if it does not exist.
 
     Raises:
-        ValueError: its history is damaged.
-        OSError: it cannot be written.
+        ValueError: the history in it is damaged.
+        OSError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,19 +82,19 @@ class Workspace:
         write_json(self._path, dataclasses.asdict(self.history))
 
     def recordings(self) -> list[str]:
-        """Return the names of all recordings that hold a bag, oldest first."""
+        """Return the names of all recordings that contain a bag, oldest first."""
         return sorted(path.name for path in self.bags.iterdir() if path.is_dir() and bag_files(path))
 
     def unused(self) -> list[str]:
-        """Return the recordings that no adaptation has learned from."""
+        """Return the names of the recordings that no adaptation has used, oldest first."""
         return [name for name in self.recordings() if name not in self.history.used]
 
     def make_room(self, limit: int, reserve: int) -> bool:
         """Delete the oldest used recordings until there is room for another one; return whether there is.
 
         Args:
-            limit: bytes that recordings and runs may take.
-            reserve: bytes of the disk to leave free.
+            limit: maximum size of recordings and runs, in bytes.
+            reserve: bytes to leave free on the disk.
         """
         used = [name for name in self.recordings() if name in self.history.used]
         while not (room := self._has_room(limit, reserve)) and used:
@@ -106,7 +106,7 @@ class Workspace:
         return _size(self.bags) + _size(self.runs) < limit and free >= reserve
 
     def tidy(self, run: str) -> None:
-        """Delete what a run needed to be resumed; models, cards and report stay."""
+        """Delete the files that only a resumed run needs; models, cards and report stay."""
         for path in (path for pattern in NEEDED_TO_RESUME for path in (self.runs / run).glob(pattern)):
             shutil.rmtree(path)
 

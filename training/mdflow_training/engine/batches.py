@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of frame pairs in an order that depends on the seed and the step alone."""
+"""Batches of frame pairs; their order depends only on the seed and the step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FramePairs(Protocol):
 
 
 def spread_evenly(length: int, count: int) -> list[int]:
-    """Return ``count`` positions in a sequence of this length, evenly spread, or all of them if there are fewer."""
+    """Return ``count`` evenly spread indices below ``length``, or all if ``length`` is smaller."""
     count = min(count, length)
     return [number * length // count for number in range(count)]
 
@@ -53,10 +53,10 @@ class Batch(NamedTuple):
 
 
 def training_size(frame: Size, config: AdaptationConfig, quality: Quality) -> Size:
-    """Return the size of training for frames of this size.
+    """Return the image size of the training for frames of this size.
 
-    It is the size at which the node runs the network, made smaller if that has too many pixels. Sides are multiples of
-    64 and at least 128; the aspect ratio is kept as well as that allows.
+    It is the size at which the node runs the network, reduced if it has more than ``config.maximum_pixels``. Sides are
+    multiples of 64 and at least 128, so the aspect ratio is kept only approximately.
     """
     if config.image_size is not None:
         height, width = config.image_size
@@ -67,12 +67,12 @@ def training_size(frame: Size, config: AdaptationConfig, quality: Quality) -> Si
 
 
 def to_tensor(images: Tensor, device: torch.device) -> Tensor:
-    """Turn uint8 images ``(N, H, W, 3)`` into ``(N, 3, H, W)`` float32 in [0, 1]."""
+    """Convert uint8 images ``(N, H, W, 3)`` to ``(N, 3, H, W)`` float32 in [0, 1]."""
     return images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
 
 class _ResizedPairs(Dataset[tuple[int, Tensor, Tensor]]):
-    """Pairs by position: index, first and second frame at the size of training."""
+    """Pairs resized to the training size: (index, first frame, second frame)."""
 
     def __init__(self, pairs: FramePairs, size: Size) -> None:
         self.pairs, self.size = pairs, size
@@ -85,15 +85,15 @@ class _ResizedPairs(Dataset[tuple[int, Tensor, Tensor]]):
 class PairBatches:
     """The batches of a stage.
 
-    Step k always has the same pairs, also after a resume and in any number of processes.
+    Step k always has the same pairs, also after a resume and with any number of processes.
 
     Args:
         pairs: the data.
-        size: of training.
-        batch_size: pairs per step over all processes; every process takes an equal share.
+        size: image size of the training.
+        batch_size: pairs per step, summed over all processes; every process takes an equal share.
         seed: decides the order.
-        context: which process this is.
-        workers: processes that load ahead.
+        context: this process.
+        workers: number of processes that load images in advance.
 
     Raises:
         ValueError: there are no pairs, or the batch cannot be shared equally.

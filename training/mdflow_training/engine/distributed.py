@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 TIMEOUT = timedelta(hours=12)
-"""How long a process waits for the others: one may have a long recording to decode first."""
+"""How long a process waits for the others; the main process may have to decode a long recording first."""
 
 
 @dataclass(frozen=True)
 class ProcessContext:
-    """Which process this is.
+    """The rank and device of a process in distributed training.
 
     Attributes:
         rank: number of this process, from 0.
-        world_size: how many processes train together.
-        device: where this process computes.
+        world_size: number of processes that train together.
+        device: the device of this process.
     """
 
     rank: int
@@ -38,7 +38,7 @@ class ProcessContext:
 
 
 def setup() -> ProcessContext:
-    """Join the processes that ``torchrun`` started; without it, be the only one.
+    """Join the processes started by ``torchrun``; without it, this process trains alone.
 
     Uses NCCL where each process has its own GPU, gloo otherwise.
     """
@@ -55,16 +55,16 @@ def setup() -> ProcessContext:
 
 
 def use_threads_of_others() -> None:
-    """Let this process compute in the threads of all processes of this computer, once it works alone."""
+    """Use the CPU threads of all processes on this computer; call it when only this process still computes."""
     torch.set_num_threads(torch.get_num_threads() * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def wrap(module: nn.Module, find_unused_parameters: bool = False) -> nn.Module:
-    """Let the gradients of ``module`` be averaged over the processes; alone, return it as it is.
+    """Return ``module`` wrapped to average its gradients over the processes; with one process, ``module`` itself.
 
     Args:
-        module: what trains.
-        find_unused_parameters: whether some steps leave some parameters without gradient.
+        module: the network to train.
+        find_unused_parameters: whether some parameters have no gradient in some steps.
     """
     if not torch.distributed.is_initialized():
         return module
@@ -72,7 +72,7 @@ def wrap(module: nn.Module, find_unused_parameters: bool = False) -> nn.Module:
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """Return the module that `wrap` was given."""
+    """Return the module that was passed to `wrap`."""
     return module.module if isinstance(module, DistributedDataParallel) else module
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from mdflow_training.settings.adaptation import GuardSettings
 
 MAX_SKIPPED_STEPS = 20
-"""How many steps in a row may be skipped because their gradient is not finite. float16 finds its scale in fewer."""
+"""Number of steps in a row that may be skipped for a gradient that is not finite; loss scaling settles in fewer."""
 
 
 class Guards:
-    """Running means of a stage, and the limits that they must keep.
+    """Running means of a stage, and their limits.
 
     Args:
         settings: the limits.
@@ -36,7 +36,7 @@ class Guards:
         This must come first: the backward pass of torch's ``grid_sample`` crashes the process where flow is NaN.
 
         Args:
-            loss: of the step, over all processes.
+            loss: loss of the step, averaged over all processes.
             visible: share of pixels that count as visible, in [0, 1].
             ramped_weight: current weight of the ramped loss term.
         """
@@ -48,8 +48,9 @@ class Guards:
         """Return why the stage must stop before it takes this step, or None.
 
         Args:
-            norm: of the gradient, before clipping.
-            float16: whether overflows are usual: such a step is skipped, and the next ones have smaller gradients.
+            norm: norm of the gradient before clipping.
+            float16: whether the loss is computed in float16; then some overflows are expected, and such steps are
+                skipped while the loss scale falls.
         """
         if math.isfinite(norm):
             self.skipped_steps = 0
@@ -71,9 +72,9 @@ class Guards:
 
     def _check_loss(self, loss: float, ramped_weight: float) -> str | None:
         if ramped_weight != self.ramped_weight:
-            # The loss has another scale than before: a term whose weight grows is not an explosion.
+            # The growing weight of a term changes the scale of the loss, which is not an explosion.
             self.ramped_weight, self.loss_steps, self.lowest_loss = ramped_weight, 0, math.inf
-        if loss == 0:  # all masks are empty: compared with such steps, any other would be an explosion
+        if loss == 0:  # all masks are empty: compared with this, any other loss would look like an explosion
             return None
         self.loss_steps += 1
         self.loss += (loss - self.loss) / min(self.loss_steps, self.settings.window)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a stage reports while it runs: a progress bar, TensorBoard, and the same values as lines of JSON."""
+"""The log of a running stage: a progress bar, TensorBoard, and the same values as lines of JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mdflow_training.engine.distributed import ProcessContext
 
 
 def progress_interval() -> float:
-    """Return the seconds between two updates of a progress bar: more for a log file, which keeps every update."""
+    """Return the seconds between updates of a progress bar: longer in a log file, where every update adds a line."""
     return 1.0 if sys.stderr.isatty() else 60.0
 
 
@@ -29,12 +29,12 @@ class StageLog:
     """The log of one stage; only the main process writes.
 
     Args:
-        name: of the stage, shown at the progress bar.
-        folder: gets ``metrics.jsonl``, one object per line, means over the steps since the line before.
-        events: TensorBoard's folder.
-        context: which process this is.
-        start: the step at which a resumed stage continues; what an earlier run logged after it is dropped.
-        steps: length of the stage.
+        name: name of the stage, shown in the progress bar.
+        folder: receives ``metrics.jsonl``: one object per line, with means over the steps since the previous line.
+        events: folder of TensorBoard's events.
+        context: this process.
+        start: the step at which a resumed stage continues; later lines of an interrupted run are deleted.
+        steps: number of steps of the stage.
         batch_size: samples per step.
     """
 
@@ -77,7 +77,7 @@ class StageLog:
             stream.write(json.dumps({"step": step, **means}) + "\n")
 
     def panel(self, picture: NDArray[np.uint8], step: int) -> None:
-        """Show a picture ``(H, W, 3)``."""
+        """Log a panel, ``(H, W, 3)`` uint8 RGB, to TensorBoard."""
         if self.writer is not None:
             self.writer.add_image(
                 "image | flow | student | visible | reliable | match reliability", picture, step, dataformats="HWC"
@@ -103,7 +103,7 @@ class StageLog:
 
 
 def _drop_from(path: Path, start: int) -> None:
-    """Keep the lines of the steps up to ``start``; a line that a kill cut short goes too."""
+    """Delete lines of steps after ``start``, and a last line that is incomplete because the run was killed."""
     if not path.exists():
         return
     kept = []

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop of the stages of an adaptation: steps, schedule, clipping, guards, exact resume, log."""
+"""The training loop of an adaptation's stages: steps, schedule, clipping, guards, exact resume, log."""
 
 from __future__ import annotations
 
@@ -29,30 +29,33 @@ from mdflow_training.settings.adaptation import AdaptationConfig, OptimizationSe
 State = dict[str, Tensor]
 
 GOOD_EVERY = 50
-"""Steps between the states to one of which a stage goes back when a guard stops it."""
+"""Steps between saved states; when a guard stops a stage, it returns to the last one."""
 
 
 class Outcome(NamedTuple):
     """The loss and metrics of a batch."""
 
     loss: Tensor
-    """To be minimized: a scalar, the mean over this process's samples."""
+    """The loss to minimize: a scalar, the mean over this process's samples."""
     metrics: dict[str, Tensor]
-    """Scalars to log; ``visible``, the share of pixels that count as visible, is always among them."""
+    """Scalars to log; always includes ``visible``, the share of pixels that count as visible."""
     draw: Callable[[], NDArray[np.uint8]]
-    """Draws a panel (see `mdflow_training.adaptation.panels`) when asked to."""
+    """Draws a panel, see `mdflow_training.adaptation.panels`."""
     ramped_weight: float = 0.0
-    """Current weight of the ramped loss term: losses with different weights cannot be compared."""
+    """Current weight of the ramped loss term; losses with different weights are not comparable."""
 
 
 class Objective(Protocol):
-    """What a stage optimizes."""
+    """The loss function of a stage, with its state."""
 
     def __call__(self, network: nn.Module, batch: Batch, progress: float) -> Outcome:
-        """Return the loss of ``network`` (a `FlowNetwork`, maybe wrapped) on a batch, at this share of the stage."""
+        """Return the loss of ``network`` (a `FlowNetwork`, maybe wrapped) on a batch.
+
+        ``progress`` is the share of the stage that is done, in [0, 1].
+        """
 
     def observe(self, metrics: dict[str, float], progress: float) -> None:
-        """Record the values of the step, means over all processes."""
+        """Record the metrics of a step, averaged over all processes."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state for an exact resume."""
@@ -63,14 +66,14 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """What the stages of an adaptation have in common.
+    """Settings and data that the stages of an adaptation share.
 
     Attributes:
         config: all settings.
-        folder: where everything goes; under several machines, on storage that all of them see.
-        context: which process this is.
-        pairs: what to learn from.
-        size: of training.
+        folder: the run folder; with several machines, on shared storage.
+        context: this process.
+        pairs: the pairs to train on.
+        size: image size of the training.
         on_checkpoint: called in the main process whenever a stage has saved its state.
     """
 
@@ -120,15 +123,15 @@ def learning_rate(settings: OptimizationSettings, step: int) -> float:
 def run_stage(
     name: str, network: FlowNetwork, objective: Objective, settings: OptimizationSettings, seed: int, run: Run
 ) -> StageResult:
-    """Train ``network``, resume a killed run, or return the result of a finished one.
+    """Train ``network``, resume an interrupted stage, or return the result of a complete one.
 
     Args:
-        name: of the stage, unique in the run, such as ``round1/stage2``.
-        network: with its initial weights, on the run's device.
-        objective: what to optimize.
-        settings: of the optimizer.
+        name: name of the stage, unique in the run, for example ``round1/stage2``.
+        network: the network with its initial weights, on the run's device; it receives the resulting weights.
+        objective: the loss function.
+        settings: settings of the optimizer.
         seed: decides the order of the pairs.
-        run: what the stages have in common.
+        run: settings and data that the stages share.
     """
     folder = run.folder / name
     finished = folder / "result.pt"
@@ -194,7 +197,7 @@ class _Loop:
         return self.good._replace(stopped=f"{self.name} stopped at step {self.step}: {reason}")
 
     def _train_step(self, wrapped: nn.Module, batch: Batch) -> str | None:
-        """Update the network once; if a guard refuses, return why."""
+        """Update the network once; return why a guard stopped it, or None."""
         progress = self.step / self.settings.steps
         rate = learning_rate(self.settings, self.step)
         outcome = self.objective(wrapped, batch, progress)
@@ -240,7 +243,7 @@ class _Loop:
         state = load_state(self.checkpoint)
         self.step = state["step"]
         self.network.core.load_state_dict(state["network"])
-        # A checkpoint of an earlier version is itself the state to go back to.
+        # Checkpoints of earlier versions have no good state; the checkpoint itself is used instead.
         self.good = StageResult(**state.get("good", {"state": state["network"], "stopped": None, "steps": self.step}))
         self.update.load_state_dict(state)
         self.objective.load_state_dict(state["objective"])

@@ -1,10 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Muon for the kernels of convolutions: momentum whose update is orthogonal, so that all directions learn alike.
+"""Muon for convolution kernels: momentum with orthogonalized updates, which change all directions by the same amount.
 
-Sources: Jordan et al., Muon, https://kellerjordan.github.io/posts/muon, 2024; the scale of the update, with which the
-learning rates of AdamW fit, Liu et al., Muon is Scalable for LLM Training, arXiv 2502.16982, 2025. torch.optim.Muon
-takes matrices alone; a kernel is one matrix for each group of its convolution.
+Sources: Jordan et al., Muon, https://kellerjordan.github.io/posts/muon, 2024. The update is scaled to work with the
+learning rates of AdamW: Liu et al., Muon is Scalable for LLM Training, arXiv 2502.16982, 2025. torch.optim.Muon accepts
+only matrices; here, a kernel is one matrix for each group of its convolution.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import torch
 from torch import Tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the Newton-Schulz iteration, chosen by Jordan et al. so that few steps suffice."""
+"""Coefficients of the Newton-Schulz iteration, chosen by Jordan et al. to converge in few steps."""
 
 ITERATIONS = 5
 UPDATE_SIZE = 0.2
-"""Root mean square of the update over the learning rate, as AdamW's usually is."""
+"""Root mean square of the update relative to the learning rate; typical of AdamW."""
 
 
 class Muon(torch.optim.Optimizer):
     """Updates convolution kernels by their orthogonalized momentum.
 
     Args:
-        kernels: ``(C_out, C_in / groups, h, w)`` each, by the number of groups of their convolutions.
-        weight_decay: decoupled, relative to the learning rate.
-        momentum: share of the momentum that a step keeps.
+        kernels: kernels ``(C_out, C_in / groups, h, w)``, by the number of groups of their convolutions.
+        weight_decay: decoupled weight decay, multiplied by the learning rate.
+        momentum: share of the momentum that is kept in each step.
     """
 
     def __init__(self, kernels: dict[int, list[Tensor]], weight_decay: float, momentum: float = 0.95) -> None:
@@ -38,7 +38,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Change the kernels that have a gradient; ``closure`` is not supported."""
+        """Update the kernels that have a gradient; ``closure`` is not supported."""
         assert closure is None
         for settings in self.param_groups:
             learning_rate, momentum = settings["lr"], settings["momentum"]
@@ -55,7 +55,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
-    """Return matrices ``(N, rows, columns)`` of the same singular vectors whose singular values are 0.7 to 1.2."""
+    """Return matrices ``(N, rows, columns)`` with the same singular vectors and singular values of about 0.7 to 1.2."""
     tall = matrices.shape[1] > matrices.shape[2]
     matrices = matrices.mT if tall else matrices
     matrices = matrices / torch.linalg.matrix_norm(matrices, keepdim=True).clamp(min=1e-7)

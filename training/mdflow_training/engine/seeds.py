@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random numbers that depend only on their purpose, not on earlier draws.
 
-Every draw of a run has its own generator, seeded by the run's seed and the draw's purpose. So a resumed run needs no
-stored random state, and several processes that share a batch draw what one process alone would.
+Every draw of a run has its own generator, seeded with the run's seed and the draw's purpose. A resumed run therefore
+needs no stored random state, and several processes that share a batch draw the same numbers as a single process.
 """
 
 from __future__ import annotations

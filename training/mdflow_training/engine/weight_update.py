@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a loss to new weights: gradient, clipping, one step of the optimizer. Pretraining and adaptation share it."""
+"""Compute the gradient of a loss, clip it and update the weights; used by pretraining and adaptation."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class WeightUpdate:
     """Updates the trainable weights of a network.
 
     Args:
-        network: to be trained; wrapped copies of it may compute the loss.
-        optimizer: ``adamw`` for all weights, or ``muon`` for the kernels of convolutions and AdamW for the rest.
-        weight_decay: decoupled, relative to the learning rate.
-        gradient_clip: longest gradient; a longer one is scaled down to it.
-        float16: whether the loss is computed in float16, whose gradients need scaling. Steps whose gradient overflows
-            are then skipped, and the scale is lowered.
+        network: the network to train; the loss may be computed by a wrapper of it.
+        optimizer: ``adamw`` for all weights, or ``muon`` for convolution kernels and AdamW for the rest.
+        weight_decay: decoupled weight decay, multiplied by the learning rate.
+        gradient_clip: maximum norm of the gradient; a larger gradient is scaled down to it.
+        float16: whether the loss is computed in float16. It is then scaled; if a gradient overflows, the step is
+            skipped and the scale is reduced.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class WeightUpdate:
         self.float16 = float16
 
     def compute_gradient(self, loss: Tensor) -> float:
-        """Compute the gradient, the mean over all processes, and clip it; return its norm before."""
+        """Compute the gradient (averaged over all processes) and clip it; return its norm before clipping."""
         for parameter in self._parameters:
             parameter.grad = None
         self._scaler.scale(loss).backward()
@@ -49,7 +49,7 @@ class WeightUpdate:
         return float(nn.utils.clip_grad_norm_(self._parameters, self._gradient_clip))
 
     def step(self, learning_rate: float) -> None:
-        """Change the weights by the gradient that `compute_gradient` left."""
+        """Update the weights with the gradient from `compute_gradient`."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
@@ -69,7 +69,7 @@ class WeightUpdate:
 
 
 def _create_optimizers(network: nn.Module, name: OptimizerName, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Return the optimizers that together change every trainable weight."""
+    """Return optimizers that together update all trainable weights."""
     kernels: dict[int, list[Tensor]] = {}
     if name == "muon":
         for module in network.modules():

@@ -1,3 +1,3 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure by ground truth: data sets and file formats, metrics, other methods, tables and pictures."""
+"""Measurement against ground truth: data sets, file formats, metrics, baselines, tables and pictures."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The alternatives to compare with: OpenCV's classical flow, and zero flow as the trivial reference."""
+"""Baselines for comparison: OpenCV's classical flow methods, and zero flow as the trivial reference."""
 
 from __future__ import annotations
 

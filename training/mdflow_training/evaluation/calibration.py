@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Fit the confidence of a model on generated pairs, whose flow is known."""
+"""Calibrate the confidence of a model on generated pairs with known flow."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ SIZES = ((256, 320), (384, 512), (192, 256))
 """Heights and widths of the generated pairs, pixels."""
 
 HALL_SEED, HALL_FRAMES = 1000, 500
-"""Halls and drives that nothing else uses."""
+"""Seeds of halls and drives that are used for nothing else."""
 
 BLANK_EVERY = 24
-"""Every 24th pair shows a blank surface, so a calibration needs at least so many pairs."""
+"""Every 24th pair shows a blank surface, so a calibration needs at least 24 pairs."""
 
 PIXELS_PER_PAIR = 2_000
 PERCENTILES = (0.5, 99.5)
 ITERATIONS, CONVERGED = 30, 1e-7
-"""Newton's method ends after so many steps, or when no weight changes by more than this."""
+"""Newton's method ends after this many steps, or when no weight changes by more than this tolerance."""
 
 RIDGE = 1e-3
 """Weight of the squared coefficients, multiplied by the number of pixels."""

@@ -19,7 +19,7 @@ CALIBRATION_PIXELS = (1, 3)
 
 
 def sparsification_curve(uncertainty: Pixels, error: Pixels) -> NDArray[np.float64]:
-    """Return the mean error that is left after removing the 0, 2, .. 98, 100 % most uncertain pixels, ``(51,)``.
+    """Return the mean error that remains after removing the 0, 2, ..., 98, 100 % most uncertain pixels, ``(51,)``.
 
     Pixels as uncertain as the percentile itself are kept; the error of no pixel at all is 0.
     """
@@ -89,7 +89,7 @@ class ConfidenceMetrics:
             ValueError: a confidence is outside [0, 1].
         """
         if not ((confidence >= 0) & (confidence <= 1)).all():
-            raise ValueError(f"the confidence lies in [0, 1], not [{confidence.min()}, {confidence.max()}]")
+            raise ValueError(f"the confidence must be in [0, 1], not [{confidence.min()}, {confidence.max()}]")
         scores = {
             "ause": sparsification_error(confidence, error),
             "spearman": rank_correlation(confidence, error),

@@ -17,7 +17,7 @@ SINTEL_PASSES = ("clean", "final")
 KITTI_IMAGES = ("image_2", "colored_0", "image_0")
 """Folders with the left images: KITTI 2015, KITTI 2012 in color and in gray."""
 CHAIRS_SPLIT = "FlyingChairs_train_val.txt"
-"""A line for each pair of FlyingChairs, ``1`` for training and ``2`` for validation."""
+"""File with one line for each pair of FlyingChairs: ``1`` for training, ``2`` for validation."""
 
 NOTHING_FOUND = (
     "no images with their flow (.flo, .pfm or KITTI's .png) in this folder; convert other flow, such as .flo5 and "
@@ -33,7 +33,7 @@ class Benchmarks:
     problems: list[BadFile] = field(default_factory=list)
 
     def add(self, name: str, pairs: list[PairFiles], problems: Sequence[BadFile] = ()) -> None:
-        """Add a set; of one without pairs, only the problems are kept."""
+        """Add a set; if it has no pairs, only its problems are kept."""
         if pairs:
             self.sets[name] = pairs
         self.problems += problems
@@ -146,7 +146,7 @@ def _kitti_pairs(training: Path) -> list[PairFiles]:
 
 
 def _within(folder: Path, name: str) -> Path | None:
-    """Return the file of an optional folder: without the folder nothing is missing."""
+    """Return the path of a file in an optional folder, or None if the folder does not exist."""
     return folder / name if folder.is_dir() else None
 
 

@@ -25,13 +25,13 @@ Method = Callable[[Image, Image], tuple[Flow, Confidence | None]]
 """Estimates flow ``(H, W, 2)`` in pixels, and confidence ``(H, W)`` in [0, 1] if it has one, of two RGB images."""
 
 HIDDEN_BELOW = 0.1
-"""A pixel of less confidence counts as hidden: what the node's `mask_invalid` removes by default."""
+"""Pixels with a lower confidence count as hidden; the node's `mask_invalid` removes these by default."""
 
 LATENCY_PERCENTILES = (50, 95)
 
 
 def without_confidence(estimate: Callable[[Image, Image], Flow]) -> Method:
-    """Return the method that has this flow and no confidence."""
+    """Return a flow function as a method without confidence."""
     return lambda first, second: (estimate(first, second), None)
 
 
@@ -41,9 +41,9 @@ class Estimate:
 
     Attributes:
         flow: ``(H, W, 2)`` in pixels.
-        confidence: ``(H, W)`` in [0, 1], if the method has one.
+        confidence: ``(H, W)`` in [0, 1]; None if the method has none.
         error: endpoint error ``(H, W)`` in pixels, NaN where the ground truth is unknown.
-        seconds: time that it took.
+        seconds: computation time.
     """
 
     flow: Flow

@@ -24,7 +24,7 @@ SPEEDS = {"speed_0_10": (0, 10), "speed_10_40": (10, 40), "speed_40_plus": (40, 
 
 
 def endpoint_error(flow: Flow, ground_truth: Flow) -> NDArray[np.float32]:
-    """Return the distance of the flow's vectors from the true ones.
+    """Return the endpoint error: the distance of each flow vector from the true one.
 
     Args:
         flow: ``(H, W, 2)`` in pixels.
@@ -46,7 +46,7 @@ def endpoint_error(flow: Flow, ground_truth: Flow) -> NDArray[np.float32]:
 
 
 def is_right(error: NDArray[np.float32], ground_truth: Flow) -> NDArray[np.bool_]:
-    """Return where a flow is right, which is what the confidence predicts; False where the ground truth is unknown.
+    """Return where a flow is right, as predicted by the confidence; False where the ground truth is unknown.
 
     Args:
         error: as `endpoint_error` returns it, ``(H, W)`` in pixels.
@@ -60,7 +60,7 @@ def is_right(error: NDArray[np.float32], ground_truth: Flow) -> NDArray[np.bool_
 
 @dataclass
 class ErrorSums:
-    """Sums over the pixels of one region, from which the averages of any number of images follow."""
+    """Sums over the pixels of one region, to average over any number of images."""
 
     pixels: int = 0
     error: float = 0.0

@@ -56,7 +56,7 @@ class TruePair(Protocol):
 
         Raises:
             OSError: a file cannot be opened; the error names it.
-            ValueError: a file is not what it should be; the text names it.
+            ValueError: the content of a file is invalid; the message names the file.
         """
         ...
 
@@ -70,9 +70,9 @@ class PairFiles:
         first: image.
         second: image.
         ground_truth: flow file.
-        visible_ground_truth: flow file that knows only what the second image shows too (KITTI's ``flow_noc``).
-        occlusion: mask of what the second image hides (MPI Sintel's ``occlusions``).
-        invalid: mask of the pixels that do not count (MPI Sintel's ``invalid``).
+        visible_ground_truth: flow file with only the pixels visible in the second image (KITTI's ``flow_noc``).
+        occlusion: mask of pixels hidden in the second image (MPI Sintel's ``occlusions``).
+        invalid: mask of pixels to ignore (MPI Sintel's ``invalid``).
     """
 
     name: str

@@ -18,7 +18,7 @@ from mdflow_training.evaluation.flow_pairs import LoadedPair
 from mdflow_training.flow_files import Image
 
 ERROR_SCALE = 5.0
-"""Errors of this many pixels and more look the same."""
+"""Error at the end of the color scale, in pixels; larger errors have the same color."""
 
 CAPTION_HEIGHT = 24
 
@@ -55,7 +55,7 @@ def error_to_color(error: NDArray[np.float32]) -> Image:
 
 
 def draw_calibration(bins: Sequence[Mapping[str, float]], error: float) -> bytes:
-    """Draw a reliability diagram: below the diagonal the confidence promises too much, above it too little.
+    """Draw a reliability diagram: below the diagonal the confidence is too high, above it too low.
 
     Args:
         bins: ``calibration`` of `mdflow_training.evaluation.confidence_metrics.ConfidenceMetrics.summary`.

@@ -42,7 +42,7 @@ class SyntheticPair:
         return f"{self.number:04d}"
 
     def load(self) -> LoadedPair:
-        """Make the pair, with all that a real camera does to images."""
+        """Generate the pair, including the effects of a real camera."""
         pair = synthetic_pair(self.library, SEED, self.number, SIZE, self.scene_class)
         return LoadedPair(_rgb(pair.first), _rgb(pair.second), pair.forward, ~pair.occluded_forward)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Print an evaluation as a table for people."""
+"""Format an evaluation as a text table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tell motion from noise between two small gray images, by one step of Lucas and Kanade (1981)."""
+"""Distinguish motion from noise between two small gray images, by one step of Lucas and Kanade (1981)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def estimate_block_motion(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Fit the change in each block of 12x16 pixels as a small displacement: change = -(u dI/dx + v dI/dy).
 
-    The gradient is that of the mean image, whose noise is uncorrelated with that of the change: noise of any strength
-    and grain is explained to 2 parts in 192, motion to much more. The length is rough: up to twice too long in fine
-    texture, and too short beyond a pixel.
+    The gradient is taken from the mean image, because its noise is uncorrelated with the noise of the change. The fit
+    therefore explains only 2/192 of the variance of noise, of any strength and grain, but much more of motion. The
+    length is approximate: up to twice too long in fine texture, and too short beyond one pixel.
 
     Args:
         before: gray values ``(H, W)``.
-        now: the same size.
+        now: the later image, same size.
 
     Returns:
-        For each of the N whole blocks the length of the displacement in pixels, and the share of the change's
-        variance, 0 to 1, that it explains.
+        For each of the N complete blocks: the length of the displacement in pixels, ``(N,)``, and the share of the
+        change's variance that it explains, ``(N,)`` in [0, 1].
     """
     mean = (before + now) / 2
     change = _blocks(now - before)
@@ -42,7 +42,7 @@ def estimate_block_motion(
 
 
 def _blocks(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the whole blocks of an image, ``(N, 192)``, each without its mean; those of a low strip are lower."""
+    """Return the complete blocks of an image, ``(N, 192)``, minus the mean of each; in a low strip they are lower."""
     height = min(BLOCK_HEIGHT, image.shape[0])
     rows, columns = image.shape[0] // height, image.shape[1] // BLOCK_WIDTH
     cropped = image[: rows * height, : columns * BLOCK_WIDTH]

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Decoded frames on disk, within a limit, so that a recording is decoded once and trained on many times."""
+"""Cache of decoded frames on disk, with a size limit: a recording is decoded once and used many times."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from mdflow_ros.core.picture_files import opencv_path
 from mdflow_ros.recordings.frame import FrameSourceError
 
 BURST = 16
-"""Frames are thinned out by bursts of this many: pairs need neighbors, and all of the drive should remain."""
+"""Frames are deleted in bursts of this many, so the remaining frames have neighbors and still cover the whole drive."""
 
 SUFFIX = ".bmp"
 THINNING = "thinning.txt"
-"""File that holds how often the cache was thinned out."""
+"""File with the number of times that the cache was thinned out."""
 
 MAX_THINNING = 20
-"""At 2**20 only one burst in a million is kept: the limit is smaller than a single burst."""
+"""At 2**20, only one burst in a million is kept; the limit is then smaller than a single burst."""
 
 
 class FrameCache:
-    """Images by their number in the recording, as BMP.
+    """Images by their number in the recording, stored as BMP.
 
-    Any viewer shows it, and it takes 0.2 ms to write or read 640x480 pixels; PNG is half as large, but takes 20 ms to
-    write and 8 ms to read, each time it is trained on.
+    Every viewer can open BMP, and 640x480 pixels take 0.2 ms to write or read. PNG is half as large, but takes 20 ms to
+    write, and 8 ms to read each time a frame is trained on.
 
-    Whenever the images exceed the limit, every second burst of frames is deleted, so that what remains is spread
-    evenly over the recording, however long it gets.
+    Whenever the images exceed the limit, every second burst of frames is deleted. The remaining frames are thus spread
+    evenly over a recording of any length.
 
     Args:
-        folder: of the images; continued if it holds some.
-        limit: bytes on disk.
+        folder: folder of the images; it may already contain some.
+        limit: maximum size on disk, in bytes.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -44,13 +44,13 @@ class FrameCache:
         self._folder, self._limit, self._thinning = folder, limit, read_thinning(folder)
         self._sizes = {int(path.stem): path.stat().st_size for path in folder.glob(f"[0-9]*{SUFFIX}")}
         self._bytes = sum(self._sizes.values())
-        self._delete_surplus()  # in case a kill came in between
+        self._delete_surplus()  # a killed run may have left some
 
     def add(self, number: int, image: NDArray[np.uint8]) -> None:
-        """Store an image ``(H, W, 3)`` RGB, unless its burst is thinned out.
+        """Store an image ``(H, W, 3)`` uint8 RGB, unless its burst is thinned out.
 
         Raises:
-            FrameSourceError: even the first burst exceeds the limit.
+            FrameSourceError: a single burst exceeds the limit.
         """
         if thinned_out(np.array(number), self._thinning):
             return
@@ -69,7 +69,7 @@ class FrameCache:
                 f"the frame cache is limited to {self._limit / 1e9:.3f} GB, which is too little for "
                 f"{len(self._sizes)} frames; raise cache_gigabytes or lower longest_side"
             )
-        # Written before the first deletion: a resumed run must not expect frames that are gone.
+        # Written before the first deletion, because a resumed run must not expect deleted frames.
         replace_file(self._folder / THINNING, str(self._thinning).encode())
         self._delete_surplus()
 
@@ -80,13 +80,13 @@ class FrameCache:
 
 
 def read_thinning(folder: Path) -> int:
-    """Return how often the cache was thinned out: only every 2**thinning-th burst of frames is left."""
+    """Return how often the cache was thinned out; every ``2**thinning``-th burst of frames remains."""
     path = folder / THINNING
     return int(path.read_text()) if path.exists() else 0
 
 
 def thinned_out(numbers: NDArray[np.int64], thinning: int) -> NDArray[np.bool_]:
-    """Return which frames are of bursts that are dropped; 1 burst in 2**thinning is kept."""
+    """Return which frames belong to dropped bursts; 1 burst in ``2**thinning`` is kept."""
     return np.asarray(numbers // BURST % 2**thinning != 0)
 
 
@@ -99,7 +99,7 @@ def read_image(folder: Path, number: int) -> NDArray[np.uint8]:
     """Return a cached frame, ``(H, W, 3)`` uint8 RGB.
 
     Raises:
-        FrameSourceError: the file is gone or damaged.
+        FrameSourceError: the file is missing or damaged.
     """
     path = image_path(folder, number)
     image = cv2.imread(opencv_path(path), cv2.IMREAD_COLOR)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""One pass over recordings: judge every frame, store the usable ones, log all; resumes after a kill at any point."""
+"""One pass over recordings: classify every frame, store the usable ones, log all. Can resume after a kill."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DISK_RESERVE = 10**9
 """Bytes left free on the disk of the cache."""
 
 MAX_REASONS = 3
-"""How many different reasons for frames that cannot be decoded are named, at most."""
+"""Maximum number of different reasons to report for frames that cannot be decoded."""
 
 
 def index_path(cache: Path) -> Path:
@@ -47,13 +47,13 @@ def example_folder(cache: Path) -> Path:
 
 
 def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSettings, progress: bool) -> list[str]:
-    """Fill a cache, from its beginning or from where an earlier run was killed.
+    """Fill a cache, or continue one that a killed run left incomplete.
 
     Returns:
-        A line for everything that is missing, damaged, or odd.
+        One line for everything in the sources that is missing, damaged or unusual.
 
     Raises:
-        FrameSourceError: no source holds images; the disk or the cache is full.
+        FrameSourceError: no source contains images, or the disk or the cache is full.
     """
     cache.mkdir(parents=True, exist_ok=True)
     warnings: list[str] = []
@@ -70,11 +70,11 @@ def decode_frames(sources: Sequence[Source], cache: Path, settings: FrameSetting
 
 
 class _Decoding:
-    """Judges the frames of recordings one after the other and stores the usable ones.
+    """Classifies the frames of recordings one by one and stores the usable ones.
 
     Args:
-        cache: to fill; it may hold what an earlier run left.
-        settings: which frames are dropped.
+        cache: the cache to fill; may contain the frames of an interrupted run.
+        settings: which frames to drop.
 
     Attributes:
         problems: some reasons why frames could not be decoded.
@@ -90,16 +90,16 @@ class _Decoding:
         self._seen: set[tuple[int, int, str, int]] = set()
         self._done = len(self._index)
         self._shot = self._index.cameras[-1].shot if self._index.cameras else 0
-        # After a kill the range of intensities is measured again; earlier frames are not paired with later ones.
+        # After a resume, the intensity range is measured again, so earlier frames are not paired with later ones.
         self._range_changes: int | None = 0 if self._done else None
 
     def take(self, number: int, source: int, stream: str, frame: RecordedFrame) -> None:
-        """Take the next frame; those that the earlier run has logged are skipped."""
-        # Two runs of a simulation may have the same stamps.
+        """Process the next frame; frames that an interrupted run has logged are skipped."""
+        # Only within a bag: two runs of a simulation may have the same stamps.
         identity = (source, frame.bag, stream, frame.stamp)
         new = identity not in self._seen
         self._seen.add(identity)
-        # The last frame before the kill is judged again, only so that the filter knows it.
+        # The last logged frame is classified again, to restore the state of the filter.
         if number < self._done - 1:
             return
         verdict, image = self._decode(frame) if new else (FrameVerdict.STAMP_SEEN_BEFORE, None)
@@ -136,10 +136,10 @@ def _in_order_of_time(
 ) -> Iterator[tuple[int, str, RecordedFrame]]:
     """Yield (source, stream, frame) of all sources: bags by the stamp of their first frame, then others as given.
 
-    ``warnings`` gets a line for each source that cannot be read, as long as another one can.
+    A line is added to ``warnings`` for each source that cannot be read.
 
     Raises:
-        FrameSourceError: none of them can be read.
+        FrameSourceError: no source can be read.
     """
     bags = [_with_paths_in_order_of_time(source) for source in sources if source.kind == "bag"]
     if len(bags) > 1:
@@ -164,7 +164,7 @@ def _with_paths_in_order_of_time(source: Source) -> Source:
 
 
 def _first_stamp(source: Source) -> int:
-    """Return the stamp of a source's first frame; 0 if it has none; reading it then raises the error."""
+    """Return the stamp of a source's first frame, or 0 if there is none or reading fails (reported later)."""
     try:
         return next((frame.stamp for _, frame in source.frames([])), 0)
     except FrameSourceError:
@@ -176,7 +176,7 @@ def _limit_size(image: NDArray[np.uint8], longest_side: int | None) -> NDArray[n
 
 
 def _cache_limit(cache: Path, settings: FrameSettings) -> int:
-    """Return how many bytes the stored frames may take."""
+    """Return the size limit of the stored frames, in bytes."""
     stored = sum(path.stat().st_size for path in image_folder(cache).glob(f"*{SUFFIX}"))
     room = shutil.disk_usage(cache).free + stored - DISK_RESERVE
     if room <= 0:
@@ -185,7 +185,7 @@ def _cache_limit(cache: Path, settings: FrameSettings) -> int:
 
 
 class _Examples:
-    """Keeps the first, second, fourth, eighth ... frame of each verdict, which bounds their number."""
+    """Stores the first, second, fourth, eighth, ... frame of each verdict, so only few are stored."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)

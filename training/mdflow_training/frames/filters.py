@@ -1,9 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames of a recording are worth training on.
+"""Select the frames of a recording that are useful for training.
 
-Most tests look at block means (a thumbnail of 96 columns, gray, 0 to 255), in which sensor noise is averaged away but
-the motion of edges still shows.
+Most tests use a thumbnail of block means (96 columns, gray, 0 to 255): averaging removes sensor noise, but the motion
+of edges remains visible.
 """
 
 from __future__ import annotations
@@ -24,23 +24,25 @@ DARK, BRIGHT, BADLY_EXPOSED_SHARE = 12.0, 248.0, 0.9
 """A frame is too dark or too bright if at least this share of its pixels is below or above these gray values."""
 
 MIN_CONTRAST = 1.0
-"""A standard deviation below this is fog, a wall at arm's length, or a lens cap."""
+"""Thumbnails with a standard deviation below this, in gray levels, show fog, a close wall, or a lens cap."""
 
 DUPLICATE_CHANGE = 0.25
-"""Re-sent frames do not differ at all, re-encoded ones by rounding."""
+"""Thumbnails that differ by less, in gray levels, are duplicates: re-sent frames are equal, re-encoded ones nearly."""
 
 MIN_MOVING_SHARE, MIN_MOTION, MIN_EXPLAINED, SAME_VIEW_CORRELATION = 0.05, 0.25, 0.15, 0.5
-"""A scene is static if it is still the same view and fewer than `MIN_MOVING_SHARE` of its blocks have moved. A block
-has moved if a motion of at least `MIN_MOTION` pixels explains at least the share `MIN_EXPLAINED` of its change.
-Measured on 640x360 frames: white and grainy noise of up to 20 intensity levels, JPEG of quality 50 and changes of
-brightness count as static, a shift by 0.25 pixels in noise of 10 intensity levels does not."""
+"""A scene is static if the view is the same and fewer than the share `MIN_MOVING_SHARE` of its blocks have moved. A
+block has moved if a motion of more than `MIN_MOTION` pixels explains more than the share `MIN_EXPLAINED` of its change.
+Measured on 640x360 frames: white and grainy noise of up to 20 gray levels, JPEG of quality 50, and changes of
+brightness count as static; a shift by 0.25 pixels in noise of 10 gray levels does not."""
 
 MIN_CORRELATION, MIN_COMMON_COLORS, COLOR_LEVELS = 0.3, 0.8, 8
-"""Two views have nothing in common, as two shots of an edited video, if neither their brightness correlates nor their
-colors agree. Fast motion over a floor changes only the brightness, a light that is switched on only the colors."""
+"""The view has changed abruptly, as between two shots of an edited video, if the brightness does not correlate and the
+colors do not agree. Fast motion over a floor changes only the brightness pattern; a light that is switched on changes
+only the colors."""
 
 BLUR_RATIO, BLUR_NEIGHBORS = 0.3, 15
-"""Motion blur over 2 % of the image width lowers the sharpness of a textured scene to a third."""
+"""A frame is blurred if its sharpness is below this share of the median of this many neighbors on each side. Motion
+blur over 2 % of the image width reduces the sharpness of a textured scene to a third."""
 
 
 class FrameVerdict(IntEnum):
@@ -59,20 +61,20 @@ class FrameVerdict(IntEnum):
 
     @property
     def label(self) -> str:
-        """The words for it in summaries and file names."""
+        """The verdict's name in summaries and file names."""
         return self.name.lower().replace("_", " ")
 
 
 class FrameFilter:
-    """Classifies frames one after the other, against the one before and against the last that was kept.
+    """Classifies frames one by one, compared with the previous frame and the last kept frame.
 
     Args:
         exposure: drop frames that are black, white, or without contrast.
-        duplicate: drop frames that repeat the one before.
-        static: drop frames in which nothing has moved since the last kept one. Slow motion adds up until it shows.
+        duplicate: drop frames that repeat the previous one.
+        static: drop frames without motion since the last kept one; slow motion accumulates until it is detected.
 
     Attributes:
-        view_changed: the last frame kept has nothing in common with the one kept before it.
+        view_changed: whether the view changed abruptly between the last two kept frames.
     """
 
     def __init__(self, exposure: bool = True, duplicate: bool = True, static: bool = True) -> None:
@@ -113,7 +115,7 @@ class FrameFilter:
 
 
 def classify_exposure(thumbnail: NDArray[np.float32]) -> FrameVerdict:
-    """Return TOO_DARK, TOO_BRIGHT, NO_CONTRAST or KEPT for block means of 0 to 255."""
+    """Return TOO_DARK, TOO_BRIGHT, NO_CONTRAST or KEPT for a thumbnail, 0 to 255."""
     if np.mean(thumbnail < DARK) > BADLY_EXPOSED_SHARE:
         return FrameVerdict.TOO_DARK
     if np.mean(thumbnail > BRIGHT) > BADLY_EXPOSED_SHARE:
@@ -122,17 +124,17 @@ def classify_exposure(thumbnail: NDArray[np.float32]) -> FrameVerdict:
 
 
 def is_duplicate(before: NDArray[np.float32], thumbnail: NDArray[np.float32]) -> bool:
-    """Tell whether two thumbnails of one size show the same image."""
+    """Return whether two thumbnails of the same size show the same image."""
     return bool(np.abs(thumbnail - before).max() < DUPLICATE_CHANGE)
 
 
 def is_static(before: NDArray[np.float32], thumbnail: NDArray[np.float32], scale: float) -> bool:
-    """Tell whether two thumbnails differ by no more than noise, compression and exposure make them differ.
+    """Return whether two thumbnails differ only by noise, compression and exposure, not by motion.
 
     Args:
         before: thumbnail of an earlier frame.
-        thumbnail: of the same size.
-        scale: pixels of the image to one of the thumbnail.
+        thumbnail: thumbnail of the later frame, same size.
+        scale: image pixels per thumbnail pixel.
     """
     if np.corrcoef(before.ravel(), thumbnail.ravel())[0, 1] < SAME_VIEW_CORRELATION:
         return False  # motion too large for the blocks' linear fit
@@ -144,23 +146,23 @@ def is_static(before: NDArray[np.float32], thumbnail: NDArray[np.float32], scale
 def measure_sharpness(image: NDArray[np.uint8]) -> float:
     """Return the variance of the Laplacian of an image ``(H, W, 3)`` at a width of 320 pixels (Pech-Pacheco 2000).
 
-    It is relative to the variance of the image, so that a change of light does not look like a change of sharpness.
+    It is relative to the variance of the image, because a change of light must not look like a change of sharpness.
     """
     gray = _gray(image, SHARPNESS_WIDTH)
     return float(cv2.Laplacian(gray, cv2.CV_32F).var() / (gray.var() + 1))
 
 
 def find_blurred(sharpness: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell which frames of a stretch are blurred.
+    """Return which frames of a sequence are blurred.
 
-    Sharpness depends on the scene and the lens, so that each frame is compared with the median of its neighbors in
-    time. A camera that is out of focus throughout loses none.
+    Sharpness depends on the scene and the lens, so each frame is compared with the median of its neighbors in time. A
+    camera that is always out of focus loses no frames.
 
     Args:
-        sharpness: `measure_sharpness` of N frames in the order of time.
+        sharpness: `measure_sharpness` of N frames in the order of time, ``(N,)``.
 
     Returns:
-        N flags.
+        ``(N,)``, True where blurred.
     """
     if sharpness.size == 0:
         return np.zeros(0, bool)
@@ -177,7 +179,7 @@ def _gray(image: NDArray[np.uint8], width: int) -> NDArray[np.float32]:
 
 
 def _colors(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the share of the pixels in each cell of a coarse color histogram."""
+    """Return a coarse color histogram, ``(8, 8, 8)``: the share of the pixels in each cell."""
     histogram = cv2.calcHist([image], [0, 1, 2], None, [COLOR_LEVELS] * 3, [0, 256] * 3)
     return np.asarray(histogram / histogram.sum(), np.float32)
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A log of every frame a recording holds, kept or not: 17 bytes each in memory, one line each on disk."""
+"""A log of every frame of a recording, kept or dropped: 17 bytes per frame in memory, one line per frame on disk."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _VERDICTS = {verdict.label: verdict for verdict in FrameVerdict}
 
 
 class CameraIdentity(NamedTuple):
-    """What two frames must have in common to make a pair.
+    """Properties that the two frames of a pair must share.
 
-    ``stream`` is the topic, or the path of a video or folder; ``frame_id`` the coordinate frame; sizes in pixels;
-    ``shot`` counts the places where the view changed abruptly, as between the shots of an edited video.
+    ``stream`` is the topic, or the path of a video or folder; ``frame_id`` is the coordinate frame; sizes are in
+    pixels; ``shot`` counts abrupt changes of the view, as between the shots of an edited video.
     """
 
     stream: str
@@ -39,15 +39,15 @@ NO_CAMERA = -1
 
 
 class FrameIndex:
-    """Columns over all frames in the order of the recording, written through to a file of JSON lines.
+    """Columns over all frames in the order of the recording, also written to a file of JSON lines.
 
     A line is ``[stamp, verdict, camera, sharpness]`` for a frame, or ``{"camera": [...]}`` before a camera's first
     frame.
 
     Args:
         path: the log; read if it exists.
-        resume: open it for writing. If an earlier run was cut off, go back to its last kept frame, from which judging
-            can continue.
+        resume: open the log for writing. Lines after the last kept frame are deleted; these frames are classified
+            again.
     """
 
     def __init__(self, path: Path, resume: bool = False) -> None:
@@ -67,7 +67,7 @@ class FrameIndex:
     def append(
         self, stamp: int, verdict: FrameVerdict, camera: CameraIdentity | None = None, sharpness: float = 0.0
     ) -> None:
-        """Add a frame: its stamp in ns, what became of it, and, unless it could not be decoded, its camera."""
+        """Add a frame: stamp in ns, verdict, camera (if it could be decoded) and sharpness (if kept)."""
         if camera is not None and camera not in self.cameras:
             self._write({"camera": list(camera)})
         number = NO_CAMERA if camera is None else self.cameras.index(camera)
@@ -75,7 +75,7 @@ class FrameIndex:
 
     @property
     def verdicts(self) -> NDArray[np.int8]:
-        """What became of each frame: values of `FrameVerdict`."""
+        """The verdict on each frame: values of `FrameVerdict`."""
         return np.array(self._columns[1], np.int8)
 
     @property
@@ -111,7 +111,7 @@ class FrameIndex:
 
 
 def _until_last_kept(lines: list[str]) -> list[str]:
-    """Cut the log after its last kept frame, and so also a line that a kill left unfinished."""
+    """Return the lines up to the last kept frame; this also removes an incomplete last line."""
     marker = f'"{FrameVerdict.KEPT.label}"'
     kept = [number for number, line in enumerate(lines) if marker in line and line.endswith("\n")]
     return lines[: kept[-1] + 1] if kept else []

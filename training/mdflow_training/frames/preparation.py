@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn recordings into pairs of frames to train on, and pairs that are held out."""
+"""Convert recordings to pairs of frames for training and held-out pairs."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from mdflow_training.settings.frames import FrameSettings
 
 
 class NotEnoughFrames(FrameSourceError):
-    """A recording was read, but its usable frames make no pairs.
+    """A recording was read, but its usable frames form no pairs.
 
     Attributes:
-        summary: what became of its frames.
+        summary: statistics of its frames.
     """
 
     def __init__(self, message: str, summary: FrameSummary) -> None:
@@ -52,14 +52,14 @@ class NotEnoughFrames(FrameSourceError):
 
 @dataclass(frozen=True)
 class PreparedPairs:
-    """The pairs of recordings: those to train on, those held out, and where they come from."""
+    """The training pairs and held-out pairs of recordings, with their origin."""
 
     training: RecordedPairs
     held_out: RecordedPairs
     summary: FrameSummary
     contact_sheet: Path
     smallest_frames: dict[str, Size]
-    """Size of the smallest frames of each recording that has pairs, by its name."""
+    """Smallest frame size of each recording that has pairs, by the recording's name."""
 
 
 def prepare_pairs(
@@ -67,19 +67,19 @@ def prepare_pairs(
 ) -> PreparedPairs:
     """Decode recordings into a cache and form pairs.
 
-    Frames are decoded once: a second call with the same files and settings reads what the first one left, and one
-    that was killed resumes where it stopped. Memory stays at a few images and about 100 bytes for each frame recorded.
+    Frames are decoded once: a second call with the same files and settings uses the cache of the first, or resumes it
+    if the first was killed. Memory use is a few images plus about 100 bytes per recorded frame.
 
     Args:
         sources: ``bag:PATH#/topic``, ``video:PATH``, ``images:FOLDER``, or a plain path; paths may be globs. Bags are
-            put in the order of their time.
-        folder: gets the decoded frames, in a separate folder for each set of sources and settings.
-        settings: None takes the defaults.
-        progress: show a progress bar on a terminal.
+            sorted by time.
+        folder: receives the decoded frames, in a subfolder for each set of sources and settings.
+        settings: the settings; None uses the defaults.
+        progress: show a progress bar if the output is a terminal.
 
     Raises:
-        FrameSourceError: a source does not exist, or none holds images; the disk is full.
-        NotEnoughFrames: the training part or the held-out part holds no pair.
+        FrameSourceError: a source does not exist, no source contains images, or the disk is full.
+        NotEnoughFrames: the training part or the held-out part has no pair.
         FolderInUse: another process is decoding the same recordings into this folder.
     """
     settings = settings or FrameSettings()
@@ -97,7 +97,7 @@ def prepare_pairs(
 
 
 def _files_by_source(sources: Sequence[Source]) -> dict[Source, list[Path]]:
-    """List the files of each source, leaving out sources that were named before, maybe by another path."""
+    """Return the files of each source, without sources that repeat earlier ones, even under another path."""
     read: set[tuple[str | None, Path]] = set()
     kept: dict[Source, list[Path]] = {}
     for source in sources:
@@ -110,14 +110,14 @@ def _files_by_source(sources: Sequence[Source]) -> dict[Source, list[Path]]:
 
 
 def _fingerprint(files_by_source: Mapping[Source, Sequence[Path]], settings: FrameSettings) -> str:
-    """Name a cache by everything that its content depends on."""
+    """Return the name of a cache: a hash of everything that its content depends on."""
     files = []
     for source, paths in files_by_source.items():
         for path in paths:
-            status = path.stat() if path.exists() else path.lstat()  # a link to nothing
+            status = path.stat() if path.exists() else path.lstat()  # a dangling link
             files.append([source.kind, source.topic, str(path.resolve()), status.st_size, status.st_mtime_ns])
     decisive = settings.model_dump(include={"filters", "longest_side", "cache_gigabytes"})
-    if settings.intensity_range != "auto":  # so that caches of versions before this setting keep their names
+    if settings.intensity_range != "auto":  # left out if "auto": caches of older versions then keep their names
         decisive["intensity_range"] = settings.intensity_range
     return hashlib.sha256(json.dumps([files, decisive]).encode()).hexdigest()[:16]
 
@@ -132,7 +132,7 @@ def _form_pairs(sources: list[str], cache: Path, settings: FrameSettings, warnin
     parts = {name: split_by_time(own, settings.held_out_share) for name, own in recordings.items()}
     training, held_out = ([sequence for part in parts.values() for sequence in part[which]] for which in (0, 1))
     training_pairs = RecordedPairs(image_folder(cache), index.stamps, pair_up(training, settings.strides))
-    # Only the smallest stride is held out: that is the motion that the deployed node will see.
+    # Held-out pairs use only the smallest stride, because the deployed node sees this motion.
     held_out_of = {name: pair_up(part[1], [min(settings.strides)]) for name, part in parts.items()}
     held_out_pairs = RecordedPairs(
         image_folder(cache),
@@ -176,7 +176,7 @@ def _smallest_frames(
 
 
 def _final_verdicts(index: FrameIndex, thinning: int, settings: FrameSettings) -> NDArray[np.int8]:
-    """Return the verdict on each frame, with those that need to know the whole recording."""
+    """Return the verdict on each frame, including BLURRED and THINNED_OUT, which depend on the whole recording."""
     verdicts = index.verdicts
     kept = np.flatnonzero(verdicts == FrameVerdict.KEPT)
     if "blurred" in settings.filters:

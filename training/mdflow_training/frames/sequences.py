@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Unbroken runs of frames, and the pairs to train on."""
+"""Unbroken sequences of frames, and the pairs formed from them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mdflow_training.frames.filters import FrameVerdict
 from mdflow_training.frames.index import NO_CAMERA, CameraIdentity
 
 GAP_IN_INTERVALS = 3.0
-"""Without a given limit, a gap is where more than two frames in a row are missing."""
+"""Default limit of a gap, in usual intervals: more than two frames in a row are missing."""
 
 RECORDING_GAP, RECORDING_JUMP_BACK = 60.0, 1.0
-"""A jump of time by more seconds than this, ahead or back, begins another recording, such as the next drive."""
+"""A jump of time by more than this many seconds, forward or back, starts a new recording, such as the next drive."""
 
 MAX_PAIR = 1.0
-"""A pair may span frames in which nothing moved, but not more seconds than this: light changes, people come and go."""
+"""A pair may span frames without motion, but at most this many seconds: light changes, people come and go."""
 
 ANOTHER_CAMERA = "another camera or image size"
 
@@ -38,17 +38,17 @@ def find_sequences(
     """Cut a recording where frames are missing, time jumps, or the camera changes.
 
     Args:
-        stamps: in ns, of all N frames of the recording.
-        camera_numbers: which of the cameras took each.
+        stamps: stamps of all N frames of the recording, ``(N,)`` ns.
+        camera_numbers: index of each frame's camera, ``(N,)``.
         cameras: all cameras of the recording.
-        verdicts: what became of each; KEPT ones are used.
-        longest_gap: in seconds; None takes three times the camera's usual interval.
+        verdicts: verdict on each frame, ``(N,)``; KEPT frames are used.
+        longest_gap: in seconds; None uses three times the camera's usual interval.
 
     Returns:
-        The numbers of the kept frames, one array for each sequence, in order; and how often each reason cut.
+        The numbers of the kept frames, one array for each sequence, in order; and the number of cuts by reason.
     """
     usable = verdicts == FrameVerdict.KEPT
-    # The camera delivered these; a gap is where it delivered nothing, or nothing usable.
+    # Duplicate and static frames do not count as a gap: the camera was delivering images.
     present = usable | (verdicts == FrameVerdict.DUPLICATE) | (verdicts == FrameVerdict.STATIC)
     gap = longest_gap * 1e9 if longest_gap else GAP_IN_INTERVALS * usual_interval(stamps[camera_numbers != NO_CAMERA])
     sequences: list[list[int]] = []
@@ -75,7 +75,7 @@ def find_sequences(
 
 
 def _reason_to_cut(before: CameraIdentity, after: CameraIdentity, step: int, gap: float) -> str | None:
-    """Return why two frames that follow each other, ``step`` ns apart, do not belong together, or ``None``."""
+    """Return why two consecutive frames, ``step`` ns apart, do not belong to the same sequence, or ``None``."""
     if before._replace(shot=0) != after._replace(shot=0):
         return ANOTHER_CAMERA
     if before.shot != after.shot:
@@ -86,13 +86,13 @@ def _reason_to_cut(before: CameraIdentity, after: CameraIdentity, step: int, gap
 
 
 def _reason_to_cut_rest(step: int, gap: float) -> str | None:
-    """Return why two kept frames, ``step`` ns apart and with only resting ones between, make no pair, or ``None``."""
+    """Return why two kept frames, ``step`` ns apart with only static ones between, form no pair, or ``None``."""
     longest = max(MAX_PAIR * 1e9, gap)
     return f"nothing moved for more than {longest / 1e9:.3g} s" if step > longest else None
 
 
 def usual_interval(stamps: NDArray[np.int64]) -> float:
-    """Return the median step of time between frames in ns, leaving out jumps back; 0 for fewer than two frames."""
+    """Return the median time between frames in ns, ignoring jumps back; 0 for fewer than two frames."""
     steps = np.diff(stamps)
     steps = steps[steps > 0]
     return float(np.median(steps)) if steps.size else 0.0
@@ -101,14 +101,14 @@ def usual_interval(stamps: NDArray[np.int64]) -> float:
 class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
     """Pairs of frames (earlier, later), each ``(H, W, 3)`` uint8 RGB, both of one camera and size.
 
-    Sizes may differ from pair to pair where the recording holds several cameras. The images are read from the cache
-    at each access; instances can be pickled to the workers of a data loader.
+    Sizes may differ between pairs if a recording has several cameras. The images are read from the cache at each
+    access; instances can be pickled to the workers of a data loader.
 
     Args:
-        folder: of the cache.
-        stamps: in ns, of all frames of the recording.
+        folder: the cache's folder of images.
+        stamps: stamps of all frames of the recording, ``(N,)`` ns.
         numbers: ``(P, 2)``, the frame numbers of each pair.
-        recordings: ``(P,)``, the name of the recording of each pair; None where they do not matter.
+        recordings: ``(P,)``, the name of each pair's recording; None if the names are not needed.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
         return read_image(self._folder, first), read_image(self._folder, second)
 
     def select(self, positions: NDArray[np.int64] | Sequence[int]) -> RecordedPairs:
-        """Return some of the pairs."""
+        """Return the pairs at these positions."""
         selected = copy.copy(self)
         chosen = np.asarray(positions, np.int64)
         selected.numbers, selected.stamps = self.numbers[chosen], self.stamps[chosen]
@@ -140,7 +140,7 @@ class RecordedPairs(Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
 
 
 def pair_up(sequences: list[NDArray[np.int64]], strides: Sequence[int]) -> NDArray[np.int64]:
-    """Return frame numbers ``(P, 2)``: for each stride, each frame with the one a stride later in its sequence."""
+    """Return frame numbers ``(P, 2)``: for each stride, every frame and the one a stride later in its sequence."""
     pairs = [
         np.stack([sequence[:-stride], sequence[stride:]], axis=1)
         for sequence in sequences
@@ -156,9 +156,10 @@ def find_recordings(
     camera_numbers: NDArray[np.int32],
     cameras: Sequence[CameraIdentity],
 ) -> dict[str, list[NDArray[np.int64]]]:
-    """Sort sequences into recordings, by name.
+    """Group sequences into recordings, by name.
 
-    Another recording begins with another topic, video or folder, and where time jumps by more than a minute, or back.
+    A new recording starts with another topic, video or folder, and where time jumps forward by more than a minute or
+    back by more than a second.
     """
     groups: list[tuple[str, list[NDArray[np.int64]]]] = []
     for sequence in sequences:
@@ -176,7 +177,7 @@ def find_recordings(
 def split_by_time(
     sequences: list[NDArray[np.int64]], held_out_share: float
 ) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
-    """Return (training, held out) of one recording: the last share of its frames is held out, and cut off."""
+    """Split the sequences of one recording into (training, held out); its last frames are held out."""
     frames = np.concatenate(sequences) if sequences else np.zeros(0, np.int64)
     first_held_out = len(frames) - round(held_out_share * len(frames))
     border = frames[first_held_out] if first_held_out < len(frames) else np.iinfo(np.int64).max

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How many frames of a recording were kept, and why the others were not."""
+"""Summary of a recording: how many frames were kept, and why the others were dropped."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ MAX_CAMERAS = 10
 
 @dataclass(frozen=True)
 class FrameSummary:
-    """Statistics of a recording after it was cut into pairs.
+    """Statistics of the recordings after pairs were formed.
 
     Attributes:
-        sources: as the user gave them.
+        sources: the sources as given by the user.
         cameras: ``topic frame_id WxH`` of each camera found.
-        verdicts: number of frames by what became of them; they add up to all frames of the sources.
-        duration_seconds: recorded time, gaps and jumps left out.
+        verdicts: number of frames by verdict; the sum is the number of all frames.
+        duration_seconds: recorded time, without gaps and jumps.
         rate_hz: the camera's usual frame rate, 0 if unknown.
-        sequences: number of unbroken runs of usable frames.
-        cuts: number of places where a sequence ended, by reason.
-        training_pairs, held_out_pairs: what there is to train and to test on.
-        warnings: a line for everything that was missing, damaged, or odd.
+        sequences: number of unbroken sequences of usable frames.
+        cuts: number of breaks between sequences, by reason.
+        training_pairs: number of pairs for training.
+        held_out_pairs: number of held-out pairs.
+        warnings: one line for everything in the sources that is missing, damaged or unusual.
     """
 
     sources: list[str]
@@ -39,7 +40,7 @@ class FrameSummary:
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain types for ``summary.json``, whose key for the warnings is ``losses``: its readers rely on it."""
+        """Return the content of ``summary.json``; for its readers, the warnings keep their published key ``losses``."""
         content = asdict(self)
         content["losses"] = content.pop("warnings")
         return content

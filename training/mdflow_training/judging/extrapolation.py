@@ -3,8 +3,8 @@
 """Label-free error of the flow of pixels that leave the image.
 
 A pixel that leaves the image has no match to compare with. But a pixel that leaves a crop is still visible in the full
-image: there the flow of the crop alone is compared with that of the full image. Training on such parts is known
-as hallucinated occlusion (DDFlow, Liu et al., AAAI 2019, section 3); here they serve to measure.
+image: for such pixels, the flow of the crop alone is compared with the flow of the full image. Training with crops like
+this is known as hallucinated occlusion (DDFlow, Liu et al., AAAI 2019, section 3); here, they are used to measure.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mdflow_training.networks.directions import swap_directions
 from mdflow_training.networks.sides import side_within
 
 MAX_PART = 0.8
-"""The middle has at most this share of each side, but at least `mdflow_training.settings.adaptation.MIN_SIDE`."""
+"""The center crop has at most this share of each side, but at least `mdflow_training.settings.adaptation.MIN_SIDE`."""
 
 
 def center_crop(height: int, width: int) -> tuple[slice, slice] | None:
-    """Return rows and columns of the middle part of an image, in sizes that networks take; None if it has none."""
+    """Return rows and columns of the center crop, with sides that networks accept; None if the image is too small."""
     sides = [side_within(MAX_PART * side) for side in (height, width)]
     if sides[0] > height or sides[1] > width or sides == [height, width]:
         return None
@@ -29,17 +29,17 @@ def center_crop(height: int, width: int) -> tuple[slice, slice] | None:
 
 
 def extrapolation_error(whole: Tensor, alone: Tensor, part: tuple[slice, slice]) -> Tensor:
-    """Compare the flow of a part alone with the whole image's, where that leaves the part for a visible place.
+    """Compare the flow of a crop alone with the flow of the whole image, at pixels that leave the crop.
 
     Args:
         whole: flow of the whole images, ``(2N, 2, H, W)`` pixels, stacked directions.
-        alone: flow of the part of both images, ``(2N, 2, h, w)``.
-        part: from `center_crop`.
+        alone: flow computed from the crops of both images, ``(2N, 2, h, w)`` pixels.
+        part: rows and columns of the crop, from `center_crop`.
 
     Returns:
-        A scalar in [0, 1]: the share of the part's pixels that leave it for a place in the whole image, times their
-        mean error, relative to the flow's length plus 1 px, at most 1. Errors are known where the whole flow agrees
-        with the flow back; where it never does, they count as 1.
+        A scalar in [0, 1]: the share of the crop's pixels that leave the crop but not the whole image, times their mean
+        error. The error of a pixel is relative to its flow's length plus 1 px, and at most 1. It is known only where
+        the whole image's flow passes the forward-backward check; if it is known nowhere, the mean counts as 1.
     """
     rows, columns = part
     visible = forward_backward_visibility(whole, swap_directions(whole))[..., rows, columns]

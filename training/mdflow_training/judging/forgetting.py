@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forgetting: the error of a model on a few generated pairs, the same for every run and never used in training.
 
-It does not affect the verdict, because an adapted model is made for one world.
+It does not affect the verdict, because an adapted model only has to work in its robot's environment.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from mdflow_training.synthetic.pairs import synthetic_pair
 from mdflow_training.synthetic.textures import procedural_library
 
 SEED, SIZE = 20_261_130, (256, 320)
-"""A seed that nothing else uses, and the height and width of the pairs in pixels."""
+"""Seed used for nothing else, and (height, width) of the pairs in pixels."""
 
 KINDS = 2 * ("flat", "space", "driving", "thin")
-"""Classes of the scenes, one for each pair. Classes with a large error in every model would hide what is forgotten."""
+"""Scene class of each pair. Classes with a large error in every model would mask forgetting, so they are left out."""
 
 
 @cache
 def generated_pairs() -> list[tuple[Image, Image, Flow]]:
-    """Return images ``(H, W, 3)`` uint8 RGB and flow ``(H, W, 2)`` in pixels."""
+    """Return (older image, newer image, forward flow): ``(H, W, 3)`` uint8 RGB, and ``(H, W, 2)`` in pixels."""
     library = procedural_library(SEED)
     pairs = (synthetic_pair(library, SEED, number, SIZE, kind) for number, kind in enumerate(KINDS))
     return [
@@ -40,7 +40,7 @@ def generated_pairs() -> list[tuple[Image, Image, Flow]]:
 
 
 def error_on_generated_pairs(model: Path) -> float:
-    """Return the mean endpoint error of a deployable model, pixels.
+    """Return the mean endpoint error of a deployable model on the generated pairs, in pixels.
 
     Raises:
         ModelError: the model is missing or damaged.
@@ -55,6 +55,6 @@ def error_on_generated_pairs(model: Path) -> float:
 
 
 def describe_forgetting(errors: Mapping[str, float], before: str, after: str) -> str:
-    """Describe how the error of a model has changed; ``errors`` by the models' names, pixels."""
+    """Describe how the error changed from model ``before`` to ``after``; ``errors`` in pixels, by the models' names."""
     old, new = errors[before], errors[after]
     return f"; on generated pairs, which do not decide: {old:.2f} -> {new:.2f} px ({new / old - 1:+.0%})"

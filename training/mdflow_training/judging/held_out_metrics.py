@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure how well methods do on recorded pairs: without labels, and by the ground truth where there is one."""
+"""Measure methods on recorded pairs: without labels, and against ground truth if there is any."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ EQUAL_CONFIDENCE = 0.5
 
 @dataclass(frozen=True)
 class Measure:
-    """The meaning of a measure.
+    """Description of a measure.
 
     Attributes:
-        label: in reports.
-        unit: ``""``, ``px`` or ``%``; a share is shown in percent.
-        lower_is_better: else higher is.
+        label: its name in reports.
+        unit: ``""``, ``px`` or ``%``; with ``%``, values are shares in [0, 1] and shown in percent.
+        lower_is_better: whether lower values are better; otherwise higher ones are.
     """
 
     label: str
@@ -52,7 +52,7 @@ class Measure:
     lower_is_better: bool
 
     def show(self, value: float | None, sign: str = "") -> str:
-        """Format a value, ``-`` for None and NaN; ``sign`` is ``+`` to show the sign of positive values as well."""
+        """Format a value; None and NaN give ``-``. With ``sign="+"``, positive values are shown with their sign."""
         if value is None or math.isnan(value):
             return "-"
         return f"{100 * value:{sign}.1f} %" if self.unit == "%" else f"{value:{sign}.4f} {self.unit}".rstrip()
@@ -76,7 +76,8 @@ MEASURES = {
     "epe": Measure("endpoint error", "px", True),
     "ause": Measure("AUSE (area under the sparsification error curve)", "", True),
 }
-"""Every measure by name. The first chooses the teacher: `mdflow_training.judging.label_free_score.LabelFreeScore`."""
+"""All measures by name. The match error also chooses the teacher in the training: see
+`mdflow_training.judging.label_free_score.LabelFreeScore`."""
 
 DECIDING_MEASURES = {
     MATCH_ERROR: "the match error",
@@ -84,17 +85,17 @@ DECIDING_MEASURES = {
     KNOWN_MOTION: "the error under known motion",
     EXTRAPOLATION: "the extrapolation",
 }
-"""The measures that decide about a teacher, and what they are called in a sentence; lower is better."""
+"""The measures that decide the verdict, and their names in sentences; for all of them, lower is better."""
 
 
 @dataclass(frozen=True)
 class TwoWayFlow:
-    """The flows of a method on a pair.
+    """A method's flows in both directions on one pair.
 
     Attributes:
         forward: ``(H, W, 2)`` in pixels, first image to second.
         backward: same shape, second to first.
-        confidence: of the forward flow, ``(H, W)`` in [0, 1], if the method has one.
+        confidence: confidence of the forward flow, ``(H, W)`` in [0, 1]; None if the method has none.
     """
 
     forward: Flow
@@ -104,18 +105,18 @@ class TwoWayFlow:
 
 TwoWayMethod = Callable[[Image, Image], TwoWayFlow]
 Metrics = dict[str, NDArray[np.float64]]
-"""Each measure of one method, ``(pairs,)``; NaN where a pair has no ground truth or a method no confidence."""
+"""Values of each measure for one method, ``(pairs,)``; NaN where ground truth or confidence is missing."""
 
 GroundTruth = Callable[[int], Flow | None]
-"""Returns the ground truth of a pair by its index, ``(H, W, 2)`` pixels, NaN where unknown; None if there is none."""
+"""Returns the true flow of a pair by its index, ``(H, W, 2)`` pixels, NaN where unknown; None if there is none."""
 
 
 def two_way_model_method(model: Path, scale: float | None = None) -> TwoWayMethod:
-    """Return a deployable model, in ONNX Runtime on the CPU.
+    """Return a deployable model as a method; it runs in ONNX Runtime on the CPU.
 
     Args:
         model: the ONNX file.
-        scale: size of the network's input over that of the images; None leaves it to the quality.
+        scale: size of the network's input relative to the images; None uses the size that the quality chooses.
 
     Raises:
         ModelError: the model is missing or damaged.
@@ -127,7 +128,7 @@ def two_way_model_method(model: Path, scale: float | None = None) -> TwoWayMetho
         return FlowEstimator(model, "onnxruntime", inference_size, options=options)
 
     if scale is None:
-        estimator_at(None)  # a model that cannot be read is found now
+        estimator_at(None)  # fail now if the model cannot be read
 
     def estimate(first: Image, second: Image) -> TwoWayFlow:
         estimator = estimator_at(None if scale is None else scaled_size(size_of(first), scale))
@@ -140,19 +141,19 @@ def two_way_model_method(model: Path, scale: float | None = None) -> TwoWayMetho
 
 
 def baseline_method(baseline: Baseline) -> TwoWayMethod:
-    """Return a method that has no confidence."""
-    # Some baselines answer in an array that they use again.
+    """Return a baseline as a method without confidence."""
+    # Copies, because some baselines reuse their output array.
     return lambda first, second: TwoWayFlow(np.array(baseline(first, second)), np.array(baseline(second, first)))
 
 
 def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
     """Return the ground truth of a folder: ``FIRST_SECOND.flo`` (or .png, .pfm), named by both frames' stamps in ns.
 
-    Every file is read beforehand, so that a bad one is found before hours of training.
+    All files are read once in advance, to find bad files before hours of training.
 
     Args:
-        folder: with the files.
-        pairs: that the flows are of.
+        folder: folder of the files.
+        pairs: pairs for which ground truth is looked up.
 
     Raises:
         ValueError: no pair has a file, or one is damaged, of another size than the frames, or contains no valid flow.
@@ -193,11 +194,20 @@ def measure_pair(
     census: Census,
     ground_truth: Flow | None,
 ) -> dict[str, float]:
-    """Measure one method, which gave ``flow``, on one pair; by the names of `MEASURES`."""
+    """Return all measures of one method on one pair, by the names of `MEASURES`.
+
+    Args:
+        first: the older image, ``(H, W, 3)`` uint8 RGB.
+        second: the newer image, same shape.
+        flow: the method's result on this pair.
+        method: the method, to run it on the center crop as well.
+        census: how to compare images.
+        ground_truth: ``(H, W, 2)`` pixels, NaN where unknown; None if there is none.
+    """
     images = to_tensor(torch.from_numpy(np.stack((first, second))), torch.device("cpu"))
     flows = _stacked(flow)
     distance, disagreement, visible = (float(value) for value in match_measures(images, flows, census))
-    extrapolation = math.nan  # of images that are too small for a part
+    extrapolation = math.nan  # stays NaN if the images are too small to crop
     if (part := center_crop(*first.shape[:2])) is not None:
         alone = method(*(np.ascontiguousarray(image[part]) for image in (first, second)))
         extrapolation = float(extrapolation_error(flows, _stacked(alone), part))
@@ -220,7 +230,7 @@ def measure_pair(
 
 
 def known_motion_error(method: TwoWayMethod, moved: KnownMotion) -> float:
-    """Return the endpoint error of a method on a pair with known motion, pixels; NaN if no pixel's motion is known."""
+    """Return a method's endpoint error in pixels on a pair with known motion; NaN if no pixel's motion is known."""
     error = endpoint_error(method(moved.first, moved.second).forward, moved.flow)
     return float(np.nanmean(error)) if np.isfinite(error).any() else np.nan
 
@@ -231,12 +241,12 @@ def _stacked(flow: TwoWayFlow) -> Tensor:
 
 @torch.no_grad()
 def census_where_visible(images: Tensor, flows: Tensor, census: Census) -> float:
-    """Return the mean census distance of the pixels that pass the forward-backward check; NaN if none does.
+    """Return the mean census distance of the pixels that pass the forward-backward check; NaN if none passes.
 
     Args:
         images: RGB ``(2, 3, H, W)`` in [0, 1], both frames.
         flows: ``(2, 2, H, W)`` in pixels, forward and backward.
-        census: how to compare.
+        census: how to compare images.
     """
     distance = census.distance_to_match(images, flows)
     visible = forward_backward_visibility(flows, swap_directions(flows)) * inside_window(images)
@@ -255,13 +265,14 @@ def measure_methods(
     """Measure every method on the chosen pairs.
 
     Args:
-        methods: by name.
+        methods: the methods by name.
         pairs: the data.
-        indices: of the chosen pairs.
-        census: how to compare.
-        ground_truth: returns the ground truth of some of the pairs, if there is any.
-        noise: of the camera, standard deviation in intensity levels.
-        compared: names of the methods whose mean flow is the known motion; without any, nothing is moved.
+        indices: indices of the chosen pairs.
+        census: how to compare images.
+        ground_truth: returns the ground truth of some of the pairs; None if there is none.
+        noise: standard deviation of the camera's noise, in gray levels (0 to 255).
+        compared: names of the methods whose mean flow becomes the known motion; if empty, the error under known motion
+            is not measured.
 
     Raises:
         ValueError: the ground truth does not fit the images.
@@ -284,5 +295,5 @@ def measure_methods(
 
 
 def mean_metrics(metrics: Metrics) -> dict[str, float]:
-    """Return the mean of each measure that was taken, over the pairs that have it."""
+    """Return the mean of each measure over the pairs with a value; measures without any value are left out."""
     return {name: float(np.nanmean(values)) for name, values in metrics.items() if np.isfinite(values).any()}

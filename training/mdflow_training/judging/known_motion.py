@@ -1,10 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs with exactly known motion, of held-out frames, to judge models that learned without labels.
+"""Pairs with exactly known motion, made from held-out frames, to judge models that learned without labels.
 
-The motion is like the robot's: the mean of the flows of the models that are compared, on the same pair, smoothed and
-scaled. As the mean favors neither model, and the frame is warped by exactly this motion, the model that recovers it
-more accurately is better at such motion on such images.
+The motion resembles the robot's: the mean flow of the compared models on the same pair, smoothed and scaled. The mean
+favors neither model, and the frame is warped by exactly this motion. The model that recovers it more accurately is
+therefore better at this kind of motion in these images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mdflow_training.settings.adaptation import WarpedPairsSettings
 
 SETTINGS = WarpedPairsSettings()
 SMOOTHING = 2.0
-"""Standard deviation in pixels of the blur of the motion."""
+"""Standard deviation, in pixels, of the blur applied to the motion."""
 
 
 class KnownMotion(NamedTuple):
@@ -33,7 +33,7 @@ class KnownMotion(NamedTuple):
     first: Image
     second: Image
     flow: Flow
-    """``(h, w, 2)`` pixels; NaN where it leads to what no camera has seen."""
+    """``(h, w, 2)`` pixels; NaN where the pixel was not seen in the recorded frame."""
 
 
 def known_motion(second: Image, flows: Sequence[Flow], noise: float, number: int) -> KnownMotion:
@@ -41,9 +41,9 @@ def known_motion(second: Image, flows: Sequence[Flow], noise: float, number: int
 
     Args:
         second: the newer image of the pair, ``(H, W, 3)`` uint8 RGB.
-        flows: from the older image to it, ``(H, W, 2)`` pixels, one of each model that is compared.
-        noise: of the camera, standard deviation in intensity levels.
-        number: of the pair, which decides the draw.
+        flows: flows from the older image to ``second``, ``(H, W, 2)`` pixels, one of each compared model.
+        noise: standard deviation of the camera's noise, in gray levels (0 to 255).
+        number: number of the pair; decides the random numbers.
     """
     motion = cv2.GaussianBlur(np.mean(flows, axis=0), (0, 0), SMOOTHING)
     frame = to_tensor(torch.from_numpy(second)[None], torch.device("cpu"))[0]

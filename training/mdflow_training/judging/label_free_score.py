@@ -21,34 +21,36 @@ from mdflow_training.networks.flow_network import FlowNetwork, upsample_flow
 from mdflow_training.settings.adaptation import ValidationSettings
 
 RANDOM_MATCH = 0.56
-"""Median census distance of random matches: the worst that a pixel can count."""
+"""Median census distance of random matches; the distance of a pixel is limited to this value."""
 
 DISAGREEMENT_WEIGHT = 0.05
-"""Weight of the disagreement in the error, which is measured in census distance."""
+"""Weight of the disagreement in the match error (which has the unit of a census distance)."""
 
 
 class LabelFreeScore(NamedTuple):
-    """Means over pairs, both directions.
+    """The label-free error of a network and its parts: means over pairs and both directions.
 
-    The error is made such that no trivial flow wins. Census distance counts on all pixels: on visible ones alone, a
-    network could hide pixels from the check, and zero flow is visible everywhere. Disagreement counts little: small
-    flow disagrees little, right or wrong. Extrapolation stands for the pixels that no census can judge.
-    `benchmarks/label_free_ranking.py` shows how often the error ranks methods as the ground truth does.
+    The error is designed so that no trivial flow wins. The census distance is taken over all pixels: if only visible
+    pixels counted, a network could hide pixels by failing the forward-backward check. Zero flow, in turn, passes this
+    check everywhere. The disagreement has a small weight, because small flow disagrees little, whether right or wrong.
+    The extrapolation covers the pixels that the census cannot judge. `benchmarks/label_free_ranking.py` measures how
+    often the error ranks methods as ground truth does.
     """
 
     error: float
     """See `match_error`; lower is better."""
     census: float
-    """Census distance to the match, in [0, 0.56]; a match outside the frame counts as a random one."""
+    """Mean census distance to the match, in [0, 0.56]; a match outside the frame counts as a random one."""
     disagreement: float
-    """Length of flow plus flow back, relative to the flow's length plus 1 px, at most 1, where the match is in view."""
+    """Mean length of forward plus backward flow, relative to the flow's length plus 1 px, at most 1. Counts as 0 where
+    the match is outside the frame."""
     visible: float
-    """Share of pixels that pass the forward-backward check."""
+    """Share of pixels that pass the forward-backward check, in [0, 1]."""
     extrapolation: float
     """See `mdflow_training.judging.extrapolation.extrapolation_error`; 0 for images that are too small for it."""
 
     def is_better_than(self, other: LabelFreeScore, min_gain: float = 0.0) -> bool:
-        """Tell whether the error is lower, by this share of the other one's at least."""
+        """Return whether the error is lower by more than the share ``min_gain`` of the other error."""
         return self.error < other.error * (1 - min_gain)
 
 
@@ -61,15 +63,15 @@ def validate(
     context: ProcessContext,
     census: Census,
 ) -> LabelFreeScore:
-    """Score a network; processes share the work and get the same score.
+    """Score a network; processes share the work and return the same score.
 
     Args:
-        network: on the context's device; left in evaluation mode.
+        network: a network on the context's device; left in evaluation mode.
         pairs: held-out pairs.
-        size: at which to predict.
-        settings: how many of the pairs to use.
-        context: which process this is.
-        census: how to compare; scores with different ones cannot be compared.
+        size: image size at which to predict.
+        settings: the number of pairs to use.
+        context: this process.
+        census: how to compare images; scores from different censuses are not comparable.
     """
     network.eval()
     chosen = spread_evenly(len(pairs), settings.maximum_pairs)
@@ -97,20 +99,20 @@ def _size_of(part: tuple[slice, slice]) -> tuple[int, int]:
 
 
 def match_error(census: float, disagreement: float, extrapolation: float) -> float:
-    """Return the label-free error, in census distance; see `LabelFreeScore`.
+    """Return the label-free error, in units of census distance; see `LabelFreeScore`.
 
-    A pixel that leaves the view and whose flow is wrong counts as a random match twice.
+    A pixel that leaves the view with wrong flow counts as a random match twice: in the census and in the extrapolation.
     """
     return census + DISAGREEMENT_WEIGHT * disagreement + RANDOM_MATCH * extrapolation
 
 
 def match_measures(source: Tensor, flow: Tensor, census: Census) -> tuple[Tensor, Tensor, Tensor]:
-    """Return census distance, disagreement and visible share of flows, as `LabelFreeScore` has them.
+    """Return census distance, disagreement and visible share of flows, as defined in `LabelFreeScore`; three scalars.
 
     Args:
         source: RGB ``(2N, 3, H, W)`` in [0, 1], stacked frames.
-        flow: ``(2N, 2, H, W)``, stacked, in pixels.
-        census: how to compare.
+        flow: ``(2N, 2, H, W)``, stacked directions, in pixels.
+        census: how to compare images.
     """
     reverse, distance = swap_directions(flow), census.distance_to_match(source, flow)
     in_view = warp(torch.ones_like(flow[:, :1]), flow) > 0.999

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Decide, from measures on held-out pairs, whether an adapted teacher is better than the one it came from."""
+"""Decide from measures on held-out pairs whether an adapted teacher is better than the model it started from."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from mdflow_training.judging.held_out_metrics import CENSUS, DECIDING_MEASURES
 
 CONFIDENCE_LEVEL = 0.95
 BATCHES = 8
-"""Batches of neighboring pairs whose means are taken as independent."""
+"""Number of batches of neighboring pairs; the means of the batches are treated as independent."""
 
 T_QUANTILE = 2.365
-"""Student's t with ``BATCHES - 1`` degrees of freedom exceeds it with probability ``(1 - CONFIDENCE_LEVEL) / 2``."""
+"""Quantile of Student's t with ``BATCHES - 1`` degrees of freedom for a two-sided `CONFIDENCE_LEVEL`."""
 
 MIN_GAIN = 0.01
-"""Smallest relative change that counts: a smaller gain does not justify another model."""
+"""Smallest relative change that counts; a smaller gain does not justify a new model."""
 
 MIN_PAIRS = BATCHES
 """With fewer pairs the verdict is always `no change`."""
 
 MIN_MAJORITY = 2
-"""Required majority: measures that have fallen minus those that have risen, or the reverse. Each measure alone is wrong
-in some world: docs/experiments.md."""
+"""Required majority: measures that have fallen minus measures that have risen, or the reverse. Each single measure is
+misleading in some environment: docs/experiments.md."""
 
 UNSEEN_PAIRS = "pairs that neither the training nor the choice of the teacher has seen"
 
@@ -51,7 +51,7 @@ RULE_FOR_OTHER_RECORDINGS = RULE.replace(
 
 
 NOT_DEPLOYED = 5
-"""Exit status when the teacher improved, but the node did not get it."""
+"""Exit status if the teacher improved, but could not be deployed to the node."""
 
 
 class Verdict(Enum):
@@ -72,10 +72,10 @@ class Difference:
     """How one method differs from another in one measure.
 
     Attributes:
-        mean: of the differences, pair by pair.
-        interval: of the mean, see `confidence_interval`.
+        mean: mean of the differences, pair by pair.
+        interval: confidence interval of the mean, see `confidence_interval`.
         relative: the mean as a share of the other method's mean; NaN if that is 0.
-        pairs: that have the measure with both methods.
+        pairs: number of pairs with a value for both methods.
     """
 
     mean: float
@@ -95,12 +95,20 @@ class Difference:
 
     @property
     def vote(self) -> int:
-        """1 for the new method, -1 for the other, 0 where the difference may be chance."""
+        """1 for the new method, -1 for the other one, 0 if the difference may be chance."""
         return int(self.has_fallen) - int(self.has_risen)
 
 
 def compare(values: NDArray[np.float64], others: NDArray[np.float64]) -> Difference | None:
-    """Compare two methods by one measure on the same pairs, ``(pairs,)`` each; None if no pair has it with both."""
+    """Compare two methods by one measure on the same pairs.
+
+    Args:
+        values: the method's values, ``(pairs,)``, NaN where missing.
+        others: the other method's values, same shape.
+
+    Returns:
+        ``values - others``; None if no pair has both values.
+    """
     both = np.isfinite(values) & np.isfinite(others)
     if not both.any():
         return None
@@ -110,14 +118,17 @@ def compare(values: NDArray[np.float64], others: NDArray[np.float64]) -> Differe
 
 
 def confidence_interval(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the interval of the mean by batch means; NaN where fewer than `MIN_PAIRS` differences tell nothing.
+    """Return the confidence interval of the mean by the method of batch means.
 
-    Frames that follow each other are alike, and would pass as independent one by one; the means of a few batches of
-    neighbors nearly are, so that Student's t holds for them. Source: Law and Carson, A Sequential Procedure for
-    Determining the Length of a Steady-State Simulation, Operations Research 1979.
+    Consecutive frames are similar, so their differences are not independent. The means of a few batches of neighboring
+    pairs nearly are, so Student's t applies to them. Source: Law and Carson, A Sequential Procedure for Determining the
+    Length of a Steady-State Simulation, Operations Research 1979.
 
     Args:
         differences: ``(n,)`` in the order of time.
+
+    Returns:
+        The lower and the upper end; both NaN if there are fewer than `MIN_PAIRS` differences.
     """
     if len(differences) < MIN_PAIRS:
         return math.nan, math.nan
@@ -131,8 +142,8 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
     """Apply `RULE`.
 
     Args:
-        differences: after - before, by the measure's name; measures that do not decide are ignored.
-        chosen: whether the training itself chose the teacher over the old one.
+        differences: after - before, by the measure's name; only `DECIDING_MEASURES` are used.
+        chosen: whether the label-free check of the training chose the new teacher.
 
     Returns:
         The verdict and its reason.
@@ -176,19 +187,19 @@ def describe_control(differences: Mapping[str, Difference]) -> str:
 
 
 def describe_ground_truth(differences: Mapping[str, Difference]) -> str:
-    """Describe how the measures that need ground truth change; they do not decide. Without ground truth: ""."""
+    """Describe the change of the measures that need ground truth, which do not affect the verdict; "" without any."""
     names = {"epe": "endpoint error", "ause": "AUSE"}
     changes = [f"{name} {differences[key].relative:+.1%}" for key, name in names.items() if key in differences]
     return f"; by the ground truth: {', '.join(changes)}" if changes else ""
 
 
 def describe_enlarged(differences: Mapping[str, Difference], inference_size: Size, usual_size: Size) -> str:
-    """Describe the old model at a larger size of the network's input, if it is better than the new one; else "".
+    """Describe the old model with a larger network input if it is better than the new model; else return "".
 
     Args:
-        differences: after - before at that size.
-        inference_size: that size, as the network runs it.
-        usual_size: at which the network runs otherwise.
+        differences: the new model minus the old model at the larger size, by the measure's name.
+        inference_size: the larger input size of the network.
+        usual_size: the input size that the quality chooses.
     """
     if _majority(_deciding(differences)) > -MIN_MAJORITY:
         return ""
@@ -203,7 +214,7 @@ def _deciding(differences: Mapping[str, Difference]) -> dict[str, Difference]:
 
 
 def _majority(deciding: Mapping[str, Difference]) -> int:
-    """Return how many measures have fallen, less how many have risen."""
+    """Return the number of measures that have fallen minus the number that have risen."""
     return sum(difference.vote for difference in deciding.values())
 
 

@@ -1,9 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The soft census distance: how differently two images look around each pixel, whatever their brightness.
+"""The soft census distance: how much two images differ around each pixel, independent of brightness.
 
-Camera noise alone can change the sign of every tap of the original census, in dark images above all; then no distance
-tells a right match from a wrong one. `Census` therefore adapts to the noise: it blurs a little and squashes less.
+In the original census, camera noise alone can flip the sign of every tap, especially in dark images. Right and wrong
+matches then have similar distances. `Census` adapts to the noise: it blurs the images and uses a larger softness.
 
 Source: UnFlow (Meister, Hur, Roth, AAAI 2018, section 3.3), as in UFlow and DDFlow: luma in 0..255, 7x7 window.
 """
@@ -29,13 +29,13 @@ SOFTNESS = CENSUS_SOFTNESS
 NOISY_SOFTNESS = 25.0
 OFFSETS = [(dy, dx) for dy in range(RADIUS + 1) for dx in range(-RADIUS, RADIUS + 1) if (dy, dx) > (0, 0)]
 OUTSIDE = 1.0
-"""The distance where the window leaves the image: above every distance that can occur (48/49 * 4/4.1)."""
+"""The distance where the window extends beyond the image; larger than every real distance (48/49 * 4/4.1)."""
 
 _Region = tuple[EllipsisType, slice, slice]
 
 
 def luma(images: Tensor) -> Tensor:
-    """Turn RGB images ``(N, 3, H, W)`` in [0, 1] into luma ``(N, 1, H, W)`` in [0, 255] (ITU-R BT.601)."""
+    """Convert RGB images ``(N, 3, H, W)`` in [0, 1] to luma ``(N, 1, H, W)`` in [0, 255] (ITU-R BT.601)."""
     red, green, blue = images.unbind(dim=1)
     return (0.2989 * red + 0.5870 * green + 0.1140 * blue)[:, None] * 255
 
@@ -48,12 +48,12 @@ def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -
     have a median of about 0.56. Multiply by 49 for UFlow's sum.
 
     Args:
-        first: luma ``(N, 1, H, W)`` in [0, 255]; it gets no gradient.
-        second: same shape; in a loss, the image warped by the flow that is learned.
-        softness: square of the intensity levels below which a difference counts less; 0.81 in all papers.
+        first: luma ``(N, 1, H, W)`` in [0, 255]; receives no gradient.
+        second: same shape; in a loss, the image warped by the predicted flow.
+        softness: in squared gray levels; differences below its square root count less. 0.81 in all papers.
 
     Returns:
-        ``(N, 1, H, W)`` in [0, 1]; `OUTSIDE` on the border of 3 pixels, where the window leaves the image.
+        ``(N, 1, H, W)`` in [0, 1]; `OUTSIDE` on the border of 3 pixels, where the window extends beyond the image.
     """
     distance: Tensor = _CensusSum.apply(first, second, softness)
     return F.pad(distance / TAPS, [RADIUS] * 4, value=OUTSIDE)
@@ -62,8 +62,8 @@ def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -
 class _CensusSum(torch.autograd.Function):
     """The sum over the taps, ``(N, 1, H - 6, W - 6)``.
 
-    The backward pass recomputes instead of storing about 15 images for each tap. On a CPU samples are processed one by
-    one, because one fits into the cache. Both together save a third of the time.
+    The backward pass recomputes intermediate results instead of storing about 15 images per tap. On a CPU, samples are
+    processed one at a time, because one sample fits into the cache. Together these save a third of the time.
     """
 
     @staticmethod
@@ -109,17 +109,17 @@ class _CensusSum(torch.autograd.Function):
 
 
 class _Tap(NamedTuple):
-    """Two places of the window that are compared, as regions of an image ``(N, 1, H, W)``.
+    """Two positions of the window that are compared, as regions of an image ``(N, 1, H, W)``.
 
-    The tap at -d seen from p is the tap at d seen from p - d with its sign turned, so half of the window is enough.
+    The tap at -d from p equals the negated tap at d from p - d, so half of the window is enough.
     """
 
     starts: _Region
     ends: _Region
     seen_from_start: _Region
-    """Where the differences lie that start at a pixel whose whole window is inside the image."""
+    """Region of the differences that start at a pixel whose window lies fully inside the image."""
     seen_from_end: _Region
-    """Where those lie that end at such a pixel: its tap on the opposite side."""
+    """Region of the differences that end at one of these pixels: its tap on the opposite side."""
 
     def difference(self, image: Tensor) -> Tensor:
         """Return the ends minus the starts."""
@@ -151,15 +151,15 @@ def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True)
 class Census:
-    """How to compare images with this much camera noise.
+    """The census comparison of images, adapted to the camera's noise.
 
-    Measured on generated scenes with sensor noise of 0 to 5 intensity levels: the chance that a 5x5 patch at its true
-    place looks more alike than 0.5 to 2 px beside it rises from 60 % to 70 % in dark, noisy images, and the area under
-    the curve of telling errors below 0.5 px from those above 2 px from 0.57 to 0.70. Without noise, the original is
-    best.
+    Measured on generated scenes with sensor noise of 0 to 5 gray levels, in dark, noisy images: the adapted census
+    matches a 5x5 patch better at its true position than 0.5 to 2 px away in 70 % of the cases (the original: 60 %).
+    The area under the ROC curve for separating errors below 0.5 px from errors above 2 px rises from 0.57 to 0.70.
+    Without noise, the original is best.
 
     Attributes:
-        blur: standard deviation of the Gaussian that both images get first, in pixels.
+        blur: standard deviation, in pixels, of the Gaussian applied to both images first.
         softness: see `census_distance`.
     """
 
@@ -168,26 +168,26 @@ class Census:
 
     @staticmethod
     def for_noise(noise: float) -> Census:
-        """Return the census for a standard deviation of the luma's noise, in intensity levels of 255."""
+        """Return the census for this standard deviation of the luma's noise, in gray levels (0 to 255)."""
         if noise < 0.7:
             return Census()
         return Census(1.0 if noise < 3 else 2.0, NOISY_SOFTNESS)
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Return the luma ``(N, 1, H, W)`` of RGB images ``(N, 3, H, W)`` in [0, 1], blurred, to warp and compare."""
+        """Return the blurred luma ``(N, 1, H, W)`` in [0, 255] of RGB images ``(N, 3, H, W)`` in [0, 1]."""
         prepared = luma(images)
         return prepared if self.blur == 0 else blur_images(prepared, images.new_full((len(images),), self.blur))
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        """Compare prepared images, the second one warped: see `census_distance`."""
+        """Compare two prepared images, the second one already warped: see `census_distance`."""
         return census_distance(first, second, self.softness)
 
     def distance_to_match(self, images: Tensor, flow: Tensor) -> Tensor:
-        """Compare each pixel with where the flow says that it is in the other image: see `census_distance`.
+        """Compare each pixel with its match in the other image, as given by the flow: see `census_distance`.
 
         Args:
             images: RGB ``(2N, 3, H, W)`` in [0, 1], stacked: the frame where each flow starts.
-            flow: ``(2N, 2, H, W)``, stacked, pixels.
+            flow: ``(2N, 2, H, W)``, stacked directions, in pixels.
         """
         prepared = self.prepare(images)
         return self.distance(prepared, warp(swap_directions(prepared), flow, padding_mode="border"))

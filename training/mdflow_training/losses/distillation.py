@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a prediction is from a pseudo-label, where the label's mask trusts it. Labels and masks get no gradient."""
+"""The error of a prediction against a pseudo-label, inside the label's mask. Labels and masks get no gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mdflow_training.losses.unsupervised import masked_mean
 from mdflow_training.networks.flow_network import upsample_flow
 
 MAX_LABEL = 400.0
-"""Labels of this length in pixels or more are left out (RAFT's training)."""
+"""Labels of this length or more, in pixels, are ignored (as in RAFT's training)."""
 
 
 def l1(difference: Tensor) -> Tensor:
@@ -21,7 +21,10 @@ def l1(difference: Tensor) -> Tensor:
 
 
 def endpoint(difference: Tensor, smoothness: float = 1e-6) -> Tensor:
-    """Return the length of the difference, smooth at zero (Charbonnier), where it is the root of ``smoothness``."""
+    """Return the length of the difference, ``(N, 1, H, W)`` from ``(N, 2, H, W)``, smooth at zero (Charbonnier).
+
+    At zero it is the square root of ``smoothness``.
+    """
     return (difference.square().sum(dim=1, keepdim=True) + smoothness).sqrt()
 
 
@@ -48,19 +51,19 @@ def masked_error(prediction: Tensor, label: Tensor, mask: Tensor, error: str = "
 def sequence_loss(
     predictions: Sequence[Tensor], label: Tensor, mask: Tensor, decay: float = 0.8, error: str = "l1"
 ) -> Tensor:
-    """Sum the errors of successively refined predictions, the last with weight 1 (RAFT, section 3.4).
+    """Sum the weighted errors of successively refined predictions; the last has weight 1 (RAFT, section 3.4).
 
-    While some predictions learn, those of frozen decoders are left out: they have no gradient.
+    Predictions of frozen decoders are skipped, unless all decoders are frozen.
 
     Args:
         predictions: K flows ``(N, 2, h, w)`` in full-resolution pixels at any stride, the best last.
         label: ``(N, 2, H, W)`` in pixels.
         mask: ``(N, 1, H, W)`` weights in [0, 1].
-        decay: prediction i of K weighs ``decay ** (K - i)``.
+        decay: prediction i of K has the weight ``decay ** (K - i)``.
         error: one of `ERRORS`.
 
     Returns:
-        A scalar.
+        A scalar, in pixels.
     """
     loss = label.new_zeros(())
     some_learn = any(flow.requires_grad for flow in predictions)

@@ -14,7 +14,10 @@ def blur_images(images: Tensor, deviations: Tensor) -> Tensor:
 
     Args:
         images: ``(N, C, H, W)``.
-        deviations: ``(N,)``, standard deviations in pixels; 0 leaves the image as it is.
+        deviations: ``(N,)``, standard deviations in pixels; 0 leaves an image unchanged.
+
+    Returns:
+        The blurred images, ``(N, C, H, W)``.
     """
     radius = int(torch.ceil(2 * deviations.max()))
     if radius == 0:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reliable matches: which of a network's flow vectors may serve another network as labels.
+"""Reliable matches: the flow vectors of one network that may be used as labels for another.
 
 MDFlow's rule is M = [census distance <= tau] and visible (framework figure, "Reliable Matching Selection").
 """
@@ -19,7 +19,7 @@ from mdflow_training.settings.adaptation import SelectionSettings
 
 
 class SelectedMatches(NamedTuple):
-    """What the images say about a flow; each ``(2N, 1, H, W)``, stacked directions."""
+    """A flow judged by the images; each field is ``(2N, 1, H, W)``, stacked directions."""
 
     distance: Tensor
     """Census distance to the match, in [0, 1]."""
@@ -30,12 +30,15 @@ class SelectedMatches(NamedTuple):
 
 
 def by_threshold(distance: Tensor, visible: Tensor, settings: SelectionSettings) -> Tensor:
-    """Keep visible pixels whose distance is at most ``settings.threshold``, tau."""
+    """Keep visible pixels with a distance of at most ``settings.threshold`` (tau)."""
     return (distance <= settings.threshold).to(visible.dtype) * visible
 
 
 def by_quantile(distance: Tensor, visible: Tensor, settings: SelectionSettings) -> Tensor:
-    """Keep the best ``settings.quantile`` of each image's visible pixels, however much noise raises the distances."""
+    """Keep the share ``settings.quantile`` of each image's visible pixels with the smallest distances.
+
+    Unlike a fixed threshold, it adapts to noise, which raises all distances.
+    """
     eligible = visible.bool() & (distance < OUTSIDE)
     kept = torch.zeros_like(visible)
     for sample in range(len(distance)):
@@ -47,7 +50,7 @@ def by_quantile(distance: Tensor, visible: Tensor, settings: SelectionSettings) 
 
 
 def by_census_alone(distance: Tensor, visible: Tensor, settings: SelectionSettings) -> Tensor:
-    """Keep pixels whose distance is at most ``settings.threshold``, visible or not (ablation)."""
+    """Keep pixels with a distance of at most ``settings.threshold``, visible or not (ablation)."""
     return (distance <= settings.threshold).to(visible.dtype)
 
 
@@ -81,7 +84,7 @@ def select_matches(
         flow: ``(2N, 2, H, W)``, stacked, full-resolution pixels.
         settings: the rule, one of `SELECTIONS`, and its parameters.
         occlusion: one of `mdflow_training.losses.occlusion.VISIBILITY`.
-        census: how to compare.
+        census: how to compare images.
     """
     distance = census.distance_to_match(source, flow)
     visible = VISIBILITY[occlusion](flow, swap_directions(flow))

@@ -20,11 +20,11 @@ def forward_backward_visibility(flow: Tensor, reverse: Tensor) -> Tensor:
     """Check that following ``flow`` and then ``reverse`` leads back (UnFlow, section 3.2; MDFlow's repository).
 
     Args:
-        flow: ``(N, 2, H, W)`` in pixels of the full resolution, for which the constants are made.
-        reverse: ``(N, 2, H, W)``, the flow of the opposite direction.
+        flow: ``(N, 2, H, W)`` in full-resolution pixels; the tolerances are tuned for these.
+        reverse: ``(N, 2, H, W)``, the flow of the opposite direction, in the same pixels.
 
     Returns:
-        ``(N, 1, H, W)``, 1 where visible. What leaves the frame counts as occluded, unless it hardly moves.
+        ``(N, 1, H, W)``, 1 where visible. Pixels that leave the frame count as occluded, unless they hardly move.
     """
     returned = warp(reverse, flow)
     mismatch = (flow + returned).square().sum(dim=1, keepdim=True)
@@ -33,7 +33,7 @@ def forward_backward_visibility(flow: Tensor, reverse: Tensor) -> Tensor:
 
 
 def everything_visible(flow: Tensor, reverse: Tensor) -> Tensor:
-    """Call every pixel visible."""
+    """Return all ones, ``(N, 1, H, W)``: every pixel counts as visible."""
     return torch.ones_like(flow[:, :1])
 
 
@@ -51,12 +51,12 @@ VISIBILITY = {
 
 
 class OcclusionMask:
-    """The occlusion mask of a stage, which switches on only once the flow is sensible.
+    """The occlusion mask of a stage; it switches on once the flow is plausible.
 
-    Random flows are consistent nowhere: a mask that is active from the first step of a training from scratch hides
-    nearly every pixel, and nothing is learned. So before ``settings.start`` (a share of the stage), and from then on
-    until the running mean of the visible share reaches ``settings.minimum_visible``, every pixel counts as visible.
-    With ``start: 0`` the mask is on at once, which is right for a network that is already trained.
+    An untrained network's flow is consistent nowhere. If the mask were active from the first step of training from
+    scratch, it would hide nearly every pixel and nothing would be learned. Every pixel therefore counts as visible
+    until the share ``settings.start`` of the stage is done and the running mean of the visible share has reached
+    ``settings.minimum_visible``. With ``start: 0`` the mask is on from the first step; use this for a trained network.
     """
 
     DECAY = 0.9
@@ -68,7 +68,7 @@ class OcclusionMask:
 
     @torch.no_grad()
     def __call__(self, flow: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mask to use and the share of pixels that the check calls visible.
+        """Return the mask to use, and the share of pixels that pass the check.
 
         Args:
             flow: ``(2N, 2, H, W)``, stacked directions, full-resolution pixels.
@@ -84,7 +84,7 @@ class OcclusionMask:
         """Record a step's visible share (over all processes) and switch the mask on once its conditions hold.
 
         Args:
-            visible_share: in [0, 1], as returned by calling the mask.
+            visible_share: in [0, 1], as returned by `__call__`.
             progress: share of the stage's steps that are done, in [0, 1].
         """
         previous = visible_share if self.average is None else self.average

@@ -27,8 +27,11 @@ def multi_scale_loss(flows: list[Tensor], ground_truth: Tensor, weights: list[fl
     Args:
         flows: ``(N, 2, h, w)`` in full-resolution pixels, the best last.
         ground_truth: ``(N, 2, H, W)`` pixels; ``h`` and ``w`` divide ``H`` and ``W``.
-        weights: of each scale, in the order of ``flows``.
-        exponent: 1 for the plain error, less to care less about large errors.
+        weights: weight of each scale, in the order of ``flows``.
+        exponent: 1 for the plain error; below 1, large errors count less.
+
+    Returns:
+        A scalar.
     """
     total = ground_truth.new_zeros(())
     for flow, weight in zip(flows[:-1], weights[:-1], strict=True):

@@ -15,10 +15,9 @@ ORIGINAL_CENSUS = Census()
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Average ``values`` over ``mask`` in each sample, then over samples.
+    """Average ``values`` over ``mask`` in each sample, then over the samples.
 
-    Averaging by sample makes the loss of a batch the mean over its parts, so that processes that share a batch compute
-    the same gradient as one process alone.
+    Because each sample is averaged separately, processes that share a batch compute the same gradient as one process.
 
     Args:
         values: ``(N, 1, H, W)``.
@@ -34,14 +33,14 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 def photometric_loss(
     source: Tensor, target: Tensor, flow: Tensor, visible: Tensor, census: Census = ORIGINAL_CENSUS
 ) -> Tensor:
-    """Compare each visible pixel with the one that the flow leads to: robust census loss (UFlow, section 3.3).
+    """Compare each visible pixel with its match by the flow: robust census loss (UFlow, section 3.3).
 
     Args:
-        source: ``(N, 1, H, W)``, where the flow starts, prepared for the census.
-        target: the image that the flow leads to, same shape.
+        source: ``(N, 1, H, W)``, the image where the flow starts, from `Census.prepare`.
+        target: the image where the flow ends, same shape, from `Census.prepare`.
         flow: ``(N, 2, H, W)`` in full-resolution pixels; the only argument that gets a gradient.
         visible: ``(N, 1, H, W)``, 1 where the pixel is visible in ``target``.
-        census: how to compare.
+        census: how to compare images.
 
     Returns:
         A scalar, about 1 for good flow and 4 for random flow.
@@ -56,9 +55,10 @@ def smoothness_loss(image: Tensor, flow: Tensor, order: int = 1, edge_sensitivit
     Args:
         image: RGB ``(N, 3, H, W)`` in [0, 1].
         flow: ``(N, 2, h, w)`` in full-resolution pixels, at any stride; compared in pixels of its own resolution.
-        order: 1 favors constant flow, 2 flow that changes linearly, as on the road under a car. Its edge is the larger
-            one of the two between its three pixels; UFlow takes the difference of the outer two.
-        edge_sensitivity: how much an edge excuses a change, per unit of color difference.
+        order: 1 favors constant flow; 2 favors flow that changes linearly, as on the road under a car. For order 2,
+            the image edge is the larger of the two differences between the three pixels; UFlow uses the difference of
+            the outer two.
+        edge_sensitivity: how much an image edge reduces the penalty, per unit of color difference.
 
     Returns:
         A scalar.

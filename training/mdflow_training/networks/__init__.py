@@ -1,3 +1,3 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The networks: the teacher, the students, and what they share."""
+"""The networks: the teacher, the students, and their common parts."""

@@ -23,12 +23,12 @@ from mdflow_ros.recordings.frame import FrameSourceError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's parameters and what it says about itself.
+    """The parameters and metadata of a checkpoint.
 
     Attributes:
         weights: the 104 official parameters, float32.
-        cost_volume_normalization: what the checkpoint says; ``None`` if it says nothing (official ones).
-        training: its own notes on its training.
+        cost_volume_normalization: as stored in the checkpoint; ``None`` if it is not stored (official checkpoints).
+        training: notes on its training, as stored in the checkpoint.
     """
 
     weights: dict[str, NDArray[np.float32]]
@@ -37,17 +37,17 @@ class Checkpoint:
 
 
 STATE_KEYS = ("state_dict", "model_state_dict", "model")
-"""Keys under which checkpoints hold their parameters."""
+"""Keys under which checkpoints store their parameters."""
 
 PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What DataParallel, torch.compile and wrappers put before the names of parameters."""
+"""Prefixes that DataParallel, torch.compile and wrappers add to the names of parameters."""
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a ``.pth``: a plain state dict, as FastFlowNet and MDFlow publish, or one under a key of `STATE_KEYS`.
 
     Raises:
-        ModelError: the file is missing, unreadable, does not hold exactly FastFlowNet's parameters, or one of them is
+        ModelError: the file is missing or unreadable, its parameters are not exactly FastFlowNet's, or one of them is
             not finite.
     """
     try:
@@ -88,7 +88,7 @@ def _without_prefixes(name: str) -> str:
 
 
 def _notes(training: object) -> dict[str, Any]:
-    """Return the notes of pretraining; other programs may keep anything under this key."""
+    """Return the notes of pretraining, or {} if another program stored something else under this key."""
     try:
         json.dumps(training)
     except (TypeError, ValueError):
@@ -98,12 +98,12 @@ def _notes(training: object) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CardFields:
-    """What a card says that a checkpoint cannot tell.
+    """Fields of a model card that a checkpoint does not contain.
 
     Attributes:
-        name: of the model; None is the checkpoint's file name.
-        license: of the weights.
-        training_data: what they learned from.
+        name: the model's name; None uses the checkpoint's file name without its suffix.
+        license: license of the weights.
+        training_data: data on which the weights were trained.
         metrics: measured values, by data set.
     """
 
@@ -127,13 +127,13 @@ def import_checkpoint(
     Args:
         checkpoint: see `load_checkpoint`.
         out: the ONNX file to write.
-        fields: of the card.
-        preprocessing: what the network expects of its input.
-        cost_volume_normalization: ``None`` takes what the checkpoint says, and off if it says nothing.
-        half: store the parameters in half precision; arithmetic stays in single.
+        fields: fields of the card; None uses the defaults.
+        preprocessing: the preprocessing that the network was trained with.
+        cost_volume_normalization: ``None`` uses the value stored in the checkpoint, or False if there is none.
+        half: store the parameters as fp16; the arithmetic stays fp32.
 
     Raises:
-        ModelError: see `load_checkpoint`; or a parameter does not fit half precision.
+        ModelError: see `load_checkpoint`; or a parameter is too large for fp16.
         OSError: the model cannot be written.
     """
     content, fields = load_checkpoint(checkpoint), fields or CardFields()

@@ -1,10 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The center-dense dilated correlation of FastFlowNet, in a form that is fast on a CPU.
+"""The center-dense dilated correlation of FastFlowNet, implemented to be fast on a CPU.
 
-Correlating row by row is a matrix product whose band holds the wanted displacements. Products outside the band are
-wasted, yet matrix units make forward and backward together two to seven times faster than 53 shifted multiplications,
-and forward alone up to 2.6 times at the sizes of training.
+Rows of features are correlated by a matrix product; the costs of the searched displacements form a band in it. The
+products outside the band are wasted, but at training sizes forward plus backward is still two to seven times faster
+than 53 shifted multiplications, and forward alone up to 2.6 times.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def cost_volume(first: Tensor, second: Tensor) -> Tensor:
         second: ``(N, C, H, W)`` features of the second image, warped towards the first.
 
     Returns:
-        ``(N, 53, H, W)``; outside the second image the features count as zero.
+        The costs, ``(N, 53, H, W)``; features outside the second image count as zero.
     """
     kind = first.device.type
     if torch.is_autocast_enabled(kind):
@@ -39,10 +39,9 @@ def cost_volume(first: Tensor, second: Tensor) -> Tensor:
 
 
 class _RowCorrelation(torch.autograd.Function):
-    """Correlation as products of feature rows.
+    """Correlation as matrix products of feature rows.
 
-    Each sample has its own product. For one product of all samples, torch would copy the windows, which overlap, and
-    take twice as long.
+    Samples are processed one at a time: a batched product would copy the overlapping windows and take twice as long.
     """
 
     @staticmethod
@@ -64,7 +63,7 @@ class _RowCorrelation(torch.autograd.Function):
         rows, padded = context.saved_tensors
         _, height, width, channels = rows.shape
         kept = torch.tensor(KEPT, device=rows.device)
-        # What lies outside the band, or is not kept, stays zero for every sample.
+        # Entries outside the band and displacements that are not kept stay zero for every sample.
         product = rows.new_zeros(height, width, SPAN * (width + 2 * SEARCH_RADIUS))
         costs = rows.new_zeros(SPAN * SPAN, height, width)
         to_rows, to_padded = torch.empty_like(rows), torch.zeros_like(padded)
@@ -80,7 +79,7 @@ class _RowCorrelation(torch.autograd.Function):
 
 
 def _row_windows(padded: Tensor, height: int) -> Tensor:
-    """View ``(N, H + 8, W + 8, C)`` as the 9 rows that each row meets, ``(N, H, 9 (W + 8), C)``."""
+    """View ``(N, H + 8, W + 8, C)`` as the 9 rows that each row is compared with, ``(N, H, 9 (W + 8), C)``."""
     samples, _, width, channels = padded.shape
     return padded.as_strided((samples, height, SPAN * width, channels), padded.stride())
 

@@ -53,10 +53,17 @@ def warp(image: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
 
 
 def normalize_features(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Remove the common mean and unbiased deviation of two feature maps, per sample (after UFlow, section 3.1).
+    """Normalize two feature maps by their common mean and standard deviation, per sample (after UFlow, section 3.1).
 
-    The deviation is about the common mean; UFlow takes the mean of both variances, each about its own mean. By means of
-    squares, as `torch.std` takes six times longer on a CPU.
+    The unbiased standard deviation is taken about the common mean; UFlow averages the variances of both maps, each
+    about its own mean. Computed from mean squares, because `torch.std` takes six times longer on a CPU.
+
+    Args:
+        first: ``(N, C, H, W)``.
+        second: same shape.
+
+    Returns:
+        Both maps, normalized.
     """
     axes = (1, 2, 3)
     mean = (first.mean(axes, keepdim=True) + second.mean(axes, keepdim=True)) / 2
@@ -64,7 +71,7 @@ def normalize_features(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     squares = [features.square().mean(axes, keepdim=True).float() for features in (first, second)]
     count = 2 * first[0].numel()
     variance = (squares[0] + squares[1]) / 2 * (count / (count - 1))
-    # The root of 0 has no finite gradient.
+    # The square root has no finite gradient at 0.
     deviation = (variance.clamp(min=1e-24).sqrt() + 1e-6).to(first.dtype)
     return first / deviation, second / deviation
 
@@ -129,7 +136,7 @@ class FastFlowNet(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
     def pyramid(self, images: Tensor) -> dict[int, Tensor]:
-        """Return the features of ``images`` ``(N, 3, H, W)`` by level, finest first."""
+        """Return the features of ``images`` ``(N, 3, H, W)`` by level, finest first; level L has stride ``2**L``."""
         features = images
         levels: dict[int, Tensor] = {}
         for name in PYRAMID_CHANNELS:
@@ -147,19 +154,20 @@ class FastFlowNet(nn.Module):
             second: the newer images, same shape.
 
         Returns:
-            The flows, finest first, from stride ``2**finest_level`` to 64, in full-resolution pixels / 20.
+            The flows ``(N, 2, h, w)``, finest first, from stride ``2**finest_level`` to 64, in units of 20
+            full-resolution pixels (`FLOW_SCALE`).
         """
         levels = self.pyramid(torch.cat((first, second)))
         return self.decode({level: tuple(features.chunk(2)) for level, features in levels.items()})
 
     def forward_both(self, first: Tensor, second: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Predict both directions, sharing the pyramid: flows first to second, and second to first."""
+        """Predict the flows first to second and second to first, with a shared pyramid; see `forward`."""
         levels = self.pyramid(torch.cat((first, second)))
         flows = self.decode({level: (f, torch.cat(f.chunk(2)[::-1])) for level, f in levels.items()})
         return [flow.chunk(2)[0] for flow in flows], [flow.chunk(2)[1] for flow in flows]
 
     def decode(self, levels: dict[int, tuple[Tensor, ...]]) -> list[Tensor]:
-        """Turn the features of both images, by level, into flows, finest first."""
+        """Decode the features of both images, given by level, into flows, finest first; see `forward`."""
         flow: Tensor | None = None
         flows: list[Tensor] = []
         for level in range(COARSEST_LEVEL, self.finest_level - 1, -1):
@@ -167,7 +175,7 @@ class FastFlowNet(nn.Module):
             if flow is None:
                 upsampled = first.new_zeros(first.shape[0], 2, *first.shape[-2:])
             else:
-                with torch.autocast(flow.device.type, enabled=False):  # half precision would round large flows
+                with torch.autocast(flow.device.type, enabled=False):  # 16-bit types would round large flows
                     up = getattr(self, f"up{level + 1}")
                     upsampled = up(flow.to(up.weight.dtype))
                 second = warp(second, upsampled * warp_scale(level))

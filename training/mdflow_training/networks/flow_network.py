@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of a flow network, teacher or student: images in [0, 1] in, flows of both directions out."""
+"""The common interface of teacher and students: from images in [0, 1] to flows of both directions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mdflow_training.networks.fastflownet import FastFlowNet
 from mdflow_training.settings.adaptation import TrainedWeights
 
 COARSEST_FINE_LEVEL = 4
-"""The coarsest level that learns where only fine decoders do: 1/16 of the size."""
+"""The coarsest trained level with ``trained_weights: fine_decoders``: 1/16 of the size."""
 
 
 def subtract_pair_mean(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,7 +29,7 @@ def scale_to_symmetric(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def leave_as_is(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave images in [0, 1] to a network that normalizes them itself."""
+    """Return the images unchanged, for a network that normalizes them itself."""
     return first, second
 
 
@@ -37,24 +37,24 @@ NORMALIZATIONS = {"pair_mean": subtract_pair_mean, "symmetric": scale_to_symmetr
 
 
 def upsample_flow(flow: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Upsample a flow that is already in full-resolution pixels to ``size``, ``(H, W)``, bilinearly."""
+    """Upsample flow ``(N, 2, h, w)`` bilinearly to ``size``, ``(H, W)``; it is already in full-resolution pixels."""
     if flow.shape[-2:] == size:
         return flow
     return F.interpolate(flow, size, mode="bilinear", align_corners=False)
 
 
 def freeze(network: nn.Module) -> nn.Module:
-    """Make a network a source of labels: evaluation mode (batch normalization too) and no gradients."""
+    """Switch a network to evaluation mode (including batch normalization) without gradients, and return it."""
     return network.eval().requires_grad_(False)
 
 
 class FlowNetwork(nn.Module):
-    """A flow network with one interface: a subclass defines `predict`.
+    """Base class of the flow networks; a subclass defines `predict`.
 
     Args:
-        core: the network itself, whose ``state_dict`` is what is saved and deployed.
+        core: the wrapped network; its ``state_dict`` is saved and deployed.
         normalization: one of `NORMALIZATIONS`.
-        autocast: the type of mixed precision, or None for float32. The flows come out in float32 in any case.
+        autocast: the data type of mixed precision, or None for float32. The flows are always float32.
     """
 
     def __init__(self, core: nn.Module, normalization: str, autocast: torch.dtype | None = None) -> None:
@@ -78,12 +78,12 @@ class FlowNetwork(nn.Module):
         Args:
             first: RGB ``(N, 3, H, W)`` in [0, 1], sides multiples of 64 and at least 128.
             second: the newer images, same shape.
-            with_backward: whether the flow back is wanted, too.
+            with_backward: whether to compute the backward flow, too.
 
         Returns:
             Successively better flows, the best last: each ``(2N, 2, h, w)`` float32, stacked directions (see
-            `mdflow_training.networks.directions`), in full-resolution pixels, at a stride that divides the image;
-            without the flow back, ``(N, 2, h, w)``.
+            `mdflow_training.networks.directions`), in full-resolution pixels, at a stride that divides the image.
+            Without the backward flow: ``(N, 2, h, w)``.
         """
         predict = self.predict_both if with_backward else self.predict
         with torch.autocast(first.device.type, self.autocast, enabled=self.autocast is not None):
@@ -91,7 +91,7 @@ class FlowNetwork(nn.Module):
         return [flow.float() for flow in flows]
 
     def train(self, mode: bool = True) -> FlowNetwork:
-        """Enter training mode, except for batch normalization: its statistics stay, for batches are tiny."""
+        """Enter training mode, but keep the statistics of batch normalization: the batches are too small for it."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -104,11 +104,11 @@ class FastFlowNetwork(FlowNetwork):
 
     Args:
         autocast: see `FlowNetwork`.
-        finest_level: where decoding ends; what would come after it is not trained.
-        trained: which weights learn.
+        finest_level: the level where decoding ends; the decoders of finer levels are not trained.
+        trained: which weights are trained.
 
     Returns:
-        Flows at strides 64, 32, 16, 8 and, with a finest level of 2, 4.
+        Flows at strides 64, 32, 16, 8 and, with a finest level of 2, also 4.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class FastFlowNetwork(FlowNetwork):
         self.requires_grad_(True)
 
     def requires_grad_(self, requires_grad: bool = True) -> FastFlowNetwork:
-        """Switch gradients on or off; weights that do not learn never have any."""
+        """Switch the gradients of the trained weights on or off; the other weights never have gradients."""
         assert isinstance(self.core, FastFlowNet)
         coarsest = COARSEST_LEVEL if self.trained == "all" else COARSEST_FINE_LEVEL
         levels = range(self.core.finest_level, coarsest + 1)
@@ -155,9 +155,10 @@ def _check_sides(images: Tensor) -> None:
 
 
 def initialize_for_scratch(network: FastFlowNetwork) -> None:
-    """Initialize for training from scratch; otherwise the flow stays near zero for a long time.
+    """Initialize a network for training from scratch; with the default weights, the flow stays near zero for long.
 
-    Upsampling starts as bilinear, and each level's first guess is small. (Cost-volume normalization does the most.)
+    Upsampling starts as bilinear, and the last layer of each decoder is scaled down to small initial flow. (Cost-volume
+    normalization helps most.)
     """
     for name, parameter in network.core.named_parameters():
         with torch.no_grad():

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Read RAFT checkpoints of MDFlow's and princeton's repositories into torchvision's RAFT."""
+"""Convert RAFT checkpoints of MDFlow's and princeton's repositories to torchvision's RAFT."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ RENAMINGS = (
     (r"^update_block\.mask\.2\.", "mask_predictor.conv."),
 )
 DUPLICATE = re.compile(r"\.layer\d\.\d\.norm3\.")
-"""Names under which these checkpoints hold ``downsample.1`` a second time."""
+"""Names under which these checkpoints store ``downsample.1`` a second time."""
 
 
 def is_official(state: Mapping[str, Tensor]) -> bool:
-    """Tell whether the names are those of the RAFT that MDFlow and princeton publish."""
+    """Return whether the parameter names are those of the RAFT published by MDFlow and princeton."""
     return any(name.removeprefix("module.").startswith("fnet.") for name in state)
 
 
 def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the parameters of a RAFT, large or small, from the official names to torchvision's.
 
-    The converted network is exactly the original, at ``align_corners=True``. MDFlow's weights expect images less the
-    mean of the pair (``pair_mean``), princeton's expect them in [-1, 1] (``symmetric``).
+    The converted network computes exactly the same, with ``align_corners=True``. MDFlow's weights expect images minus
+    the mean of the pair (``pair_mean``); princeton's expect them in [-1, 1] (``symmetric``).
     """
     converted = {}
     for name, value in state.items():

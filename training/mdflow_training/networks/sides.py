@@ -9,10 +9,10 @@ from mdflow_training.settings.adaptation import MIN_SIDE
 
 
 def nearest_side(side: float) -> int:
-    """Return the side nearest to this one."""
+    """Return the accepted side nearest to ``side``, in pixels."""
     return max(MIN_SIDE, SIZE_MULTIPLE * round(side / SIZE_MULTIPLE))
 
 
 def side_within(side: float) -> int:
-    """Return the largest side that does not exceed this one; 128 if there is none."""
+    """Return the largest accepted side up to ``side``, in pixels; 128 if there is none."""
     return max(MIN_SIDE, int(side) // SIZE_MULTIPLE * SIZE_MULTIPLE)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The networks that may serve as student, by name."""
+"""The networks that can be the student, by name."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class RaftNetwork(FlowNetwork):
         self.updates = settings.updates
 
     def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        """See `FlowNetwork.predict`; in training all refinements, else the last one only."""
+        """See `FlowNetwork.predict`; returns all iterations in training mode, else only the last."""
         flows = self.core(first, second, num_flow_updates=self.updates)
         return flows if self.training else flows[-1:]
 
 
 class PtlflowNetwork(FlowNetwork):
-    """Any model of ptlflow (https://github.com/hmorimitsu/ptlflow), which does its own normalization."""
+    """Any model of ptlflow (https://github.com/hmorimitsu/ptlflow); it normalizes the images itself."""
 
     def __init__(self, settings: StudentSettings, autocast: torch.dtype | None) -> None:
         if settings.normalization is not None:
@@ -48,7 +48,7 @@ class PtlflowNetwork(FlowNetwork):
         super().__init__(ptlflow.get_model(settings.name.removeprefix(PTLFLOW_PREFIX)), "none", autocast)
 
     def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
-        """See `FlowNetwork.predict`; refinements are used where the model returns them at full resolution."""
+        """See `FlowNetwork.predict`; includes the iterations if the model returns them at full resolution."""
         blue_first = torch.stack((first, second), dim=1).flip(2)
         outputs = self.core({"images": blue_first})
         final = outputs["flows"][:, 0]
@@ -68,11 +68,11 @@ def build_student(
     """Build a student with its initial weights.
 
     Args:
-        settings: which network, and where its weights come from. From scratch, they depend on torch's random state.
-        teacher_state: the teacher's weights, with which a ``fastflownet`` student may begin.
+        settings: which network, and its initial weights. Random weights depend on torch's random state.
+        teacher_state: the teacher's weights, from which a ``fastflownet`` student may start.
         autocast: see `FlowNetwork`.
-        finest_level: where a ``fastflownet`` student ends decoding.
-        trained: which of its weights learn, if they are the teacher's at first.
+        finest_level: the level where a ``fastflownet`` student ends decoding.
+        trained: which weights of a student that starts from the teacher are trained.
 
     Raises:
         ValueError: there is no such student, or its weights cannot be downloaded or read, or do not fit.
@@ -90,7 +90,7 @@ def _build(
         return RaftNetwork(settings, autocast)
     if settings.name == "fastflownet":
         if settings.normalization not in (None, "pair_mean"):
-            raise ValueError("FastFlowNet expects images less the pair's mean: set student.normalization to null")
+            raise ValueError("FastFlowNet expects images minus the pair's mean: set student.normalization to null")
         return FastFlowNetwork(autocast, finest_level, trained if settings.weights == FROM_TEACHER else "all")
     if settings.name.startswith(PTLFLOW_PREFIX):
         if importlib.util.find_spec("ptlflow") is None:
@@ -123,10 +123,10 @@ def _initial_weights(settings: StudentSettings, teacher_state: Mapping[str, Tens
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict, plain or under ``state_dict``; official RAFT names become torchvision's.
+    """Read a state dict, plain or under ``state_dict``; official RAFT names are converted to torchvision's.
 
     Raises:
-        ValueError: the file cannot be read or holds something else.
+        ValueError: the file cannot be read or contains something else.
     """
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -139,10 +139,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_core(core: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
-    """Load weights, every one of them.
+    """Load all weights of a network.
 
     Raises:
-        ValueError: names or shapes differ from the network's; the text names ``origin``.
+        ValueError: names or shapes differ from the network's; the message includes ``origin``.
     """
     try:
         core.load_state_dict(dict(state), strict=True)

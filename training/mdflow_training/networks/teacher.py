@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The weights of a deployable model as the teacher to train."""
+"""Load the weights of a deployable model to train it as the teacher."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mdflow_ros.model.weights import load_weights
 
 
 def load_teacher(model: Path) -> dict[str, Tensor]:
-    """Return the weights of a deployable model.
+    """Return the weights of a deployable model, by official names.
 
     Raises:
-        ModelError: it cannot be read, or is of a kind that cannot be trained here.
+        ModelError: the model cannot be read, or has a preprocessing or cost volume that cannot be trained here.
     """
     weights, card = load_weights(model)
     if not card.cost_volume_normalization or card.preprocessing is not Preprocessing.RGB_SCALAR_MEAN:
         raise ModelError(
-            f"{model} was trained without cost-volume normalization or for other images; begin with the bundled model, "
-            "or with one that was adapted from it"
+            f"{model} was trained without cost-volume normalization or for other images; start from the bundled model, "
+            "or from one that was adapted from it"
         )
     return {name: torch.from_numpy(value.copy()) for name, value in weights.items()}

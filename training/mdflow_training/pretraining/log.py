@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a pretraining run shows and leaves behind: progress, TensorBoard, the curve, and exported weights."""
+"""Outputs of a pretraining run: progress bar, TensorBoard, ``curve.csv``, and exported weights."""
 
 from __future__ import annotations
 
@@ -52,7 +52,12 @@ class PretrainingLog:
         self.writer.add_scalar("train/samples_per_second", rate, samples)
 
     def validation(self, errors: dict[str, float], ended_phase: int | None) -> None:
-        """Log a validation and export the weights: as best if they are, and permanently at the end of a phase."""
+        """Log a validation and export the weights.
+
+        Args:
+            errors: endpoint errors in pixels, from `Training.validate`; ``mean`` decides which weights are the best.
+            ended_phase: number of the phase that this step ends; its weights are kept as ``phaseN.pth``. Else None.
+        """
         samples = self.training.samples
         for name, value in errors.items():
             self.writer.add_scalar(f"validation/{name}", value, samples)
@@ -66,7 +71,7 @@ class PretrainingLog:
         self.bar.write(f"{samples} samples: validation EPE " + ", ".join(f"{k} {v:.3f}" for k, v in errors.items()))
 
     def _extend_curve(self, errors: dict[str, float]) -> None:
-        """Add a row to ``curve.csv``, without rows that a killed run wrote after its last state."""
+        """Add a row to ``curve.csv``, and remove rows that a killed run wrote after its last saved state."""
         curve = self.folder / "curve.csv"
         header = ["samples", *(f"{name}_epe" for name in errors)]
         samples = self.training.samples
@@ -76,6 +81,6 @@ class PretrainingLog:
         replace_file(curve, "".join(",".join(row) + "\n" for row in [header, *rows]).encode())
 
     def close(self) -> None:
-        """Finish the bar and the events."""
+        """Close the progress bar and the TensorBoard writer."""
         self.bar.close()
         self.writer.close()

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A pretraining run: textures, settings and folder, and the loop over its steps."""
+"""A pretraining run: its textures, settings, folder and training loop."""
 
 from __future__ import annotations
 
@@ -27,34 +27,35 @@ VALIDATION_SEED = 0x5EED
 
 
 def open_library(config: PretrainConfig) -> TextureLibrary:
-    """Read the textures that ``config`` names."""
+    """Read the textures that ``config`` specifies."""
     if config.textures == Path("procedural"):
         return procedural_library(config.seed, 20, 256)
     return load_library(config.textures or default_textures())
 
 
 def keep_config(config: PretrainConfig, folder: Path, changed: bool) -> None:
-    """Write ``config`` into a new run folder; in an old one, check that it is the same.
+    """Write ``config`` into the run folder; unless ``changed``, an existing one must be equal.
 
     Raises:
-        ValueError: it differs and ``changed`` is false.
+        ValueError: the existing configuration differs, and ``changed`` is false.
     """
     path = folder / "config.yaml"
     if path.exists() and load_pretrain_config(path) != config and not changed:
         raise ValueError(
-            f"{path} differs from --config: name another --out, or continue with other settings by --changed-config"
+            f"{path} differs from --config: use another --out, or add --changed-config to continue with other settings"
         )
     replace_file(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).encode())
 
 
 def train(config: PretrainConfig, folder: Path, context: ProcessContext, changed: bool = False) -> None:
-    """Train, from ``folder/last.pt`` if it is there, until every phase is over.
+    """Train until all phases are complete; resume from ``folder/last.pt`` if it exists.
 
     Args:
         config: the settings.
-        folder: of the run.
-        context: which process this is.
-        changed: whether settings or pairs are others than before, so that earlier validations do not compare.
+        folder: the run folder.
+        context: this process.
+        changed: whether settings or textures changed since the last part. Earlier validations are then not comparable,
+            and the search for the best weights starts again.
     """
     train_textures, held_out = open_library(config).split()
     training = Training(config, context)

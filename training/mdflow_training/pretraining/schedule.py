@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which pairs a pretraining run learns from, step by step, and at which learning rate."""
+"""The schedule of a pretraining run: the pairs and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mdflow_training.synthetic.batches import BatchPlan
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """What happens in one step.
+    """One step of pretraining.
 
     Attributes:
-        phase: its settings.
+        phase: settings of its phase.
         plan: its pairs.
-        learning_rate: of the optimizer.
-        ends_phase: number of the phase, from 1, whose last step this is; else None.
+        learning_rate: learning rate of the optimizer.
+        ends_phase: number of the phase (from 1) if this is its last step, else None.
     """
 
     phase: Phase
@@ -29,7 +29,7 @@ class TrainingStep:
 
 
 def schedule(config: PretrainConfig, world_size: int) -> list[TrainingStep]:
-    """Return every step of a run; in each phase the learning rate rises linearly and falls as a cosine (one cycle)."""
+    """Return all steps of a run; in each phase, the learning rate rises linearly and then falls along a cosine."""
     steps: list[TrainingStep] = []
     first = 0
     for phase_number, phase in enumerate(config.phases, 1):

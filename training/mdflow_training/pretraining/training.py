@@ -56,7 +56,11 @@ class Training:
         self.skipped_steps = 0
 
     def step(self, step: TrainingStep, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Learn from one batch; return the loss and the endpoint error in pixels, detached."""
+        """Train on one batch; return the loss and the mean endpoint error in pixels, both detached.
+
+        Raises:
+            FloatingPointError: the gradient was not finite for too many steps in a row.
+        """
         first, second, forward, backward = (tensor.to(self.context.device, non_blocking=True) for tensor in batch)
         ground_truth = stack_directions(forward, backward)
         self.core.finest_level = step.phase.finest_level
@@ -84,17 +88,17 @@ class Training:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Move the average towards the weights, faster at first (as torch_ema and TensorFlow do)."""
+        """Update the moving average of the weights, with a smaller decay at first (as torch_ema and TensorFlow do)."""
         decay = min(self.config.average_decay, (1 + self.steps) / (10 + self.steps))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.core.parameters()), 1 - decay)
 
     @torch.no_grad()
     def validate(self, pairs: SyntheticPairs) -> dict[str, float]:
-        """Return the mean endpoint error of the averaged weights, pixels, float32.
+        """Return the mean endpoint errors of the averaged weights in pixels, computed in float32.
 
         Returns:
-            By scene class and over all classes, where decoding ends at level 3, as the node's default does; and over
-            all classes where it ends at level 2.
+            Errors at level 3: one for each scene class, and their ``mean``. Error at level 2 over all classes:
+            ``mean_level2``.
         """
         evaluated = FastFlowNetwork().to(self.context.device).eval()
         evaluated.core = self.average
@@ -144,11 +148,11 @@ def load_initial_weights(path: Path) -> dict[str, Tensor]:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it cannot be read, or says that it was trained without cost-volume normalization.
+        ValueError: the file cannot be read, or is marked as trained without cost-volume normalization.
     """
     if path.suffix == ".onnx":
         return load_teacher(path)
     content = load_state(path)
     if content.get("cost_volume_normalization") is False:
-        raise ValueError(f"{path} was trained without cost-volume normalization; name other initial_weights")
+        raise ValueError(f"{path} was trained without cost-volume normalization; choose other initial_weights")
     return content.get("state_dict", content.get("network", content))

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write an adapted teacher as a deployable model whose card tells where it comes from."""
+"""Write an adapted teacher as a deployable model; its card states its origin."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from mdflow_ros.recordings.source import parse_source
 CHUNK_BYTES = 1 << 22
 MAX_PATH_LENGTH = 4096
 MAX_NAMED = 5
-"""Recordings that a card names in its sentence on the training data; its history lists all."""
+"""Number of recordings listed in the field ``training_data`` of a card; the field ``training`` lists all of them."""
 
 
 def hash_recordings(sources: Sequence[str]) -> list[dict[str, Any]]:
     """Return path, number of files, size in bytes and SHA-256 of every bag and video, and of each folder of images.
 
-    Links to nothing are left out. The SHA-256 of a folder is that of its images one after another.
+    Dangling links are skipped. The SHA-256 of a folder is computed over the concatenated images.
 
     Raises:
         OSError: a file cannot be read.
-        FrameSourceError: a source names nothing.
+        FrameSourceError: a source does not exist.
     """
     files = [file for source in sources for file in parse_source(source).files() if file.exists()]
     total = sum(file.stat().st_size for file in files)
@@ -62,10 +62,13 @@ def export_adapted(
 
     Args:
         state: the weights, by official names.
-        parent: card of the model that it began with; preprocessing and license are inherited.
-        out: the ONNX file.
-        name: of the model.
+        parent: card of the model that the adaptation started from; preprocessing and license are inherited.
+        out: the ONNX file to write.
+        name: name of the new model.
         training: recordings, settings and history, for the card.
+
+    Raises:
+        OSError: the model cannot be written.
     """
     weights = {key: value.detach().cpu().float().numpy() for key, value in state.items()}
     graph = build_graph(weights, parent.preprocessing, cost_volume_normalization=True)

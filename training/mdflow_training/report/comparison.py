@@ -55,12 +55,12 @@ BEFORE, AFTER, CONTROL, DIS = "before", "after", "control", "OpenCV DIS"
 MAX_PAIRS = 48
 
 ENLARGEMENTS = {f"{BEFORE} at {scale:g} times the size": scale for scale in (1.5, 2.0)}
-"""The old model with an input of the network that is larger than the images: slower, but without training.
+"""Scales of the old model's network input relative to the images: an alternative to training, but slower.
 
-Measured only where it is larger than the size that the node chooses for these images."""
+Measured only where the input is larger than the one that the node chooses for these images."""
 
 MAX_ENLARGED_PIXELS = 400_000
-"""Images are not enlarged beyond this many pixels: it would take long, and gains little where images are large."""
+"""Images are not enlarged beyond this many pixels: it is slow, and large images gain little."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,14 @@ class Report:
 
     Attributes:
         verdict: see `mdflow_training.judging.verdict.RULE`.
-        reason: of the verdict, in words.
-        indices: of the pairs that were measured.
+        reason: the reason for the verdict, as text.
+        indices: indices of the measured pairs.
         metrics: each measure of each method, pair by pair.
-        differences: ``after - before``, ``after - control`` and those to the enlarged old model, by measure.
-        recordings: ``after - before`` of each recording, by measure; empty where there is only one.
-        about: what else the reader has to know: settings, recordings, models, time.
-        rule: by which the verdict was found, in words.
+        differences: by measure: ``after - before``, ``after - control``, and ``after`` minus the old model at larger
+            input sizes.
+        recordings: ``after - before`` for each recording, by measure; empty if there is only one.
+        about: further information for the reader: settings, recordings, models, time.
+        rule: the rule that decided the verdict, as text.
     """
 
     verdict: Verdict
@@ -102,7 +103,7 @@ class Report:
         return "\n".join([f"{self.verdict.value}: {self.reason}", *lines])
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain types, as JSON has them."""
+        """Return the content of ``report.json`` as plain types."""
         pairs = [
             {"pair": index}
             | {name: {measure: values[row] for measure, values in metrics.items()} for name, metrics in self._rows()}
@@ -141,18 +142,18 @@ def compare_models(
     max_pairs: int = MAX_PAIRS,
     recordings: Sequence[str] = (),
 ) -> tuple[Report, list[ReportFrame]]:
-    """Measure models, the old model at larger sizes, and OpenCV's DIS on held-out pairs, and decide.
+    """Measure the models, the old model at larger input sizes, and OpenCV's DIS on held-out pairs, and decide.
 
     Args:
-        models: ``before``, ``after`` and perhaps ``control``.
-        pairs: that no model was trained on, in the order of time.
-        ground_truth: returns the ground truth of some of the pairs, if there is any.
-        chosen: whether the training itself preferred ``after``.
+        models: the ONNX files of ``before``, ``after`` and, optionally, ``control``.
+        pairs: pairs that no model was trained on, in the order of time.
+        ground_truth: returns the ground truth of some of the pairs; None if there is none.
+        chosen: whether the label-free check of the training chose ``after``.
         max_pairs: largest number of pairs to measure, evenly spread.
-        recordings: the name of the recording of each pair, if the report is to tell them apart.
+        recordings: the recording of each pair, for a separate comparison on each recording.
 
     Returns:
-        The report, and the frames to show: those of the greatest gain, of the median, and of the greatest loss.
+        The report, and three pairs to show: the greatest gain, the median, and the greatest loss.
 
     Raises:
         ModelError: a model is missing or damaged.
@@ -180,7 +181,7 @@ def compare_models(
 
 
 def _methods(models: Mapping[str, Path], enlarged: Iterable[str]) -> dict[str, TwoWayMethod]:
-    """Return the methods to measure: the models, the old one enlarged by `ENLARGEMENTS`, and DIS."""
+    """Return the methods to measure: the models, the old model at the ``enlarged`` sizes, and DIS."""
     methods = {name: two_way_model_method(model) for name, model in models.items()}
     methods |= {name: two_way_model_method(models[BEFORE], ENLARGEMENTS[name]) for name in enlarged}
     return methods | {DIS: baseline_method(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM))}
@@ -189,7 +190,7 @@ def _methods(models: Mapping[str, Path], enlarged: Iterable[str]) -> dict[str, T
 def _remarks(
     differences: Mapping[str, Mapping[str, Difference]], enlarged: Mapping[str, Size], usual_size: Size
 ) -> str:
-    """Describe what does not decide: ground truth, control, and the old model at larger sizes."""
+    """Describe what does not affect the verdict: ground truth, control, and the old model at larger sizes."""
     remarks = describe_ground_truth(differences[f"{AFTER} - {BEFORE}"])
     if (control := f"{AFTER} - {CONTROL}") in differences:
         remarks += f"; {describe_control(differences[control])}"
@@ -199,17 +200,17 @@ def _remarks(
 
 
 def _differences(metrics: Mapping[str, Metrics], other: str) -> dict[str, Difference]:
-    """Return how the new model differs from another method, by the measure's name."""
+    """Return the differences of the new model to another method, by the measure's name."""
     changes = {measure: compare(metrics[AFTER][measure], metrics[other][measure]) for measure in MEASURES}
     return {measure: change for measure, change in changes.items() if change is not None}
 
 
 def enlarged_sizes(size: Size, usual_size: Size) -> dict[str, Size]:
-    """Return the larger inputs of the network that are worth a try for images of ``size``, by their names.
+    """Return the larger network inputs to measure for images of ``size``, by the names in `ENLARGEMENTS`.
 
     Args:
-        size: of the images.
-        usual_size: at which the node runs the network on them; it enlarges small images itself.
+        size: size of the images.
+        usual_size: input size that the node chooses for them; the node enlarges small images itself.
     """
     sizes = {}
     for name, scale in ENLARGEMENTS.items():
@@ -221,7 +222,12 @@ def enlarged_sizes(size: Size, usual_size: Size) -> dict[str, Size]:
 
 
 def _tell_apart(names: Sequence[str], metrics: Mapping[str, Metrics]) -> dict[str, dict[str, Difference]]:
-    """Return ``after - before`` of each of several recordings; ``names`` has one for each row of the metrics."""
+    """Return ``after - before`` for each recording; {} if there are fewer than two.
+
+    Args:
+        names: the recording of each row of the metrics.
+        metrics: each measure of each method.
+    """
     unique = list(dict.fromkeys(names))
     if len(unique) < 2:
         return {}
@@ -239,7 +245,7 @@ def _tell_apart(names: Sequence[str], metrics: Mapping[str, Metrics]) -> dict[st
 def _frames_to_show(
     report: Report, methods: Mapping[str, TwoWayMethod], pairs: FramePairs, ground_truth: GroundTruth | None
 ) -> list[ReportFrame]:
-    """Estimate once more on three pairs, of which the worst is one."""
+    """Run both models again on the pairs with the greatest gain, the median change and the greatest loss."""
     order = np.argsort(report.metrics[AFTER][MATCH_ERROR] - report.metrics[BEFORE][MATCH_ERROR], kind="stable")
     rows = {"greatest gain": order[0], "median": order[len(order) // 2], "greatest loss": order[-1]}
     frames = []
@@ -278,7 +284,7 @@ def _versions() -> dict[str, str]:
 
 
 def write_report(report: Report, frames: list[ReportFrame], folder: Path, run_folder: Path | None = None) -> None:
-    """Write ``report.json`` and ``report.html``; loss curves come from the run's folder, if there was a run."""
+    """Write ``report.json`` and ``report.html``; the page shows the loss curves of ``run_folder`` if it is given."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", report.as_dict())
     about = finite_or_none(report.about)

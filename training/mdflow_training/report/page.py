@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Write a report as one HTML file that holds its pictures and needs nothing else."""
+"""Write a report as one self-contained HTML file, with embedded pictures."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class ReportFrame:
     Attributes:
         caption: which pair it is and why it is shown.
         image: the first frame, ``(H, W, 3)`` uint8 RGB.
-        before: what the old model makes of the pair.
-        after: what the new one makes of it.
-        ground_truth: ``(H, W, 2)`` in pixels, if it is known.
+        before: the old model's result.
+        after: the new model's result.
+        ground_truth: ``(H, W, 2)`` in pixels, NaN where unknown; None if there is none.
     """
 
     caption: str
@@ -59,7 +59,7 @@ class ReportFrame:
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows; see `mdflow_training.report.comparison.Report`."""
+    """Content of the page; see `mdflow_training.report.comparison.Report`."""
 
     verdict: str
     reason: str
@@ -85,8 +85,8 @@ def write_page(page: Page, path: Path, run_folder: Path | None = None) -> None:
         parts.append("<h2>Recording by recording: after - before</h2>")
         parts += [f"<h3>{escape(name)}</h3>{_difference_table(values)}" for name, values in page.recordings.items()]
     if page.frames:
-        parts.append("<h2>The same frames, before and after</h2><p>Color is direction, saturation length, the same in "
-                     "each row; yellow confidence means trust.</p>")  # fmt: skip
+        parts.append("<h2>The same frames, before and after</h2><p>Color shows direction, saturation shows length, on "
+                     "the same scale within each row. Yellow means high confidence.</p>")  # fmt: skip
         parts += [_frame_row(frame) for frame in page.frames]
     curves = read_curves(run_folder) if run_folder else {}
     if curves:
@@ -149,7 +149,7 @@ def _embed(png: bytes, description: str) -> str:
 
 
 def read_curves(run_folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Return the logged values of every stage, by its name, in the order in which the stages ran."""
+    """Return the logged values of every stage by its name, in the order in which the stages ran."""
     files = sorted(run_folder.glob("**/metrics.jsonl"), key=lambda file: file.stat().st_mtime)
     curves = {
         file.parent.relative_to(run_folder).as_posix(): [json.loads(line) for line in file.read_text().splitlines()]
@@ -159,7 +159,7 @@ def read_curves(run_folder: Path) -> dict[str, list[dict[str, float]]]:
 
 
 def draw_curves(curves: Mapping[str, list[dict[str, float]]]) -> bytes:
-    """Draw loss and visible share of each stage; returns a PNG."""
+    """Draw the loss and the visible share of each stage; return a PNG."""
     figure = Figure(figsize=(3.2 * len(curves), 4.2), layout="constrained")
     axes = figure.subplots(2, len(curves), squeeze=False, sharex="col")
     for column, (name, lines) in enumerate(curves.items()):

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The base of all settings: unknown names are errors, and every setting can be printed with its meaning."""
+"""Base class of all settings: unknown names are errors, and settings can be printed with their descriptions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 OptimizerName = Literal["adamw", "muon"]
-"""AdamW for all weights, or Muon for the kernels of convolutions and AdamW for the rest."""
+"""AdamW for all weights, or Muon for convolution kernels and AdamW for the rest."""
 
 
 class Settings(BaseModel):
-    """A section of a configuration: unknown names are errors, numbers finite, and nothing changes once it is read."""
+    """A section of a configuration: immutable, unknown names are errors, and numbers must be finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 

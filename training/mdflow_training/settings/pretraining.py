@@ -25,7 +25,7 @@ def _network_side(side: int) -> int:
 
 def _scene_class(name: str) -> str:
     if name not in SCENE_CLASSES:
-        raise ValueError(f"unknown scene class {name!r}; choose of {', '.join(SCENE_CLASSES)}")
+        raise ValueError(f"unknown scene class {name!r}; choose one of {', '.join(SCENE_CLASSES)}")
     return name
 
 
@@ -36,7 +36,7 @@ SceneName = Annotated[str, AfterValidator(_scene_class)]
 def _not_all_zero(weights: ManyWeights) -> ManyWeights:
     values = weights.values() if isinstance(weights, dict) else weights
     if not any(value > 0 for value in values):
-        raise ValueError("one must be above 0 at least")
+        raise ValueError("at least one must be above 0")
     return weights
 
 
@@ -44,20 +44,20 @@ ScaleWeights = Annotated[tuple[Weight, Weight, Weight, Weight, Weight], AfterVal
 
 
 class Phase(Settings):
-    """A stretch of training with one rise and fall of the learning rate."""
+    """A phase of training, with one rise and fall of the learning rate."""
 
     samples: Count
-    """Flow fields learned from; a pair gives two, one each way."""
+    """Number of flow fields to train on; a pair gives two, one for each direction."""
     size: tuple[Side, Side]
     """Height and width of the images, pixels."""
     second_size: tuple[Side, Side] | None = None
-    """Height and width in every second step; None: ``size``. Phases of one size undo each other's gains."""
+    """Height and width in every second step; null: ``size``. Phases with a single size each undo each other's gains."""
     batch: Count
-    """Pairs per step and process."""
+    """Number of pairs per step in each process."""
     learning_rate: Annotated[float, Field(gt=0)]
     """Highest learning rate."""
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """Learning rate at the end of the phase, as a fraction of the highest."""
+    """Learning rate at the end of the phase, as a share of the highest."""
     exponent: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Exponent of the robust loss; 1 is the plain endpoint error."""
     finest_level: Annotated[int, Field(ge=FINEST_LEVEL, le=COARSEST_LEVEL)] = FINEST_LEVEL
@@ -68,19 +68,19 @@ class PretrainConfig(Settings):
     """All settings of `pretrain.py`."""
 
     textures: Path | None = None
-    """Folder that fetch_textures.py filled; default its own default, or ``procedural`` to need no download."""
+    """Folder filled by fetch_textures.py; null: its default folder; ``procedural``: textures without a download."""
     initial_weights: Path | None = None
-    """A ``.pth`` or a deployable ``.onnx`` to start from; without it, weights are drawn at random."""
+    """A ``.pth`` or a deployable ``.onnx`` to start from; null: random weights."""
     seed: Annotated[int, Field(ge=0)] = 1
     mixture: Annotated[dict[SceneName, Weight], AfterValidator(_not_all_zero)] = Field(dict(MIXTURE))
     """Relative shares of the scene classes in training."""
     uses: Count = 1
-    """How often each rendered scene is used, mirrored and recorded in another way; more makes pairs cheaper."""
+    """How often each rendered scene is used, each time with different mirroring and camera; more uses save time."""
     pool: Count = 256
-    """Pairs between two uses; none is rendered twice if this is a multiple of processes * workers * batch."""
+    """Pairs between two uses of a scene. If it is a multiple of processes * workers * batch, none is rendered twice."""
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     scale_weights: ScaleWeights = (0.1, 0.1, 0.1, 0.2, 1.0)
-    """Loss weights at strides 64, 32, 16, 8, and of the finest decoded flow at full resolution."""
+    """Loss weights of the flows at strides 64, 32, 16 and 8, and of the finest flow at full resolution."""
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """Share of a phase in which the learning rate rises."""
     optimizer: OptimizerName = "adamw"
@@ -92,16 +92,16 @@ class PretrainConfig(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Mixed precision; auto is bfloat16 on GPUs and on CPUs with AMX or AVX512_BF16 (twice as fast), else float32."""
     threads: Count = 1
-    """Threads of torch, per process."""
+    """CPU threads of torch in each process."""
     workers: Annotated[int, Field(ge=0)] = 1
-    """Processes that make pairs."""
+    """Number of processes that generate pairs."""
     validation_pairs: Count = 4
-    """Pairs of each scene class."""
+    """Number of validation pairs of each scene class."""
     validation_size: tuple[Side, Side] = (256, 384)
     validation_every: Count = 1000
-    """Steps."""
+    """Steps between validations."""
     save_every: Count = 200
-    """Steps between writings of the resumable state."""
+    """Steps between saves of the state for a resume."""
 
 
 def load_pretrain_config(path: Path) -> PretrainConfig:

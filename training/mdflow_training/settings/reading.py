@@ -21,7 +21,7 @@ class ConfigError(ValueError):
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses what YAML forbids and PyYAML lets pass: a section that comes twice would lose its first part."""
+    """Rejects duplicate keys, which YAML forbids and PyYAML accepts: it would silently ignore the first one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
@@ -32,10 +32,10 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def checked(kind: type[Config], values: dict[str, Any]) -> Config:
-    """Return the settings that plain values describe.
+    """Return validated settings made from plain values.
 
     Raises:
-        ConfigError: a setting is missing, unknown, or has a wrong value; the text has a line for each.
+        ConfigError: a setting is missing, unknown, or has a wrong value; the message has a line for each.
     """
     try:
         return kind.model_validate(values)
@@ -44,14 +44,14 @@ def checked(kind: type[Config], values: dict[str, Any]) -> Config:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the settings in a file, not checked yet.
+    """Return the settings in a file, without validation.
 
     Raises:
-        ConfigError: the file cannot be read, is not a YAML mapping, or names a setting twice.
+        ConfigError: the file cannot be read, is not a YAML mapping, or contains a setting twice.
     """
     try:
         values = yaml.load(path.read_text(), _UniqueKeys) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:  # a ValueError is of a wrong encoding or an impossible date
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a wrong encoding or an impossible date
         raise ConfigError(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold settings such as 'seed: 2', not a {type(values).__name__}")
@@ -59,10 +59,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_override(override: str) -> dict[str, Any]:
-    """Return the setting of ``section.name=value``, in the form of `read_yaml`.
+    """Parse ``section.name=value``; return nested mappings like `read_yaml`.
 
     Raises:
-        ConfigError: it has another form, or the value is not YAML.
+        ConfigError: the text has a different form, or the value is not YAML.
     """
     name, equals, text = override.partition("=")
     if not equals:
@@ -77,7 +77,7 @@ def parse_override(override: str) -> dict[str, Any]:
 
 
 def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return ``values`` with what ``changes`` names; the rest of a section keeps the section's own values."""
+    """Return ``values`` updated with ``changes``, recursively: settings that ``changes`` omits keep their values."""
     merged = dict(values)
     for name, change in changes.items():
         is_section = isinstance(change, dict) and isinstance(values.get(name), dict)

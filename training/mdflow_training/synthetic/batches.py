@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Feed synthetic pairs to torch; the order follows from a seed and a count, so a resumed run sees the same pairs."""
+"""Feed synthetic pairs to torch; a seed and a number determine each pair, so a resumed run sees the same pairs."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class SyntheticPairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
 
     Args:
         library: textures.
-        seed: names the sequence.
+        seed: decides the sequence of pairs.
         mixture: relative shares of the scene classes.
-        uses: how often each rendered scene is used; each time mirrored and recorded by the camera in another way.
+        uses: how often each rendered scene is used; each time with different mirroring and camera effects.
         pool: pairs between two uses of a scene.
     """
 
@@ -81,7 +81,7 @@ class SyntheticPairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         return images[0], images[1], flows[0], flows[1]
 
     def _render(self, number: int, size: tuple[int, int], scene_class: str) -> FlowPair:
-        """Render a scene, or take it from those kept for their next use."""
+        """Render a scene, or return it from the cache of scenes kept for further uses."""
         if self.uses == 1:
             return render_pair(self.library, self.seed, number, size, scene_class)
         key = (number, size, scene_class)
@@ -94,7 +94,7 @@ class SyntheticPairs(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What one step needs: `pairs` for each process, numbered from `first` on over all processes."""
+    """The pairs of one step: `pairs` for each process, numbered from `first` on over all processes."""
 
     first: int
     pairs: int
@@ -106,8 +106,8 @@ class BatchRequests(Sampler[list[Request]]):
     """The batches of one process; every pair number occurs once over all processes.
 
     Args:
-        plans: of the steps still to come.
-        rank: of this process.
+        plans: plans of the remaining steps.
+        rank: number of this process.
     """
 
     def __init__(self, plans: list[BatchPlan], rank: int = 0) -> None:
@@ -126,7 +126,7 @@ class BatchRequests(Sampler[list[Request]]):
 
 
 def load_batches(pairs: SyntheticPairs, requests: BatchRequests, workers: int) -> DataLoader:
-    """Return a loader that makes the batches in ``workers`` processes besides this one (0: in this one)."""
+    """Return a loader that generates the batches in ``workers`` other processes, or in this one if 0."""
     return DataLoader(
         pairs,
         batch_sampler=requests,

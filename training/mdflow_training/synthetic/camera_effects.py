@@ -17,12 +17,12 @@ from mdflow_training.synthetic.textures import value_noise
 BLUR_SAMPLES = 5
 NOISE_SIDE = 1024
 _NOISE = np.random.default_rng(0x0153).standard_normal((NOISE_SIDE, NOISE_SIDE, 3), dtype=np.float32)
-"""Drawn once; every image takes another part of it, which is ten times faster than drawing again."""
+"""Noise is drawn once, and every image uses a different part of it: ten times faster than drawing it again."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """How likely each effect is, and how strong.
+    """Probability and strength of each effect.
 
     Attributes:
         blur: probability of motion blur.
@@ -31,7 +31,7 @@ class Conditions:
         dark: probability of low light.
         exposure_change: standard deviation of the logarithm of the gain between the two images.
         noise: probability of sensor noise.
-        noise_sigma: mean standard deviation of it, intensity levels.
+        noise_sigma: mean standard deviation of the noise, in gray levels (0 to 255).
     """
 
     blur: float = 0.2
@@ -49,7 +49,7 @@ USUAL = Conditions()
 def photograph_pair(random: np.random.Generator, pair: FlowPair, conditions: Conditions = USUAL) -> tuple[Image, Image]:
     """Return the two images of ``pair`` as a camera would have recorded them, ``(H, W, 3)`` uint8 BGR.
 
-    Both share the camera's settings; exposure, white balance, noise and weather change a little in between.
+    Both have the same camera settings; exposure, white balance, noise and weather change a little between them.
     """
     images = [pair.first, pair.second]
     size = (images[0].shape[0], images[0].shape[1])
@@ -155,7 +155,7 @@ def fog(random: np.random.Generator, images: list[Image]) -> list[Image]:
 
 
 def precipitation(random: np.random.Generator, images: list[Image]) -> list[Image]:
-    """Draw rain, snow or dust over both images: streaks or specks, at other places in each image."""
+    """Draw rain, snow or dust over both images: streaks or specks, at different positions in each image."""
     height, width = images[0].shape[:2]
     count, thickness = int(random.integers(10, 150)), int(random.integers(1, 3))
     length = float(random.choice([0, 0.04, 0.12])) * height

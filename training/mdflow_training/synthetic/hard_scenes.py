@@ -29,7 +29,7 @@ from mdflow_training.synthetic.planar import (
 from mdflow_training.synthetic.textures import TextureLibrary, value_noise
 
 MAX_DISPLACEMENT = 0.4
-"""Displacement of a fast object, as a fraction of the image's width."""
+"""Displacement of a fast object, as a share of the image's width."""
 
 
 def _centered(texture: NDArray[np.uint8], center: NDArray[np.float64], scale: float, angle: float) -> Homography:
@@ -55,7 +55,7 @@ def _log_uniform(random: np.random.Generator, low: float, high: float) -> float:
 
 
 def fast_objects(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw one to three objects that cross a resting or slow scene, by up to `MAX_DISPLACEMENT` between the images."""
+    """Draw one to three objects that cross a static or slow scene, by up to `MAX_DISPLACEMENT` between the images."""
     height, width = size
     center = np.array([width, height]) / 2
     camera = nearly_still(random) if random.random() < 0.6 else motion(random, width, center)
@@ -75,7 +75,7 @@ def fast_objects(random: np.random.Generator, library: TextureLibrary, size: tup
 
 
 def thin_objects(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw wires, fences and rings that move against the background, as near ones do."""
+    """Draw wires, fences and rings that move relative to the background, as near objects do."""
     height, width = size
     center = np.array([width, height]) / 2
     layers = [_background(random, _photograph(random, library, size), size, motion(random, width, center))]
@@ -127,7 +127,7 @@ def _bare(random: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint
 def _some_objects(
     random: np.random.Generator, library: TextureLibrary, size: tuple[int, int], camera: Homography, most: int
 ) -> list[Layer]:
-    """Draw up to ``most`` textured objects; half of them rest in the scene."""
+    """Draw up to ``most`` textured objects; half of them are static."""
     height, width = size
     layers = []
     for _ in range(int(random.integers(0, most + 1))):

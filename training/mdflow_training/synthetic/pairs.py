@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Image pairs with exact flow and occlusion, each determined by a seed and a number."""
+"""Image pairs with exact flow and occlusion; a seed and a number determine each pair."""
 
 from __future__ import annotations
 

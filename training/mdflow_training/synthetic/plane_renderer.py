@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 SUPERSAMPLING = 2
 MIN_DISTANCE = 0.05
-"""Meters; nearer surfaces are not drawn."""
+"""Nearest distance to the camera, in meters; nearer surfaces are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class View:
 
 @dataclass
 class _Surface:
-    """What is nearest at each pixel: rectangle number, depth, and place on the rectangle, all ``(H, W)``."""
+    """The nearest surface at each pixel: rectangle number, depth, and position on the rectangle, all ``(H, W)``."""
 
     number: NDArray[np.int32]
     depth: NDArray[np.float32]

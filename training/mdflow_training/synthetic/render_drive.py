@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Render the drive of a robot through a known world, with the ground truth of each pair of frames."""
+"""Render the drive of a robot through a generated world, with ground truth for each pair of frames."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LENS_BLUR = 0.8
 """Standard deviation of the blur, pixels."""
 
 SHUTTER = 0.25
-"""Share of the time between frames in which the shutter is open."""
+"""Share of the time between two frames during which the shutter is open."""
 
 DRIVES = ("moving", "parked", "covered")
 FRAMES, GROUND_TRUTH, GROUND_TRUTH_OF_RECORDING = "frames", "truth", "truth_of_recording"
@@ -56,9 +56,9 @@ def render_world(folder: Path, frames: int, seed: int, kind: str = DRIVES[0], wo
     """Write ``frames`` images and, of each but the last, the flow to the next one.
 
     Args:
-        folder: gets ``frames/`` and ``truth/``; an earlier world is replaced.
-        frames: how many.
-        seed: of scene, drive and noise.
+        folder: receives ``frames/`` and ``truth/``; an earlier world is replaced.
+        frames: number of frames.
+        seed: seed of scene, drive and noise.
         kind: one of `DRIVES`.
         world: one of `WORLDS`.
 

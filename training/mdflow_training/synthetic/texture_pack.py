@@ -16,7 +16,7 @@ from mdflow_ros.core.resizing import shrink
 
 MAX_PACK_BYTES = 40 * 2**20
 SIDES = (1280, 1024, 896, 768, 640, 512, 384)
-"""Longer sides of the photographs, pixels, from which the largest that fits is taken."""
+"""Candidates for the longer side of the photographs, in pixels; the largest that fits is used."""
 
 CUTOUT_SHARE = 4
 """The cut-outs are this many times smaller than the photographs."""

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What synthetic scenes are covered with: photographs, cut-outs and procedural patterns."""
+"""Textures of synthetic scenes: photographs, cut-outs and procedural patterns."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _read(file: Path, flags: int) -> Image:
 
 
 def _fill_transparent(cutout: Image) -> Image:
-    """Give the transparent ground the object's mean color, so that no foreign color bleeds into its border."""
+    """Fill the transparent background with the object's mean color, to keep other colors out of its border."""
     opaque = cutout[..., 3] > 127
     cutout[cutout[..., 3] == 0, :3] = cutout[opaque][:, :3].mean(axis=0).astype(np.uint8)
     return cutout

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The worlds that a robot can be rendered in: what stands there, how its camera moves, and how much light there is."""
+"""The worlds in which a robot's drive can be rendered: their objects, the camera's motion, and the light."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LENGTH = 90.0
 
 
 class Scene(Protocol):
-    """What stands in a world."""
+    """The objects of a world."""
 
     def rectangles(self, frame: int) -> list[Rectangle]:
         """Return everything there is at a frame, with its motion until the next one."""
