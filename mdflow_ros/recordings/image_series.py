@@ -39,8 +39,8 @@ def warn_of_other_images(name: str, shown: str, warnings: list[str]) -> None:
     word = word_of_no_camera(name)
     if word:
         warnings.append(
-            f"{shown} may not hold camera images, because its name contains '{word}'; flow is learned from camera images "
-            "only"
+            f"{shown} may not hold camera images, because its name contains '{word}'; flow is learned from camera "
+            "images only"
         )
 
 
