@@ -46,7 +46,7 @@ class Robot:
         self.counters.inference_ms.add(20.0, NOW)
         self.pipeline: Any = SimpleNamespace(pairer=FramePairer(0.5), estimator=None, failure=None)
         image = SimpleNamespace(topic="/image", messages_lost=7)
-        camera: Any = SimpleNamespace(image=image, silence=lambda seconds: f"no image for {seconds:.0f} s")
+        camera: Any = SimpleNamespace(image=image, explain_silence=lambda seconds: f"no image for {seconds:.0f} s")
         outputs: Any = self.outputs
         self.reporter = StatusReporter(node, self.counters, self.pipeline, camera, outputs)
 
