@@ -59,13 +59,10 @@ class Matches:
 
     def every(self, step: int) -> Matches:
         """Return every ``step``-th match on both axes."""
-        return replace(self._at((slice(None, None, step), slice(None, None, step))), stride=self.stride * step)
+        return replace(self.selected((slice(None, None, step), slice(None, None, step))), stride=self.stride * step)
 
-    def selected(self, chosen: NDArray[np.bool_]) -> Matches:
-        """Return the ``N`` matches where ``chosen`` ``(H, W)`` is true, in arrays ``(N, ...)``."""
-        return self._at(chosen)
-
-    def _at(self, index: Any) -> Matches:
+    def selected(self, index: NDArray[np.bool_] | tuple[slice, slice]) -> Matches:
+        """Return the matches at ``index`` of the grid; a mask ``(H, W)`` gives ``N`` matches in arrays ``(N, ...)``."""
         fields = ("older", "newer", "pixels", "confidence", "sigma")
         return replace(self, **{name: getattr(self, name)[index] for name in fields})
 

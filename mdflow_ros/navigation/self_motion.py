@@ -95,18 +95,20 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     Returns:
         The motion, or ``None`` if too few matches are confident, or no motion explains half of them.
     """
-    subset, compared = matches.at_most(MAX_MATCHES), matches.at_most(MAX_PLANE_MATCHES)
-    usable, counts = subset.usable(min_confidence), compared.usable(min_confidence)
-    if usable.sum() < MIN_MATCHES:
+    subset, compared = (
+        coarse.selected(coarse.usable(min_confidence))
+        for coarse in (matches.at_most(MAX_MATCHES), matches.at_most(MAX_PLANE_MATCHES))
+    )
+    if len(subset.sigma) < MIN_MATCHES:
         return None
 
     def explained(motion: SelfMotion | None) -> float:
-        return 0.0 if motion is None else float((motion.residual(compared)[counts] < MAX_DEVIATIONS).mean())
+        return 0.0 if motion is None else float((motion.residual(compared) < MAX_DEVIATIONS).mean())
 
     plane = turning = None
-    homography = _plane(subset, compared, min_confidence)
+    homography = _plane(subset, compared)
     if homography is not None:
-        plane, turning = _of_plane(homography), _rotation_alone(homography, compared, counts)
+        plane, turning = _of_plane(homography), _rotation_alone(homography, compared)
     plane_share = explained(plane)
     # Prefer the pure rotation: the free translation of an essential matrix would otherwise explain objects that move in
     # front of a camera at rest.
@@ -125,61 +127,51 @@ def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:
     return plane if plane_share >= PLANE_PREFERENCE * epipolar_share else epipolar
 
 
-def _confident_points(
-    matches: Matches, min_confidence: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Return the confident points of both images, ``(N, 2)`` each, and the median standard deviation of a match."""
-    usable = matches.usable(min_confidence)
-    noise = float(np.median(matches.sigma[usable]))
-    return matches.older[usable].astype(float), matches.newer[usable].astype(float), noise
-
-
 def _essential_motions(subset: Matches, matches: Matches, min_confidence: float) -> Iterator[SelfMotion]:
-    """Yield motions from essential matrices of ``subset``, refined on ``matches``."""
-    older, newer, noise = _confident_points(subset, min_confidence)
+    """Yield motions from essential matrices of ``subset``, which is confident, refined on ``matches``."""
+    older, newer, noise = subset.older.astype(float), subset.newer.astype(float), float(np.median(subset.sigma))
     for deviations in RANSAC_DEVIATIONS:
         essential, _ = cv2.findEssentialMat(
             older, newer, np.eye(3), method=cv2.USAC_DEFAULT, prob=0.99, threshold=deviations * noise
         )
         if essential is not None and essential.shape == (3, 3):
-            camera = _of_essential(np.asarray(essential, float), subset, min_confidence)
+            camera = _of_essential(np.asarray(essential, float), subset)
             yield SelfMotion(refine(matches, camera, MIN_DEPTH, min_confidence), None)
 
 
-def _of_essential(essential: NDArray[np.float64], subset: Matches, min_confidence: float) -> CameraMotion:
+def _of_essential(essential: NDArray[np.float64], matches: Matches) -> CameraMotion:
     """Return the motion of an essential matrix with the smaller rotation and most points in front of the camera."""
     first, second, direction = cv2.decomposeEssentialMat(essential)
     # The other rotation turns the camera around, which no robot does between two images.
     rotation = np.asarray(max(first, second, key=np.trace), float)
     covariance = np.diag(np.repeat([LOOSE_ROTATION, LOOSE_DIRECTION], 3) ** 2)
     camera = CameraMotion(RigidMotion(rotation, np.asarray(direction, float).ravel()), covariance)
-    confident = subset.selected(subset.usable(min_confidence))
-    along = parallax(confident, camera, MIN_DEPTH).along / confident.sigma
+    along = parallax(matches, camera, MIN_DEPTH).along / matches.sigma
     if np.clip(along, -5, 5).sum() >= 0:
         return camera
     return CameraMotion(RigidMotion(rotation, -camera.motion.translation), covariance)
 
 
-def _plane(subset: Matches, matches: Matches, min_confidence: float) -> NDArray[np.float64] | None:
+def _plane(subset: Matches, matches: Matches) -> NDArray[np.float64] | None:
     """Fit a homography to ``subset`` by RANSAC, then to all its inliers in ``matches``, because four are too noisy."""
-    older, newer, noise = _confident_points(subset, min_confidence)
+    older, newer, noise = subset.older.astype(float), subset.newer.astype(float), float(np.median(subset.sigma))
     homography, _ = cv2.findHomography(older, newer, cv2.RANSAC, MAX_DEVIATIONS * noise, maxIters=200, confidence=0.99)
     if homography is None:
         return None
-    follows = matches.usable(min_confidence) & (plane_residual(matches, np.asarray(homography, float)) < MAX_DEVIATIONS)
-    if follows.sum() >= MIN_MATCHES:
-        refined, _ = cv2.findHomography(matches.older[follows].astype(float), matches.newer[follows].astype(float), 0)
+    inliers = matches.selected(plane_residual(matches, np.asarray(homography, float)) < MAX_DEVIATIONS)
+    if len(inliers.sigma) >= MIN_MATCHES:
+        refined, _ = cv2.findHomography(inliers.older.astype(float), inliers.newer.astype(float), 0)
         homography = homography if refined is None else refined
     return np.asarray(homography, float)
 
 
-def _rotation_alone(homography: NDArray[np.float64], matches: Matches, usable: NDArray[np.bool_]) -> SelfMotion | None:
+def _rotation_alone(homography: NDArray[np.float64], matches: Matches) -> SelfMotion | None:
     """Return the rotation nearest to a homography, or ``None`` if the homography also shows parallax."""
     left, _, right = np.linalg.svd(homography / np.cbrt(np.linalg.det(homography)))
     rotation = left @ right
-    older, newer = matches.older[usable], matches.newer[usable]
-    difference = _typical_length(transformed(older, homography) - transformed(older, rotation))
-    limit = MAX_PARALLAX * float(np.median(matches.sigma[usable])) + MAX_PARALLAX_SHARE * _typical_length(newer - older)
+    difference = _typical_length(transformed(matches.older, homography) - transformed(matches.older, rotation))
+    moved = _typical_length(matches.newer - matches.older)
+    limit = MAX_PARALLAX * float(np.median(matches.sigma)) + MAX_PARALLAX_SHARE * moved
     return _of_plane(rotation) if difference < limit else None
 
 

@@ -52,7 +52,8 @@ def test_an_essential_matrix_of_any_rotation_gives_a_motion(turned: float) -> No
     step = approach_step(2.0, 0.2)
     direction = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 0]])
     essential = direction @ rotation_from_vector(np.array([0.0, turned, 0.0]))
-    found = _of_essential(essential, matches_of(step, np.random.default_rng(0)), 0.5)
+    matches = matches_of(step, np.random.default_rng(0))
+    found = _of_essential(essential, matches.selected(matches.usable(0.5)))
     assert np.isclose(np.linalg.norm(found.motion.translation), 1)
 
 
