@@ -62,7 +62,7 @@ def starter(name: str, module: str, install: str) -> Callable[[], int]:
     """
 
     def main() -> int:
-        _print_any_name()
+        _escape_unprintable_names()
         try:
             return int(importlib.import_module(module).main() or 0)
         except ImportError as error:
@@ -79,8 +79,8 @@ def starter(name: str, module: str, install: str) -> Callable[[], int]:
     return main
 
 
-def _print_any_name() -> None:
-    """Let names of files that are not UTF-8, which are allowed on Linux, be printed as escapes instead of an error."""
+def _escape_unprintable_names() -> None:
+    """Print file names that are not UTF-8, which Linux allows, with escapes instead of raising an error."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -66,7 +66,7 @@ def prune_engines(cache: EngineCache, everything: bool) -> list[Path]:
     """Remove all engines, or only those that are damaged or that this machine's TensorRT and GPU cannot use.
 
     Raises:
-        BackendUnavailable: there is no GPU or no TensorRT, so that it is unknown which engines are usable.
+        BackendUnavailable: without a GPU and TensorRT it is unknown which engines are usable.
         OSError: a file cannot be removed.
     """
     if everything:

@@ -19,7 +19,7 @@ def positive(text: str) -> float:
 
 
 def path_in_utf8(text: str) -> Path:
-    """Parse a path that any library takes: TensorBoard takes no name of other bytes, which Linux allows."""
+    """Parse a path that is valid UTF-8: Linux allows others, but TensorBoard cannot use them."""
     try:
         text.encode()
     except UnicodeEncodeError:

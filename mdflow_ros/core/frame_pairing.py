@@ -30,7 +30,7 @@ class ResetReason(Enum):
 
     @property
     def advice(self) -> str:
-        """What is wrong, and what to do, if every image resets for this reason."""
+        """What is wrong, and how to fix it, if every image causes a reset for this reason."""
         return _ADVICE[self]
 
 

@@ -16,7 +16,7 @@ from mdflow_ros.core.atomic_files import replace_file
 
 
 def opencv_path(path: Path) -> str:
-    """Return the name of a file for OpenCV: its bytes, as a text that is not UTF-8 ends the process."""
+    """Return a path for OpenCV, as bytes: OpenCV crashes on a string that is not valid UTF-8."""
     return cast("str", os.fsencode(path))
 
 

@@ -36,7 +36,7 @@ from mdflow_ros.recordings.bag_message import (
 from mdflow_ros.recordings.bag_parts import Topic, add_topic, find_parts, open_parts
 from mdflow_ros.recordings.file_kinds import METADATA
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
-from mdflow_ros.recordings.image_series import warn_of_other_images, word_of_no_camera
+from mdflow_ros.recordings.image_series import non_camera_word, warn_of_non_camera_images
 from mdflow_ros.recordings.stamps import MIN_FRAMES, ReorderBuffer, why_not_trusted
 
 NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
@@ -81,7 +81,7 @@ class BagFrames:
         self._bag_of = {part: numbers[folder] for part, folder in folders.items()}
         self._parts = open_parts(self._bag_of, warnings)
         self.topic = self._choose(self._topics(), topic)
-        warn_of_other_images(self.topic, f"{self._name}: topic {self.topic}", warnings)
+        warn_of_non_camera_images(self.topic, f"{self._name}: topic {self.topic}", warnings)
 
     def __iter__(self) -> Iterator[RecordedFrame]:
         distrust = self._why_stamps_are_not_trusted()
@@ -96,7 +96,7 @@ class BagFrames:
         ordered, copies = ReorderBuffer(), _Copies()
         for bag, message in self._messages():
             frame = self._frame(message, bag)
-            if copies.hold(frame, message):
+            if copies.is_copy(frame, message):
                 continue
             without_stamp += frame.stamp == 0
             yield from ordered.add(frame if frame.stamp else replace(frame, stamp=message.time))
@@ -123,7 +123,7 @@ class BagFrames:
         examined = []
         for bag, message in islice(self._messages(warn=False), STAMPS_EXAMINED):
             frame = self._frame(message, bag)
-            examined.append((frame.stamp, message.time, copies.hold(frame, message)))
+            examined.append((frame.stamp, message.time, copies.is_copy(frame, message)))
         stamps, recorded, copied = np.array(examined, np.int64).reshape(-1, 3).T
         distrust = why_not_trusted(stamps, recorded)
         once = copied == 0
@@ -177,7 +177,7 @@ class BagFrames:
         found = [
             name for name in sorted(images) if name.rpartition("/")[0] not in images and self._looks_like_a_camera(name)
         ]
-        return [name for name in found if not word_of_no_camera(name)] or found
+        return [name for name in found if not non_camera_word(name)] or found
 
     def _looks_like_a_camera(self, topic: str) -> bool:
         """Decide by the first intact message; a topic without any counts as a camera."""
@@ -218,7 +218,7 @@ class _Copies:
         self.found = 0
         self._recent: deque[int] = deque(maxlen=RECENT_MESSAGES)
 
-    def hold(self, frame: RecordedFrame, message: RawMessage) -> bool:
+    def is_copy(self, frame: RecordedFrame, message: RawMessage) -> bool:
         """Return whether a message is a copy of a recent one; without a stamp it may show the same scene again."""
         content = crc32(message.data)
         known = frame.stamp != 0 and content in self._recent

@@ -18,7 +18,7 @@ from mdflow_ros.core.picture_files import opencv_path
 from mdflow_ros.recordings.bag_parts import natural_order
 from mdflow_ros.recordings.file_kinds import check_content, content_kind, folders_below, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
-from mdflow_ros.recordings.image_series import split_series, warn_of_other_images
+from mdflow_ros.recordings.image_series import split_series, warn_of_non_camera_images
 from mdflow_ros.recordings.image_stamps import stamp_images, time_files
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm", ".jp2")
@@ -52,7 +52,7 @@ class ImageFrames:
         self._stamps = {pattern: stamp_images(files, warnings) for pattern, files in series.items()}
         self.files = [file for stamps in self._stamps.values() for file in stamps] + time_files(images[0].parent)
         _warn_of_pages(first, warnings)
-        warn_of_other_images(images[0].parent.name, f"{images[0].parent}: the folder", warnings)
+        warn_of_non_camera_images(images[0].parent.name, f"{images[0].parent}: the folder", warnings)
 
     def __iter__(self) -> Iterator[tuple[str, RecordedFrame]]:
         """Yield the name pattern of the camera, empty if there is only one, and the frame."""

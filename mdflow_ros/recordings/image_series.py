@@ -15,11 +15,11 @@ _LONG_NUMBER = re.compile(r"\d{3,}")
 _NOT_OF_CAMERA = re.compile(r"\d{3,}|(?<!cam)(?<!cam[_-])(?<!camera)(?<!camera[_-])(?<!\d)\d+", re.IGNORECASE)
 _TIME = re.compile(r"(?<!\d)(?:\d{19}|\d{16}|\d{13})(?!\d)")
 
-NO_CAMERA = re.compile(
+_NON_CAMERA = re.compile(
     r"depth|(?<![a-z])(disp|disparity|masks?|labels?|labelids|seg|segmentation|semantic|instance|flow|normals?|thumb"
     r"|thumbnail)(?![a-z])"
 )
-"""Words in the names of images, folders and topics that were computed from camera images."""
+"""Words in the names of images, folders and topics that do not come from a camera, such as depth and masks."""
 
 _DEPTH_CAMERA = re.compile(r"depth(ai|_?cam(era)?)")
 """Names of depth cameras, which also take other images."""
@@ -28,15 +28,15 @@ _Series = dict[tuple[str, ...], Path]
 """The images of one camera by the numbers in their names."""
 
 
-def word_of_no_camera(name: str) -> str:
-    """Return the word in a name, such as ``depth``, that speaks against camera images; empty if there is none."""
-    found = NO_CAMERA.search(_DEPTH_CAMERA.sub("", name.lower()))
+def non_camera_word(name: str) -> str:
+    """Return the word in a name, such as ``depth``, that no camera image has; empty if there is none."""
+    found = _NON_CAMERA.search(_DEPTH_CAMERA.sub("", name.lower()))
     return found[0] if found else ""
 
 
-def warn_of_other_images(name: str, shown: str, warnings: list[str]) -> None:
-    """Warn if the name of a topic or folder speaks against camera images; ``shown`` says where they are."""
-    word = word_of_no_camera(name)
+def warn_of_non_camera_images(name: str, shown: str, warnings: list[str]) -> None:
+    """Warn if the ``name`` of a topic or folder says that it holds no camera images; ``shown`` says where it is."""
+    word = non_camera_word(name)
     if word:
         warnings.append(
             f"{shown} may not hold camera images, because its name contains '{word}'; flow is learned from camera "
@@ -68,7 +68,7 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
         shared = _taken_in_turns(by_pattern)
     if len(shared) < 2 or len(largest) < 2:
         return {"": images}
-    cameras = [pattern for pattern in shared if not word_of_no_camera(pattern)] or shared
+    cameras = [pattern for pattern in shared if not non_camera_word(pattern)] or shared
     listed = ", ".join(f"{pattern} ({len(by_pattern[pattern])})" for pattern in cameras)
     left_out = len(images) - sum(len(by_pattern[pattern]) for pattern in cameras)
     warnings.append(

@@ -83,7 +83,7 @@ class VideoFrames:
         with _opened(self._path) as container:
             stream = _track(container)
             stream.thread_type = "AUTO"
-            rate = stream.guessed_rate or stream.average_rate  # the second is a mere default in streams without times
+            rate = stream.guessed_rate or stream.average_rate  # the average is only a default in streams without times
             if _holds_no_times(container):
                 self._warnings.append(
                     f"{self._path} holds no times; its nominal rate is taken, {float(rate or 30):g} Hz"
@@ -152,7 +152,7 @@ def _opened(path: Path) -> InputContainer:
 
 
 def _holds_no_times(container: InputContainer) -> bool:
-    """Tell whether a file holds coded frames and nothing else, as an encoder or a camera sends them."""
+    """Return whether a file holds only encoded frames, as an encoder or a camera sends them."""
     no_timestamps = 0x80  # FFmpeg's AVFMT_NOTIMESTAMPS
     return bool(container.format.flags & no_timestamps) or container.format.name.endswith("_pipe")
 
