@@ -6,19 +6,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from mdflow_training.synthetic import hard_scenes
 from mdflow_training.synthetic.camera_effects import USUAL, Conditions, photograph_pair
 from mdflow_training.synthetic.layers import FlowPair, Layer, render
-from mdflow_training.synthetic.planar import planar_scene
+from mdflow_training.synthetic.planar import crowded_scene, planar_scene
 from mdflow_training.synthetic.roads_and_rooms import driving_scene, world_scene
+from mdflow_training.synthetic.solid_renderer import render_solids
+from mdflow_training.synthetic.solid_scenes import solid_scene
 from mdflow_training.synthetic.textures import TextureLibrary
 
 MAX_DRAWS = 5
 
-Draw = Callable[[np.random.Generator, TextureLibrary, tuple[int, int]], list[Layer]]
+Draw = Callable[[np.random.Generator, TextureLibrary, tuple[int, int]], Any]
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,19 @@ class SceneClass:
     """One kind of pair.
 
     Attributes:
-        draw: decides the layers of a scene.
+        draw: decides a scene; from a random generator, textures, and height and width in pixels.
         conditions: of the camera.
         share: of the default mixture.
         max_shift: as a fraction of the width; a scene is drawn again if more than a twentieth of its
             values of u and v are larger.
+        render: makes the pair of such a scene, in images of this height and width in pixels.
     """
 
     draw: Draw
     conditions: Conditions = USUAL
     share: float = 1.0
     max_shift: float = 0.25
+    render: Callable[[Any, tuple[int, int]], FlowPair] = render
 
 
 def flat_or_space(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
@@ -45,20 +50,22 @@ def flat_or_space(random: np.random.Generator, library: TextureLibrary, size: tu
 
 
 SCENE_CLASSES: Mapping[str, SceneClass] = {
-    "flat": SceneClass(planar_scene, share=0.16),
-    "space": SceneClass(world_scene, share=0.18),
-    "fast": SceneClass(hard_scenes.fast_objects, share=0.16, max_shift=0.4),
-    "driving": SceneClass(driving_scene, share=0.14, max_shift=0.4),
-    "thin": SceneClass(hard_scenes.thin_objects, share=0.06),
-    "repeated": SceneClass(hard_scenes.repeated_patterns, share=0.04),
-    "bare": SceneClass(hard_scenes.bare_walls, share=0.04),
-    "still": SceneClass(hard_scenes.still_scene, Conditions(noise=0.9, noise_sigma=6.0, blur=0), share=0.06),
-    "zoom": SceneClass(hard_scenes.zooming_camera, share=0.04),
-    "bending": SceneClass(hard_scenes.bending_objects, share=0.03),
-    "rolling_shutter": SceneClass(hard_scenes.rolling_shutter, share=0.03),
-    "low_light": SceneClass(flat_or_space, Conditions(dark=1.0), share=0.02),
-    "exposure": SceneClass(flat_or_space, Conditions(exposure_change=0.3), share=0.02),
-    "weather": SceneClass(flat_or_space, Conditions(fog=0.6, precipitation=0.6), share=0.02),
+    "flat": SceneClass(planar_scene, share=0.13),
+    "crowded": SceneClass(crowded_scene, share=0.07),
+    "space": SceneClass(world_scene, share=0.13),
+    "solid": SceneClass(solid_scene, share=0.17, render=render_solids),
+    "fast": SceneClass(hard_scenes.fast_objects, share=0.13, max_shift=0.4),
+    "driving": SceneClass(driving_scene, share=0.12, max_shift=0.4),
+    "thin": SceneClass(hard_scenes.thin_objects, share=0.04),
+    "repeated": SceneClass(hard_scenes.repeated_patterns, share=0.03),
+    "bare": SceneClass(hard_scenes.bare_walls, share=0.03),
+    "still": SceneClass(hard_scenes.still_scene, Conditions(noise=0.9, noise_sigma=6.0, blur=0), share=0.05),
+    "zoom": SceneClass(hard_scenes.zooming_camera, share=0.03),
+    "bending": SceneClass(hard_scenes.bending_objects, share=0.02),
+    "rolling_shutter": SceneClass(hard_scenes.rolling_shutter, share=0.02),
+    "low_light": SceneClass(flat_or_space, Conditions(dark=1.0), share=0.01),
+    "exposure": SceneClass(flat_or_space, Conditions(exposure_change=0.3), share=0.01),
+    "weather": SceneClass(flat_or_space, Conditions(fog=0.6, precipitation=0.6), share=0.01),
 }
 """Each class has its own validation error."""
 
@@ -91,7 +98,7 @@ def render_pair(
     kind = SCENE_CLASSES[scene_class]
     random = np.random.default_rng([seed, number])
     for _ in range(MAX_DRAWS):
-        pair = render(kind.draw(random, library, size), size)
+        pair = kind.render(kind.draw(random, library, size), size)
         if np.percentile(np.abs(pair.forward[::4, ::4]), 95) < kind.max_shift * size[1]:
             break
     return pair

@@ -178,13 +178,16 @@ def object_texture(random: np.random.Generator, library: TextureLibrary, side: i
     return np.asarray(cv2.resize(patch, (alpha.shape[1], alpha.shape[0])), np.uint8), alpha
 
 
-def planar_scene(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
-    """Draw a scene of a background and 2 to 10 objects.
+def planar_scene(
+    random: np.random.Generator, library: TextureLibrary, size: tuple[int, int], objects: tuple[int, int] = (2, 10)
+) -> list[Layer]:
+    """Draw a scene of a background and objects.
 
     Args:
         random: decides everything.
         library: textures.
         size: height and width of the images, pixels.
+        objects: range of their number.
 
     Returns:
         The layers, the farthest first.
@@ -200,9 +203,14 @@ def planar_scene(random: np.random.Generator, library: TextureLibrary, size: tup
     background = motion(random, width, center) if random.random() < 0.65 else nearly_still(random)
     bend = bending(random, size) if random.random() < 0.2 else None
     layers = [Layer(texture, None, place, background @ place, bend)]
-    for _ in range(int(random.integers(2, 11))):
+    for _ in range(int(random.integers(objects[0], objects[1] + 1))):
         layers.append(moving_object(random, library, size, background))
     return layers
+
+
+def crowded_scene(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
+    """Draw a `planar_scene` with 12 to 24 objects; FlyingChairs has 16 to 24."""
+    return planar_scene(random, library, size, objects=(12, 24))
 
 
 def moving_object(

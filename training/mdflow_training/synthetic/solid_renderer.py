@@ -1,0 +1,259 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Render solid bodies into two images with exact flow and occlusion, by casting rays (Embree).
+
+Layers are flat. Bodies are meshes of triangles: they are round, they hide parts of themselves, and the flow on each of
+them varies with depth. Both images show the same triangles at different positions. A pixel sees one point of one
+triangle; the flow leads to the same point of the same triangle in the other image.
+
+Camera axes: x right, y down, z forward; lengths in meters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+from numpy.typing import NDArray
+
+from mdflow_training.flow_files import Flow, Image, Mask
+from mdflow_training.synthetic.layers import FlowPair
+
+TEXTURE_LEVELS = 5
+"""Sizes at which each texture is kept, each half as large as the one before, against aliasing."""
+
+NEAREST = 0.05
+"""Points nearer to the camera's plane than this, meters, are projected as if they were this far away."""
+
+DEPTH_TOLERANCE = 0.01
+"""A point is hidden if another surface is nearer by more than this share of its depth."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The surface of a body.
+
+    Attributes:
+        corners: ``(F, 3, 3)`` float32, the three corners of each triangle, meters, in the body's axes.
+        normals: ``(F, 3, 3)`` float32, the unit normal of the surface at each corner; they shade it.
+    """
+
+    corners: NDArray[np.float32]
+    normals: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a body is: ``camera = rotation @ body + shift``; rotation ``(3, 3)``, shift ``(3,)`` in meters."""
+
+    rotation: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+    def after(self, first: Pose) -> Pose:
+        """Return the pose that moves by ``first``, then by this one."""
+        return Pose(self.rotation @ first.rotation, self.rotation @ first.shift + self.shift)
+
+
+@dataclass(frozen=True)
+class Body:
+    """A textured mesh and its pose in each image.
+
+    Attributes:
+        mesh: its surface.
+        texture: ``(side, side, 3)`` uint8 BGR; it repeats mirrored.
+        texels_per_meter: density of the texture.
+        first, second: poses in the axes of the camera at the time of each image.
+    """
+
+    mesh: Mesh
+    texture: Image
+    texels_per_meter: float
+    first: Pose
+    second: Pose
+
+
+@dataclass(frozen=True)
+class SolidScene:
+    """Bodies before a camera.
+
+    Attributes:
+        bodies: they must cover both images.
+        intrinsics: ``(3, 3)``, pixels.
+        light: ``(3,)`` unit vector from the surfaces to the light, in the first camera's axes.
+        light_second: the same in the second camera's axes.
+        ambient: brightness of a surface that faces away from the light, as a share of one that faces the light.
+    """
+
+    bodies: list[Body]
+    intrinsics: NDArray[np.float64]
+    light: NDArray[np.float64]
+    light_second: NDArray[np.float64]
+    ambient: float
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """All triangles of a scene in one image.
+
+    Attributes:
+        corners: ``(F, 3, 3)`` float32, meters, camera axes.
+        shade: ``(F, 3, 1)`` float32 in [ambient, 1], the brightness at each corner.
+        rays: finds what a ray hits.
+    """
+
+    corners: NDArray[np.float32]
+    shade: NDArray[np.float32]
+    rays: EmbreeScene
+
+
+@dataclass(frozen=True)
+class _View:
+    """What the pixels of an image see.
+
+    Attributes:
+        triangle: ``(H, W)`` number of the triangle, -1 for none.
+        weights: ``(H, W, 3)`` float32, barycentric coordinates in it.
+        depth: ``(H, W)`` float32, meters.
+    """
+
+    triangle: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    depth: NDArray[np.float32]
+
+
+def render_solids(scene: SolidScene, size: tuple[int, int]) -> FlowPair:
+    """Render ``scene`` into two images of ``size`` (height, width), pixels.
+
+    Raises:
+        ValueError: the bodies do not cover an image.
+    """
+    bodies = scene.bodies
+    owners = np.repeat(np.arange(len(bodies)), [len(body.mesh.corners) for body in bodies])
+    surfaces = (
+        _surface([(body.mesh, body.first) for body in bodies], scene.light, scene.ambient),
+        _surface([(body.mesh, body.second) for body in bodies], scene.light_second, scene.ambient),
+    )
+    x, y = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
+    views = [_cast(surface, scene.intrinsics, x, y) for surface in surfaces]
+    if any((view.triangle < 0).any() for view in views):
+        raise ValueError("the bodies of a scene must cover both images; add a surface behind them")
+    images = [
+        _smooth_outlines(_colors(bodies, owners, view, surface, scene.intrinsics[0, 0]), owners[view.triangle])
+        for view, surface in zip(views, surfaces, strict=True)
+    ]
+    forward, occluded_forward = _motion(views[0], surfaces[1], scene.intrinsics, x, y)
+    backward, occluded_backward = _motion(views[1], surfaces[0], scene.intrinsics, x, y)
+    return FlowPair(images[0], images[1], forward, backward, occluded_forward, occluded_backward)
+
+
+def _surface(placed: list[tuple[Mesh, Pose]], light: NDArray[np.float64], ambient: float) -> _Surface:
+    corners = np.concatenate(
+        [mesh.corners @ pose.rotation.T.astype(np.float32) + pose.shift.astype(np.float32) for mesh, pose in placed]
+    )
+    # The light is turned into each body's axes, which is cheaper than turning the normals.
+    facing = np.concatenate([mesh.normals @ (pose.rotation.T @ light).astype(np.float32) for mesh, pose in placed])
+    rays = EmbreeScene()
+    TriangleMesh(rays, corners)
+    return _Surface(corners, ambient + (1 - ambient) * np.maximum(facing, 0)[..., None], rays)
+
+
+def _cast(surface: _Surface, intrinsics: NDArray[np.float64], x: NDArray[np.float32], y: NDArray[np.float32]) -> _View:
+    """Return what the rays through the points ``x, y`` of the image, ``(H, W)`` each, hit."""
+    directions = np.ones((x.size, 3), np.float32)
+    directions[:, 0] = (x.ravel() - np.float32(intrinsics[0, 2])) / np.float32(intrinsics[0, 0])
+    directions[:, 1] = (y.ravel() - np.float32(intrinsics[1, 2])) / np.float32(intrinsics[1, 1])
+    hit = surface.rays.run(np.zeros_like(directions), directions, query="INTERSECT", output=True)
+    triangle, u, v, depth = (hit[name].reshape(x.shape) for name in ("primID", "u", "v", "tfar"))
+    # Directions have z = 1, so the distance along the ray is the depth.
+    return _View(triangle, np.stack((1 - u - v, u, v), axis=-1), depth)
+
+
+def _motion(
+    view: _View, other: _Surface, intrinsics: NDArray[np.float64], x: NDArray[np.float32], y: NDArray[np.float32]
+) -> tuple[Flow, Mask]:
+    """Return the flow ``(H, W, 2)`` of each pixel to the other image and whether its target is hidden or outside."""
+    points = _interpolate(view, other.corners)
+    depth = np.maximum(points[..., 2], np.float32(NEAREST))
+    target_x = points[..., 0] / depth * np.float32(intrinsics[0, 0]) + np.float32(intrinsics[0, 2])
+    target_y = points[..., 1] / depth * np.float32(intrinsics[1, 1]) + np.float32(intrinsics[1, 2])
+    height, width = x.shape
+    outside = (target_x < 0) | (target_x > width - 1) | (target_y < 0) | (target_y > height - 1)
+    nearest = _cast(other, intrinsics, target_x, target_y).depth
+    hidden = nearest < points[..., 2] * (1 - DEPTH_TOLERANCE)
+    return np.stack((target_x - x, target_y - y), axis=-1), outside | hidden | (points[..., 2] < NEAREST)
+
+
+def _interpolate(view: _View, at_corners: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return for each pixel a value ``(H, W, C)`` that is given at the corners of triangles, ``(F, 3, C)``."""
+    return np.asarray(np.einsum("hwk,hwkc->hwc", view.weights, at_corners[view.triangle]), np.float32)
+
+
+def _colors(bodies: list[Body], owners: NDArray[np.int64], view: _View, surface: _Surface, focal: float) -> Image:
+    """Return the color ``(H, W, 3)`` that each pixel sees.
+
+    Each triangle lies on the texture along the two body axes that its normal is farthest from.
+    """
+    sides = np.array([body.texture.shape[0] for body in bodies])
+    atlas = np.concatenate([_texture_levels(body.texture, 2 * sides.max()) for body in bodies])
+    tops = np.cumsum(sides) - sides
+    body_corners = np.concatenate([body.mesh.corners for body in bodies])
+    density = np.array([body.texels_per_meter for body in bodies], np.float32)
+    edges = body_corners[:, 1:] - body_corners[:, :1]
+    across = np.array([[1, 2], [0, 2], [0, 1]])[np.abs(np.cross(edges[:, 0], edges[:, 1])).argmax(axis=1)]
+    on_texture = np.take_along_axis(body_corners, across[:, None, :], axis=2) * density[owners][:, None, None]
+
+    owner = owners[view.triangle]
+    texels_per_pixel = density[owner] * view.depth / np.float32(focal)
+    level = np.clip(np.rint(np.log2(texels_per_pixel * _slant(surface, view))), 0, TEXTURE_LEVELS - 1).astype(np.int32)
+    side = sides[owner]
+    place = (_mirrored(_interpolate(view, on_texture), side[..., None]) + 0.5) / np.exp2(level)[..., None] - 0.5
+    place = np.clip(place, 0, (side >> level)[..., None] - 1)
+    lefts = 2 * side - (2 * side >> level)  # the levels lie side by side
+    columns, rows = place[..., 0] + lefts, place[..., 1] + tops[owner]
+    colors = cv2.remap(atlas, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR)
+    return np.asarray(colors * _interpolate(view, surface.shade), np.uint8)
+
+
+def _slant(surface: _Surface, view: _View) -> NDArray[np.float32]:
+    """Return for each pixel how much the slant of its surface compresses the texture, 1 where it faces the camera."""
+    edges = surface.corners[:, 1:] - surface.corners[:, :1]
+    normals = np.cross(edges[:, 0], edges[:, 1])
+    centers = surface.corners.mean(axis=1)
+    lengths = np.linalg.norm(normals, axis=1) * np.linalg.norm(centers, axis=1)
+    cosine = np.abs(np.einsum("fc,fc->f", normals, centers)) / np.maximum(lengths, 1e-9)
+    # The texture is compressed along one direction only: the square root is between blurring and aliasing.
+    return np.asarray(1 / np.sqrt(np.maximum(cosine, 0.05)), np.float32)[view.triangle]
+
+
+def _mirrored(texels: NDArray[np.float32], side: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Map endless texture coordinates to those of a texture that repeats mirrored, [0, side - 1]."""
+    period = 2 * (side - 1)
+    folded = np.mod(texels, period)
+    return np.asarray(np.minimum(folded, period - folded), np.float64)
+
+
+def _texture_levels(texture: Image, width: int) -> Image:
+    """Return a texture and its halvings side by side, ``(side, width, 3)``."""
+    whole, left = texture.shape[0], 0
+    row = np.zeros((whole, width, 3), np.uint8)
+    for level in range(TEXTURE_LEVELS):
+        side = whole >> level
+        row[:side, left : left + side] = texture
+        left += side
+        texture = np.asarray(cv2.resize(texture, (side // 2, side // 2), interpolation=cv2.INTER_AREA), np.uint8)
+    return row
+
+
+def _smooth_outlines(image: Image, owner: NDArray[np.int64]) -> Image:
+    """Blend the pixels on both sides of each body's outline, which one ray a pixel leaves jagged."""
+    outline = np.zeros(owner.shape, bool)
+    across, down = owner[:, 1:] != owner[:, :-1], owner[1:] != owner[:-1]
+    outline[:, 1:] |= across
+    outline[:, :-1] |= across
+    outline[1:] |= down
+    outline[:-1] |= down
+    image[outline] = cv2.GaussianBlur(image, (3, 3), 0)[outline]
+    return image

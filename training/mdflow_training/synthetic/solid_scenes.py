@@ -1,0 +1,173 @@
+# Copyright 2026 The mdflow_ros Authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scenes of solid bodies: things that float and turn before a wall, and things that stand on uneven ground.
+
+The former follow FlyingThings3D (Mayer et al., CVPR 2016): the camera and each body move by themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mdflow_training.synthetic.planar import displacement, photograph_patch
+from mdflow_training.synthetic.roads_and_rooms import intrinsics, rotation_matrix
+from mdflow_training.synthetic.solid_renderer import Body, Mesh, Pose, SolidScene
+from mdflow_training.synthetic.solids import as_mesh, dome, random_mesh, uneven_ground
+from mdflow_training.synthetic.textures import TextureLibrary
+
+WALL_DISTANCE = 10.0
+"""Distance of the wall behind floating bodies, meters."""
+
+SKY_DISTANCE = 150.0
+
+BODY_TEXTURE = 256
+"""Height and width of a body's texture, pixels."""
+
+BACKGROUND_TEXTURE = 512
+"""The same of walls, ground and sky."""
+
+AT_REST = Pose(np.eye(3), np.zeros(3))
+
+
+def solid_scene(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> SolidScene:
+    """Draw floating or standing bodies.
+
+    Args:
+        random: decides everything.
+        library: textures.
+        size: height and width of the images, pixels.
+    """
+    return (floating_bodies if random.random() < 0.6 else standing_bodies)(random, library, size)
+
+
+def floating_bodies(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> SolidScene:
+    """Draw 4 to 24 bodies in front of an uneven wall; most of them move by themselves; see `solid_scene`."""
+    height, width = size
+    matrix = intrinsics(random, size, float(random.uniform(0.4, 0.6)))
+    focal = matrix[0, 0]
+    camera = _camera_motion(random, width, focal)
+    wall = as_mesh(uneven_ground(random, 6 * WALL_DISTANCE, float(random.choice([0, 0.2, 0.6]))))
+    # Half a turn, so that the side with the normals is seen.
+    facing = Pose(rotation_matrix(*random.normal((np.pi, 0, 0), 0.15)), np.array([0, 0, WALL_DISTANCE]))
+    dress = _Wardrobe(random, library, focal, camera)
+    bodies = [
+        dress.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
+        dress.body(wall, facing, facing, WALL_DISTANCE, BACKGROUND_TEXTURE),
+    ]
+    for _ in range(int(np.exp(random.uniform(np.log(4), np.log(25))))):
+        depth = float(random.uniform(2.5, 8.0))
+        extent = float(np.exp(random.uniform(*np.log((0.1, 0.8))))) * height
+        pixel = random.uniform(-0.05, 1.05, 2) * (width, height)
+        place = depth * np.array([(pixel[0] - matrix[0, 2]) / focal, (pixel[1] - matrix[1, 2]) / focal, 1])
+        pose = Pose(_any_rotation(random), place)
+        moved = pose if random.random() < 0.25 else _moved(random, pose, width, focal)
+        bodies.append(dress.body(random_mesh(random, extent * depth / focal), pose, moved, depth))
+    return _lit(random, bodies, matrix, camera)
+
+
+def standing_bodies(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> SolidScene:
+    """Draw 4 to 30 bodies on uneven ground, before a camera that drives or is held by hand; see `solid_scene`."""
+    matrix = intrinsics(random, size, float(random.uniform(0.3, 0.55)))
+    focal = matrix[0, 0]
+    eye = float(random.uniform(0.3, 2.0))
+    step = float(np.exp(random.uniform(np.log(0.01), np.log(0.4)))) * eye
+    direction = random.normal(0, 1, 3) if random.random() < 0.5 else np.array([0, 0, random.choice([-1, 1])])
+    turn = rotation_matrix(*random.choice((0.05, 0.3, 1.0)) * random.normal(0, 0.02, 3))
+    camera = Pose(turn, step * direction / np.linalg.norm(direction))
+    ground = as_mesh(uneven_ground(random, 40 * eye, float(random.choice([0, 0.05, 0.15])) * eye))
+    # The ground's z axis is up, the camera's y axis down.
+    below = Pose(np.array([[1, 0, 0], [0, 0, -1], [0, 1.0, 0]]), np.array([0, eye, 0]))
+    dress = _Wardrobe(random, library, focal, camera)
+    bodies = [
+        dress.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
+        dress.body(ground, below, below, 2 * eye, BACKGROUND_TEXTURE),
+    ]
+    for _ in range(int(np.exp(random.uniform(np.log(4), np.log(31))))):
+        depth = float(np.exp(random.uniform(np.log(1.5), np.log(15)))) * eye
+        extent = float(np.exp(random.uniform(*np.log((0.15, 1.6))))) * eye
+        mesh = random_mesh(random, extent)
+        lowest = float(mesh.corners[..., 2].min())
+        across = (random.uniform(-0.1, 1.1) * size[1] - matrix[0, 2]) / focal * depth
+        heading = rotation_matrix(float(random.uniform(-np.pi, np.pi)), 0, 0)
+        pose = Pose(heading @ below.rotation, np.array([across, eye + lowest, depth]))
+        moved = _driven(random, pose, eye) if random.random() < 0.35 else pose
+        bodies.append(dress.body(mesh, pose, moved, depth))
+    return _lit(random, bodies, matrix, camera)
+
+
+@dataclass(frozen=True)
+class _Wardrobe:
+    """Covers bodies with pictures.
+
+    Attributes:
+        random: chooses the pictures.
+        library: holds them.
+        focal: focal length, pixels.
+        camera: motion of the resting scene in the camera's axes, from the first to the second image.
+    """
+
+    random: np.random.Generator
+    library: TextureLibrary
+    focal: float
+    camera: Pose
+
+    def body(self, mesh: Mesh, first: Pose, second: Pose, depth: float, side: int = BODY_TEXTURE) -> Body:
+        """Return a body whose texture is about as fine as the image where the body is ``depth`` meters away.
+
+        Args:
+            mesh: its surface.
+            first: its pose in the first image, in the first camera's axes.
+            second: its pose in the second image, in the first camera's axes, too.
+            depth: meters.
+            side: height and width of its texture, pixels.
+        """
+        patch = photograph_patch(self.random, self.library, side, side)
+        texture = np.asarray(cv2.resize(patch, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
+        density = self.focal / depth * float(self.random.uniform(0.5, 1.2))
+        return Body(mesh, texture, density, first, self.camera.after(second))
+
+
+def _camera_motion(random: np.random.Generator, width: int, focal: float) -> Pose:
+    """Draw the motion of the scene as the camera sees it; `displacement` is at half of the wall's distance."""
+    shift = displacement(random, width) / focal * WALL_DISTANCE / 2
+    forward = random.normal(0, 0.04) * WALL_DISTANCE / 2 * random.choice([0.1, 1])
+    turn = displacement(random, width) * random.choice([0, 0.2, 1]) / focal
+    return Pose(
+        rotation_matrix(turn[0], turn[1], random.normal(0, 0.03) * random.choice([0.1, 1])),
+        np.array([shift[0], shift[1], forward]),
+    )
+
+
+def _moved(random: np.random.Generator, pose: Pose, width: int, focal: float) -> Pose:
+    """Draw where a body with ``pose`` is in the second image: moved in any direction and turned around its middle."""
+    depth = pose.shift[2]
+    strength = random.choice([0.2, 1.0, 2.0])
+    across = displacement(random, width) / focal * depth
+    turn = rotation_matrix(*random.normal(0, 0.08 * strength, 3))
+    step = np.array([across[0], across[1], random.normal(0, 0.03 * strength) * depth])
+    return Pose(turn @ pose.rotation, pose.shift + step)
+
+
+def _driven(random: np.random.Generator, pose: Pose, eye: float) -> Pose:
+    """Draw where a body that moves over the ground is in the second image; ``eye`` is the camera's height, meters."""
+    travel = float(np.exp(random.uniform(np.log(0.01), np.log(0.4)))) * eye
+    angle = random.uniform(-np.pi, np.pi)
+    turn = rotation_matrix(random.normal(0, 0.05), 0, 0)
+    return Pose(turn @ pose.rotation, pose.shift + travel * np.array([np.cos(angle), 0, np.sin(angle)]))
+
+
+def _any_rotation(random: np.random.Generator) -> NDArray[np.float64]:
+    """Draw a rotation; the longest edges of furniture and boxes have any direction."""
+    turned, _ = np.linalg.qr(random.normal(0, 1, (3, 3)))
+    return np.asarray(turned * np.sign(np.linalg.det(turned)))
+
+
+def _lit(random: np.random.Generator, bodies: list[Body], matrix: NDArray[np.float64], camera: Pose) -> SolidScene:
+    """Light the scene from above or from behind the camera; the light rests while the camera turns."""
+    light = random.normal((0, -1.0, -1.5), 1)
+    light /= np.linalg.norm(light)
+    return SolidScene(bodies, matrix, light, camera.rotation @ light, float(random.uniform(0.5, 0.9)))
