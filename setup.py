@@ -14,6 +14,9 @@ ONNX, ROSBAGS, YAML, AV = "onnx>=1.16.2", "rosbags>=0.11,<0.12", "PyYAML>=5.4", 
 # The node needs no more than this. ROS 2 itself comes from apt, or from the `ros` extra where there is no apt.
 RUNTIME = ["numpy>=1.22", "opencv-python-headless>=4.8.1.78,<5", ONNX, "onnxruntime>=1.16"]
 
+# Meshes and rays of the generated scenes of solid bodies. Embree's wheels are for x86-64 alone.
+SCENES = ["trimesh>=4", "embreex>=4; platform_machine == 'x86_64'"]
+
 EXTRAS = {
     # ROS 2 from PyPI wheels. Never install these beside a ROS 2 from apt.
     **{
@@ -40,6 +43,7 @@ EXTRAS = {
         "tensorboard",
         "tqdm>=4.66.3",
         "matplotlib",
+        *SCENES,
     ],
     # Newer linters find new faults in old code; launch_testing, on every apt ROS 2, breaks pytest 9.
     "test": [
@@ -56,6 +60,7 @@ EXTRAS = {
         "pydantic>=2",
         YAML,
         "tqdm>=4.66.3",
+        *SCENES,
         "cuda-bindings>=12.8",
         "openvino>=2024.4",
         # TensorRT's parser and builder for a machine without a GPU, 95 MB under NVIDIA's license.

@@ -10,6 +10,7 @@
 #   benchmarks/gpu_session.sh             all three, each for at most LIMIT seconds
 #
 # Before, where there is a network: training/fetch_textures.py && training/fetch_textures.py --pack build/textures.tar
+# and, if the machine lacks them: pip install --no-deps --target build/packages embreex trimesh
 # To resume on a fresh machine, copy OUT/parts of the last session there. Every file in it has at most 16 MiB.
 #
 # Environment: OUT (build/gpu_session), PACK (build/textures.tar), LIMIT (560 seconds a step), PYTHON, CONFIG (of
@@ -23,7 +24,7 @@ limit=${LIMIT:-560}
 python=${PYTHON:-$root/.venv/bin/python}
 [[ -x $python ]] || python=python3
 part_bytes=16777216
-export PYTHONPATH=$root:$root/training${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$root:$root/training${PYTHONPATH:+:$PYTHONPATH}:$root/build/packages
 mkdir -p "$out/parts"
 
 # Run a command for at most LIMIT seconds. Being stopped is success: each step resumes.
@@ -84,5 +85,5 @@ all)
     done
     if ((${#failed[@]})); then echo "FAILED: ${failed[*]}" >&2; exit 1; fi
     ;;
-*) sed -n '5,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+*) sed -n '5,18s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -16,6 +16,7 @@ from mdflow_training.losses.distillation import sequence_loss
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.settings.adaptation import ReplaySettings
 from mdflow_training.synthetic.batches import Request, SyntheticPairs
+from mdflow_training.synthetic.pairs import MIXTURE
 from mdflow_training.synthetic.textures import TextureLibrary, procedural_library, pyramid
 
 TEXTURES, TEXTURE_SIDE = 40, 256
@@ -23,6 +24,9 @@ TEXTURES, TEXTURE_SIDE = 40, 256
 
 MAX_FIRST_USE = 1_000_000
 """Each stage starts at a random use of the scenes below this number, so stages replay different pairs."""
+
+SHARES = {name: share for name, share in MIXTURE.items() if name != "solid"}
+"""Relative shares of the scene classes: all but the one that cannot be rendered on ARM, where robots adapt."""
 
 FRAME_BLUR = 0.6
 """Standard deviation, in pixels, of the blur that removes the camera's noise from the textures. Noise that moves with a
@@ -77,7 +81,7 @@ def replay_scenes(settings: ReplaySettings, seed: int, frames: Sequence[Image] =
     """
     procedural = procedural_library(seed, TEXTURES, TEXTURE_SIDE)
     library = TextureLibrary(procedural.photographs + [pyramid(_smooth_bgr(frame)) for frame in frames], [])
-    return SyntheticPairs(library, seed, uses=2 * MAX_FIRST_USE, pool=settings.scenes)
+    return SyntheticPairs(library, seed, SHARES, uses=2 * MAX_FIRST_USE, pool=settings.scenes)
 
 
 def sample_frames(pairs: FramePairs, count: int) -> list[Image]:

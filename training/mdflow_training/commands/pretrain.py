@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
                 train(config, options.out, context, options.changed_config)
         finally:
             distributed.teardown()
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, FloatingPointError, ModuleNotFoundError) as error:
         LOGGER.error("error: %s", error)
         return 1
     return 0

@@ -16,10 +16,11 @@ from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.flow_files import Image, write_flow, write_image
 from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.pairs import SCENE_CLASSES, synthetic_pair
+from mdflow_training.synthetic.solid_renderer import require_embree
 from mdflow_training.synthetic.texture_packages import default_textures
 from mdflow_training.synthetic.textures import load_library, procedural_library
 
-SHEET_ROWS = 28
+SHEET_ROWS = 2 * len(SCENE_CLASSES)
 
 
 def write_pair(folder: Path, pair: FlowPair) -> None:
@@ -46,10 +47,10 @@ def contact_sheet(pairs: list[FlowPair]) -> Image:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write pairs and a contact sheet; return 0, or 2 if there are no textures."""
+    """Write pairs and a contact sheet; return 0, or 2 if textures or a needed package are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="output folder: one subfolder per pair, and sheet.png")
-    parser.add_argument("--count", type=int, default=28, help="number of pairs; default: %(default)s")
+    parser.add_argument("--count", type=int, default=SHEET_ROWS, help="number of pairs; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="seed of the pairs; default: %(default)s")
     parser.add_argument("--size", type=int, nargs=2, default=(384, 512), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument(
@@ -64,8 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.count < 1 or options.seed < 0 or min(options.size) < SIZE_MULTIPLE:
         parser.error(f"--count must be 1 or more, --seed 0 or more, and --size {SIZE_MULTIPLE} {SIZE_MULTIPLE} or more")
     try:
+        if "solid" in options.classes:
+            require_embree()
         library = procedural_library(options.seed) if options.procedural else load_library(options.textures)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     shown = []

@@ -18,6 +18,7 @@ from mdflow_training.pretraining.schedule import schedule
 from mdflow_training.pretraining.training import Training
 from mdflow_training.settings.pretraining import PretrainConfig, load_pretrain_config
 from mdflow_training.synthetic.batches import BatchRequests, SyntheticPairs, load_batches
+from mdflow_training.synthetic.solid_renderer import require_embree
 from mdflow_training.synthetic.texture_packages import default_textures
 from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library
 
@@ -56,7 +57,11 @@ def train(config: PretrainConfig, folder: Path, context: ProcessContext, changed
         context: this process.
         changed: whether settings or textures changed since the last part. Earlier validations are then not comparable,
             and the search for the best weights starts again.
+
+    Raises:
+        ModuleNotFoundError: embreex is not installed.
     """
+    require_embree()
     train_textures, held_out = open_library(config).split()
     training = Training(config, context)
     if (folder / "last.pt").exists():

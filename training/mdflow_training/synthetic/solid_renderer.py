@@ -12,15 +12,18 @@ Camera axes: x right, y down, z forward; lengths in meters.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from mdflow_training.flow_files import Flow, Image, Mask
 from mdflow_training.synthetic.layers import FlowPair
+
+if TYPE_CHECKING:
+    from embreex.rtcore_scene import EmbreeScene
 
 TEXTURE_LEVELS = 5
 """Sizes at which each texture is kept, each half as large as the one before, against aliasing."""
@@ -30,6 +33,10 @@ NEAREST = 0.05
 
 DEPTH_TOLERANCE = 0.01
 """A point is hidden if another surface is nearer by more than this share of its depth."""
+
+
+ROUNDING = 0.01
+"""Errors of rounding, pixels: what rests at the border of the image is not outside."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class _Surface:
     Attributes:
         corners: ``(F, 3, 3)`` float32, meters, camera axes.
         shade: ``(F, 3, 1)`` float32 in [ambient, 1], the brightness at each corner.
-        rays: finds what a ray hits.
+        rays: finds the triangle that a ray hits first.
     """
 
     corners: NDArray[np.float32]
@@ -155,9 +162,36 @@ def _surface(placed: list[tuple[Mesh, Pose]], light: NDArray[np.float64], ambien
     )
     # The light is turned into each body's axes, which is cheaper than turning the normals.
     facing = np.concatenate([mesh.normals @ (pose.rotation.T @ light).astype(np.float32) for mesh, pose in placed])
-    rays = EmbreeScene()
-    TriangleMesh(rays, corners)
-    return _Surface(corners, ambient + (1 - ambient) * np.maximum(facing, 0)[..., None], rays)
+    return _Surface(corners, ambient + (1 - ambient) * np.maximum(facing, 0)[..., None], _ray_scene(corners))
+
+
+def _ray_scene(corners: NDArray[np.float32]) -> EmbreeScene:
+    """Prepare triangles ``(F, 3, 3)`` for rays.
+
+    Raises:
+        ModuleNotFoundError: see `require_embree`.
+    """
+    require_embree()
+    # Imported here, because embreex has no wheels for ARM, where robots adapt without this class of scenes.
+    from embreex.mesh_construction import TriangleMesh
+    from embreex.rtcore_scene import EmbreeScene
+
+    scene = EmbreeScene()
+    TriangleMesh(scene, corners)
+    return scene
+
+
+def require_embree() -> None:
+    """Check that rays can be cast.
+
+    Raises:
+        ModuleNotFoundError: embreex is not installed.
+    """
+    if find_spec("embreex") is None:
+        raise ModuleNotFoundError(
+            "scenes of solid bodies need embreex (x86-64 only): pip install embreex, "
+            "or pip install --target build/packages embreex trimesh and copy that folder to a machine without network"
+        )
 
 
 def _cast(surface: _Surface, intrinsics: NDArray[np.float64], x: NDArray[np.float32], y: NDArray[np.float32]) -> _View:
@@ -180,10 +214,14 @@ def _motion(
     target_x = points[..., 0] / depth * np.float32(intrinsics[0, 0]) + np.float32(intrinsics[0, 2])
     target_y = points[..., 1] / depth * np.float32(intrinsics[1, 1]) + np.float32(intrinsics[1, 2])
     height, width = x.shape
-    outside = (target_x < 0) | (target_x > width - 1) | (target_y < 0) | (target_y > height - 1)
+    outside = _beyond(target_x, width) | _beyond(target_y, height)
     nearest = _cast(other, intrinsics, target_x, target_y).depth
     hidden = nearest < points[..., 2] * (1 - DEPTH_TOLERANCE)
     return np.stack((target_x - x, target_y - y), axis=-1), outside | hidden | (points[..., 2] < NEAREST)
+
+
+def _beyond(place: NDArray[np.float32], side: int) -> Mask:
+    return (place < -ROUNDING) | (place > side - 1 + ROUNDING)
 
 
 def _interpolate(view: _View, at_corners: NDArray[np.float32]) -> NDArray[np.float32]:

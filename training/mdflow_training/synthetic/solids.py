@@ -68,7 +68,7 @@ def ring(random: np.random.Generator) -> trimesh.Trimesh:
 
 def box(random: np.random.Generator) -> trimesh.Trimesh:
     """Return anything from a board to a cube."""
-    return trimesh.creation.box(np.exp(random.uniform(*np.log((0.1, 1)), 3)))
+    return trimesh.creation.box(np.exp(random.uniform(np.log(0.1), 0, 3)))
 
 
 def furniture(random: np.random.Generator) -> trimesh.Trimesh:
