@@ -16,6 +16,7 @@ from mdflow_training.commands import pretrain, synthetic
 from mdflow_training.synthetic.pairs import SCENE_CLASSES, render_pair
 from mdflow_training.synthetic.roads_and_rooms import rotation_matrix
 from mdflow_training.synthetic.solid_renderer import Body, Pose, SolidScene, render_solids
+from mdflow_training.synthetic.solid_textures import TextureAtlas, box_projection, compression
 from mdflow_training.synthetic.solids import SHAPES, as_mesh, random_mesh, uneven_ground
 from mdflow_training.synthetic.textures import procedural, procedural_library
 
@@ -99,6 +100,31 @@ def test_light_shades_a_face_that_turns_away() -> None:
     pair = render(Body(body.mesh, gray, 20, body.first, body.second))
     assert pair.first[32, 48].tolist() == pytest.approx([200] * 3, abs=1)
     assert pair.second[32, 48].tolist() == pytest.approx([200 * (0.5 + 0.5 * np.cos(0.8))] * 3, abs=2)
+
+
+def test_an_atlas_samples_each_texture_mirrored_and_averages_where_texels_are_dense() -> None:
+    ramp = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 200
+    atlas = TextureAtlas([ramp, stripes])
+    owner = np.array([[0, 0, 0, 1, 1, 1]])
+    place = np.array([[[10, 5], [63 + 20, 5], [-10, -7], [4, 9], [5, 9], [5, 9]]], np.float32)
+    spacing = np.array([[1, 1, 1, 1, 1, 4]], np.float32)
+    assert atlas.sample(owner, place, spacing)[0, :, 0].tolist() == [40, 172, 40, 200, 0, 100]
+
+
+def test_a_triangle_lies_on_its_texture_along_the_axis_nearest_to_its_normal() -> None:
+    corners = np.array([[[0, 0, 0], [1, 0, 0.2], [0, 2, 0.2]], [[3, 0, 0], [3, 0, 1], [3, 1, 0]]], np.float32)
+    np.testing.assert_array_equal(box_projection(corners)[0], corners[0][:, [0, 1]])
+    np.testing.assert_array_equal(box_projection(corners)[1], corners[1][:, [1, 2]])
+
+
+def test_slant_compresses_a_texture() -> None:
+    """A small triangle straight ahead, turned away from the camera by 60 degrees, whose cosine is one half."""
+    flat = np.array([[-0.01, -0.01, 0], [0.01, -0.01, 0], [0, 0.02, 0]])
+    turned = flat @ rotation_matrix(np.pi / 3, 0, 0).T
+    corners = np.float32(np.stack((flat, turned)) + np.array([0, 0, 5]))
+    np.testing.assert_allclose(compression(corners), [1, np.sqrt(2)], rtol=0.01)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -21,12 +21,10 @@ from numpy.typing import NDArray
 
 from mdflow_training.flow_files import Flow, Image, Mask
 from mdflow_training.synthetic.layers import FlowPair
+from mdflow_training.synthetic.solid_textures import TextureAtlas, box_projection, compression
 
 if TYPE_CHECKING:
     from embreex.rtcore_scene import EmbreeScene
-
-TEXTURE_LEVELS = 5
-"""Sizes at which each texture is kept, each half as large as the one before, against aliasing."""
 
 NEAREST = 0.05
 """Points nearer to the camera's plane than this, meters, are projected as if they were this far away."""
@@ -147,13 +145,30 @@ def render_solids(scene: SolidScene, size: tuple[int, int]) -> FlowPair:
     views = [_cast(surface, scene.intrinsics, x, y) for surface in surfaces]
     if any((view.triangle < 0).any() for view in views):
         raise ValueError("the bodies of a scene must cover both images; add a surface behind them")
-    images = [
-        _smooth_outlines(_colors(bodies, owners, view, surface, scene.intrinsics[0, 0]), owners[view.triangle])
-        for view, surface in zip(views, surfaces, strict=True)
-    ]
+    first, second = _images(scene, owners, views, surfaces)
     forward, occluded_forward = _motion(views[0], surfaces[1], scene.intrinsics, x, y)
     backward, occluded_backward = _motion(views[1], surfaces[0], scene.intrinsics, x, y)
-    return FlowPair(images[0], images[1], forward, backward, occluded_forward, occluded_backward)
+    return FlowPair(first, second, forward, backward, occluded_forward, occluded_backward)
+
+
+def _images(
+    scene: SolidScene, owners: NDArray[np.int64], views: list[_View], surfaces: tuple[_Surface, _Surface]
+) -> list[Image]:
+    """Return the color that each pixel sees, ``(H, W, 3)``, in both images; ``owners`` is the body of each triangle."""
+    density = np.array([body.texels_per_meter for body in scene.bodies], np.float32)
+    texels = (
+        box_projection(np.concatenate([body.mesh.corners for body in scene.bodies])) * density[owners][:, None, None]
+    )
+    atlas = TextureAtlas([body.texture for body in scene.bodies])
+    images = []
+    for view, surface in zip(views, surfaces, strict=True):
+        owner = owners[view.triangle]
+        spacing = density[owner] * view.depth / np.float32(scene.intrinsics[0, 0])
+        spacing *= compression(surface.corners)[view.triangle]
+        colors = atlas.sample(owner, _interpolate(view, texels), spacing)
+        shaded = np.asarray(colors * _interpolate(view, surface.shade), np.uint8)
+        images.append(_smooth_outlines(shaded, owner))
+    return images
 
 
 def _surface(placed: list[tuple[Mesh, Pose]], light: NDArray[np.float64], ambient: float) -> _Surface:
@@ -227,62 +242,6 @@ def _beyond(place: NDArray[np.float32], side: int) -> Mask:
 def _interpolate(view: _View, at_corners: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return for each pixel a value ``(H, W, C)`` that is given at the corners of triangles, ``(F, 3, C)``."""
     return np.asarray(np.einsum("hwk,hwkc->hwc", view.weights, at_corners[view.triangle]), np.float32)
-
-
-def _colors(bodies: list[Body], owners: NDArray[np.int64], view: _View, surface: _Surface, focal: float) -> Image:
-    """Return the color ``(H, W, 3)`` that each pixel sees.
-
-    Each triangle lies on the texture along the two body axes that its normal is farthest from.
-    """
-    sides = np.array([body.texture.shape[0] for body in bodies])
-    atlas = np.concatenate([_texture_levels(body.texture, 2 * sides.max()) for body in bodies])
-    tops = np.cumsum(sides) - sides
-    body_corners = np.concatenate([body.mesh.corners for body in bodies])
-    density = np.array([body.texels_per_meter for body in bodies], np.float32)
-    edges = body_corners[:, 1:] - body_corners[:, :1]
-    across = np.array([[1, 2], [0, 2], [0, 1]])[np.abs(np.cross(edges[:, 0], edges[:, 1])).argmax(axis=1)]
-    on_texture = np.take_along_axis(body_corners, across[:, None, :], axis=2) * density[owners][:, None, None]
-
-    owner = owners[view.triangle]
-    texels_per_pixel = density[owner] * view.depth / np.float32(focal)
-    level = np.clip(np.rint(np.log2(texels_per_pixel * _slant(surface, view))), 0, TEXTURE_LEVELS - 1).astype(np.int32)
-    side = sides[owner]
-    place = (_mirrored(_interpolate(view, on_texture), side[..., None]) + 0.5) / np.exp2(level)[..., None] - 0.5
-    place = np.clip(place, 0, (side >> level)[..., None] - 1)
-    lefts = 2 * side - (2 * side >> level)  # the levels lie side by side
-    columns, rows = place[..., 0] + lefts, place[..., 1] + tops[owner]
-    colors = cv2.remap(atlas, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR)
-    return np.asarray(colors * _interpolate(view, surface.shade), np.uint8)
-
-
-def _slant(surface: _Surface, view: _View) -> NDArray[np.float32]:
-    """Return for each pixel how much the slant of its surface compresses the texture, 1 where it faces the camera."""
-    edges = surface.corners[:, 1:] - surface.corners[:, :1]
-    normals = np.cross(edges[:, 0], edges[:, 1])
-    centers = surface.corners.mean(axis=1)
-    lengths = np.linalg.norm(normals, axis=1) * np.linalg.norm(centers, axis=1)
-    cosine = np.abs(np.einsum("fc,fc->f", normals, centers)) / np.maximum(lengths, 1e-9)
-    # The texture is compressed along one direction only: the square root is between blurring and aliasing.
-    return np.asarray(1 / np.sqrt(np.maximum(cosine, 0.05)), np.float32)[view.triangle]
-
-
-def _mirrored(texels: NDArray[np.float32], side: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Map endless texture coordinates to those of a texture that repeats mirrored, [0, side - 1]."""
-    period = 2 * (side - 1)
-    folded = np.mod(texels, period)
-    return np.asarray(np.minimum(folded, period - folded), np.float64)
-
-
-def _texture_levels(texture: Image, width: int) -> Image:
-    """Return a texture and its halvings side by side, ``(side, width, 3)``."""
-    whole, left = texture.shape[0], 0
-    row = np.zeros((whole, width, 3), np.uint8)
-    for level in range(TEXTURE_LEVELS):
-        side = whole >> level
-        row[:side, left : left + side] = texture
-        left += side
-        texture = np.asarray(cv2.resize(texture, (side // 2, side // 2), interpolation=cv2.INTER_AREA), np.uint8)
-    return row
 
 
 def _smooth_outlines(image: Image, owner: NDArray[np.int64]) -> Image:
