@@ -29,6 +29,7 @@ from mdflow_ros.core.resizing import (
     resize_field,
     resize_image,
     scale_between,
+    scale_vectors,
     scaled_size,
     size_of,
 )
@@ -253,7 +254,8 @@ class FlowEstimator:
         """Return the network's flow at the published size, refined."""
         size = size_of(first.image)
         output_size = self.output_size(size)
-        flow = resize_field(decoded.flow * scale_between(self.inference_size(size), output_size), output_size)
+        flow = scale_vectors(decoded.flow, scale_between(self.inference_size(size), output_size))
+        flow = resize_field(flow, output_size)
         if not self._refine:
             return flow
         return self._refiner.refine(first.gray, second.gray, flow, self._quality.refinement_of(size))

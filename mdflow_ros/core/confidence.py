@@ -16,7 +16,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.resizing import Size, resize_field, resize_flow, scale_between, scaled_size, size_of
+from mdflow_ros.core.resizing import (
+    Size,
+    resize_field,
+    resize_flow,
+    scale_between,
+    scale_vectors,
+    scaled_size,
+    size_of,
+)
 
 Field = NDArray[np.float32]
 
@@ -112,12 +120,14 @@ class ConfidenceCalibration:
     def probability(self, cues: Sequence[Field]) -> Field:
         """Return the probability ``(H, W)`` in [0, 1] for `compute_cues`' cues, each ``(H, W)``."""
         form, linear, bias = self._polynomial()
-        limited = [(cue.ravel(), low, high) for cue, low, high in zip(cues, self.low, self.high, strict=False)]
+        low, high = (np.array(limits, np.float32)[:, None] for limits in (self.low, self.high))
+        flat = [cue.ravel() for cue in cues[: len(low)]]
         logit = np.full(cues[0].size, bias, np.float32)
         pixels = BLOCK_MULTIPLICATIONS // form.size
         for start in range(0, len(logit), pixels):
             block = slice(start, start + pixels)
-            values = np.stack([cue[block].clip(low, high) for cue, low, high in limited])
+            values = np.stack([cue[block] for cue in flat])
+            np.minimum(np.maximum(values, low, out=values), high, out=values)
             weights = form @ values
             weights += linear
             weights *= values
@@ -177,8 +187,8 @@ def compute_cues(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: 
     )
     flow = resize_flow(evidence.flow, size)
     to_image = scale_between(evidence.network_size, image_size)
-    network_flow = resize_field(evidence.network_flow * to_image, size)
-    refined_by = flow * scale_between(size, image_size) - network_flow
+    network_flow = resize_field(scale_vectors(evidence.network_flow, to_image), size)
+    refined_by = scale_vectors(flow, scale_between(size, image_size)) - network_flow
     noise = camera_noise(gray)
     census, gradient = _census_distance(gray, _warp(other, flow), noise), _squared_gradient(flow)
     structure = _structure(gray)
@@ -186,7 +196,7 @@ def compute_cues(first: NDArray[np.uint8], second: NDArray[np.uint8], evidence: 
         resize_field(_visibility(evidence, to_image), size),
         np.log(_box(census, BOX) + 0.01),
         np.log(_box(gradient, BOX) + 1e-3),
-        np.log(_box((refined_by**2).sum(axis=-1), BOX) + 3e-3),
+        np.log(_box(_squared_length(refined_by), BOX) + 3e-3),
         resize_field(_update(evidence, to_image), size),
         np.log(_texture(structure, noise, BOX) + 0.03),
         _outside(flow),
@@ -214,19 +224,19 @@ def camera_noise(gray: Field) -> float:
 def _visibility(evidence: FlowEvidence, to_image: Field) -> Field:
     """Return the logarithm of the forward-backward error, relative to what MDFlow's test allows."""
     size = size_of(evidence.network_flow)
-    flow = evidence.network_flow * to_image
-    backward = resize_field(evidence.backward * to_image, size)
-    returned = _warp(backward, evidence.network_flow * scale_between(evidence.network_size, size))
-    miss = ((flow + returned) ** 2).sum(axis=-1)
-    lengths = (flow**2).sum(axis=-1) + (returned**2).sum(axis=-1)
+    flow = scale_vectors(evidence.network_flow, to_image)
+    backward = resize_field(scale_vectors(evidence.backward, to_image), size)
+    returned = _warp(backward, scale_vectors(evidence.network_flow, scale_between(evidence.network_size, size)))
+    miss = _squared_length(flow + returned)
+    lengths = _squared_length(flow) + _squared_length(returned)
     return np.asarray(np.log((miss + 0.01) / (RELATIVE_TOLERANCE * lengths + ABSOLUTE_TOLERANCE)), np.float32)
 
 
 def _update(evidence: FlowEvidence, to_image: Field) -> Field:
     """Return the logarithm of the squared length of the network's last update, between its last two levels."""
     size = size_of(evidence.network_flow)
-    change = (evidence.network_flow - resize_field(evidence.coarser, size)) * to_image
-    return _box(np.log((change**2).sum(axis=-1) + np.float32(0.01)), 3)
+    change = evidence.network_flow - resize_field(evidence.coarser, size)
+    return _box(np.log(_squared_length(scale_vectors(change, to_image)) + np.float32(0.01)), 3)
 
 
 def _census_distance(gray: Field, other: Field, noise: float) -> Field:
@@ -272,7 +282,13 @@ def _outside(flow: Field) -> Field:
 def _squared_gradient(flow: Field) -> Field:
     """Return the sum of the squared derivatives of a flow ``(H, W, 2)``."""
     across, down = _derivatives(flow)
-    return np.asarray((across**2 + down**2).sum(axis=-1), np.float32)
+    return _squared_length(across) + _squared_length(down)
+
+
+def _squared_length(vectors: Field) -> Field:
+    """Return the squared lengths of vectors ``(H, W, 2)``; numpy's sum over an axis of two is 20 times slower."""
+    x, y = vectors[..., 0], vectors[..., 1]
+    return x * x + y * y
 
 
 def _derivatives(field: Field) -> tuple[Field, Field]:

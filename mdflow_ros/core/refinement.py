@@ -72,7 +72,8 @@ class FlowRefiner:
         for _ in range(rounds):
             u, v = (np.asarray(part, np.float32) for part in solver.calcUV(gray[0], gray[1], u, v))
         change = resize_flow(np.stack((u, v), axis=-1) - start, output_size)
-        return flow + np.clip(np.nan_to_num(change), -MAX_CHANGE, MAX_CHANGE)
+        cv2.patchNaNs(change, 0)
+        return flow + np.clip(change, -MAX_CHANGE, MAX_CHANGE)
 
     def _solver(self, size: Size) -> cv2.VariationalRefinement:
         if size not in self._solvers:

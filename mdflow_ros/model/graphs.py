@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ def subtracted_mean(card: ModelCard, images: list[NDArray[np.uint8]]) -> NDArray
         card: of the model.
         images: ``(H, W, 3)`` uint8 RGB: one frame, or both frames of a pair.
     """
-    channels = np.mean([image.mean(axis=(0, 1), dtype=np.float64) for image in images], axis=0) / 255
+    channels = np.mean([cv2.mean(image)[:3] for image in images], axis=0) / 255
     if card.preprocessing is Preprocessing.RGB_SCALAR_MEAN:
         channels[:] = channels.mean()
     return channels.astype(np.float32)[None]
