@@ -18,6 +18,7 @@ from mdflow_ros.core.picture_files import opencv_path
 from mdflow_ros.recordings.bag_parts import natural_order
 from mdflow_ros.recordings.file_kinds import check_content, content_kind, folders_below, is_hidden
 from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
+from mdflow_ros.recordings.image_counters import unusual_numbers
 from mdflow_ros.recordings.image_series import split_series, warn_of_non_camera_images
 from mdflow_ros.recordings.image_stamps import stamp_images, time_files
 
@@ -48,7 +49,8 @@ class ImageFrames:
         first = next((path for path in images if content_kind(path) not in ("link", "empty")), images[0])
         check_content(first)
         self._stretch = IntensityStretch(intensity_range)
-        series = split_series(images, warnings)
+        in_order = list(unusual_numbers(images))
+        series = {"": in_order} if in_order else split_series(images, warnings)
         self._stamps = {pattern: stamp_images(files, warnings) for pattern, files in series.items()}
         self.files = [file for stamps in self._stamps.values() for file in stamps] + time_files(images[0].parent)
         _warn_of_pages(first, warnings)

@@ -13,6 +13,10 @@ NUMBER = re.compile(r"\d+")
 
 _LONG_NUMBER = re.compile(r"\d{3,}")
 _NOT_OF_CAMERA = re.compile(r"\d{3,}|(?<!cam)(?<!cam[_-])(?<!camera)(?<!camera[_-])(?<!\d)\d+", re.IGNORECASE)
+_CAMERA = re.compile(r"(?<=\d{3}[_-])\d(?=\.|$)|(?<=image[_-])\d(?=[_-]\d)")
+"""The number of the camera in names such as ``image0001_0.png`` and ``image_0_123.png``, if all cameras have the same
+images."""
+_NOT_CAMERA = re.compile(rf"(?!{_CAMERA.pattern})\d+")
 _TIME = re.compile(r"(?<!\d)(?:\d{19}|\d{16}|\d{13})(?!\d)")
 
 _NON_CAMERA = re.compile(
@@ -48,9 +52,9 @@ def split_series(images: list[Path], warnings: list[str]) -> dict[str, list[Path
     """Return the images of each camera by the pattern of their names, with ``#`` for a number.
 
     Names with different text belong to different cameras if their numbers are equal or interleave. The number of a
-    camera, as in ``0001_cam0.png``, counts as text. Otherwise all images are one series. Images computed from camera
-    images, such as depth, masks or thumbnails, are left out. File suffixes count only if nothing else tells the cameras
-    apart.
+    camera, as in ``0001_cam0.png`` and ``0001_0.png``, counts as text. Otherwise all images are one series. Images
+    computed from camera images, such as depth, masks or thumbnails, are left out. File suffixes count only if nothing
+    else tells the cameras apart.
 
     Args:
         images: in the natural order of their names, all in one folder; at least one.
@@ -92,9 +96,11 @@ def _by_pattern(images: list[Path], names: list[str]) -> dict[str, _Series]:
 def _numbers_of_images(names: list[str]) -> re.Pattern[str]:
     """Return the pattern of the numbers that count images; other numbers in the names denote cameras.
 
-    The number of a camera has one or two digits and follows ``cam``, or accompanies a time that several images share.
-    KITTI's ``000000_10.png`` and ``000000_11.png`` belong to one camera.
+    The number of a camera has one or two digits and follows ``cam``, or accompanies a time that several images share,
+    or is that of `_CAMERA`. KITTI's ``000000_10.png`` and ``000000_11.png`` belong to one camera.
     """
+    if _all_cameras_have_the_same_images(names):
+        return _NOT_CAMERA
     times = [tuple(_TIME.findall(name)) for name in names]
     taken = len(set(times)) if all(times) else 0
 
@@ -105,6 +111,18 @@ def _numbers_of_images(names: list[str]) -> re.Pattern[str]:
     if series(_LONG_NUMBER) <= taken <= len(names) // 2:
         return _LONG_NUMBER
     return _NOT_OF_CAMERA if series(_NOT_OF_CAMERA) <= len(names) // 2 else NUMBER
+
+
+def _all_cameras_have_the_same_images(names: list[str]) -> bool:
+    """Tell whether every name has a number of a camera, and, but for a few, the same images occur with each."""
+    images: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        camera = _CAMERA.search(name)
+        if camera is None:
+            return False
+        images[camera[0]].add(name[: camera.start()] + name[camera.end() :])
+    shared = set.intersection(*images.values())
+    return len(images) > 1 and 2 * len(shared) > max(map(len, images.values()))
 
 
 def _taken_in_turns(by_pattern: dict[str, _Series]) -> list[str]:

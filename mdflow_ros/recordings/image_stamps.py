@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mdflow_ros.core.stamps import NANOSECONDS
+from mdflow_ros.recordings.image_counters import unusual_numbers
 from mdflow_ros.recordings.image_series import NUMBER
 from mdflow_ros.recordings.stamps import MAX_DISORDER, SHORTEST_INTERVAL
 
@@ -45,9 +46,12 @@ LAST_STAMP = 2**63 - 1
 CLIP_GAP = 1_000_000_000
 """Gap in ns between the clips of a folder whose numbers start again, as in ``clip01_0001.png``, ``clip02_0001.png``."""
 
-TIME_FILES = ("timestamps.txt", "times.txt", "data.csv", "rgb.txt")
-"""Names of files with one time per line, in the folder of the images or above it, as in the data sets KITTI, TUM and
-EuRoC."""
+TIME_FILES = (
+    *("timestamps.txt", "times.txt", "data.csv", "rgb.txt", "images.txt", "left_images.txt", "right_images.txt"),
+    *("timestamps.csv", "times.csv"),
+)
+"""Names of files with one time per line, in the folder of the images or up to two above it, as in the data sets KITTI,
+TUM, EuRoC, UZH-FPV and DSEC."""
 
 _DECIMAL = re.compile(r"(\d{5,}|\d+(?=\.\d\d))\.(\d+)")  # 1.5 is more often a version
 _DECIMAL_COMMA = re.compile(r"(\d+),\d+")
@@ -83,7 +87,7 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
                 f"{', '.join(left_out[:3])}"
             )
         return dict(sorted(named.items(), key=lambda item: item[1]))
-    numbers = _numbers(images)
+    numbers = list(unusual_numbers(images).values()) or _numbers(images)
     if numbers and len(images) > 1 and _plausible(numbers):
         return dict(zip(images, numbers, strict=True))
     listed = _read_times(folder, images, warnings)
@@ -100,8 +104,9 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
 
 
 def time_files(folder: Path) -> list[Path]:
-    """Return the files of `TIME_FILES` in a folder of images and above it."""
-    return [path for above in (folder, folder.parent) for name in TIME_FILES if (path := above / name).is_file()]
+    """Return the files of `TIME_FILES` in a folder of images, and up to two folders above it."""
+    folders = (folder, *folder.parents[:2])
+    return [path for above in folders for name in TIME_FILES if (path := above / name).is_file()]
 
 
 def _named_stamps(images: list[Path]) -> dict[Path, int]:
@@ -224,10 +229,11 @@ def _clip_stamps(images: list[Path]) -> list[int]:
 
 def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[int]:
     """Return the times in ns from a file in the folder of the images or above it; empty if there is none."""
-    for path in time_files(folder):
-        lines = _lines_of(path)
-        named = _lines_by_name(lines, images)
-        lines = named or lines
+    lines_of = {path: _lines_of(path) for path in time_files(folder)}
+    named_in = {path: _lines_by_name(lines, images) for path, lines in lines_of.items()}
+    for path in sorted(lines_of, key=lambda path: not named_in[path]):  # another file may be of another camera's images
+        named = named_in[path]
+        lines = named or lines_of[path]
         if len(lines) == len(images) + 1 and _time_of_line(lines[0]) is None:
             lines = lines[1:]  # the names of the columns
         choices = _possible_times(lines)

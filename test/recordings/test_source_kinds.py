@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tracemalloc
@@ -25,6 +26,7 @@ from mdflow_ros.commands.repair_bag import INCOMPLETE
 from mdflow_ros.commands.repair_bag import main as repair
 from mdflow_ros.recordings.bag_message import zstd
 from mdflow_ros.recordings.frame import FrameSourceError
+from mdflow_ros.recordings.image_counters import unusual_numbers
 from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL, CLIP_GAP, stamp_in_name
 from mdflow_ros.recordings.source import parse_source
 from mdflow_ros.recordings.stamps import why_not_trusted
@@ -269,6 +271,9 @@ def test_data_sets_are_read_from_the_folder_above_or_their_folders_are_named(tmp
         ("17000000{:02d}000000000_cam0.png", "17000000{:02d}000000000_cam1.png"),
         ("17000000{:02d}000000_0.png", "17000000{:02d}000000_1.png"),
         ("{0}_17000000{0:02d}000_left.png", "{0}_17000000{0:02d}000_right.png"),
+        ("image{:04d}_0.png", "image{:04d}_1.png"),
+        ("image_0_{}.png", "image_1_{}.png"),
+        ("{:03d}a.png", "{:03d}b.png"),
     ],
 )
 def test_two_cameras_in_one_folder_are_read_one_after_the_other(tmp_path: Path, left: str, right: str) -> None:
@@ -283,6 +288,20 @@ def test_two_cameras_in_one_folder_are_read_one_after_the_other(tmp_path: Path, 
     np.testing.assert_array_equal([image for _, _, image in frames[:10]], images)
     np.testing.assert_array_equal([image[::-1] for _, _, image in frames[10:]], images)
     assert "2 cameras" in warnings[0]
+
+
+@pytest.mark.parametrize("name", ["{:x}.png", "frame_{:04x}.png", "{:02X}_left.png", "{}.png", "img_{}.png"])
+def test_numbers_may_be_hexadecimal_or_negative(tmp_path: Path, name: str) -> None:
+    numbers = range(20) if "{}" not in name else range(-10, 10)
+    stamps, shown, warnings = read(write_images(tmp_path, [name.format(number) for number in numbers]))
+    np.testing.assert_array_equal(shown, panning_images(20))
+    assert np.diff(stamps).tolist() == [ASSUMED_INTERVAL] * 19 and "30 Hz" in warnings[0]
+
+
+def test_hashes_are_no_hexadecimal_numbers(tmp_path: Path) -> None:
+    names = [f"{hashlib.sha256(bytes([n])).hexdigest()[:8]}.png" for n in range(10)]
+    assert len(read(write_images(tmp_path, names))[0]) == 10
+    assert not unusual_numbers([tmp_path / name for name in names])
 
 
 def test_depth_images_beside_a_camera_s_are_left_out(tmp_path: Path) -> None:
@@ -447,6 +466,20 @@ def test_times_belong_to_the_images_that_their_lines_name(tmp_path: Path, file: 
     stamps, decoded, warnings = read(images)
     assert np.diff(stamps).tolist() == [50_000_000] * 11 and not warnings
     np.testing.assert_array_equal(decoded, panning_images(12))
+
+
+def test_times_are_found_where_dsec_and_uzh_fpv_have_them(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "dsec" / "images" / "left" / "rectified", [f"{n:06d}.png" for n in range(5)])
+    times = [51_648_500_000 + n * 50_000 for n in range(5)]
+    (tmp_path / "dsec" / "images" / "timestamps.txt").write_text("\n".join(map(str, times)))
+    assert read(images)[0] == [time * 1000 for time in times]
+    both = write_images(tmp_path / "uzh" / "img", [f"image_{camera}_{n}.png" for camera in range(2) for n in range(5)])
+    for camera, (side, start) in enumerate((("left", 1_540_113_204), ("right", 1_540_113_205))):
+        lines = [f"{n} {start + n / 10:.12f} img/image_{camera}_{n}.png" for n in range(5)]
+        (tmp_path / "uzh" / f"{side}_images.txt").write_text("\n".join(["# id timestamp image_name", *lines]))
+    stamps, _, warnings = read(both)
+    expected = [start * SECOND + n * SECOND // 10 for start in (1_540_113_204, 1_540_113_205) for n in range(5)]
+    assert stamps == pytest.approx(expected, abs=1000) and len(warnings) == 1
 
 
 def test_names_that_are_numbers_are_no_times(tmp_path: Path) -> None:
