@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.core.image_headers import read_compressed_size
+from mdflow_ros.core.image_headers import TIFF_STARTS, pnm_maximum, read_compressed_size, without_tiff_orientation
 from mdflow_ros.core.intensity import IntensityStretch
 from mdflow_ros.core.printable import printable
 
@@ -209,9 +209,8 @@ def decode_compressed_image(
     size = read_compressed_size(encoded.data)
     if size is not None:
         check_pixels(*size, max_pixels)
-    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
     try:
-        image = None if size is None else _decode_picture(encoded, flags)
+        image = None if size is None else _decode_picture(encoded, upright)
     except cv2.error as error:  # beyond OpenCV's own limits
         raise CorruptImage(f"OpenCV cannot decode {encoded.size} bytes of compressed image: {error.err}") from error
     if image is None:
@@ -225,10 +224,24 @@ def decode_compressed_image(
     return _to_rgb(image, _Layout(channels, conversion), stretch)
 
 
-def _decode_picture(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
-    """Return the decoded picture, or ``None``; a JPEG may lack its end marker, as some USB cameras send them."""
-    if encoded[:2].tobytes() != JPEG_START:
-        return cv2.imdecode(encoded, flags)
+def _decode_picture(encoded: NDArray[np.uint8], upright: bool) -> Samples | None:
+    """Return the decoded picture with white at the end of its type's range, or ``None``."""
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if upright else cv2.IMREAD_UNCHANGED
+    if encoded[:2].tobytes() == JPEG_START:
+        return _decode_jpeg(encoded, flags)
+    if not upright and encoded[:4].tobytes() in TIFF_STARTS:
+        encoded = np.frombuffer(without_tiff_orientation(encoded.tobytes()), np.uint8)
+    image: Samples | None = cv2.imdecode(encoded, flags)
+    if image is not None and image.dtype == np.int8:
+        return image.view(np.uint8) ^ 0x80  # signed from -128
+    maximum = pnm_maximum(encoded.data)
+    if image is not None and maximum is not None and image.dtype == np.uint8 and 0 < maximum < 255:
+        return cv2.convertScaleAbs(image, alpha=255 / maximum)
+    return image
+
+
+def _decode_jpeg(encoded: NDArray[np.uint8], flags: int) -> Samples | None:
+    """Return the decoded JPEG, or ``None``; it may lack its end marker, as some USB cameras send them."""
     if JPEG_END in encoded[encoded.size // 2 :].tobytes():
         image = cv2.imdecode(encoded, flags)
         return None if image is None or _lacks_a_part(encoded, image, flags) else image

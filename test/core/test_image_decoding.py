@@ -421,3 +421,40 @@ def test_a_jpeg_that_ends_with_gray_is_whole(options: tuple[int, ...], padding: 
     decoded = decode_compressed_image(encoded)
     assert (decoded[-1] == 128).all() and decoded[:40].std() > 10
     np.testing.assert_array_equal(decode_compressed_image(encoded, upright=True), decoded)
+
+
+def tiff(samples: np.ndarray, sample_format: int = 1, orientation: int = 1) -> bytes:
+    """Return an uncompressed gray TIFF of 8 bits; ``sample_format`` 1 is unsigned, 2 signed."""
+    height, width = samples.shape
+    values = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 8, 274: orientation, 277: 1, 278: height}
+    values |= {279: samples.size, 339: sample_format}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(values.items()))
+    directory = struct.pack("<H", len(values)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + samples.size) + samples.tobytes() + directory
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_tiff_of_a_message_stays_as_stored_too(orientation: int) -> None:
+    stored = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    data = tiff(stored, orientation=orientation)
+    np.testing.assert_array_equal(decode_compressed_image(data)[..., 0], stored)
+    turned = np.rot90(stored, {1: 0, 3: 2, 6: -1, 8: 1}[orientation])
+    np.testing.assert_array_equal(decode_compressed_image(data, upright=True)[..., 0], turned)
+
+
+def test_signed_bytes_keep_their_steps() -> None:
+    samples = np.arange(-128, 128, dtype=np.int8).reshape(8, 32)
+    decoded = decode_compressed_image(tiff(samples, sample_format=2), stretch=IntensityStretch())
+    np.testing.assert_array_equal(decoded[..., 0].ravel(), np.arange(256))
+
+
+@pytest.mark.parametrize(("maximum", "factor"), [(15, 17), (51, 5), (255, 1)])
+@pytest.mark.parametrize("comment", [b"", b"# 12 34\n"])
+def test_white_is_where_a_pnm_says(maximum: int, factor: int, comment: bytes) -> None:
+    levels = np.arange(maximum + 1, dtype=np.uint8)
+    size = b"%d 1\n%d\n" % (levels.size, maximum)
+    for upright in (True, False):
+        gray = decode_compressed_image(b"P5\n" + comment + size + levels.tobytes(), upright=upright)
+        np.testing.assert_array_equal(gray[0, :, 0], levels * factor)
+        color = decode_compressed_image(b"P6\n" + comment + size + np.repeat(levels, 3).tobytes(), upright=upright)
+        np.testing.assert_array_equal(color, gray)
