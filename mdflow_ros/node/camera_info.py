@@ -24,6 +24,10 @@ MAX_STRETCH = 0.03
 """If the aspect ratio of an image differs from the calibrated one by at most this share, the image is taken to be
 resized without a new calibration: sides are rounded, and some encoders need multiples of 16."""
 
+CENTRAL, NOT_CENTRAL = 0.1, 0.2
+"""The principal point is the image's center if it is this close to it, and is not if it is this far, as shares of the
+side."""
+
 
 class _Window(NamedTuple):
     """Where the image is on the calibrated sensor, and how many sensor pixels make one image pixel."""
@@ -52,9 +56,10 @@ def calibration_of_image(info: CameraInfo, image_size: Size) -> CameraInfo:
 
     Raises:
         BadCalibration: the image has another aspect ratio than the calibration: it was cropped or rotated, or is from
-            another camera.
+            another camera; or K is already that of the image, although the size is that of the sensor.
     """
     window = _window(info, image_size)
+    _check_center(info, image_size, window)
     return _adjusted(info, image_size, window.x, window.y, 1 / window.step_x, 1 / window.step_y)
 
 
@@ -139,6 +144,19 @@ def _window(info: CameraInfo, image_size: Size) -> _Window:
             f"image's {image_size.width}x{image_size.height}: publish the calibration of these images"
         )
     return _Window(x, y, width / image_size[0], height / image_size[1])
+
+
+def _check_center(info: CameraInfo, image_size: Size, window: _Window) -> None:
+    """Raise BadCalibration if the principal point is the image's center before K is scaled, and far from it after."""
+    given = np.array((info.k[2], info.k[5]))
+    scaled = (given - (window.x, window.y)) / (window.step_x, window.step_y)
+    before, after = (np.abs(point / image_size - 0.5) for point in (given, scaled))
+    if given.any() and (before < CENTRAL).all() and (after > NOT_CENTRAL).all():
+        raise BadCalibration(
+            f"K of camera_info is that of the image of {image_size.width}x{image_size.height}, but its width and "
+            f"height are {info.width}x{info.height}: publish K of the full sensor, or the image's width and height "
+            "without binning"
+        )
 
 
 def _fits(sensor_side: int, step: int, image_side: int) -> bool:

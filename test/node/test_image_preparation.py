@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 from mdflow_ros.core.rectification import BadCalibration
 from mdflow_ros.core.region import Region
 from mdflow_ros.core.resizing import Size
-from mdflow_ros.node.camera_info import resized_camera_info
+from mdflow_ros.node.camera_info import calibration_of_image, resized_camera_info
 from mdflow_ros.node.image_preparation import ImagePreparation
 
 WIDTH, HEIGHT = 320, 240
@@ -140,6 +140,15 @@ def test_an_image_that_was_resized_has_its_calibration_resized() -> None:
     resized = published(camera_info(), 480, 368)  # 360 to the next multiple of 16
     assert [resized.k[0], resized.k[2]] == pytest.approx([200 * 1.5, 155 * 1.5])
     assert [resized.k[4], resized.k[5]] == pytest.approx([205 * 368 / 240, 118 * 368 / 240])
+
+
+def test_a_matrix_that_is_already_that_of_the_binned_image_is_refused() -> None:
+    info = camera_info()
+    info.width, info.height, info.binning_x, info.binning_y = 2 * WIDTH, 2 * HEIGHT, 2, 2
+    with pytest.raises(BadCalibration, match=r"K of camera_info is that of the image of 320x240.*are 640x480: publish"):
+        calibration_of_image(info, Size(WIDTH, HEIGHT))
+    info.k *= 2
+    assert calibration_of_image(info, Size(WIDTH, HEIGHT)).k[2] == 155.0
 
 
 def test_a_calibration_without_a_size_is_that_of_the_image() -> None:
