@@ -667,6 +667,15 @@ def test_a_glob_of_images_is_told_to_name_their_folder(tmp_path):
         prepare(tmp_path, f"{folder}/*.png")
 
 
+@pytest.mark.parametrize("far_off", [50 * SECOND, START + 5000 * SECOND])
+def test_one_stamp_far_off_does_not_cut_a_recording_in_two(tmp_path, far_off):
+    stamps = regular_stamps(30)
+    stamps[12] = far_off
+    prepared = prepare(tmp_path, write_ros2(tmp_path / "bag", panning_images(30), stamps), held_out_share=0.2)
+    assert set(prepared.held_out.recordings) == {"1: /camera/image_raw"}
+    assert prepared.held_out.stamps.min() > max(stamps[:12])
+
+
 def test_two_runs_of_a_simulation_are_two_recordings(tmp_path):
     stamps = regular_stamps(40, SECOND)
     runs = [str(write_ros2(tmp_path / f"run{seed}", panning_images(40, seed=seed), stamps)) for seed in range(2)]

@@ -159,10 +159,12 @@ def find_recordings(
     """Group sequences into recordings, by name.
 
     A new recording starts with another topic, video or folder, and where time jumps forward by more than a minute or
-    back by more than a second.
+    back by more than a second. Single frames, which make no pair, are left out: the stamp of one may be far off.
     """
     groups: list[tuple[str, list[NDArray[np.int64]]]] = []
     for sequence in sequences:
+        if len(sequence) < 2:
+            continue
         stream = cameras[camera_numbers[sequence[0]]].stream
         if groups:
             before = groups[-1]
