@@ -70,6 +70,14 @@ def test_kitti_flow_has_u_in_red_v_in_green_and_validity_in_blue(tmp_path):
     assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[0, 0].tolist() == [1, 2**15 + 64, 2**15 + 64]
 
 
+def test_flow_is_known_wherever_hd1k_s_blue_is_not_zero(tmp_path):
+    bgr = np.full((1, 3, 3), 2**15, np.uint16)
+    bgr[..., 0] = 0, 1, 37
+    cv2.imwrite(str(tmp_path / "000000_0010.png"), bgr)
+    flow = read_flow(tmp_path / "000000_0010.png")
+    assert np.isnan(flow[0, 0]).all() and (flow[0, 1:] == 0).all()
+
+
 def test_kitti_flow_refuses_what_it_cannot_hold(tmp_path):
     with pytest.raises(ValueError, match=r"flow\.png.*600\.0 px.*\.flo"):
         write_flow(tmp_path / "flow.png", np.full((1, 1, 2), 600, np.float32))
@@ -110,7 +118,7 @@ def test_flow_that_is_coded_in_another_way_is_not_read_as_kitti_flow(tmp_path):
     """Virtual KITTI's PNGs are of 16 bit RGB, too, but shares of the width and height."""
     path = tmp_path / "flow_00000.png"
     cv2.imwrite(str(path), np.full((8, 9, 3), 40_000, np.uint16))
-    with pytest.raises(BadFile, match=r"blue channel is not 0 or 1.*to \.flo"):
+    with pytest.raises(BadFile, match=r"blue channel is not 0 or a small number.*to \.flo"):
         read_flow(path)
 
 

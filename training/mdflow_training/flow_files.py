@@ -35,6 +35,8 @@ UNKNOWN_FROM = 1e6
 
 KITTI_STEPS_PER_PIXEL = 64
 KITTI_OFFSET = 2**15
+KITTI_MAX_KNOWN = 255
+"""The blue channel of a KITTI flow, which says where the flow is known, has no larger values."""
 
 PNG_BIT_DEPTH_AND_COLOR = slice(24, 26)
 """Where a PNG's header has them; 16 bit RGB, the format of KITTI's flow, is ``(16, 2)``."""
@@ -139,15 +141,18 @@ def is_kitti_flow(path: Path) -> bool:
 
 
 def read_kitti_flow(path: Path) -> Flow:
-    """Read a KITTI flow: red and green are ``64 u + 2^15`` and ``64 v + 2^15``; blue is 1 where the flow is known."""
+    """Read a KITTI flow: red and green are ``64 u + 2^15`` and ``64 v + 2^15``; blue is 0 where the flow is unknown.
+
+    Elsewhere blue is 1, or in HD1K another small number. Virtual KITTI has 65535 there, and codes flow in another way.
+    """
     blue_green_red = _decode(path, cv2.IMREAD_UNCHANGED)
     if blue_green_red.dtype != np.uint16 or blue_green_red.shape[2:] != (3,):
         raise BadFile(path, "not a KITTI flow: that is a PNG of 3 channels with 16 bit")
-    if blue_green_red[..., 0].max() > 1:
+    if blue_green_red[..., 0].max() > KITTI_MAX_KNOWN:
         raise BadFile(
             path,
-            "not a KITTI flow: its blue channel is not 0 or 1; convert flow that is coded in another way, such as "
-            "Virtual KITTI's, to .flo",
+            "not a KITTI flow: its blue channel is not 0 or a small number; convert flow that is coded in another way, "
+            "such as Virtual KITTI's, to .flo",
         )
     steps = blue_green_red[..., :0:-1].astype(np.float32)
     return _forget((steps - KITTI_OFFSET) / KITTI_STEPS_PER_PIXEL, blue_green_red[..., 0] == 0)
