@@ -75,6 +75,7 @@ def test_a_file_may_leave_settings_out(tmp_path: Path):
         ("image_size=[100, 192]", "must be a multiple of 64"),
         ("stage2.augmentation.spatial.zoom=[2, 1]", "lower end"),
         ("stage2.selection.rule=best", "stage2.selection.rule"),
+        ("student.name=raft", "unknown student raft: choose raft_small"),
         ("stage3.start_from=student", "stage3.start_from=student needs student.name=fastflownet"),
         ("frames.strides=[]", "frames.strides"),
         ("frames.cache_gigabytes=.inf", "finite"),

@@ -233,6 +233,9 @@ def test_a_damaged_file_of_a_run_is_named(content: str, tmp_path: Path):
         (tmp_path / name).write_text(content)
     with pytest.raises(ConfigError, match=r"/run\.json is damaged \(.*\): delete its folder"):
         claim_folder(tmp_path, {}, ALONE)
+    (tmp_path / "run.json").write_text('{"config": null}')
+    with pytest.raises(ConfigError, match=r"/run\.json is damaged \(.*\): delete its folder"):
+        claim_folder(tmp_path, {}, ALONE)
     with pytest.raises(ConfigError, match=r"/run_time\.json is damaged"):
         RunTime(tmp_path, 0.0)
     run = Run(load_adaptation_config(), tmp_path, ALONE, [], Size(128, 128))

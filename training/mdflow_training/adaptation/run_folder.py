@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from mdflow_ros.core.atomic_files import write_json
 from mdflow_training.engine.batches import FramePairs
@@ -25,6 +26,16 @@ Content = TypeVar("Content")
 
 RUN_NAME = "run.json"
 """File with the identity of the run."""
+
+
+class StoredIdentity(TypedDict, total=False):
+    """The parts of an identity in the file of a run; earlier versions lack some."""
+
+    config: dict[str, Any]
+    network: dict[str, Any]
+    teacher: str
+    training_pairs: dict[str, Any]
+    validation_pairs: dict[str, Any]
 
 
 def identity_of(teacher_state: Mapping[str, Tensor], validation: FramePairs, run: Run) -> dict[str, Any]:
@@ -65,7 +76,7 @@ def claim_folder(folder: Path, identity: dict[str, Any], context: ProcessContext
     path = folder / RUN_NAME
     identity = json.loads(json.dumps(identity))
     if path.exists():
-        stored = read_json(path, dict[str, Any])
+        stored: dict[str, Any] = {**read_json(path, StoredIdentity)}
         # Earlier versions lack the settings added since; they behaved like the defaults of these settings.
         stored["config"] = merge(AdaptationConfig().result_relevant_settings(), stored.get("config", {}))
         stored["config"].pop("control", None)  # earlier versions treated it as relevant to the result

@@ -16,9 +16,8 @@ from torchvision.models import get_model, get_model_weights
 from mdflow_ros.model.architecture import FINEST_LEVEL
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork
 from mdflow_training.networks.raft_weights import is_official, to_torchvision
-from mdflow_training.settings.adaptation import StudentSettings, TrainedWeights
+from mdflow_training.settings.adaptation import PTLFLOW_PREFIX, StudentSettings, TrainedWeights
 
-PTLFLOW_PREFIX = "ptlflow:"
 TORCHVISION_PREFIX = "torchvision:"
 FROM_TEACHER = "teacher"
 
@@ -75,7 +74,7 @@ def build_student(
         trained: which weights of a student that starts from the teacher are trained.
 
     Raises:
-        ValueError: there is no such student, or its weights cannot be downloaded or read, or do not fit.
+        ValueError: its package is missing, or its weights cannot be downloaded or read, or do not fit.
     """
     network = _build(settings, autocast, finest_level, trained)
     if settings.weights is not None:
@@ -92,13 +91,9 @@ def _build(
         if settings.normalization not in (None, "pair_mean"):
             raise ValueError("FastFlowNet expects images minus the pair's mean: set student.normalization to null")
         return FastFlowNetwork(autocast, finest_level, trained if settings.weights == FROM_TEACHER else "all")
-    if settings.name.startswith(PTLFLOW_PREFIX):
-        if importlib.util.find_spec("ptlflow") is None:
-            raise ValueError(f"the student {settings.name} needs ptlflow: pip install ptlflow")
-        return PtlflowNetwork(settings, autocast)
-    raise ValueError(
-        f"unknown student {settings.name}: choose raft_small, raft_large, fastflownet or {PTLFLOW_PREFIX}NAME"
-    )
+    if importlib.util.find_spec("ptlflow") is None:
+        raise ValueError(f"the student {settings.name} needs ptlflow: pip install ptlflow")
+    return PtlflowNetwork(settings, autocast)
 
 
 def _initial_weights(settings: StudentSettings, teacher_state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -22,6 +22,9 @@ from mdflow_training.settings.reading import checked, merge, parse_override, rea
 MIN_SIDE = 128
 """RAFT's correlation pyramid needs images of at least this many pixels a side (torchvision)."""
 
+PTLFLOW_PREFIX = "ptlflow:"
+"""Begins the names of students from the package ptlflow."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Magnification = Annotated[float, Field(gt=0)]
@@ -30,6 +33,12 @@ Blur = Annotated[float, Field(ge=0, le=10)]
 VisibilityMethod = Literal["forward_backward", "none"]
 TrainedWeights = Literal["all", "fine_decoders"]
 LabelError = Literal["l1", "endpoint"]
+
+
+def _is_a_student(name: str) -> str:
+    if name not in ("raft_small", "raft_large", "fastflownet") and not name.startswith(PTLFLOW_PREFIX):
+        raise ValueError(f"unknown student {name}: choose raft_small, raft_large, fastflownet or {PTLFLOW_PREFIX}NAME")
+    return name
 
 
 def _fits_the_networks(side: int) -> int:
@@ -286,7 +295,7 @@ class Stage3Settings(TeacherStageSettings):
 class StudentSettings(Settings):
     """The network that learns from the teacher and then teaches it."""
 
-    name: str = "raft_small"
+    name: Annotated[str, AfterValidator(_is_a_student)] = "raft_small"
     """raft_small, raft_large, fastflownet, or ptlflow:NAME (needs ptlflow)."""
     weights: str | None = None
     """Initial weights: a file (for RAFT in the format of torchvision, MDFlow or princeton), `torchvision:NAME`
