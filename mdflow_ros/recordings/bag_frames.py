@@ -39,6 +39,10 @@ from mdflow_ros.recordings.frame import FrameSourceError, RecordedFrame
 from mdflow_ros.recordings.image_series import non_camera_word, warn_of_non_camera_images
 from mdflow_ros.recordings.stamps import MIN_FRAMES, ReorderBuffer, why_not_trusted
 
+PLAIN_CDR2, OTHER_SERIALIZATIONS = (6, 7), (2, 3, 8, 9, 10, 11)
+"""First two bytes of messages in CDR of version 2, by byte order, and in serializations with heads of structures
+(DDS-XTypes 1.3); in version 1, which ROS 2 writes, they are 0 and 1."""
+
 NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
 """Encodings of depth, flow and other measurements that are published as images."""
 
@@ -278,10 +282,27 @@ def _deserialize(message: RawMessage) -> Any:
     """Return the Image or CompressedImage; raise ValueError if the message is corrupt."""
     try:
         data = decompress_message(message.data)
+        if message.encoding == CDR:
+            data = _in_version_1(data)
         types = _typestore(message.encoding == ROS1)
         return (types.deserialize_ros1 if message.encoding == ROS1 else types.deserialize_cdr)(data, message.type_name)
     except (SerdeError, zstd.ZstdError) as error:
         raise ValueError(f"corrupt message: {error}") from error
+
+
+def _in_version_1(data: bytes) -> bytes:
+    """Return an image in CDR as version 1 has it; version 2 differs in its head only, as images hold no 64-bit numbers.
+
+    Raises:
+        ValueError: the message is in another serialization of DDS.
+    """
+    head = int.from_bytes(data[:2], "big")
+    if head in OTHER_SERIALIZATIONS:
+        raise ValueError(
+            f"the message is in the DDS serialization {head:04x}, which is not read; only CDR and CDR2 are: record "
+            "the images with rosbag2 or `record_bag`"
+        )
+    return bytes((0, head - PLAIN_CDR2[0])) + data[2:] if head in PLAIN_CDR2 else data
 
 
 def _raising(error: ValueError) -> Decoder:

@@ -25,8 +25,11 @@ _NON_CAMERA = re.compile(
 )
 """Words in the names of images, folders and topics that do not come from a camera, such as depth and masks."""
 
-_DEPTH_CAMERA = re.compile(r"depth(ai|_?cam(era)?)")
+_DEPTH_CAMERA = re.compile(r"depth(ai|_?(cam(era)?|sensor))")
 """Names of depth cameras, which also take other images."""
+
+_COLOR_STREAM = re.compile(r"/(rgb|colou?r|gr[ae]y|mono|infra\d?|ir)(?=/)")
+"""Parts of topics that name the images of a camera, which may be below the name of a depth sensor."""
 
 _Series = dict[tuple[str, ...], Path]
 """The images of one camera by the numbers in their names."""
@@ -34,7 +37,8 @@ _Series = dict[tuple[str, ...], Path]
 
 def non_camera_word(name: str) -> str:
     """Return the word in a name, such as ``depth``, that no camera image has; empty if there is none."""
-    found = _NON_CAMERA.search(_DEPTH_CAMERA.sub("", name.lower()))
+    stream = _COLOR_STREAM.split(name.lower())[-1]
+    found = _NON_CAMERA.search(_DEPTH_CAMERA.sub("", stream))
     return found[0] if found else ""
 
 

@@ -27,6 +27,7 @@ from mdflow_ros.commands.repair_bag import main as repair
 from mdflow_ros.recordings.bag_message import zstd
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.image_counters import unusual_numbers
+from mdflow_ros.recordings.image_series import non_camera_word
 from mdflow_ros.recordings.image_stamps import ASSUMED_INTERVAL, CLIP_GAP, stamp_in_name
 from mdflow_ros.recordings.source import parse_source
 from mdflow_ros.recordings.stamps import why_not_trusted
@@ -90,6 +91,24 @@ def test_mcap_with_other_encodings_beside_the_camera_is_sound(tmp_path: Path, en
     assert stamps == regular_stamps(5) and warnings == []
     for image, expected in zip(decoded, images, strict=True):
         np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("head", [b"\0\7\0\0", b"\0\1\0\3"])
+def test_either_version_of_cdr_is_read(tmp_path: Path, head: bytes) -> None:
+    file, images = McapFile(tmp_path / "drive.mcap"), panning_images(2)
+    channel = file.channel("/camera/image_raw", "cdr", IMAGE, "ros2msg")
+    for stamp, image in zip(regular_stamps(2), images, strict=True):
+        file.message(channel, stamp, head + bytes(ROS2.serialize_cdr(image_message(ROS2, stamp, image), IMAGE))[4:])
+    stamps, decoded, warnings = read(file.finish())
+    assert stamps == regular_stamps(2) and not warnings
+    np.testing.assert_array_equal(decoded, images)
+
+
+def test_another_serialization_of_dds_is_named(tmp_path: Path) -> None:
+    file = McapFile(tmp_path / "drive.mcap")
+    file.message(file.channel("/camera/image_raw", "cdr", IMAGE, "ros2msg"), START, b"\0\x09\0\0" + bytes(40))
+    with pytest.raises(ValueError, match="DDS serialization 0009, which is not read"):
+        read(file.finish())
 
 
 def test_a_file_of_other_encodings_says_so(tmp_path: Path) -> None:
@@ -319,7 +338,12 @@ def test_depth_images_that_are_named_as_the_recording_are_told(tmp_path: Path) -
         assert any(
             f"may not hold camera images, because its name contains '{word}'" in warning for warning in read(source)[2]
         )
-    assert not read(write_ros2(tmp_path / "other", panning_images(6), topic="/depth_camera/image_raw"))[2]
+    for number, topic in enumerate(
+        ("/depth_camera/image_raw", "/robot/depth_sensor/rgb/image", "/depth/color/image_raw")
+    ):
+        assert not read(write_ros2(tmp_path / f"other{number}", panning_images(6), topic=topic))[2]
+    for topic in ("/camera/aligned_depth_to_color/image_raw", "/camera/color/depth/image"):
+        assert non_camera_word(topic) == "depth"
 
 
 @pytest.mark.parametrize("word", ["mask", "semantic", "flow", "Labels", "disparity", "instance_seg", "thumb"])
