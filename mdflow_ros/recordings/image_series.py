@@ -20,8 +20,8 @@ _NOT_CAMERA = re.compile(rf"(?!{_CAMERA.pattern})\d+")
 _TIME = re.compile(r"(?<!\d)(?:\d{19}|\d{16}|\d{13})(?!\d)")
 
 _NON_CAMERA = re.compile(
-    r"depth|(?<![a-z])(disp|disparity|masks?|labels?|labelids|seg|segmentation|semantic|instance|flow|normals?|thumb"
-    r"|thumbnail)(?![a-z])"
+    r"depth|distance_to|(?<![a-z])(disp|disparity|masks?|labels?|labelids|seg|segmentation|semantic|instance|flow"
+    r"|motion_vectors?|confidence|normals?|thumb|thumbnail)(?![a-z])"
 )
 """Words in the names of images, folders and topics that do not come from a camera, such as depth and masks."""
 

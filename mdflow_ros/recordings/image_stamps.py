@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable
@@ -50,10 +51,16 @@ TIME_FILES = (
     *("timestamps.txt", "times.txt", "data.csv", "rgb.txt", "images.txt", "left_images.txt", "right_images.txt"),
     *("timestamps.csv", "times.csv"),
 )
-"""Names of files with one time per line, in the folder of the images or up to two above it, as in the data sets KITTI,
-TUM, EuRoC, UZH-FPV and DSEC."""
+"""Usual names of files with one time per line, in the folder of the images or up to two above it, as in the data sets
+KITTI, TUM, EuRoC, UZH-FPV and DSEC."""
+
+MAX_LINE_BYTES = 1000
+"""Files of times with more bytes for each image hold something else, such as the events of an event camera."""
+
+TIME_FILE_SUFFIXES = (".txt", ".csv")
 
 _DECIMAL = re.compile(r"(\d{5,}|\d+(?=\.\d\d))\.(\d+)")  # 1.5 is more often a version
+_DECIMAL_AT_END = re.compile(r".*?[^\d.](\d+\.\d{2,})")
 _DECIMAL_COMMA = re.compile(r"(\d+),\d+")
 _FRACTION = re.compile(r"\d{9,10}\.(\d{1,9})(?!\d)")
 _DATE = re.compile(
@@ -78,7 +85,10 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
             assumed.
     """
     folder = images[0].parent
+    numbers = list(unusual_numbers(images).values()) or _numbers(images)
     named = _named_stamps(images)
+    if named and not _plausible(named.values(), MAX_USUAL_INTERVAL):
+        named = _in_smaller_unit(named) or named
     if named:
         left_out = [path.name for path in images if path not in named]
         if left_out:
@@ -87,7 +97,6 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
                 f"{', '.join(left_out[:3])}"
             )
         return dict(sorted(named.items(), key=lambda item: item[1]))
-    numbers = list(unusual_numbers(images).values()) or _numbers(images)
     if numbers and len(images) > 1 and _plausible(numbers):
         return dict(zip(images, numbers, strict=True))
     listed = _read_times(folder, images, warnings)
@@ -104,20 +113,51 @@ def stamp_images(images: list[Path], warnings: list[str]) -> dict[Path, int]:
 
 
 def time_files(folder: Path) -> list[Path]:
-    """Return the files of `TIME_FILES` in a folder of images, and up to two folders above it."""
-    folders = (folder, *folder.parents[:2])
-    return [path for above in folders for name in TIME_FILES if (path := above / name).is_file()]
+    """Return the files that may hold the times of the images of a folder, from it and up to two folders above it.
+
+    These are files of `TIME_FILES`, then those with ``time`` or ``stamp`` or the name of the folder in their names.
+    """
+    folders = (folder, *folder.absolute().parents[:2])
+    usual = [path for above in folders for name in TIME_FILES if (path := above / name).is_file()]
+    others = [
+        path
+        for above in folders
+        if os.access(above, os.R_OK)
+        for path in sorted(above.iterdir())
+        if path.suffix in TIME_FILE_SUFFIXES and path.name not in TIME_FILES and path.is_file()
+    ]
+    return usual + [path for path in others if _may_hold_times(path.stem.lower(), folder.name.lower())]
+
+
+def _may_hold_times(stem: str, folder: str) -> bool:
+    return "time" in stem or "stamp" in stem or stem == folder
 
 
 def _named_stamps(images: list[Path]) -> dict[Path, int]:
     """Return the times in names, in ns; empty if most names have none, or if the times are implausible."""
-    whole = _nanoseconds_are_whole(path.stem for path in images)
-    decimal_unit = _decimal_unit(path.stem for path in images)
+    names = {path: path.stem for path in images}
+    decimals = {path: match[1] for path, name in names.items() if (match := _DECIMAL_AT_END.fullmatch(name))}
+    starts = {name.removesuffix(decimals.get(path, "")) for path, name in names.items()}
+    names = decimals if len(decimals) == len(images) and len(starts) == 1 else names
+    whole = _nanoseconds_are_whole(names.values())
+    decimal_unit = _decimal_unit(names.values())
     for unit in FRACTION_UNITS:
-        stamps = {path: stamp_in_name(path.stem, whole, unit, decimal_unit) for path in images}
+        stamps = {path: stamp_in_name(name, whole, unit, decimal_unit) for path, name in names.items()}
         found = {path: stamp for path, stamp in stamps.items() if stamp is not None}
         if 2 * len(found) > len(images) and _plausible(found.values()) and not _are_bursts(found):
             return found
+    return {}
+
+
+def _in_smaller_unit(named: dict[Path, int]) -> dict[Path, int]:
+    """Return the times of names of digits alone in a unit in which their intervals are usual; empty if there is none.
+
+    A computer that has run for two weeks has 16 digits of nanoseconds, or 13 of microseconds.
+    """
+    for divisor in (1_000, 1_000_000):
+        smaller = {path: stamp // divisor for path, stamp in named.items()}
+        if all(path.stem.isdecimal() for path in named) and _plausible(smaller.values(), MAX_USUAL_INTERVAL):
+            return smaller
     return {}
 
 
@@ -229,7 +269,8 @@ def _clip_stamps(images: list[Path]) -> list[int]:
 
 def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[int]:
     """Return the times in ns from a file in the folder of the images or above it; empty if there is none."""
-    lines_of = {path: _lines_of(path) for path in time_files(folder)}
+    small = (path for path in time_files(folder) if path.stat().st_size < MAX_LINE_BYTES * (len(images) + 100))
+    lines_of = {path: _lines_of(path) for path in small}
     named_in = {path: _lines_by_name(lines, images) for path, lines in lines_of.items()}
     for path in sorted(lines_of, key=lambda path: not named_in[path]):  # another file may be of another camera's images
         named = named_in[path]
@@ -238,9 +279,10 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
             lines = lines[1:]  # the names of the columns
         choices = _possible_times(lines)
         if len(choices[0]) != len(images) or len(lines) != len(images):
-            warnings.append(
-                f"{path} is not used: {len(choices[0])} times in {len(lines)} lines, but {len(images)} images"
-            )
+            if path.name in TIME_FILES:
+                warnings.append(
+                    f"{path} is not used: {len(choices[0])} times in {len(lines)} lines, but {len(images)} images"
+                )
             continue
         # Lines without names are in the order of the images: what does not ascend is no time, such as the exposure.
         choices = [times for times in choices if named or _ascend(times)]

@@ -346,7 +346,9 @@ def test_depth_images_that_are_named_as_the_recording_are_told(tmp_path: Path) -
         assert non_camera_word(topic) == "depth"
 
 
-@pytest.mark.parametrize("word", ["mask", "semantic", "flow", "Labels", "disparity", "instance_seg", "thumb"])
+@pytest.mark.parametrize(
+    "word", ["mask", "semantic", "distance_to_camera", "flow", "Labels", "disparity", "instance_seg", "thumb"]
+)
 def test_what_is_computed_from_images_is_no_camera(tmp_path: Path, word: str) -> None:
     images = write_images(tmp_path / "both", [f"{n:04d}.png" for n in range(5)])
     write_images(images, [f"{n:04d}_{word}.png" for n in range(5)])
@@ -504,6 +506,35 @@ def test_times_are_found_where_dsec_and_uzh_fpv_have_them(tmp_path: Path) -> Non
     stamps, _, warnings = read(both)
     expected = [start * SECOND + n * SECOND // 10 for start in (1_540_113_204, 1_540_113_205) for n in range(5)]
     assert stamps == pytest.approx(expected, abs=1000) and len(warnings) == 1
+
+
+@pytest.mark.parametrize("name", ["images_and_timestamps.txt", "Cam0-Times.csv", "data.txt"])
+def test_files_of_times_have_many_names(tmp_path: Path, name: str) -> None:
+    images = write_images(tmp_path / "data", [f"{n:05d}.png" for n in range(5)])
+    (tmp_path / name).write_text("\n".join(f"{1_420_000_000 + n / 10:.1f} data/{n:05d}.png" for n in range(5)))
+    (tmp_path / "imu_times.txt").write_text("1\n2\n3\n")
+    assert np.diff(read(images)[0]).tolist() == [SECOND // 10] * 4 and not read(images)[2]
+
+
+def test_a_folder_whose_upper_folder_cannot_be_listed_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = write_images(tmp_path / "data", ["1.png", "2.png"])
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    (tmp_path / "times.txt").write_text("1.5\n2.5\n")
+    assert read(images)[0] == [1_500_000_000, 2_500_000_000]
+
+
+@pytest.mark.parametrize(("start", "step", "unit"), [(10**15, SECOND // 30, 1), (10**12, 33_333, 1000)])
+def test_sixteen_digits_may_be_nanoseconds_and_thirteen_microseconds(
+    tmp_path: Path, start: int, step: int, unit: int
+) -> None:
+    times = [start + 7 + n * step for n in range(5)]
+    assert read(write_images(tmp_path, [f"{time}.png" for time in times]))[0] == [time * unit for time in times]
+
+
+@pytest.mark.parametrize("name", ["47333462_{:.3f}.png", "frame-{:.2f}.png"])
+def test_seconds_may_follow_the_name_of_the_video(tmp_path: Path, name: str) -> None:
+    stamps, _, warnings = read(write_images(tmp_path, [name.format(380.5 + n / 10) for n in range(8)]))
+    assert stamps == [380_500_000_000 + n * SECOND // 10 for n in range(8)] and not warnings
 
 
 def test_names_that_are_numbers_are_no_times(tmp_path: Path) -> None:
