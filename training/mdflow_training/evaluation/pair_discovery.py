@@ -8,7 +8,8 @@ as ``flow`` or ``img`` and the number of the frame. So each name is reduced to i
 - ``flow10.flo`` is (10), ``frame10.png`` is frame 10 of (): the flow goes from frame 10 to frame 11;
 - ``occ_000010_10.png`` is (10, 10), ``000010_10.png`` is frame 10 of (10): from frame 10 to frame 11;
 - ``0000004_flow.flo`` is (4), ``0000004_img1.ppm`` is frame 1 of (4): between the only two frames of (4);
-- ``0000004-flow_01.flo`` names both of its frames, ``0000004-img_0.png`` and ``0000004-img_1.png`` (FlyingChairs2).
+- ``0000004-flow_01.flo`` names both of its frames, ``0000004-img_0.png`` and ``0000004-img_1.png`` (FlyingChairs2);
+- ``15_17.flo`` does so, too: ``15.png`` and ``17.png``, as the ground truth of a recording, named by stamps.
 
 In a folder with a single flow and two images, they belong together, whatever their names.
 """
@@ -35,7 +36,8 @@ NUMBER = re.compile(r"\d+")
 BACKWARD = re.compile(r"(?<![a-z])(bwd|bw|backward|past|reverse)(?![a-z])|flow_10$")
 CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 """Where the next word of a name such as ``OpticalFlowIntoPast`` begins, which is FlyingThings3D's."""
-ROLE_WORDS = IMAGE_WORDS | FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS | INVALID_WORDS
+FORWARD_WORDS = {"fw", "fwd", "forward"}
+ROLE_WORDS = IMAGE_WORDS | FLOW_WORDS | VISIBLE_WORDS | OCCLUSION_WORDS | INVALID_WORDS | FORWARD_WORDS
 
 Identity = tuple[int | str, ...]
 
@@ -106,6 +108,9 @@ def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -
         if len(sequence) == 2 and NUMBER.findall(ground_truth.stem)[-1] == "".join(map(str, sorted(sequence))):
             first, second = (path for _, path in sorted(sequence.items()))
             return first, second
+        of_both = content.frames.get(identity[:-2], {})
+        if identity[-2:-1] and identity[-2] in of_both and number in of_both and number not in sequence:
+            return of_both[identity[-2]], of_both[number]
         found = [frame for frame in (number, number + 1) if frame in sequence]
         if len(found) == 2:
             return sequence[number], sequence[number + 1]
