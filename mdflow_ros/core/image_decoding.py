@@ -399,7 +399,7 @@ def _decode_planar(name: str, height: int, width: int, step: int, flat: NDArray[
     color_size = {"nv16": (height, columns), "nv61": (height, columns), "nv24": full, "nv42": full}.get(name, half)
     if step < width or flat.size == height * width + 2 * color_size[0] * color_size[1]:
         step = width  # packed, though the header says otherwise
-    if color_size == half and height % 3 == 0 and flat.size == step * height:
+    if color_size == half and height % 3 == 0 and flat.size == step * height and step < 2 * width:
         raise CorruptImage(
             f"the height of {height} includes the chroma rows of {name}; the driver must say {height // 3 * 2}"
         )

@@ -215,6 +215,8 @@ def test_a_height_that_counts_the_rows_of_color_is_named(name: str) -> None:
     with pytest.raises(CorruptImage, match=f"height of 72 includes the chroma rows of {name}; .* must say 48"):
         decode_image(name, 72, 64, 64, False, bytes(64 * 72))
     assert decode_image(name, 72, 64, 96, False, bytes(96 * 72)).shape == (72, 64, 3), "a step of 12 bits a pixel"
+    with pytest.raises(CorruptImage, match=f"a {name} image of this size and step takes"):
+        decode_image(name, 72, 64, 128, False, bytes(128 * 72))  # a step of two bytes a pixel, as Isaac Sim writes
 
 
 def test_twelve_bits_are_stretched_alike_in_both_images() -> None:
