@@ -41,6 +41,9 @@ MAX_USUAL_INTERVAL = 2_000_000_000
 
 MILLISECOND = 1_000_000
 
+EPOCH = (1_262_304_000 * NANOSECONDS, 2_208_988_800 * NANOSECONDS)
+"""The years 2010 to 2039, in ns since 1970."""
+
 LAST_STAMP = 2**63 - 1
 """Stamps are 64-bit numbers."""
 
@@ -152,8 +155,11 @@ def _named_stamps(images: list[Path]) -> dict[Path, int]:
 def _in_smaller_unit(named: dict[Path, int]) -> dict[Path, int]:
     """Return the times of names of digits alone in a unit in which their intervals are usual; empty if there is none.
 
-    A computer that has run for two weeks has 16 digits of nanoseconds, or 13 of microseconds.
+    A computer that has run for two weeks has 16 digits of nanoseconds, or 13 of microseconds. Times in `EPOCH` are
+    taken to be those of images at long intervals.
     """
+    if EPOCH[0] < min(named.values()) < EPOCH[1]:
+        return {}
     for divisor in (1_000, 1_000_000):
         smaller = {path: stamp // divisor for path, stamp in named.items()}
         if all(path.stem.isdecimal() for path in named) and _plausible(smaller.values(), MAX_USUAL_INTERVAL):

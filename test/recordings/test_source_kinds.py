@@ -531,6 +531,11 @@ def test_sixteen_digits_may_be_nanoseconds_and_thirteen_microseconds(
     assert read(write_images(tmp_path, [f"{time}.png" for time in times]))[0] == [time * unit for time in times]
 
 
+def test_images_at_long_intervals_keep_their_dates(tmp_path: Path) -> None:
+    times = [START // 1000 + n * 10_000_000 for n in range(5)]
+    assert read(write_images(tmp_path, [f"{time}.png" for time in times]))[0] == [time * 1000 for time in times]
+
+
 @pytest.mark.parametrize("name", ["47333462_{:.3f}.png", "frame-{:.2f}.png"])
 def test_seconds_may_follow_the_name_of_the_video(tmp_path: Path, name: str) -> None:
     stamps, _, warnings = read(write_images(tmp_path, [name.format(380.5 + n / 10) for n in range(8)]))
