@@ -16,6 +16,9 @@ MCAP, SQLITE, ROS1_BAG, ZSTD = b"\x89MCAP0\r\n", b"SQLite format 3\0", b"#ROSBAG
 METADATA = "metadata.yaml"
 """The file that describes a ROS 2 bag, in the folder of its parts."""
 
+CACHE_TAG = "CACHEDIR.TAG"
+"""A file in folders of derived files, such as decoded frames (https://bford.info/cachedir)."""
+
 _MAGIC = {
     b"version https://git-lfs": "lfs",
     MCAP: ".mcap",
@@ -40,13 +43,13 @@ def is_hidden(path: Path) -> bool:
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
-    """Yield all folders below ``folder`` once each, including linked ones, but not hidden ones."""
+    """Yield all folders below ``folder`` once each, including linked ones, but neither hidden ones nor caches."""
     visited = {folder.resolve()}
     for place, names, _ in os.walk(folder, followlinks=True):
         kept = []
         for path in sorted(Path(place, name) for name in names):
             target = path.resolve()
-            if target not in visited and not is_hidden(Path(path.name)):
+            if target not in visited and not is_hidden(Path(path.name)) and not (path / CACHE_TAG).exists():
                 visited.add(target)
                 kept.append(path.name)
                 yield path

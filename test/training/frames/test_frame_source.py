@@ -676,6 +676,14 @@ def test_one_stamp_far_off_does_not_cut_a_recording_in_two(tmp_path, far_off):
     assert prepared.held_out.stamps.min() > max(stamps[:12])
 
 
+def test_frames_may_be_decoded_below_the_folder_of_their_recording(tmp_path):
+    (tmp_path / "tum").mkdir()
+    write_images(tmp_path / "tum" / "rgb", panning_images(10), [f"{n}.png" for n in range(10)])
+    for _ in range(2):
+        prepared = prepare_pairs([str(tmp_path / "tum")], tmp_path / "tum" / "frames", progress=False)
+        assert prepared.summary.verdicts == {"kept": 10}
+
+
 def test_two_runs_of_a_simulation_are_two_recordings(tmp_path):
     stamps = regular_stamps(40, SECOND)
     runs = [str(write_ros2(tmp_path / f"run{seed}", panning_images(40, seed=seed), stamps)) for seed in range(2)]

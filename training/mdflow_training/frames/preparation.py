@@ -18,6 +18,7 @@ from mdflow_ros.core.atomic_files import write_json
 from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_ros.core.image_decoding import decode_compressed_image
 from mdflow_ros.core.resizing import Size
+from mdflow_ros.recordings.file_kinds import CACHE_TAG
 from mdflow_ros.recordings.frame import FrameSourceError
 from mdflow_ros.recordings.source import Source, parse_source
 from mdflow_training.frames.cache import read_image, read_thinning, thinned_out
@@ -36,6 +37,8 @@ from mdflow_training.frames.sequences import (
 )
 from mdflow_training.frames.summary import FrameSummary
 from mdflow_training.settings.frames import FrameSettings
+
+CACHE_TAG_CONTENT = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder holds decoded frames of recordings.\n"
 
 
 class NotEnoughFrames(FrameSourceError):
@@ -90,6 +93,7 @@ def prepare_pairs(
     finished = cache / "finished.json"
     if not finished.exists():
         with folder_lock(cache):
+            (cache / CACHE_TAG).write_text(CACHE_TAG_CONTENT)  # it may be below the folder of a recording
             warnings = decode_frames(list(files), cache, settings, progress)
             write_json(finished, {"sources": list(sources), "losses": warnings})
     warnings = json.loads(finished.read_text())["losses"]
