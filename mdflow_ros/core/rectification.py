@@ -21,8 +21,11 @@ DISTORTION_MODELS = {
 """Distortion models of sensor_msgs/CameraInfo that this package knows, with the numbers of coefficients that OpenCV
 accepts. The empty name means no distortion."""
 
-OTHER_NAMES = {"fisheye": FISHEYE, "kannala_brandt": FISHEYE, "kannala_brandt4": FISHEYE}
-"""Names that some drivers use for these models."""
+OTHER_NAMES = {
+    **dict.fromkeys(("fisheye", "kannala_brandt", "kannala_brandt4", "equi"), FISHEYE),
+    **dict.fromkeys(("radtan", "brown_conrady"), "plumb_bob"),
+}
+"""Names that some drivers and calibration tools, such as Kalibr, use for these models."""
 
 
 SEEN_MARGIN = 4

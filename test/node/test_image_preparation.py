@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from mdflow_ros.core.rectification import BadCalibration
+from mdflow_ros.core.rectification import FISHEYE, BadCalibration, checked_distortion
 from mdflow_ros.core.region import Region
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.node.camera_info import calibration_of_image, resized_camera_info
@@ -149,6 +149,14 @@ def test_a_matrix_that_is_already_that_of_the_binned_image_is_refused() -> None:
         calibration_of_image(info, Size(WIDTH, HEIGHT))
     info.k *= 2
     assert calibration_of_image(info, Size(WIDTH, HEIGHT)).k[2] == 155.0
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("radtan", "plumb_bob"), ("brown_conrady", "plumb_bob"), ("equi", FISHEYE)]
+)
+def test_names_of_other_tools_for_a_distortion_are_known(name: str, known: str) -> None:
+    distortion = np.array([0.1, 0.01, 0.001, 0.001])
+    assert checked_distortion(np.eye(3), distortion, name, "")[1] == known
 
 
 def test_a_calibration_without_a_size_is_that_of_the_image() -> None:

@@ -128,7 +128,7 @@ def _images_of(identity: Identity, ground_truth: Path, content: FolderContent) -
         raise BackwardFlow(ground_truth, "its name says that it is the flow back, from the second image to the first")
     if len(content.ground_truth) == 1 and len(content.images) == 2:
         return content.images[0], content.images[1]
-    raise BadFile(ground_truth, "no two images beside it go with its name")
+    raise BadFile(ground_truth, "no two images beside it go with its name; put images and flow into one folder")
 
 
 def _sort_by_role(folder: Path) -> FolderContent:
