@@ -60,12 +60,13 @@ KITTI, TUM, EuRoC, UZH-FPV and DSEC."""
 MAX_LINE_BYTES = 1000
 """Files of times with more bytes for each image hold something else, such as the events of an event camera."""
 
-TIME_FILE_SUFFIXES = (".txt", ".csv")
+TIME_FILE_SUFFIXES = (".txt", ".csv", ".tsv")
 
 _DECIMAL = re.compile(r"(\d{5,}|\d+(?=\.\d\d))\.(\d+)")  # 1.5 is more often a version
 _DECIMAL_AT_END = re.compile(r".*?[^\d.](\d+\.\d{2,})")
 _DECIMAL_COMMA = re.compile(r"(\d+),\d+")
 _FRACTION = re.compile(r"\d{9,10}\.(\d{1,9})(?!\d)")
+_SECONDS_NANOSECONDS = re.compile(r"(?<!\S)(\d{9,10})\s+(\d{1,9})(?!\S)")
 _DATE = re.compile(
     r"(?:.*[^\d])?((?:19|20)\d\d)-?(\d\d)-?(\d\d)[ T_-]?(\d\d)[:_.-]?(\d\d)[:_.-]?(\d\d)"
     r"(?:\.(\d{1,9})|[_-]?(\d{3}|\d{6}|\d{9}))(?:[^\d].*)?",
@@ -291,7 +292,9 @@ def _read_times(folder: Path, images: list[Path], warnings: list[str]) -> list[i
                 )
             continue
         # Lines without names are in the order of the images: what does not ascend is no time, such as the exposure.
-        choices = [times for times in choices if named or _ascend(times)]
+        choices = [times for times in choices if len(times) == len(images)]
+        ascending = [times for times in choices if _ascend(times)]
+        choices = ascending + [times for times in choices if named and times not in ascending]
         for longest in (MAX_USUAL_INTERVAL, PLAUSIBLE_INTERVALS[1]):
             for times in choices:
                 if _plausible(times, longest):
@@ -306,7 +309,8 @@ def _possible_times(lines: list[str]) -> list[list[int]]:
     whole = _nanoseconds_are_whole(lines)
     choices: list[list[int]] = []
     counts: list[list[int]] = []
-    for column in (1, 0):
+    columns = max((len(line.split()) for line in lines), default=0)
+    for column in (1, 0, *range(2, columns)):
         for unit in TIME_UNITS:
             read = (_time_of_line(line, whole, unit, column) for line in lines)
             times = [time for time in read if time is not None]
@@ -320,12 +324,20 @@ def _lines_of(path: Path) -> list[str]:
     # Windows' PowerShell writes UTF-16.
     text = content.decode("utf-16" if content[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig", errors="replace")
     # The last line of a spreadsheet's CSV may consist of commas.
-    lines = [line.strip(" ,;\t") for line in text.splitlines()]
+    lines = [line.replace('"', "").strip(" ,;\t") for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     wholes = [whole for line in lines if (whole := _DECIMAL_COMMA.sub(r"\1", line)) != line]
     # "0,033" alone may be a number and a time, but numbers of images do not repeat.
     decimal_comma = any(";" in line for line in lines) or (len(wholes) == len(lines) and len(set(wholes)) < len(wholes))
-    return [line.replace(",", "." if decimal_comma else " ").replace(";", " ") for line in lines]
+    return _join_seconds([line.replace(",", "." if decimal_comma else " ").replace(";", " ") for line in lines])
+
+
+def _join_seconds(lines: list[str]) -> list[str]:
+    """Return the lines with one number of seconds where two columns hold the seconds and nanoseconds of ROS."""
+    found = [match for line in lines if (match := _SECONDS_NANOSECONDS.search(line))]
+    if len(found) < len(lines) - 1 or max((int(match[2]) for match in found), default=0) < MILLISECOND:
+        return lines
+    return [_SECONDS_NANOSECONDS.sub(lambda match: f"{match[1]}.{int(match[2]):09d}", line) for line in lines]
 
 
 def _ascend(times: list[int]) -> bool:
@@ -355,7 +367,7 @@ def _time_of_line(
     """Return the time in ns in a line of a file of times: a date, or a multiple of ``unit``.
 
     Supported are ``TIME``, ``NAME TIME``, ``NAME TIME EXPOSURE`` and, if the name is not a number, ``TIME NAME``; with
-    ``column`` 0, ``TIME EXPOSURE``.
+    ``column`` 0, ``TIME EXPOSURE``; with ``column`` 2, ``NAME EXPOSURE TIME``.
     """
     date = _date_to_ns(line)
     if date is not None:

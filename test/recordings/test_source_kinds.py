@@ -1026,8 +1026,16 @@ def test_times_in_a_file_may_have_another_unit_or_a_header(tmp_path: Path, lines
         [f"{n};0,{100 * n}" for n in range(4)],
         [f"{0.1 * n:.1f} {exposure}" for n, exposure in enumerate((8.1, 8.3, 8.2, 8.1))],
         [f"{1305031102 + 0.1 * n:.1f} {n}" for n in range(4)],
+        ["frame,exposure,time", *(f"{n},{8000 + n % 2},{5 + 0.1 * n:.1f}" for n in range(4))],
+        [f"a{n}.png,{8.1 + n % 2 / 10},{5 + 0.1 * n:.1f}" for n in range(4)],
+        ['"name","time"', *(f'"a{n}.png","{5 + 0.1 * n:.1f}"' for n in range(4))],
+        ["sec,nanosec", *(f"{1305031102 + (8 + n) // 10},{(8 + n) % 10 * 10**8}" for n in range(4))],
+        [f"a{n}.png {1305031102 + (8 + n) // 10} {(8 + n) % 10 * 10**8}" for n in range(4)],
     ],
-    ids=["decimal comma", "columns and decimal comma", "exposure", "number behind the time"],
+    ids=[
+        *("decimal comma", "columns and decimal comma", "exposure", "number behind the time", "number, exposure, time"),
+        *("name, exposure, time", "quotes", "seconds and nanoseconds", "name, seconds and nanoseconds"),
+    ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_times_stand_in_any_column_and_spelling(tmp_path: Path, lines: list[str], encoding: str) -> None:
