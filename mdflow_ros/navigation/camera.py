@@ -56,8 +56,8 @@ class Camera:
         With lens distortion, pixels outside the image, and rays beyond `MAX_ANGLE`, give NaN.
         """
         if self._is_pinhole:
-            focal = np.array([self.intrinsics[0, 0], self.intrinsics[1, 1]], np.float32)
-            return np.asarray((pixels - self.intrinsics[:2, 2].astype(np.float32)) / focal, np.float32)
+            (focal_x, _, center_x), (_, focal_y, center_y) = self.intrinsics[:2].astype(np.float32)
+            return np.stack(((pixels[..., 0] - center_x) / focal_x, (pixels[..., 1] - center_y) / focal_y), axis=-1)
         return self._look_up(self._ray_map, pixels)
 
     @property

@@ -83,7 +83,7 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
         relative = np.sqrt((matches.sigma / displacement.along) ** 2 + of_motion)
         good = (displacement.along > 0) & matches.usable(limits.min_confidence)
         good &= (depth >= limits.min_depth) & (depth <= limits.max_depth)
-        residual = normalized_residual(displacement, limits.min_depth)
+        residual = normalized_residual(displacement)
         good &= (relative <= limits.max_relative_sigma) & (residual <= limits.max_residual)
     # A pixel that moves along its epipolar line looks static, but its neighbors do not.
     confidence = np.where(np.isfinite(residual), matches.confidence, np.float32(0))
@@ -91,8 +91,8 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
     good &= moving_regions(residual, confidence, matches.stride, limits.max_residual, limits.min_confidence) == 0
     depth = np.where(good, depth, np.float32(np.nan)).astype(np.float32)
     # Use only the displacement along the line, because the part across it is noise.
-    rays = displacement.infinity + displacement.along[..., None] * displacement.unit
-    points = np.concatenate((rays * depth[..., None], depth[..., None]), axis=-1)
+    rays = displacement.infinity + displacement.along * displacement.unit
+    points = np.stack((*(rays * depth), depth), axis=-1)
     return DepthEstimate(depth, (relative * depth).astype(np.float32), points.astype(np.float32), motion)
 
 

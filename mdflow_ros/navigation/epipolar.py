@@ -10,6 +10,7 @@ Multiple View Geometry, section 9.5, on the plane z = 1).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +31,14 @@ class Parallax:
     """Displacements without the camera's rotation, on the plane z = 1; all arrays are float32, ``(H, W)`` by default.
 
     Attributes:
-        infinity: ``(H, W, 2)``, where points at infinity appear.
-        unit: ``(H, W, 2)``, direction in which static points move from there.
+        infinity: ``(2, H, W)``, x and y where points at infinity appear.
+        unit: ``(2, H, W)``, direction in which static points move from there.
         reach: displacement of a point at a depth of one meter.
         along: displacement along ``unit``.
         across: displacement at a right angle to it, 0 for static points.
-        along_sigma: standard deviation of ``along``.
-        across_sigma: standard deviation of ``across``.
-        across_change: ``(H, W, 6)``, derivative of ``across`` by a small rotation and translation of the camera.
+        noise: variance of the flow on each axis.
+        covariance: ``(6, 6)`` of the camera's motion.
+        min_depth: minimum depth of static points, meters.
     """
 
     infinity: NDArray[np.float32]
@@ -45,17 +46,40 @@ class Parallax:
     reach: NDArray[np.float32]
     along: NDArray[np.float32]
     across: NDArray[np.float32]
-    along_sigma: NDArray[np.float32]
-    across_sigma: NDArray[np.float32]
-    across_change: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    covariance: NDArray[np.float32]
+    min_depth: float
+
+    @cached_property
+    def along_change(self) -> NDArray[np.float32]:
+        """Derivative ``(6, H, W)`` along ``unit`` by a small rotation and translation of the camera.
+
+        That of the point at infinity by the rotation, and that of the displacement at one meter by the translation.
+        """
+        return _position_change(self.infinity, self.unit)
+
+    @cached_property
+    def across_change(self) -> NDArray[np.float32]:
+        """Derivative ``(6, H, W)`` of ``across`` by a small rotation and translation of the camera."""
+        x, y = self.unit
+        change = -_position_change(self.infinity, np.stack((-y, x)))
+        change[3:] *= np.clip(self.along / self.reach, 0, np.float32(1 / self.min_depth))  # the inverse depth
+        return change
 
     def depth_change(self) -> NDArray[np.float32]:
-        """Return the derivative ``(H, W, 6)`` of the logarithm of the depth by the same rotation and translation."""
-        x, y = self.infinity[..., 0], self.infinity[..., 1]
-        unit_x, unit_y = self.unit[..., 0], self.unit[..., 1]
-        rotated = _rotation_derivative(x, y, unit_x, unit_y) / np.maximum(self.along, np.float32(1e-9))[..., None]
-        shifted = np.stack((unit_x, unit_y, -x * unit_x - y * unit_y), axis=-1) / self.reach[..., None]
-        return np.concatenate((rotated, shifted), axis=-1)
+        """Return the derivative ``(6, H, W)`` of the logarithm of the depth by the same rotation and translation."""
+        change = self.along_change.copy()
+        change[:3] /= np.maximum(self.along, np.float32(1e-9))
+        change[3:] /= self.reach
+        return change
+
+    def along_sigma(self) -> NDArray[np.float32]:
+        """Return the standard deviation of ``along`` of a point at infinity."""
+        return np.sqrt(self.noise + variance(self.along_change[:3], self.covariance[:3, :3]))
+
+    def across_sigma(self) -> NDArray[np.float32]:
+        """Return the standard deviation of ``across``."""
+        return np.sqrt(self.noise + variance(self.across_change, self.covariance))
 
 
 def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parallax:
@@ -67,60 +91,58 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
         min_depth: minimum depth of static points, meters.
     """
     translation = camera.motion.translation.astype(np.float32)
-    covariance = camera.covariance.astype(np.float32)
-    infinity = transformed(matches.older, camera.motion.rotation)
-    x, y = infinity[..., 0], infinity[..., 1]
+    infinity = np.ascontiguousarray(np.moveaxis(transformed(matches.older, camera.motion.rotation), -1, 0))
+    x, y = infinity
     toward_x, toward_y = translation[0] - x * translation[2], translation[1] - y * translation[2]
-    length = np.maximum(np.hypot(toward_x, toward_y), MIN_LENGTH)
-    reach = np.maximum(length, np.float32(1e-9))
+    length = np.maximum(np.sqrt(toward_x * toward_x + toward_y * toward_y), MIN_LENGTH)
     # A camera that only rotates has no epipolar lines. Any direction will do, because static points do not move then.
     unit_x = np.where(length > MIN_LENGTH, toward_x / length, np.float32(1))
     unit_y = np.where(length > MIN_LENGTH, toward_y / length, np.float32(0))
     moved_x, moved_y = matches.newer[..., 0] - x, matches.newer[..., 1] - y
-    along = moved_x * unit_x + moved_y * unit_y
-    across = moved_y * unit_x - moved_x * unit_y
-    rotated_along = _rotation_derivative(x, y, unit_x, unit_y)
-    rotated_across = _rotation_derivative(x, y, -unit_y, unit_x)
-    inverse_depth = np.clip(along / reach, 0, np.float32(1 / min_depth))[..., None]
-    shifted_across = np.stack((-unit_y, unit_x, x * unit_y - y * unit_x), axis=-1)
-    across_change = -np.concatenate((rotated_across, shifted_across * inverse_depth), axis=-1)
-    noise = matches.sigma**2
     return Parallax(
         infinity=infinity,
-        unit=np.stack((unit_x, unit_y), axis=-1),
-        reach=reach,
-        along=along,
-        across=across,
-        along_sigma=np.sqrt(noise + variance(rotated_along, covariance[:3, :3])),
-        across_sigma=np.sqrt(noise + variance(across_change, covariance)),
-        across_change=across_change,
+        unit=np.stack((unit_x, unit_y)),
+        reach=np.maximum(length, np.float32(1e-9)),
+        along=moved_x * unit_x + moved_y * unit_y,
+        across=moved_y * unit_x - moved_x * unit_y,
+        noise=matches.sigma**2,
+        covariance=camera.covariance.astype(np.float32),
+        min_depth=min_depth,
     )
 
 
-def _rotation_derivative(
-    x: NDArray[np.float32], y: NDArray[np.float32], unit_x: NDArray[np.float32], unit_y: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return the derivative ``(H, W, 3)`` of a ray's position, along a direction, by a small rotation."""
-    about_x = -x * y * unit_x - (1 + y * y) * unit_y
-    about_y = (1 + x * x) * unit_x + x * y * unit_y
-    about_z = x * unit_y - y * unit_x
-    return np.stack((about_x, about_y, about_z), axis=-1)
+def _position_change(position: NDArray[np.float32], direction: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the derivative of a ray's position, along a direction, by a small motion of the camera.
+
+    Args:
+        position: ``(2, H, W)``, x and y on the plane z = 1.
+        direction: ``(2, H, W)``, x and y of a unit vector.
+
+    Returns:
+        ``(6, H, W)``: by the rotation, and by the translation at a depth of one meter.
+    """
+    x, y = position
+    right, down = direction
+    out = x * right + y * down
+    return np.stack((-y * out - down, x * out + right, x * down - y * right, right, down, -out))
 
 
 def variance(change: NDArray[np.float32], covariance: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return ``change @ covariance @ change`` for each derivative ``(H, W, N)``."""
-    return np.asarray(np.einsum("...i,...i", change @ covariance, change))
+    """Return ``change @ covariance @ change`` for each derivative ``(N, H, W)``."""
+    spread = (covariance @ change.reshape(len(change), -1)).reshape(change.shape)
+    return np.asarray(np.einsum("i...,i...->...", spread, change))
 
 
-def normalized_residual(displacement: Parallax, min_depth: float) -> NDArray[np.float32]:
+def normalized_residual(displacement: Parallax) -> NDArray[np.float32]:
     """Return the normalized residual ``(H, W)``: the distance of each displacement from those of static points.
 
-    It is in standard deviations. Static points are on the epipolar line between infinity and ``min_depth``, meters. NaN
+    It is in standard deviations. Static points are on the epipolar line between infinity and the minimum depth. NaN
     stays NaN.
     """
-    explained = np.clip(displacement.along, 0, displacement.reach / np.float32(min_depth))
-    beyond = (displacement.along - explained) / displacement.along_sigma
-    return np.hypot(displacement.across / displacement.across_sigma, beyond)
+    explained = np.clip(displacement.along, 0, displacement.reach / np.float32(displacement.min_depth))
+    beyond = (displacement.along - explained) / displacement.along_sigma()
+    off = displacement.across / displacement.across_sigma()
+    return np.sqrt(off * off + beyond * beyond)
 
 
 def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confidence: float) -> CameraMotion:
@@ -141,10 +163,9 @@ def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confide
     for _ in range(ITERATIONS):
         displacement = parallax(subset, current, min_depth)
         change, across = displacement.across_change.astype(float), displacement.across.astype(float)
-        chi_squared = (across / displacement.across_sigma) ** 2
-        weights = weight / (subset.sigma.astype(float) ** 2 * (1 + chi_squared / 4) ** 2)
-        information = prior + (change * weights[:, None]).T @ change
-        covariance = np.linalg.inv(information)
-        total = total - covariance @ (change.T @ (weights * across) + prior @ total)
+        chi_squared = (across / displacement.across_sigma()) ** 2
+        weighted = change * (weight / (displacement.noise * (1 + chi_squared / 4) ** 2))
+        covariance = np.linalg.inv(prior + weighted @ change.T)
+        total = total - covariance @ (weighted @ across + prior @ total)
         current = camera.corrected(total, covariance)
     return current

@@ -73,15 +73,20 @@ class Matches:
 
 def finite(points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Return where both coordinates of points ``(..., 2)`` are finite."""
-    coordinates = np.isfinite(points)
-    return np.asarray(coordinates[..., 0] & coordinates[..., 1])  # faster than all(axis=-1)
+    return np.asarray(np.isfinite(points[..., 0]) & np.isfinite(points[..., 1]))  # faster than all(axis=-1)
+
+
+def lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the lengths of vectors ``(..., 2)``."""
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.sqrt(x * x + y * y)  # several times faster than hypot
 
 
 def transformed(points: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
     """Map points ``(..., 2)`` of the plane z = 1 by a rotation or homography ``(3, 3)``."""
-    matrix = matrix.astype(points.dtype)
-    moved = points @ matrix[:, :2].T + matrix[:, 2]
-    return np.asarray(moved[..., :2] / moved[..., 2:])
+    x, y = points[..., 0], points[..., 1]
+    across, down, ahead = (row[0] * x + row[1] * y + row[2] for row in matrix.astype(points.dtype))
+    return np.stack((across / ahead, down / ahead), axis=-1)  # several times faster than a matrix product
 
 
 def derotated(matches: Matches, rotation: NDArray[np.float64]) -> Matches:
@@ -145,9 +150,8 @@ def with_shared_errors(matches: Matches) -> Matches:
     `flow_sigma` is right for single matches: two thirds of the depths of `depth_from_motion` are within one standard
     deviation. But if neighbors share an error, many exceed it together, and a vote among them does not remove that.
     """
-    moved = matches.newer - matches.older
-    shared = np.float32(SHARED_SHARE) * np.hypot(moved[..., 0], moved[..., 1])
-    return replace(matches, sigma=np.hypot(matches.sigma, shared))
+    shared = np.float32(SHARED_SHARE) * lengths(matches.newer - matches.older)
+    return replace(matches, sigma=np.sqrt(matches.sigma**2 + shared**2))
 
 
 def match(
@@ -186,5 +190,5 @@ def match(
     older, newer = (end, start) if backward else (start, end)
     rays, spans = (camera.rays(older), camera.rays(newer)), camera.pixel_spans(end)
     known = finite(rays[0]) & finite(rays[1]) & np.isfinite(spans)
-    sigma = flow_sigma(sure, np.hypot(coarse[..., 0], coarse[..., 1])) * np.where(known, spans, np.float32(1))
+    sigma = flow_sigma(sure, lengths(coarse)) * np.where(known, spans, np.float32(1))
     return Matches(*rays, newer, np.where(known, sure, np.float32(0)), sigma, stride)

@@ -70,7 +70,7 @@ def static_residual(
     """
     if motion is not None:
         refined = refine(matches, motion, min_depth, min_confidence)
-        return normalized_residual(parallax(with_shared_errors(matches), refined, min_depth), min_depth)
+        return normalized_residual(parallax(with_shared_errors(matches), refined, min_depth))
     found = self_motion(matches, min_confidence)
     return None if found is None else found.residual(matches)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.epipolar import normalized_residual, parallax, refine
-from mdflow_ros.navigation.matches import Matches, transformed, with_shared_errors
+from mdflow_ros.navigation.matches import Matches, lengths, transformed, with_shared_errors
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
 
 MIN_DEPTH = 2.0
@@ -72,14 +72,14 @@ class SelfMotion:
         """
         matches = with_shared_errors(matches)
         if self.homography is None:
-            return normalized_residual(parallax(matches, self.camera, MIN_DEPTH), MIN_DEPTH)
+            return normalized_residual(parallax(matches, self.camera, MIN_DEPTH))
         return plane_residual(matches, self.homography)
 
 
 def plane_residual(matches: Matches, homography: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return the normalized residual of each match ``(H, W)``, in standard deviations of one axis."""
-    distance = matches.newer - transformed(matches.older, homography)
-    return np.asarray(TWO_AXES * np.hypot(distance[..., 0], distance[..., 1]) / matches.sigma, np.float32)
+    distance = lengths(matches.newer - transformed(matches.older, homography))
+    return np.asarray(TWO_AXES * distance / matches.sigma, np.float32)
 
 
 def self_motion(matches: Matches, min_confidence: float) -> SelfMotion | None:

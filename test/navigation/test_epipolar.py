@@ -41,16 +41,16 @@ def test_depth_and_derivatives_of_static_points() -> None:
         after, before = (parallax(matches, CAMERA.corrected(sign * change, CAMERA.covariance), 0.5) for sign in (1, -1))
         # To first order in the share of the depth that the camera moves forward, 0.5 percent here.
         across = (after.across - before.across) / 2e-3
-        np.testing.assert_allclose(found.across_change[..., axis], across, rtol=0.02, atol=0.01)
+        np.testing.assert_allclose(found.across_change[axis], across, rtol=0.02, atol=0.01)
         log_depth = np.log((after.reach / after.along) / (before.reach / before.along)) / 2e-3
-        np.testing.assert_allclose(found.depth_change()[..., axis], log_depth, rtol=0.02, atol=0.3)
-    of_motion = (found.across_change**2 * np.diag(CAMERA.covariance)).sum(axis=-1)
-    np.testing.assert_allclose(found.across_sigma, np.sqrt(SIGMA**2 + of_motion), rtol=1e-4)
-    y, x = found.infinity[..., 1], found.infinity[..., 0]
+        np.testing.assert_allclose(found.depth_change()[axis], log_depth, rtol=0.02, atol=0.3)
+    of_motion = np.tensordot(np.diag(CAMERA.covariance), found.across_change**2, 1)
+    np.testing.assert_allclose(found.across_sigma(), np.sqrt(SIGMA**2 + of_motion), rtol=1e-4)
+    x, y = found.infinity
     turned = np.stack((-x * y, 1 + x * x, -y), axis=-1), np.stack((-1 - y * y, x * y, x), axis=-1)
-    turned_along = turned[0] * found.unit[..., :1] + turned[1] * found.unit[..., 1:]
+    turned_along = turned[0] * found.unit[0, ..., None] + turned[1] * found.unit[1, ..., None]
     of_turn = (turned_along**2 * np.diag(CAMERA.covariance)[:3]).sum(axis=-1)
-    np.testing.assert_allclose(found.along_sigma, np.sqrt(SIGMA**2 + of_turn), rtol=1e-4)
+    np.testing.assert_allclose(found.along_sigma(), np.sqrt(SIGMA**2 + of_turn), rtol=1e-4)
 
 
 def test_static_points_lie_between_infinity_and_the_nearest_depth() -> None:
@@ -59,7 +59,7 @@ def test_static_points_lie_between_infinity_and_the_nearest_depth() -> None:
     matches = matches_of_points(np.ones((1, 5)))
     moves = [(0.2, 0), (0.2 + 4 * SIGMA, 0), (-3 * SIGMA, 0), (0.1, 2 * SIGMA), (0.2 + 4 * SIGMA, -3 * SIGMA)]
     matches = replace(matches, newer=matches.older + np.float32([moves]))
-    residual = normalized_residual(parallax(matches, camera, 0.5), 0.5)
+    residual = normalized_residual(parallax(matches, camera, 0.5))
     np.testing.assert_allclose(residual, [[0, 4, 3, 2, 5]], atol=1e-3)
 
 
@@ -74,8 +74,8 @@ def test_the_flow_corrects_the_rotation_whatever_moves(share: float) -> None:
     np.testing.assert_allclose(refined.motion.rotation, MOTION.rotation, atol=2e-4)
     np.testing.assert_allclose(refined.motion.translation, MOTION.translation, atol=2e-4)
     # Each match across its line adds what it knows to the measured motion's.
-    change = parallax(matches, refined, 0.5).across_change[:, round(share * 40) :].reshape(-1, 6).astype(float)
-    information = np.linalg.inv(np.diag([4e-6] * 3 + [1e-8] * 3)) + change.T @ change / SIGMA**2
+    change = parallax(matches, refined, 0.5).across_change[..., round(share * 40) :].reshape(6, -1).astype(float)
+    information = np.linalg.inv(np.diag([4e-6] * 3 + [1e-8] * 3)) + change @ change.T / SIGMA**2
     sigmas = np.sqrt(np.diag(np.linalg.inv(information)))
     np.testing.assert_allclose(np.sqrt(np.diag(refined.covariance)), sigmas, rtol=0.05)
 
