@@ -34,18 +34,18 @@ def fit_affine(
     """Fit ``moved = shift + slopes @ start`` with the robust weights of Geman and McClure (1985).
 
     Args:
-        start: ``(..., N, 2)`` points.
-        moved: ``(..., N, 2)``, their displacements, which must be finite.
+        start: ``(..., 2, N)``, x and y of points.
+        moved: ``(..., 2, N)``, their displacements, which must be finite.
         variance: ``(..., N)`` of ``moved`` on each axis.
         usable: ``(..., N)``, the matches to use.
     """
-    design = np.concatenate((np.ones_like(start[..., :1]), start), axis=-1)
+    design = np.concatenate((np.ones_like(start[..., :1, :]), start), axis=-2)
     weights = usable / variance
     for _ in range(ITERATIONS):
-        weighted = (design * weights[..., None]).swapaxes(-1, -2)
-        normal = weighted @ design + 1e-9 * np.eye(3)
-        solution = np.linalg.solve(normal, weighted @ moved)
-        error = moved - design @ solution
-        chi_squared = np.einsum("...i,...i", error, error) / variance
+        weighted = design * weights[..., None, :]
+        normal = weighted @ design.swapaxes(-1, -2) + 1e-9 * np.eye(3)
+        solution = np.linalg.solve(normal, weighted @ moved.swapaxes(-1, -2))
+        error = moved - solution.swapaxes(-1, -2) @ design
+        chi_squared = (error[..., 0, :] ** 2 + error[..., 1, :] ** 2) / variance
         weights = usable / (variance * (1 + chi_squared / 8) ** 2)
     return AffineFit(solution, np.linalg.inv(normal), chi_squared)

@@ -75,7 +75,7 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
         limits: for the points to keep.
     """
     if limits.refine:
-        motion = refine(matches, motion, limits.min_depth, limits.min_confidence)
+        motion = refine(matches.confident(limits.min_confidence), motion, limits.min_depth)
     displacement = parallax(matches, motion, limits.min_depth)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = displacement.reach / displacement.along
@@ -91,8 +91,8 @@ def depth_from_motion(matches: Matches, motion: CameraMotion, limits: DepthLimit
     good &= moving_regions(residual, confidence, matches.stride, limits.max_residual, limits.min_confidence) == 0
     depth = np.where(good, depth, np.float32(np.nan)).astype(np.float32)
     # Use only the displacement along the line, because the part across it is noise.
-    rays = displacement.infinity + displacement.along * displacement.unit
-    points = np.stack((*(rays * depth), depth), axis=-1)
+    (x, y), (right, down), along = displacement.infinity, displacement.unit, displacement.along
+    points = np.stack(((x + along * right) * depth, (y + along * down) * depth, depth), axis=-1)
     return DepthEstimate(depth, (relative * depth).astype(np.float32), points.astype(np.float32), motion)
 
 

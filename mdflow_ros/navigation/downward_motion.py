@@ -98,11 +98,11 @@ def ground_motion(matches: Matches, min_confidence: float) -> GroundMotion | Non
     usable = matches.usable(min_confidence)
     if usable.sum() < MIN_MATCHES:
         return None
-    start, end = matches.older[usable].astype(float), matches.newer[usable].astype(float)
-    if min(np.linalg.eigvalsh(np.cov(points.T))[0] for points in (start, end)) < MIN_EXTENT**2:
+    start, end = (points[usable].T.astype(float, "C") for points in (matches.older, matches.newer))
+    if min(np.linalg.eigvalsh(np.cov(points))[0] for points in (start, end)) < MIN_EXTENT**2:
         return None
     noise = matches.sigma[usable].astype(float) ** 2
-    fit = fit_affine(start, end - start, noise, np.ones(len(start), bool))
+    fit = fit_affine(start, end - start, noise, np.ones(len(noise), bool))
     spread = max(1.0, float(np.median(fit.chi_squared)) / 1.386)  # the median of chi-squared with 2 degrees of freedom
     covariance = fit.covariance * spread * correlation_factor(matches.stride)
     common = SHARED_ERROR**2 * float(np.median(noise))

@@ -15,15 +15,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mdflow_ros.navigation.matches import Matches, correlation_factor, transformed
+from mdflow_ros.navigation.matches import Matches, correlation_factor, mapped
 from mdflow_ros.navigation.rigid_motion import CameraMotion
 
 MIN_LENGTH = np.float32(1e-12)
 """If the displacement of a point at one meter is shorter than this, on the plane z = 1, its direction is undefined."""
 
 ITERATIONS = 4
-MAX_MATCHES = 1500
-"""Maximum number of matches that `refine` uses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +29,8 @@ class Parallax:
     """Displacements without the camera's rotation, on the plane z = 1; all arrays are float32, ``(H, W)`` by default.
 
     Attributes:
-        infinity: ``(2, H, W)``, x and y where points at infinity appear.
-        unit: ``(2, H, W)``, direction in which static points move from there.
+        infinity: x and y where points at infinity appear.
+        unit: x and y of the direction in which static points move from there.
         reach: displacement of a point at a depth of one meter.
         along: displacement along ``unit``.
         across: displacement at a right angle to it, 0 for static points.
@@ -41,8 +39,8 @@ class Parallax:
         min_depth: minimum depth of static points, meters.
     """
 
-    infinity: NDArray[np.float32]
-    unit: NDArray[np.float32]
+    infinity: tuple[NDArray[np.float32], NDArray[np.float32]]
+    unit: tuple[NDArray[np.float32], NDArray[np.float32]]
     reach: NDArray[np.float32]
     along: NDArray[np.float32]
     across: NDArray[np.float32]
@@ -56,13 +54,13 @@ class Parallax:
 
         That of the point at infinity by the rotation, and that of the displacement at one meter by the translation.
         """
-        return _position_change(self.infinity, self.unit)
+        return _position_change(*self.infinity, *self.unit)
 
     @cached_property
     def across_change(self) -> NDArray[np.float32]:
         """Derivative ``(6, H, W)`` of ``across`` by a small rotation and translation of the camera."""
-        x, y = self.unit
-        change = -_position_change(self.infinity, np.stack((-y, x)))
+        right, down = self.unit
+        change = _position_change(*self.infinity, down, -right)
         change[3:] *= np.clip(self.along / self.reach, 0, np.float32(1 / self.min_depth))  # the inverse depth
         return change
 
@@ -91,8 +89,7 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
         min_depth: minimum depth of static points, meters.
     """
     translation = camera.motion.translation.astype(np.float32)
-    infinity = np.ascontiguousarray(np.moveaxis(transformed(matches.older, camera.motion.rotation), -1, 0))
-    x, y = infinity
+    x, y = mapped(matches.older, camera.motion.rotation)
     toward_x, toward_y = translation[0] - x * translation[2], translation[1] - y * translation[2]
     length = np.maximum(np.sqrt(toward_x * toward_x + toward_y * toward_y), MIN_LENGTH)
     # A camera that only rotates has no epipolar lines. Any direction will do, because static points do not move then.
@@ -100,8 +97,8 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     unit_y = np.where(length > MIN_LENGTH, toward_y / length, np.float32(0))
     moved_x, moved_y = matches.newer[..., 0] - x, matches.newer[..., 1] - y
     return Parallax(
-        infinity=infinity,
-        unit=np.stack((unit_x, unit_y)),
+        infinity=(x, y),
+        unit=(unit_x, unit_y),
         reach=np.maximum(length, np.float32(1e-9)),
         along=moved_x * unit_x + moved_y * unit_y,
         across=moved_y * unit_x - moved_x * unit_y,
@@ -111,18 +108,19 @@ def parallax(matches: Matches, camera: CameraMotion, min_depth: float) -> Parall
     )
 
 
-def _position_change(position: NDArray[np.float32], direction: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the derivative of a ray's position, along a direction, by a small motion of the camera.
+def _position_change(
+    x: NDArray[np.float32], y: NDArray[np.float32], right: NDArray[np.float32], down: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the derivative ``(6, H, W)`` of a ray's position, along a direction, by a small motion of the camera.
+
+    By the rotation, and by the translation at a depth of one meter.
 
     Args:
-        position: ``(2, H, W)``, x and y on the plane z = 1.
-        direction: ``(2, H, W)``, x and y of a unit vector.
-
-    Returns:
-        ``(6, H, W)``: by the rotation, and by the translation at a depth of one meter.
+        x: of the position on the plane z = 1.
+        y: of the position.
+        right: of the direction, a unit vector.
+        down: of the direction.
     """
-    x, y = position
-    right, down = direction
     out = x * right + y * down
     return np.stack((-y * out - down, x * out + right, x * down - y * right, right, down, -out))
 
@@ -145,23 +143,26 @@ def normalized_residual(displacement: Parallax) -> NDArray[np.float32]:
     return np.sqrt(off * off + beyond * beyond)
 
 
-def refine(matches: Matches, camera: CameraMotion, min_depth: float, min_confidence: float) -> CameraMotion:
+def refine(confident: Matches, camera: CameraMotion, min_depth: float) -> CameraMotion:
     """Correct a camera's motion so that most displacements are along their epipolar lines.
 
     This minimizes the displacements across the lines by Gauss-Newton steps, with the measured motion as a prior. The
     scale of the Geman-McClure weights narrows as the motion becomes certain, so that moving objects lose their weight.
     The images do not show the traveled distance, so its measured value is kept.
 
+    Args:
+        confident: the matches to use, see `Matches.confident`.
+        camera: the measured motion.
+        min_depth: minimum depth of static points, meters.
+
     Returns:
         The motion and its covariance after the correction.
     """
-    subset = matches.at_most(MAX_MATCHES)
-    subset = subset.selected(subset.usable(min_confidence))
-    weight = 1 / correlation_factor(subset.stride)
+    weight = 1 / correlation_factor(confident.stride)
     prior = np.linalg.inv(camera.covariance)
     total, current = np.zeros(6), camera
     for _ in range(ITERATIONS):
-        displacement = parallax(subset, current, min_depth)
+        displacement = parallax(confident, current, min_depth)
         change, across = displacement.across_change.astype(float), displacement.across.astype(float)
         chi_squared = (across / displacement.across_sigma()) ** 2
         weighted = change * (weight / (displacement.noise * (1 + chi_squared / 4) ** 2))

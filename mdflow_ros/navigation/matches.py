@@ -23,6 +23,10 @@ CORRELATION = 8.0
 `time_to_contact` are within one standard deviation (Gaussian: 68 %); with 16 pixels, 86 %. `epipolar.refine` is equally
 accurate with both."""
 
+MAX_MATCHES = 1500
+"""Maximum number of matches from which a motion is estimated. At 320x256 they are 8 pixels apart, so that a finer grid
+would add few independent ones (`CORRELATION`)."""
+
 SHARED_SHARE = 0.05
 """Error that neighbors in a network's flow share, as a share of the flow's length. Measured on rendered halls where
 only the camera turns (`benchmarks/navigation.py`), with the weights of 574,900 samples: of 80 views, 59 have a false
@@ -66,9 +70,10 @@ class Matches:
         fields = ("older", "newer", "pixels", "confidence", "sigma")
         return replace(self, **{name: getattr(self, name)[index] for name in fields})
 
-    def at_most(self, count: int) -> Matches:
-        """Return about ``count`` matches on a coarser grid, or all if there are fewer."""
-        return self.every(max(1, math.ceil(math.sqrt(self.confidence.size / count))))
+    def confident(self, min_confidence: float, count: int = MAX_MATCHES) -> Matches:
+        """Return ``N`` usable matches to estimate a motion from, of a grid of about ``count``."""
+        coarse = self.every(max(1, math.ceil(math.sqrt(self.confidence.size / count))))
+        return coarse.selected(coarse.usable(min_confidence))
 
 
 def finite(points: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
@@ -84,9 +89,14 @@ def lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def transformed(points: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
     """Map points ``(..., 2)`` of the plane z = 1 by a rotation or homography ``(3, 3)``."""
+    return np.stack(mapped(points, matrix), axis=-1)
+
+
+def mapped(points: NDArray[np.float32], matrix: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return x and y ``(...)`` of points `transformed` by a matrix."""
     x, y = points[..., 0], points[..., 1]
-    across, down, ahead = (row[0] * x + row[1] * y + row[2] for row in matrix.astype(points.dtype))
-    return np.stack((across / ahead, down / ahead), axis=-1)  # several times faster than a matrix product
+    right, down, ahead = (row[0] * x + row[1] * y + row[2] for row in matrix.astype(points.dtype))
+    return right / ahead, down / ahead  # several times faster than a matrix product
 
 
 def derotated(matches: Matches, rotation: NDArray[np.float64]) -> Matches:

@@ -69,7 +69,7 @@ def static_residual(
         The residuals, or ``None`` if no motion explains half of the confident flow.
     """
     if motion is not None:
-        refined = refine(matches, motion, min_depth, min_confidence)
+        refined = refine(matches.confident(min_confidence), motion, min_depth)
         return normalized_residual(parallax(with_shared_errors(matches), refined, min_depth))
     found = self_motion(matches, min_confidence)
     return None if found is None else found.residual(matches)
@@ -93,9 +93,8 @@ def moving_objects(
     width, height = -(-size[0] // stride), -(-size[1] // stride)
     column, row = (np.rint(np.nan_to_num(matches.pixels[..., axis], nan=-1e6) / stride) for axis in (0, 1))
     inside = np.isfinite(residual) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    place = (row[inside].astype(int), column[inside].astype(int))
-    confidence, off = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-    confidence[place], off[place] = matches.confidence[inside], residual[inside]
+    place = np.where(inside, row, height).astype(int) * width + np.where(inside, column, 0).astype(int)
+    confidence, off = (_placed(field, place, height, width) for field in (matches.confidence, residual))
     mask = moving_regions(off, confidence, stride, limits.min_residual, limits.min_confidence)
     half = stride // 2
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask)
@@ -112,9 +111,16 @@ def moving_objects(
         right, bottom = min((left + across) * stride - half, size[0]), min((top + down) * stride - half, size[1])
         left, top = max(left * stride - half, 0), max(top * stride - half, 0)
         objects.append((area, MovingObject(left, top, right - left, bottom - top, score)))
-    full = np.repeat(np.repeat(mask * np.uint8(255), stride, axis=0), stride, axis=1)
+    full = cv2.resize(mask * np.uint8(255), None, fx=stride, fy=stride, interpolation=cv2.INTER_NEAREST)
     full = cv2.copyMakeBorder(full[half:, half:], 0, half, 0, half, cv2.BORDER_REPLICATE)[: size[1], : size[0]]
     return np.asarray(full, np.uint8), [found for _, found in sorted(objects, key=lambda pair: -pair[0])]
+
+
+def _placed(values: NDArray[np.float32], place: NDArray[np.int64], height: int, width: int) -> NDArray[np.float32]:
+    """Return a field ``(height, width)`` with values at flat indices; those at its size are outside. Gaps hold 0."""
+    field = np.zeros(height * width + 1, np.float32)
+    field[place.ravel()] = values.ravel()
+    return field[:-1].reshape(height, width)
 
 
 def ground_points(

@@ -48,9 +48,12 @@ def moving_regions(
     near = np.asarray(cv2.dilate(sure, np.ones((around, around), np.uint8)), np.uint8)
     grown = sure | (_majority(residual > GROWTH_SHARE * min_residual, confidence > 0, voters) & near)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (gap, gap))
+    left, top, width, height = cv2.boundingRect(grown)  # nothing closes outside
+    box = grown[top : top + height, left : left + width]
     # The margin keeps the closing from joining a region with the border of the image.
-    wide = cv2.copyMakeBorder(grown, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=0)
-    return np.asarray(cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)[gap:-gap, gap:-gap], np.uint8)
+    wide = cv2.copyMakeBorder(box, gap, gap, gap, gap, cv2.BORDER_CONSTANT, value=0)
+    box[:] = cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)[gap:-gap, gap:-gap]
+    return grown
 
 
 def _odd(length: float) -> int:

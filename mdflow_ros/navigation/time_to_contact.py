@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.affine_fit import SHARED_ERROR, fit_affine
-from mdflow_ros.navigation.matches import Matches, correlation_factor, finite, transformed
+from mdflow_ros.navigation.matches import Matches, correlation_factor, mapped
 
 MIN_MATCHES = 20
 """A sector with fewer confident matches is unknown."""
@@ -131,22 +131,24 @@ def _growth(
     """Return the growth of each sector along the flow, and its standard deviation, ``(rows, columns)`` each."""
     start, end = (matches.newer, matches.older) if backward else (matches.older, matches.newer)
     # Rotate the end points, not the start points, so that the latter stay on a regular grid.
-    moved = transformed(end, rotation if backward else rotation.T) - start
+    end_x, end_y = mapped(end, rotation if backward else rotation.T)
+    x, y = start[..., 0], start[..., 1]
+    sigma = np.where(matches.confidence >= sectors.min_confidence, matches.sigma, np.float32(np.nan))
+    fields = np.stack((x, y, end_x - x, end_y - y, sigma))
     height = start.shape[0]
-    band = slice(round(sectors.top * height), round(sectors.bottom * height))
-    fields = (start, moved, matches.confidence >= sectors.min_confidence, matches.sigma)
-    parts = [_split(field[band], sectors) for field in fields]
-    return _growth_of(parts[0].astype(float), parts[1].astype(float), parts[2], parts[3].astype(float), matches.stride)
+    parts = _split(fields[:, round(sectors.top * height) : round(sectors.bottom * height)], sectors).astype(float)
+    return _growth_of(parts[:2], parts[2:4], parts[4], np.isfinite(parts).all(axis=0), matches.stride)
 
 
-def _split(field: NDArray[Any], sectors: Sectors) -> NDArray[Any]:
-    """Split ``(H, W, ...)`` into equal sectors ``(rows, columns, matches, ...)``, which cover all of it.
+def _split(fields: NDArray[Any], sectors: Sectors) -> NDArray[Any]:
+    """Split fields ``(..., H, W)`` into equal sectors ``(..., rows, columns, matches)``, which cover all of them.
 
-    If a side of the field is not a multiple of the number of sectors along it, neighboring sectors overlap.
+    If a side of the fields is not a multiple of the number of sectors along it, neighboring sectors overlap.
     """
-    rows, columns = _spread(field.shape[0], sectors.rows), _spread(field.shape[1], sectors.columns)
-    cut = field[rows[:, None, :, None], columns[None, :, None, :]]
-    return cut.reshape(*cut.shape[:2], cut.shape[2] * cut.shape[3], *field.shape[2:])
+    rows, columns = _spread(fields.shape[-2], sectors.rows), _spread(fields.shape[-1], sectors.columns)
+    cut = fields.take(rows.ravel(), axis=-2).take(columns.ravel(), axis=-1)
+    cut = cut.reshape(*fields.shape[:-2], *rows.shape, *columns.shape).swapaxes(-3, -2)
+    return cut.reshape(*cut.shape[:-2], -1)
 
 
 def _spread(length: int, count: int) -> NDArray[np.int64]:
@@ -159,22 +161,31 @@ def _spread(length: int, count: int) -> NDArray[np.int64]:
 def _growth_of(
     start: NDArray[np.float64],
     moved: NDArray[np.float64],
-    usable: NDArray[np.bool_],
     sigma: NDArray[np.float64],
+    usable: NDArray[np.bool_],
     stride: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return half the divergence of an affine fit to each sector, and its standard deviation ``(rows, columns)``."""
-    usable = usable & finite(start) & finite(moved)
-    count, counts = usable.sum(axis=-1), usable[..., None]
+    """Return half the divergence of an affine fit to each sector, and its standard deviation ``(rows, columns)``.
+
+    Args:
+        start: ``(2, rows, columns, matches)``, x and y.
+        moved: ``(2, rows, columns, matches)``, their displacements.
+        sigma: ``(rows, columns, matches)`` of the displacements on each axis.
+        usable: ``(rows, columns, matches)``, the matches to use.
+        stride: distance between neighboring matches, pixels.
+    """
+    count = usable.sum(axis=-1)
+    some = np.maximum(count, 1)
     noise = np.where(usable, sigma, 1) ** 2
-    center = np.where(counts, start, 0).sum(axis=2, keepdims=True) / np.maximum(count, 1)[..., None, None]
-    centered = np.where(counts, start - center, 0)
-    fit = fit_affine(centered, np.where(counts, moved, 0), noise, usable)
+    center = np.where(usable, start, 0).sum(axis=-1) / some
+    centered = np.where(usable, start - center[..., None], 0)
+    fit = fit_affine(np.moveaxis(centered, 0, -2), np.moveaxis(np.where(usable, moved, 0), 0, -2), noise, usable)
     growth = (fit.solution[..., 1, 0] + fit.solution[..., 2, 1]) / 2
     known = count >= MIN_MATCHES
-    spread = np.maximum(1, (fit.chi_squared * usable).sum(axis=-1) / (2 * np.maximum(count, 1)))
-    typical = np.nanmedian(np.where(usable | ~known[..., None], noise, np.nan), axis=-1)
-    extent = (centered**2).sum(axis=(2, 3)) / (2 * np.maximum(count, 1))
+    spread = np.maximum(1, (fit.chi_squared * usable).sum(axis=-1) / (2 * some))
+    ordered = np.sort(np.where(usable, noise, np.inf))
+    typical = np.take_along_axis(ordered, count[..., None] // 2, axis=-1)[..., 0]  # the median of the usable ones
+    extent = (centered**2).sum(axis=(0, -1)) / (2 * some)
     common = SHARED_ERROR**2 * typical / np.maximum(extent, 1e-12) / 2
     of_slopes = (fit.covariance[..., 1, 1] + fit.covariance[..., 2, 2]) / 4
     variance = of_slopes * correlation_factor(stride) * spread + common

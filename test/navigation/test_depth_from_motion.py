@@ -87,12 +87,9 @@ def test_refinement_takes_the_rotation_noise_out(drive: list[Step]) -> None:
 def test_matches_that_are_8_pixels_apart_tell_the_motion_independently(drive: list[Step]) -> None:
     step = drive[0]
     loose = CameraMotion(measured_motion(step).motion, np.eye(6))
-    variances = [
-        refine(
-            match(step.flow, np.ones(step.depth.shape, np.float32), camera_of(step), stride), loose, 0.3, 0.5
-        ).covariance[1, 1]
-        for stride in (8, 16)
-    ]
+    confidence = np.ones(step.depth.shape, np.float32)
+    grids = (match(step.flow, confidence, camera_of(step), stride) for stride in (8, 16))
+    variances = [refine(grid.selected(grid.usable(0.5)), loose, 0.3).covariance[1, 1] for grid in grids]
     assert variances[1] / variances[0] == pytest.approx(4, rel=0.3)
 
 

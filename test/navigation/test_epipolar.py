@@ -48,7 +48,7 @@ def test_depth_and_derivatives_of_static_points() -> None:
     np.testing.assert_allclose(found.across_sigma(), np.sqrt(SIGMA**2 + of_motion), rtol=1e-4)
     x, y = found.infinity
     turned = np.stack((-x * y, 1 + x * x, -y), axis=-1), np.stack((-1 - y * y, x * y, x), axis=-1)
-    turned_along = turned[0] * found.unit[0, ..., None] + turned[1] * found.unit[1, ..., None]
+    turned_along = turned[0] * found.unit[0][..., None] + turned[1] * found.unit[1][..., None]
     of_turn = (turned_along**2 * np.diag(CAMERA.covariance)[:3]).sum(axis=-1)
     np.testing.assert_allclose(found.along_sigma(), np.sqrt(SIGMA**2 + of_turn), rtol=1e-4)
 
@@ -70,7 +70,8 @@ def test_the_flow_corrects_the_rotation_whatever_moves(share: float) -> None:
     matches.newer[:, : round(share * 40)] += np.float32((0.02, -0.03))  # an object
     error = np.array([0.002, -0.001, 0.003])
     measured = RigidMotion(rotation_from_vector(error) @ MOTION.rotation, MOTION.translation)
-    refined = refine(matches, CameraMotion(measured, np.diag([4e-6] * 3 + [1e-8] * 3)), 0.5, 0.5)
+    loose = CameraMotion(measured, np.diag([4e-6] * 3 + [1e-8] * 3))
+    refined = refine(matches.selected(matches.usable(0.5)), loose, 0.5)
     np.testing.assert_allclose(refined.motion.rotation, MOTION.rotation, atol=2e-4)
     np.testing.assert_allclose(refined.motion.translation, MOTION.translation, atol=2e-4)
     # Each match across its line adds what it knows to the measured motion's.
