@@ -14,7 +14,8 @@ class RateLimit:
     """Accepts images at a limited rate, by their stamps.
 
     Due times are evenly spaced. A late image does not shift the due times after it, so jitter costs a camera at about
-    the maximum rate no images, and a faster camera is slowed down to the maximum rate on average.
+    the maximum rate no images, and a faster camera is slowed down to the maximum rate on average. After a pause of
+    three periods, the due times start anew.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class RateLimit:
             due = min(self._due, self._last + period)  # the maximum rate may have been raised
             if stamp < due - TOLERANCE * period:
                 return False
-            self._due = max(due + period, stamp)
+            after_pause = stamp >= due + 2 * period
+            self._due = stamp + period if after_pause else max(due + period, stamp)
         self._last = stamp
         return True
