@@ -45,13 +45,13 @@ from mdflow_training.evaluation.flow_metrics import endpoint_error
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
-from mdflow_training.judging.held_out_metrics import GroundTruth, load_ground_truth
+from mdflow_training.judging.ground_truth import GroundTruth, load_ground_truth
 from mdflow_training.losses.census import Census
 from mdflow_training.networks.flow_network import FastFlowNetwork
 from mdflow_training.networks.students import load_core
 from mdflow_training.networks.teacher import load_teacher
 from mdflow_training.report.adapted_model import export_adapted
-from mdflow_training.report.comparison import BEFORE
+from mdflow_training.report.report import BEFORE
 from mdflow_training.settings.adaptation import FULL_AUGMENTATION, AdaptationConfig, load_adaptation_config
 
 CONFIG = Path(__file__).resolve().parents[1] / "training" / "configs" / "adapt_cpu.yaml"

@@ -26,16 +26,9 @@ from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.flow_files import Flow, Image
 from mdflow_training.judging.camera_noise import measure_noise
-from mdflow_training.judging.held_out_metrics import (
-    MEASURES,
-    Metrics,
-    TwoWayFlow,
-    TwoWayMethod,
-    baseline_method,
-    mean_metrics,
-    measure_methods,
-    two_way_model_method,
-)
+from mdflow_training.judging.held_out_metrics import Metrics, mean_metrics, measure_methods
+from mdflow_training.judging.measures import MEASURES
+from mdflow_training.judging.two_way_flow import TwoWayFlow, TwoWayMethod, baseline_method, two_way_model_method
 from mdflow_training.losses.census import Census
 from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.pairs import synthetic_pair

@@ -24,18 +24,13 @@ from mdflow_training.engine.batches import spread_evenly
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
 from mdflow_training.judging.camera_noise import measure_noise
-from mdflow_training.judging.held_out_metrics import (
-    DECIDING_MEASURES,
-    KNOWN_MOTION,
-    GroundTruth,
-    Metrics,
-    known_motion_error,
-    load_ground_truth,
-    measure_pair,
-    two_way_model_method,
-)
+from mdflow_training.judging.difference import Difference, compare
+from mdflow_training.judging.ground_truth import GroundTruth, load_ground_truth
+from mdflow_training.judging.held_out_metrics import Metrics, known_motion_error, measure_pair
 from mdflow_training.judging.known_motion import known_motion
-from mdflow_training.judging.verdict import Difference, Verdict, compare, decide
+from mdflow_training.judging.measures import DECIDING_MEASURES, KNOWN_MOTION
+from mdflow_training.judging.two_way_flow import two_way_model_method
+from mdflow_training.judging.verdict import Verdict, decide
 from mdflow_training.losses.census import Census
 
 TRUE_ERROR = "epe"

@@ -13,8 +13,9 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from mdflow_ros.core.resizing import Size
 from mdflow_training.engine.distributed import ProcessContext
-from mdflow_training.judging.held_out_metrics import TwoWayFlow, census_where_visible, measure_pair
+from mdflow_training.judging.held_out_metrics import census_where_visible, measure_pair
 from mdflow_training.judging.label_free_score import LabelFreeScore, match_error, match_measures, validate
+from mdflow_training.judging.two_way_flow import TwoWayFlow
 from mdflow_training.losses.census import Census, census_distance, luma
 from mdflow_training.settings.adaptation import ValidationSettings
 

@@ -25,39 +25,17 @@ from mdflow_training.engine.distributed import ProcessContext
 from mdflow_training.evaluation.baselines import create_baselines
 from mdflow_training.flow_files import Flow, write_flow, write_image
 from mdflow_training.frames.sequences import RecordedPairs
+from mdflow_training.judging.difference import Difference, compare, confidence_interval
 from mdflow_training.judging.forgetting import generated_pairs
-from mdflow_training.judging.held_out_metrics import (
-    CENSUS,
-    EXTRAPOLATION,
-    KNOWN_MOTION,
-    MATCH_ERROR,
-    MEASURES,
-    baseline_method,
-    load_ground_truth,
-    mean_metrics,
-    measure_methods,
-)
-from mdflow_training.judging.verdict import (
-    Difference,
-    Verdict,
-    compare,
-    confidence_interval,
-    decide,
-    describe_control,
-    describe_enlarged,
-)
+from mdflow_training.judging.ground_truth import load_ground_truth
+from mdflow_training.judging.held_out_metrics import mean_metrics, measure_methods
+from mdflow_training.judging.measures import CENSUS, EXTRAPOLATION, KNOWN_MOTION, MATCH_ERROR, MEASURES
+from mdflow_training.judging.two_way_flow import baseline_method
+from mdflow_training.judging.verdict import Verdict, decide, describe_control, describe_enlarged
 from mdflow_training.losses.census import Census
 from mdflow_training.report import page as report_page
-from mdflow_training.report.comparison import (
-    AFTER,
-    BEFORE,
-    CONTROL,
-    DIS,
-    Report,
-    compare_models,
-    enlarged_sizes,
-    write_report,
-)
+from mdflow_training.report.comparison import compare_models, enlarged_sizes
+from mdflow_training.report.report import AFTER, BEFORE, CONTROL, DIS, Report, write_report
 
 RANKING = ROOT / "benchmarks" / "label_free_ranking.py"
 specification = importlib.util.spec_from_file_location("label_free_ranking", RANKING)

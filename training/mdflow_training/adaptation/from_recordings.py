@@ -19,12 +19,12 @@ from mdflow_training.adaptation.outcome import split_held_out, write_outcome, wr
 from mdflow_training.adaptation.run_time import RunTime
 from mdflow_training.engine.distributed import ProcessContext, reduce_mean, use_threads_of_others
 from mdflow_training.frames.preparation import NotEnoughFrames, PreparedPairs, prepare_pairs
-from mdflow_training.judging.held_out_metrics import load_ground_truth
-from mdflow_training.judging.verdict import MIN_PAIRS
+from mdflow_training.judging.difference import MIN_PAIRS
+from mdflow_training.judging.ground_truth import load_ground_truth
 from mdflow_training.networks.students import build_student
 from mdflow_training.networks.teacher import load_teacher
 from mdflow_training.report.adapted_model import hash_recordings
-from mdflow_training.report.comparison import Report
+from mdflow_training.report.report import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
 
 CPU_CONFIG = Path(__file__).parents[1] / "configs" / "adapt_cpu.yaml"

@@ -18,10 +18,11 @@ from mdflow_training.adaptation.run_folder import RUN_NAME
 from mdflow_training.adaptation.run_time import RunTime
 from mdflow_training.frames.preparation import NotEnoughFrames
 from mdflow_training.frames.sequences import RecordedPairs
-from mdflow_training.judging.held_out_metrics import GroundTruth
+from mdflow_training.judging.ground_truth import GroundTruth
 from mdflow_training.judging.verdict import Verdict
 from mdflow_training.report.adapted_model import add_metrics, export_adapted, hash_recordings
-from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, Report, compare_models, write_report
+from mdflow_training.report.comparison import compare_models
+from mdflow_training.report.report import AFTER, BEFORE, CONTROL, Report, write_report
 from mdflow_training.settings.adaptation import AdaptationConfig
 from mdflow_training.settings.reading import ConfigError
 

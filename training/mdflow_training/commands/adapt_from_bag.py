@@ -32,7 +32,7 @@ from mdflow_training.adaptation.from_recordings import CPU_CONFIG, adapt_from_re
 from mdflow_training.adaptation.outcome import ADAPTED_NAME
 from mdflow_training.engine.distributed import setup, teardown
 from mdflow_training.judging.verdict import NOT_DEPLOYED, Verdict
-from mdflow_training.report.comparison import Report
+from mdflow_training.report.report import Report
 from mdflow_training.settings.adaptation import load_adaptation_config
 from mdflow_training.settings.base import commented_yaml
 

@@ -24,10 +24,11 @@ from mdflow_training.adaptation.run_folder import RUN_NAME
 from mdflow_training.existing_report import check_report
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
-from mdflow_training.judging.held_out_metrics import load_ground_truth
+from mdflow_training.judging.ground_truth import load_ground_truth
 from mdflow_training.judging.verdict import RULE, RULE_FOR_OTHER_RECORDINGS
 from mdflow_training.report.adapted_model import hash_recordings
-from mdflow_training.report.comparison import AFTER, BEFORE, CONTROL, MAX_PAIRS, compare_models, write_report
+from mdflow_training.report.comparison import MAX_PAIRS, compare_models
+from mdflow_training.report.report import AFTER, BEFORE, CONTROL, write_report
 from mdflow_training.settings.frames import FrameSettings
 from mdflow_training.settings.reading import checked
 

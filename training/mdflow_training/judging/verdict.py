@@ -6,27 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mdflow_ros.core.resizing import Size
-from mdflow_training.judging.held_out_metrics import CENSUS, DECIDING_MEASURES
-
-CONFIDENCE_LEVEL = 0.95
-BATCHES = 8
-"""Number of batches of neighboring pairs; the means of the batches are treated as independent."""
-
-T_QUANTILE = 2.365
-"""Quantile of Student's t with ``BATCHES - 1`` degrees of freedom for a two-sided `CONFIDENCE_LEVEL`."""
+from mdflow_training.judging.difference import CONFIDENCE_LEVEL, MIN_PAIRS, Difference
+from mdflow_training.judging.measures import CENSUS, DECIDING_MEASURES
 
 MIN_GAIN = 0.01
 """Smallest relative change that counts; a smaller gain does not justify a new model."""
-
-MIN_PAIRS = BATCHES
-"""With fewer pairs the verdict is always `no change`."""
 
 MIN_MAJORITY = 2
 """Required majority: measures that have fallen minus measures that have risen, or the reverse. Each single measure is
@@ -65,77 +52,6 @@ class Verdict(Enum):
     def exit_status(self) -> int:
         """The exit status of the command; 1 and 2 are errors."""
         return {Verdict.IMPROVED: 0, Verdict.NO_CHANGE: 3, Verdict.WORSE: 4}[self]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How one method differs from another in one measure.
-
-    Attributes:
-        mean: mean of the differences, pair by pair.
-        interval: confidence interval of the mean, see `confidence_interval`.
-        relative: the mean as a share of the other method's mean; NaN if that is 0.
-        pairs: number of pairs with a value for both methods.
-    """
-
-    mean: float
-    interval: tuple[float, float]
-    relative: float
-    pairs: int
-
-    @property
-    def has_fallen(self) -> bool:
-        """Whether the difference is negative beyond chance."""
-        return self.interval[1] < 0
-
-    @property
-    def has_risen(self) -> bool:
-        """Whether the difference is positive beyond chance."""
-        return self.interval[0] > 0
-
-    @property
-    def vote(self) -> int:
-        """1 for the new method, -1 for the other one, 0 if the difference may be chance."""
-        return int(self.has_fallen) - int(self.has_risen)
-
-
-def compare(values: NDArray[np.float64], others: NDArray[np.float64]) -> Difference | None:
-    """Compare two methods by one measure on the same pairs.
-
-    Args:
-        values: the method's values, ``(pairs,)``, NaN where missing.
-        others: the other method's values, same shape.
-
-    Returns:
-        ``values - others``; None if no pair has both values.
-    """
-    both = np.isfinite(values) & np.isfinite(others)
-    if not both.any():
-        return None
-    differences, base = (values - others)[both], float(others[both].mean())
-    mean = float(differences.mean())
-    return Difference(mean, confidence_interval(differences), mean / base if base else np.nan, len(differences))
-
-
-def confidence_interval(differences: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the confidence interval of the mean by the method of batch means.
-
-    Consecutive frames are similar, so their differences are not independent. The means of a few batches of neighboring
-    pairs nearly are, so Student's t applies to them. Source: Law and Carson, A Sequential Procedure for Determining the
-    Length of a Steady-State Simulation, Operations Research 1979.
-
-    Args:
-        differences: ``(n,)`` in the order of time.
-
-    Returns:
-        The lower and the upper end; both NaN if there are fewer than `MIN_PAIRS` differences.
-    """
-    if len(differences) < MIN_PAIRS:
-        return math.nan, math.nan
-    means = [batch.mean() for batch in np.array_split(differences, BATCHES)]
-    reach = T_QUANTILE * float(np.std(means, ddof=1)) / math.sqrt(BATCHES)
-    mean = float(differences.mean())
-    return mean - reach, mean + reach
 
 
 def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict, str]:

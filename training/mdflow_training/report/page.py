@@ -21,8 +21,9 @@ from mdflow_ros.core.picture_files import encode_picture
 from mdflow_ros.core.resizing import shrink
 from mdflow_training.evaluation.pictures import figure_to_png
 from mdflow_training.flow_files import Flow, Image
-from mdflow_training.judging.held_out_metrics import MEASURES, TwoWayFlow
-from mdflow_training.judging.verdict import CONFIDENCE_LEVEL, Difference
+from mdflow_training.judging.difference import CONFIDENCE_LEVEL, Difference
+from mdflow_training.judging.measures import MEASURES
+from mdflow_training.judging.two_way_flow import TwoWayFlow
 
 PICTURE_WIDTH = 320
 COLORS = {"improved": "#1a7f37", "no change": "#6e7781"}
