@@ -39,7 +39,7 @@ QUICK = [
 ]
 
 NO_CHANGE = Verdict.NO_CHANGE.exit_status
-"""What so few frames come to: they prove nothing, for better or worse."""
+"""Exit status of an adaptation to so few frames, which cannot show a difference."""
 
 
 @pytest.fixture

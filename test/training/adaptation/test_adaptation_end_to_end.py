@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a camera to a better model in the running node, every step a separate process, as users start it."""
+"""From a camera to a better model in the running node; each step is a separate process, as a user starts it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def playing(frames: Path, rate: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Play the frames on /image from when somebody listens, losing none."""
+    """Publish the frames on /image as soon as there is a subscriber, without losing any."""
     options = ["--rate", str(rate), "--reliability", "reliable", "--wait-for-subscribers", "1", *arguments]
     ros = ["--ros-args", "-r", "camera/image_raw:=image"]
     with running(HERE, "mdflow_ros.demo.camera_player", frames, *options, *ros) as player:
@@ -164,7 +164,7 @@ def wait_for_flow(consumer: Client, count: int = 5) -> None:
 
 
 def run_while_flowing(consumer: Client, module: str, *arguments: object) -> tuple[int, str]:
-    """Run a module while frames flow; they must not cease to."""
+    """Run a module while frames are published; the flow must not stop."""
     before = len(consumer.received["flow"])
     with running(HERE, module, *arguments) as process:
         consumer.spin_until(lambda: process.poll() is not None, module, PATIENCE)
@@ -179,7 +179,7 @@ def sha256_in_use(consumer: Client) -> str:
 
 
 def assert_every_frame_accounted_for(consumer: Client, published: int) -> None:
-    """Each frame has become flow, was overtaken by a newer one, or was the very first."""
+    """Every frame gave flow, was replaced by a newer one, or was the first."""
 
     def processed() -> int:
         counts = consumer.diagnostics[-1]
@@ -194,7 +194,7 @@ def assert_every_frame_accounted_for(consumer: Client, published: int) -> None:
 
 
 def assert_no_gap_in_pairs(consumer: Client) -> None:
-    """Each pair begins with the frame with which the one before it ended."""
+    """Each pair starts with the last frame of the previous pair."""
     ends = [message.header.stamp for message in consumer.received["flow"]]
     starts = [message.time_ref for message in consumer.received["previous_stamp"]]
     assert starts[1:] == ends[:-1]

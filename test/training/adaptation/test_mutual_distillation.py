@@ -108,7 +108,7 @@ def start(folder: Path, *changes: str) -> subprocess.Popen[bytes]:
 def test_a_run_killed_in_every_stage_ends_like_an_uninterrupted_one(
     whole: tuple[AdaptationResult, Path], tmp_path: Path
 ):
-    """Random moments, and fixed ones: just after a checkpoint, amid labels, after a result."""
+    """Kill at random moments, and at three fixed ones: after a checkpoint, while labels are made, after a result."""
     delays = iter(np.random.default_rng().uniform(0, 0.3, 3))
     for path in ("stage1/checkpoint.pt", "round1/stage2/labels", "round1/stage3/checkpoint.pt"):
         kill_once_there(start(tmp_path), tmp_path / path, next(delays))
@@ -246,7 +246,7 @@ def test_a_damaged_file_of_a_run_is_named(content: str, tmp_path: Path):
 def test_a_run_does_not_go_on_in_another_arithmetic(
     whole: tuple[AdaptationResult, Path], monkeypatch: pytest.MonkeyPatch
 ):
-    """``precision: auto`` is another one on a computer with a GPU."""
+    """``precision: auto`` chooses another type on a computer with a GPU."""
     monkeypatch.setattr("mdflow_training.engine.loop.autocast_type", lambda *_: torch.bfloat16)
     with pytest.raises(ConfigError, match=r"network\.precision was float32, now bfloat16"):
         tiny_adaptation.run(whole[1])
@@ -315,7 +315,7 @@ def test_no_pairs_are_refused(tmp_path: Path):
 
 
 class Fixed(FlowNetwork):
-    """Predicts flows that a test chose."""
+    """A network that returns the flows chosen by the test."""
 
     def __init__(self, flow: torch.Tensor) -> None:
         super().__init__(torch.nn.Identity(), "none")

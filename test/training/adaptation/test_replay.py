@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Replayed pairs have ground truth, and the position of a sample alone decides which pairs it gets."""
+"""Replayed pairs have ground truth, and depend only on the positions of the samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = ReplaySettings(weight=1.0, scenes=8, image_size=(128, 192))
 
 
 class Recorder(nn.Module):
-    """Keeps the images and answers with zero flow."""
+    """A network that stores its images and returns zero flow."""
 
     def forward(self, first: Tensor, second: Tensor) -> list[Tensor]:
         self.images = torch.cat((first, second))
@@ -96,7 +96,7 @@ def test_frames_of_the_recording_are_textures_too() -> None:
 
 def test_the_ground_truth_has_no_loss() -> None:
     class Answers(Recorder):
-        """Answers with the flow that it is told."""
+        """A network that returns a given flow."""
 
         def forward(self, first: Tensor, second: Tensor) -> list[Tensor]:
             super().forward(first, second)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who learns from what in each stage: MDFlow's framework figure."""
+"""Which network learns from which labels in each stage, as in MDFlow's framework figure."""
 
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def test_stage_2_trains_the_student_alone(
 def test_stage_2_has_no_term_but_the_label(
     batch: Batch, teacher: FastFlowNetwork, student: FlowNetwork, tmp_path: Path
 ):
-    """With no reliable match there is nothing to learn: a photometric or smoothness term would show."""
+    """Without reliable matches, the loss must be 0; a photometric or smoothness term would make it larger."""
     labels = labels_of(teacher, tmp_path, SelectionSettings(threshold=1e-9))
     outcome = TeacherToStudentObjective(Stage2Settings(), labels, 0, CENSUS)(student, batch, 0.0)
     outcome.loss.backward()

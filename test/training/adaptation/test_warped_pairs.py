@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Warped pairs have exactly the flow that they are said to have, and the mean flow is in the pixels of the pair."""
+"""The flow of warped pairs is exact, and the mean flow is in pixels of the original size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def smooth(channels: int, seed: int) -> Tensor:
 
 
 class Recorder(nn.Module):
-    """Keeps what it was asked, and answers with a flow of its own."""
+    """A network that stores its inputs and returns a fixed flow."""
 
     def forward(self, first: Tensor, second: Tensor, with_backward: bool = True) -> list[Tensor]:
         assert not with_backward
@@ -85,7 +85,7 @@ def test_held_out_frames_move_as_said_and_noise_is_added() -> None:
 
 
 class Shift(FlowNetwork):
-    """Answers with a motion of 3 px right and 2 px down in the pixels of what it is shown, mirrored if it is."""
+    """A network that returns 3 px right and 2 px down, in pixels of its input; mirrored if the input is mirrored."""
 
     def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
         sign = 1.0 if first[0, 0, 0, 0] < first[0, 0, 0, -1] else -1.0

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the daemon does next, with programs that only pretend; the real ones have tests of their own."""
+"""The decisions of the daemon, with stand-ins for the programs that it runs; other tests cover these programs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ sys.exit(orders.get(kind, 0))
 
 
 class Robot:
-    """A daemon, what it rests on, and what its programs were told."""
+    """A daemon, its workspace, and the arguments that its programs received."""
 
     def __init__(self, folder: Path, **limits: float) -> None:
         self.folder, self.stopped = folder, False

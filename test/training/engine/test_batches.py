@@ -89,7 +89,7 @@ def test_frames_are_brought_to_the_size_of_training():
 
 
 class CountingLabeller:
-    """Labels a pair by its brightness and counts how often it is asked."""
+    """A labeler whose labels depend on the brightness of the pair; it counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0

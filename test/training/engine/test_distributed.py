@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What several processes share."""
+"""The last process that still computes uses the CPU threads of all processes."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ PAIRS = [(np.full((128, 128, 3), 40 * i, np.uint8), np.full((128, 128, 3), 40 * 
 
 
 class Scripted:
-    """An objective of one parameter whose loss, visible share and interruptions a test decides."""
+    """An objective with one parameter; the test chooses its losses, visible shares and interruptions."""
 
     def __init__(self, loss: Callable[[int], float], visible: float = 1.0, interrupt_at: int | None = None) -> None:
         self.loss, self.visible, self.interrupt_at = loss, visible, interrupt_at
@@ -96,7 +96,7 @@ def test_a_state_that_does_not_fit_on_the_disk_names_its_file_and_leaves_the_old
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(OSError, match=r"cannot write, perhaps as the disk is full: '.*/result\.pt'$"):
+        with pytest.raises(OSError, match=r"cannot write; the disk may be full: '.*/result\.pt'$"):
             save_state(path, {"weights": torch.zeros(100_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -136,7 +136,7 @@ def test_an_interrupted_stage_ends_like_an_uninterrupted_one(tmp_path: Path):
 def test_a_guard_stops_with_a_reason_and_the_last_good_state(
     tmp_path: Path, loss: Callable[[int], float], visible: float, reason: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(loop, "GOOD_EVERY", 4)
+    monkeypatch.setattr(loop, "GOOD_STATE_INTERVAL", 4)
     objective = Scripted(loss, visible)
     result = run_stage("stage", a_network(), objective, SETTINGS, 0, a_run(tmp_path))
     assert result.stopped is not None and reason in result.stopped and "stage stopped at step" in result.stopped
@@ -157,7 +157,7 @@ def test_a_guard_stops_with_a_reason_and_the_last_good_state(
 def test_the_state_that_a_guard_goes_back_to_does_not_depend_on_checkpoints(
     tmp_path: Path, every: int, interrupt_at: int | None, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(loop, "GOOD_EVERY", 3)
+    monkeypatch.setattr(loop, "GOOD_STATE_INTERVAL", 3)
 
     def stage(folder: str, every: int, interrupt_at: int | None = None) -> StageResult:
         objective = Scripted(lambda step: math.nan if step == 8 else 1.0, interrupt_at=interrupt_at)

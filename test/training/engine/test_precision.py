@@ -18,7 +18,7 @@ PHASES = (Phase(samples=1, size=(64, 64), batch=1, learning_rate=1e-3),)
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch):
-    """Return what lets torch find a processor with these units."""
+    """Return a function that makes torch report a CPU with the given units."""
 
     def pretend(amx: bool, avx512: bool) -> None:
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)

@@ -33,7 +33,7 @@ def test_some_calibration_pairs_are_blank() -> None:
 
 
 class KnownEstimator:
-    """Gives flow whose chance to be right is a known function of its cues."""
+    """An estimator whose flow is right with a probability that is a known function of the cues."""
 
     def __init__(self) -> None:
         self.random = np.random.default_rng(0)

@@ -13,7 +13,7 @@ SIZE = (6, 8)
 
 
 class Disk:
-    """Makes small files of every kind."""
+    """Writes small data sets in every layout."""
 
     def __init__(self, root):
         self.root = root

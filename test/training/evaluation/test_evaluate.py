@@ -328,7 +328,7 @@ def test_a_pair_on_which_a_method_fails_counts_for_no_method():
 
 
 def test_a_pair_that_opencv_cannot_take_costs_no_other():
-    """Such as an image of more than 32767 columns."""
+    """OpenCV fails on some pairs, for example on images with more than 32767 columns."""
 
     def narrow(first, second):
         if first.shape[0] > 64:

@@ -95,7 +95,7 @@ def test_one_part_without_metadata_still_knows_its_message_compression(tmp_path)
 
 
 def split_bag(tmp_path, count=11):
-    """A bag in `count` parts of 2 frames, as `ros2 bag record --max-bag-size` leaves it."""
+    """A bag in `count` parts of 2 frames, as `ros2 bag record --max-bag-size` writes it."""
     images = panning_images(2 * count)
     bag = tmp_path / "drive"
     bag.mkdir()
@@ -252,7 +252,7 @@ def test_the_only_camera_is_found_among_depth_and_copies(tmp_path):
     [("/device_0/sensor_0/Depth_0/image/data", "mono16", 2), ("/segmentation/mask", "mono8", 1)],
 )
 def test_what_is_no_camera_by_its_name_is_left_out(tmp_path, topic, encoding, channels):
-    """The SDK of RealSense records depth as mono16."""
+    """The RealSense SDK records depth as mono16."""
     other = image_message(get_typestore(Stores.ROS2_HUMBLE), START, np.zeros((4, 4 * channels), np.uint8), encoding)
     bag = write_ros2(tmp_path / "bag", panning_images(2), more=[(topic, "sensor_msgs/msg/Image", other)])
     assert len(read(bag)) == 2
@@ -614,7 +614,7 @@ def test_command_prints_the_summary_and_draws_the_contact_sheet(tmp_path, capsys
 
 
 def test_frames_are_kept_in_a_folder_of_any_name(tmp_path):
-    """OpenCV ends the process where a name is not UTF-8."""
+    """OpenCV aborts the process if a file name is not UTF-8."""
     bag = write_ros2(tmp_path / "bag", panning_images(12))
     assert main([str(bag), "--out", str(tmp_path / os.fsdecode(b"caf\xe9"))]) == 0
 

@@ -11,7 +11,7 @@ WHOLE = (192, 256)
 
 
 def uniform_flow(x: float) -> "torch.Tensor":
-    """Flow to the right and back, stacked."""
+    """Stacked flow: forward to the right, backward to the left."""
     flow = torch.zeros(2, 2, *WHOLE)
     flow[0, 0], flow[1, 0] = x, -x
     return flow

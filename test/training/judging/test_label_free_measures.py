@@ -21,7 +21,7 @@ from mdflow_training.settings.adaptation import ValidationSettings
 
 SIZE = (20, 40)
 GRAY = torch.full((2, 3, *SIZE), 0.5)
-"""Both frames; no pixel differs from another, so only matches outside the frame have a census distance."""
+"""Two uniform frames: only matches outside the frame have a census distance."""
 
 
 def flow_to_the_right(forward: float, backward: float) -> torch.Tensor:
@@ -81,7 +81,7 @@ def test_the_match_error_adds_what_leaves_a_part_of_the_view() -> None:
     flow = TwoWayFlow(forward, -forward)
 
     def still(first: np.ndarray, second: np.ndarray) -> TwoWayFlow:
-        """Of the part alone, which is 192 columns wide, it says that nothing moves."""
+        """Return zero flow for the crop, which is 192 columns wide."""
         assert first.shape == second.shape == (128, 192, 3)
         return TwoWayFlow(*np.zeros((2, *first.shape[:2], 2), np.float32))
 
@@ -92,7 +92,7 @@ def test_the_match_error_adds_what_leaves_a_part_of_the_view() -> None:
 
 
 class MovesTheWhole(torch.nn.Module):
-    """Says that whole images move to the right, by as many pixels as they are bright, and parts of them do not."""
+    """A network whose flow points right by the brightness of a whole image, and is zero for a crop."""
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
         flow = torch.zeros(2, 2, first.shape[-2] // 4, first.shape[-1] // 4)

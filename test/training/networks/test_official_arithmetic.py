@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 
 def convolve(image, weight, bias, stride=1, groups=1):
-    """Cross-correlate (C, H, W) with 3x3 kernels, zeros around it."""
+    """Cross-correlate (C, H, W) with 3x3 kernels and zero padding."""
     outputs, _, _, _ = weight.shape
     _, height, width = image.shape
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))
@@ -86,7 +86,7 @@ def correlate(first, second):
 
 
 def shuffle(features):
-    """Take turns among the three groups: 0, 32, 64, 1, 33, 65, 2, .."""
+    """Interleave the channels of three groups: 0, 32, 64, 1, 33, 65, 2, .."""
     return features[[group * 32 + channel for channel in range(32) for group in range(3)]]
 
 
@@ -145,7 +145,7 @@ class OfficialArithmetic:
 
 @pytest.fixture(scope="module")
 def weights():
-    """An official checkpoint's 104 tensors, drawn at random; biases too, for each has to find its place."""
+    """The 104 tensors of an official checkpoint with random values; biases, too, so that a swapped bias shows."""
     generator = torch.Generator().manual_seed(0)
     state = FastFlowNet().state_dict()
     assert len(state) == 104
@@ -168,7 +168,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def centered(images):
-    """What MDFlow feeds to the network, (2, 3, H, W): one mean for both images and all channels."""
+    """Return MDFlow's network input, (2, 3, H, W): the images minus one mean over both images and all channels."""
     unit = images.transpose(0, 3, 1, 2) / 255
     return unit - unit.mean()
 

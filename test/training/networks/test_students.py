@@ -38,7 +38,7 @@ TO_OFFICIAL = (
 
 
 def official_state(network: nn.Module) -> dict[str, Tensor]:
-    """A checkpoint as princeton's RAFT saves it, of these weights."""
+    """Return these weights in the format of a checkpoint of princeton's RAFT."""
     state = {}
     for name, value in network.state_dict().items():
         name = re.sub(r"^(feature|context)_encoder\.conv\.", r"\1_encoder.conv2.", name)
@@ -64,7 +64,7 @@ def randomized_raft() -> nn.Module:
 
 
 def assert_same_flow(settings: StudentSettings, original: nn.Module, normalize: Callable[..., tuple[Tensor, Tensor]]):
-    """A student with these settings gives the flow of the original, which gets normalized images."""
+    """Check that a student with these settings gives the same flow as the original network on normalized images."""
     student = build_student(settings, {}).eval()
     first, second = torch.rand(2, 1, 3, 128, 128)
     with torch.no_grad():

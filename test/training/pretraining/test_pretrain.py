@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pretraining learns, and a killed run resumes as if it had not been killed."""
+"""Pretraining lowers the error, and a killed run that is resumed gives the same result as an uninterrupted run."""
 
 import os
 import re
@@ -50,7 +50,7 @@ PHASES = [
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A configuration of eight tiny steps."""
+    """A configuration with eight tiny steps."""
     path = tmp_path / "pretrain.yaml"
     settings = {
         "textures": "procedural",

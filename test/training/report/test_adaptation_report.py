@@ -66,7 +66,7 @@ def differences(
     extrapolation: Change | None = None,
     pairs: int = 20,
 ) -> dict[str, Difference]:
-    """Relative changes and the half widths of their intervals, of the measures that decide."""
+    """Relative change of each deciding measure, and half the width of its interval."""
     changes = {MATCH_ERROR: match, CENSUS: census, KNOWN_MOTION: known_motion, EXTRAPOLATION: extrapolation}
     return {name: difference(*change, pairs) for name, change in changes.items() if change is not None}
 
@@ -112,7 +112,7 @@ def test_few_pairs_prove_nothing(pairs: int):
 
 def test_a_teacher_that_matches_worse_in_view_is_not_improved():
     verdict, reason = decide(differences(FALLEN, (0.01, 0.005), FALLEN, FALLEN), True)
-    assert verdict is Verdict.NO_CHANGE and "what is in view matches less well" in reason
+    assert verdict is Verdict.NO_CHANGE and "visible pixels match less well" in reason
 
 
 def test_one_measure_must_change_by_a_hundredth():
@@ -171,7 +171,7 @@ def test_only_pairs_that_both_have_are_compared():
 
 
 def test_the_measure_that_decides_ranks_as_the_true_error_and_no_trivial_flow_wins():
-    """As in benchmarks/label_free_ranking.py, with OpenCV's flow in place of the teacher's."""
+    """Like benchmarks/label_free_ranking.py, but with OpenCV's flow instead of the teacher's."""
     scenes = ranking.find_scenes(5, (128, 192), 0.06, effects=False)
     pairs = [(scene.first[..., ::-1].copy(), scene.second[..., ::-1].copy()) for scene in scenes]
     methods = {name: baseline_method(baseline) for name, baseline in create_baselines().items()}
@@ -236,9 +236,9 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
     assert "2: street" in (tmp_path / "report" / "report.html").read_text()
     # The node itself enlarges so small images by 1.5.
     assert set(better.means()) == {BEFORE, AFTER, CONTROL, DIS, "before at 2 times the size"}
-    assert "the old model with inference_size [" in worse.reason and "better still" not in better.reason
+    assert "the old model with inference_size [" in worse.reason and "even better" not in better.reason
     work = describe_enlarged(worse.differences["after - before"], Size(384, 320), Size(320, 256))
-    assert "[384, 320] is better still, for 1.5 times the work" in work
+    assert "[384, 320] is even better, but the network then needs 1.5 times as many operations" in work
     assert "coverage" not in better.means()[DIS], "DIS has no confidence"
 
 
@@ -339,10 +339,10 @@ def test_truth_is_found_by_stamps(scenes: list[AffinePair], tmp_path: Path):
     ground_truth = load_ground_truth(tmp_path, pairs)
     assert ground_truth(0) is None
     np.testing.assert_array_equal(ground_truth(1), flow)
-    with pytest.raises(ValueError, match=r"named like 100_200\.flo"):
+    with pytest.raises(ValueError, match=r"stamps of both frames, such as 100_200\.flo"):
         load_ground_truth(tmp_path, pairs.select([0]))
     write_flow(tmp_path / "100_200.flo", flow[:-1])
-    with pytest.raises(ValueError, match=r"100_200\.flo is of 128x127 pixels, its frames are of 128x128"):
+    with pytest.raises(ValueError, match=r"100_200\.flo has 128x127 pixels, but its frames have 128x128"):
         load_ground_truth(tmp_path, pairs)
     write_flow(tmp_path / "100_200.flo", np.full_like(flow, np.nan))
     with pytest.raises(ValueError, match=r"100_200\.flo contains no valid flow"):

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The rendered world's flow is its ground truth, and finds its way to a recording's stamps."""
+"""The flow of a rendered world is exact, and is matched to a recording by the stamps of its frames."""
 
 import shutil
 from pathlib import Path

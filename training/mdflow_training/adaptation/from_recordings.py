@@ -28,7 +28,7 @@ from mdflow_training.report.report import Report
 from mdflow_training.settings.adaptation import AdaptationConfig
 
 CPU_CONFIG = Path(__file__).parents[1] / "configs" / "adapt_cpu.yaml"
-"""Settings for a computer without a GPU, where RAFT trains too slowly to be a useful student."""
+"""Settings for a computer without a GPU. On a CPU, RAFT trains too slowly to be a useful student."""
 
 
 def default_config() -> Path | None:
@@ -84,7 +84,7 @@ def adapt_from_recordings(
     teacher = load_teacher(model)
     if config.rounds:
         with torch.random.fork_rng(devices=[]):
-            build_student(config.student, teacher)  # fail before the preparation if the student cannot be built
+            build_student(config.student, teacher)  # raise now, not after the long preparation
     try:
         prepared = prepare_together(sources, out / "frames", config, context)
     except NotEnoughFrames as error:
@@ -101,7 +101,7 @@ def adapt_from_recordings(
         return None
     with folder_lock(out):
         run_time = RunTime(out, start)
-        recordings = hash_recordings(sources)  # now, as the recording may be gone when the training ends
+        recordings = hash_recordings(sources)  # now, because the recordings may be deleted before the training ends
         try:
             result = adapt(teacher, prepared.training, to_choose_by, config, out, context, run_time.save)
             print_decisions(result)

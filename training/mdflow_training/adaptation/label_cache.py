@@ -21,6 +21,10 @@ MAX_COMPONENT = 1000.0
 """Flow components are clamped to this many pixels to fit float16; the losses ignore labels this long anyway."""
 
 
+FILE_OVERHEAD = 1024
+"""Bytes of a file besides its arrays, roughly."""
+
+
 class Labels(NamedTuple):
     """Labels of N pairs, stacked directions."""
 
@@ -44,14 +48,15 @@ class LabelCache:
 
     Args:
         labeler: computes the labels of one pair.
-        folder: folder of the files; must not contain labels of another labeler.
+        folder: folder of the files; it must not contain labels of another labeler.
         budget: bytes of disk space.
         pixels: height times width of a label, to estimate its size on disk.
     """
 
     def __init__(self, labeler: Labeler, folder: Path, budget: float, pixels: int) -> None:
         self.labeler, self.folder = labeler, folder
-        self.capacity = int(budget / (pixels * (2 * 2 * 2 + 2 / 8) + 1024))
+        # A pixel has two directions, each with two float16 components and one bit of the mask.
+        self.capacity = int(budget / (pixels * (2 * 2 * 2 + 2 / 8) + FILE_OVERHEAD))
         folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, batch: Batch) -> Labels:

@@ -35,7 +35,7 @@ class AdaptationResult:
     Attributes:
         teacher_state: weights of the chosen teacher: the last one that passed the label-free check; without the gate,
             the last one whose stage was not stopped by a guard.
-        chosen: name of the chosen teacher in ``teachers``.
+        chosen: key of the chosen teacher in ``teachers``.
         teachers: the weights of every teacher by name: ``initial``, ``stage1``, ``round1/stage3``, ..., ``control``.
         student_state: weights of the last student, or None.
         scores: the label-free score of every teacher and student (``round1/stage2``).
@@ -75,7 +75,7 @@ def adapt(
         config: all settings.
         run_folder: receives checkpoints, logs, labels (deleted after each stage), and ``adaptation.json``.
         context: this process.
-        on_checkpoint: called in the main process each time that the state of the run has been saved.
+        on_checkpoint: called in the main process whenever the state of the run has been saved.
 
     Raises:
         ConfigError: the folder contains a run with different settings, weights or data.
@@ -179,9 +179,10 @@ class _Adaptation:
         return self._score_and_select(name, stage)
 
     def _control(self, base: State, rounds: int) -> None:
-        """Train the control: the same updates, samples, settings and replay as in stage 3, but without a student.
+        """Train the control: the teacher of stage 1, with the settings, samples and replay of stage 3.
 
-        The teacher learns from its own labels, and there are no warped pairs.
+        It gets as many updates as the rounds gave the teacher, but has no student. It learns from its own labels, and
+        not from warped pairs.
         """
         settings, state = self.config.stage3, base
         optimization = settings.optimization.model_copy(update={"steps": self.config.teacher_updates})
@@ -199,10 +200,10 @@ class _Adaptation:
             self.result.teachers["control"] = state
             control = self.book.score("control", self.inputs.teacher(state))
             chosen = self.result.scores[self.result.chosen]
-            merit = "at least as well" if control.error <= chosen.error else "worse"
+            relation = "at least as good as" if control.error <= chosen.error else "worse than"
             self.result.notes.append(
-                f"control: label-free error {control.error:.4f}: "
-                f"the same number of updates without a student did {merit}"
+                f"control: label-free error {control.error:.4f}; after as many updates without a student, it is "
+                f"{relation} the teacher ({chosen.error:.4f})"
             )
 
     def _score_and_select(self, name: str, stage: StageResult) -> bool:
@@ -220,7 +221,7 @@ class _Adaptation:
         improved = score.error < best if validation.gate else kept
         verdict = "is kept" if kept else f"is not kept: {self.result.chosen} stays"
         if kept and not improved:
-            verdict += ", but does not lead: the difference is within validation.teacher_tolerance"
+            verdict += ", although it is not the best so far: the difference is within validation.teacher_tolerance"
         self.result.notes.append(
             f"{name}: label-free error {before.error:.4f} -> {score.error:.4f}, the teacher {verdict}"
         )

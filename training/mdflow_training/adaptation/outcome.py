@@ -47,8 +47,8 @@ def split_held_out(held_out: RecordedPairs) -> tuple[RecordedPairs, RecordedPair
         half = (len(positions) + 1) // 2
         seen = set(held_out.numbers[positions[:half]].ravel().tolist())
         to_choose_by += positions[:half]
-        apart = [position for position in positions[half:] if seen.isdisjoint(held_out.numbers[position])]
-        to_report_on += apart or positions[half:]  # one pair is too few for a verdict either way
+        unseen = [position for position in positions[half:] if seen.isdisjoint(held_out.numbers[position])]
+        to_report_on += unseen or positions[half:]  # a single pair never decides a verdict
     return held_out.select(to_choose_by), held_out.select(to_report_on)
 
 

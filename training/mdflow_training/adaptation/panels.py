@@ -22,7 +22,7 @@ def draw_panel(
         image: RGB ``(N, 3, H, W)`` in [0, 1].
         flow: the teacher's flow, ``(N, 2, H, W)`` in pixels.
         student_flow: the student's flow, same shape, drawn with the same color scale; None draws a black column.
-        matches: visibility, reliability and census distance of the flow.
+        matches: visibility, reliability and census distance of ``flow``.
         threshold: tau of the match reliability.
 
     Returns:

@@ -23,29 +23,32 @@ TEXTURES, TEXTURE_SIDE = 40, 256
 """Number and side of the procedural textures, which need no download."""
 
 MAX_FIRST_USE = 1_000_000
-"""Each stage starts at a random use of the scenes below this number, so stages replay different pairs."""
+"""Each stage starts at a random use of the scenes, smaller than this number. Different stages thus replay different
+pairs."""
 
 SHARES = {name: share for name, share in MIXTURE.items() if name != "solid"}
 """Relative shares of the scene classes: all but the one that cannot be rendered on ARM, where robots adapt."""
 
 FRAME_BLUR = 0.6
 """Standard deviation, in pixels, of the blur that removes the camera's noise from the textures. Noise that moves with a
-texture would help the match."""
+texture would make matching easier than it is for the camera."""
 
 
 class Replay:
-    """The loss of a network on generated pairs: half as many as the batch has, rounded up in each process.
+    """The loss of a network on generated pairs.
+
+    For N recorded pairs in a batch, each process uses N / 2 generated pairs, rounded up.
 
     Args:
         settings: which pairs, in which steps, and their weight.
         scenes: see `replay_scenes`; shared by the stages of a run.
-        seed: seed of the stage; decides where it starts in the endless sequence of pairs.
+        seed: seed of the stage; decides where the stage starts in the endless sequence of pairs.
         processes: number of processes that share a step.
     """
 
     def __init__(self, settings: ReplaySettings, scenes: SyntheticPairs, seed: int, processes: int = 1) -> None:
         self.settings, self._scenes, self._processes = settings, scenes, processes
-        self._first = seed % MAX_FIRST_USE * settings.scenes
+        self._first_pair = seed % MAX_FIRST_USE * settings.scenes
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return ``every`` times the endpoint error in pixels, over both directions; 0 in steps without replay."""
@@ -67,7 +70,7 @@ class Replay:
         if step % self.settings.every:
             return range(0)
         count = (share + 1) // 2
-        first = self._first + (step // self.settings.every * self._processes + place // share) * count
+        first = self._first_pair + (step // self.settings.every * self._processes + place // share) * count
         return range(first, first + count)
 
 

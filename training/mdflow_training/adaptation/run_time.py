@@ -15,7 +15,7 @@ RUN_TIME_NAME = "run_time.json"
 
 
 class SavedTime(NamedTuple):
-    """Content of the file."""
+    """Content of `RUN_TIME_NAME`."""
 
     seconds: float
 

@@ -19,12 +19,12 @@ class ScoreBook:
     """Scores networks on held-out pairs.
 
     Args:
-        run: what the stages have in common.
-        pairs: that no stage learns from.
+        run: settings and data that the stages share.
+        pairs: held-out pairs, from which no stage learns.
         census: how to compare images.
 
     Attributes:
-        scores: by the names that `score` was given.
+        scores: the scores so far, by the names passed to `score`.
     """
 
     def __init__(self, run: Run, pairs: FramePairs, census: Census) -> None:

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of a stage besides its pairs: networks, labels, the census for the camera's noise, and supervised terms."""
+"""Make what a stage needs besides its pairs: networks, labels, the census for the camera's noise, supervised terms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StageInputs:
         run: settings and data that the stages share.
 
     Attributes:
-        noise: standard deviation of the camera's noise at the training size, in gray levels (0 to 255).
+        noise: standard deviation of the camera's noise at the training size, in intensity levels (0 to 255).
         census: how to compare images with this noise.
     """
 

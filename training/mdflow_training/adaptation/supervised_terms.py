@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The terms of a stage's loss on pairs with exactly known flow."""
+"""The loss terms of a stage on pairs with exactly known flow: warped pairs and replay."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class UnsupervisedObjective:
 
     Args:
         settings: settings of the stage.
-        selection: for the panels only: which matches they show as reliable.
+        selection: which matches the panels show as reliable; not used for training.
         seed: seed of the augmentation.
         census: how to compare images.
         supervised: further terms of the loss, on pairs with exact flow.

@@ -24,7 +24,7 @@ class WarpedPairs:
         settings: how to make the pairs, and their weight.
         labels: returns the flow of the recorded pairs.
         noise: the camera's noise.
-        seed: with the position of the sample, decides all random numbers.
+        seed: the seed and the position of a sample decide all random numbers.
     """
 
     def __init__(

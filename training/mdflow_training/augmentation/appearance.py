@@ -1,9 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Change the appearance of a pair, not its geometry: exposure, contrast, color, gamma, blur and noise, in this order.
+"""Change the appearance of a pair but not its geometry.
 
-After ARFlow, which blurs before gamma, and changes contrast and saturation about the luma; here they change about the
-mean of the channels.
+The order of the changes is: brightness, contrast, saturation, gamma, blur, noise. They follow ARFlow with two
+differences. ARFlow blurs before it applies gamma. And ARFlow changes contrast and saturation about the luma; here, both
+change about the mean of the channels.
 """
 
 from __future__ import annotations
@@ -48,15 +49,15 @@ class AppearanceChange(NamedTuple):
 def draw_appearance_change(settings: AppearanceSettings, generators: Sequence[torch.Generator]) -> AppearanceChange:
     """Draw the changes of N pairs, one generator (on the CPU) per pair.
 
-    Both frames of a pair change alike, except for their noise and, with the probability ``settings.asymmetric``, for
-    everything.
+    Both frames of a pair get the same changes, but different noise. With the probability ``settings.asymmetric``, their
+    changes differ, too.
     """
     first, second, seeds = [], [], []
     for generator in generators:
-        own, other = _draw_frame(settings, generator), _draw_frame(settings, generator)
+        change, other_change = _draw_frame(settings, generator), _draw_frame(settings, generator)
         different = float(torch.rand((), generator=generator)) < settings.asymmetric
-        first.append(own)
-        second.append(other if different else own)
+        first.append(change)
+        second.append(other_change if different else change)
         seeds.append(torch.randint(2**62, (2,), generator=generator).tolist())
     parameters = stack_directions(torch.stack(first), torch.stack(second))
     return AppearanceChange(parameters, seeds=[one for one, _ in seeds] + [two for _, two in seeds])
@@ -73,4 +74,5 @@ def _draw_frame(settings: AppearanceSettings, generator: torch.Generator) -> Ten
 
 
 def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    """Mix ``images`` with ``other``; a share of 1 keeps the images, and a share above 1 enlarges the difference."""
     return other + (images - other) * share

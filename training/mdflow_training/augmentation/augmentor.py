@@ -18,12 +18,14 @@ from mdflow_training.settings.adaptation import AugmentationSettings
 
 
 class Augmentation:
-    """A draw for N pairs. Geometry acts on everything, appearance and eraser on images only, in this order.
+    """A random augmentation of N pairs.
+
+    The spatial transform changes images, flows and masks. After it, appearance and eraser change the images only.
 
     Args:
         settings: which kinds of augmentation are on, and their ranges.
         size: height and width in pixels.
-        generators: one per pair, on the CPU: they alone decide the draw.
+        generators: one per pair, on the CPU; the only source of random numbers.
     """
 
     def __init__(
@@ -48,11 +50,11 @@ class Augmentation:
         return stacked if self.spatial is None else self.spatial(stacked)
 
 
-NOTHING = AugmentationSettings(spatial=None, appearance=None, eraser=None)
+NO_AUGMENTATION = AugmentationSettings(spatial=None, appearance=None, eraser=None)
 
 
 def augmentation_of(batch: Batch, settings: AugmentationSettings | None, seed: int) -> Augmentation:
-    """Draw the augmentation of a batch; it depends on the seed and on the samples' positions alone."""
+    """Draw the augmentation of a batch; it depends only on the seed and the samples' positions."""
     generators = [generator_for(seed, "augmentation", position) for position in batch.positions]
     height, width = batch.first.shape[-2:]
-    return Augmentation(settings or NOTHING, (height, width), generators)
+    return Augmentation(settings or NO_AUGMENTATION, (height, width), generators)

@@ -1,6 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Paint boxes over one frame of a pair (RAFT's eraser). Labels stay valid underneath; the network has to infer them."""
+"""Paint boxes over one frame of a pair (RAFT's eraser).
+
+The labels under a box stay valid, so the network learns to infer flow that it cannot see.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from mdflow_training.settings.adaptation import EraserSettings
 
 
 class Box(NamedTuple):
-    """A painted box: which of the stacked frames, and its sides in pixels."""
+    """A painted box: the index of the stacked frame, and the box's position and size in pixels."""
 
     frame: int
     top: int
@@ -29,7 +32,7 @@ class Eraser(NamedTuple):
     boxes: list[Box]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Paint the boxes with their frame's mean color: stacked images ``(2N, 3, H, W)``."""
+        """Paint the boxes on stacked images ``(2N, 3, H, W)`` with the mean color of their frame."""
         images = images.clone()
         for frame, top, left, height, width in self.boxes:
             mean = images[frame].mean(dim=(1, 2), keepdim=True)
@@ -38,10 +41,10 @@ class Eraser(NamedTuple):
 
 
 def draw_eraser(settings: EraserSettings, size: tuple[int, int], generators: Sequence[torch.Generator]) -> Eraser:
-    """Draw the boxes of N pairs: in some of them, one or more boxes in one of the two frames.
+    """Draw the boxes of N pairs. A pair that gets boxes gets all of them in the same frame.
 
     Args:
-        settings: probability, number and sizes.
+        settings: how often boxes are painted, how many, and their sizes.
         size: height and width in pixels.
         generators: one per pair, on the CPU.
     """

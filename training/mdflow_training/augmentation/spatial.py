@@ -1,9 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Affine augmentation that moves images, flows of both directions and masks exactly alike.
+"""An affine augmentation that transforms images, masks and the flows of both directions consistently.
 
-Each frame of a pair gets its own affine map, so the pair also gains a relative motion (ARFlow's augmentation). The maps
-stay within the frame: no undefined pixels come in, but matches leave the view, and become occlusions that have a label.
+The two frames of a pair get different affine maps, which adds a relative motion (ARFlow's augmentation). A map shows
+only what is inside the original frame, so every pixel is defined. But some matches move out of view. Their pixels
+become occlusions that have a label.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from mdflow_training.networks.fastflownet import warp
 from mdflow_training.settings.adaptation import SpatialSettings
 
 CANDIDATES = 64
-"""Maps drawn per sample. The first that stays within the frame is taken; if none does, the sample is only flipped and
-cropped."""
+"""Maps drawn per sample. The first one that shows only the inside of the frame is used; if there is none, the sample is
+only flipped and cropped."""
 
 
 class SpatialTransform:
@@ -68,7 +69,6 @@ def draw_spatial_transform(
 
 
 def _draw_pair(settings: SpatialSettings, size: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    height, width = size
     common = _draw_maps(
         size,
         generator,
@@ -85,18 +85,24 @@ def _draw_pair(settings: SpatialSettings, size: tuple[int, int], generator: torc
         rotation=settings.relative_rotation,
         translation=settings.relative_translation,
     )
-    tail = _draw_flip(settings, size, generator) @ _draw_crop(settings.crop, size, generator)
-    first, second = tail @ common, tail @ relative @ common
+    flip_and_crop = _draw_flip(settings, size, generator) @ _draw_crop(settings.crop, size, generator)
+    first, second = flip_and_crop @ common, flip_and_crop @ relative @ common
+    usable = _show_only_the_inside(first, size) & _show_only_the_inside(second, size)
+    if not usable.any():
+        return flip_and_crop, flip_and_crop
+    chosen = int(usable.int().argmax())
+    return first[chosen], second[chosen]
+
+
+def _show_only_the_inside(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return ``(M,)`` bool: whether the corners of the augmented image come from inside the original one."""
+    height, width = size
     corners = torch.tensor(
         [[0, 0, 1], [width - 1, 0, 1], [0, height - 1, 1], [width - 1, height - 1, 1]], dtype=torch.float64
     ).T
     limit = torch.tensor([[width - 1], [height - 1]], dtype=torch.float64)
-    origins = torch.linalg.inv(torch.stack((first, second))) @ corners
-    inside = ((origins[..., :2, :] >= -1e-6) & (origins[..., :2, :] <= limit + 1e-6)).all(dim=(0, 2, 3))
-    if not inside.any():
-        return tail, tail
-    chosen = int(inside.int().argmax())
-    return first[chosen], second[chosen]
+    origins = (torch.linalg.inv(maps) @ corners)[:, :2]
+    return ((origins >= -1e-6) & (origins <= limit + 1e-6)).all(dim=(1, 2))
 
 
 def _draw_maps(
@@ -107,10 +113,10 @@ def _draw_maps(
     rotation: float,
     translation: float,
 ) -> Tensor:
-    """Draw `CANDIDATES` maps of a frame.
+    """Draw `CANDIDATES` maps of a frame, ``(CANDIDATES, 3, 3)`` float64.
 
-    Unlike ARFlow's, which act in coordinates from -1 to 1, they act in pixels: rotation and squeeze do not depend on
-    the aspect ratio, and a translation, a share of the side, moves twice as far as ARFlow's of the same number.
+    ARFlow's maps act in coordinates from -1 to 1; these act in pixels. Therefore rotation and squeeze do not depend on
+    the aspect ratio, and the same ``translation``, a share of the side, moves a frame twice as far as in ARFlow.
     """
     height, width = size
     random = torch.rand(5, CANDIDATES, generator=generator, dtype=torch.float64)

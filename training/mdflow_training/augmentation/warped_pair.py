@@ -1,10 +1,11 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A pair with exact flow, made of a real frame: the frame, and the same frame warped by a flow.
+"""Make a pair with exact flow from a recorded frame: the frame, and the same frame warped by a flow.
 
-A flow is only approximately true for the pair it was estimated on, but exactly true for the pair it makes: the warped
-frame shows at ``p`` what the frame shows at ``p + flow(p)``. Texture, light and the kind of motion are the robot's.
-RealFlow makes training pairs from estimated flow in a related way (Han et al., ECCV 2022).
+An estimated flow is only approximately right for the pair on which it was estimated. For the warped pair, it is exactly
+right: the warped frame shows at ``p`` what the frame shows at ``p + flow(p)``. Texture, light and kind of motion are
+those of the robot's recording. RealFlow (Han et al., ECCV 2022) makes training pairs from estimated flow in a related
+way.
 """
 
 from __future__ import annotations
@@ -42,18 +43,21 @@ class CameraNoise:
     """Noise of a camera whose frames were resized.
 
     Attributes:
-        deviation: standard deviation of the luma's noise in frames as the camera gives them, for images in [0, 1].
-        enlargement: side of the images divided by that of the frames.
+        deviation: standard deviation of the luma's noise in the camera's original frames, for images in [0, 1].
+        enlargement: side of the resized images divided by the side of the original frames.
     """
 
     deviation: float
     enlargement: float = 1.0
 
     def added_to(self, image: Tensor, generator: torch.Generator) -> Tensor:
-        """Add the same noise to all channels of ``(1, C, H, W)``: independent noise is a third weaker in the luma."""
+        """Return a resized image ``(1, C, H, W)`` with noise.
+
+        All channels get the same noise: independent noise in each channel would be a third weaker in the luma.
+        """
         sides = [max(1, round(side / self.enlargement)) for side in image.shape[-2:]]
         noise = torch.randn((1, 1, *sides), generator=generator)
-        # As `mdflow_ros.core.resizing.resize_image` does with frames.
+        # Resize the noise as `mdflow_ros.core.resizing.resize_image` resizes frames.
         noise = F.interpolate(noise, image.shape[-2:], mode="area" if self.enlargement < 1 else "bilinear")
         return (image + self.deviation * noise.to(image)).clamp(0, 1)
 
@@ -61,14 +65,14 @@ class CameraNoise:
 def make_warped_pair(
     frame: Tensor, flow: Tensor, settings: WarpedPairsSettings, noise: CameraNoise, generator: torch.Generator
 ) -> WarpedPair:
-    """Warp a frame.
+    """Make a warped pair from a frame.
 
     Args:
         frame: RGB ``(3, H, W)`` in [0, 1].
-        flow: ``(2, H, W)`` pixels, of a motion that ends at the frame.
+        flow: ``(2, H, W)`` pixels, a flow that leads from another image to the frame.
         settings: by how much to scale the flow, and how much to cut away.
-        noise: of the camera; drawn separately for both images.
-        generator: decides the draw, on the CPU.
+        noise: the camera's noise; both images get different noise.
+        generator: the only source of random numbers, on the CPU.
     """
     share, flip, *place = torch.rand(4, generator=generator).tolist()
     low, high = settings.scale

@@ -28,22 +28,24 @@ def _serialize(state: dict[str, Any], stream: BinaryIO, path: Path) -> None:
     try:
         torch.save(state, stream)
     except RuntimeError as error:  # what torch raises when a write fails
-        raise OSError(errno.ENOSPC, "cannot write, perhaps as the disk is full", str(path)) from error
+        raise OSError(errno.ENOSPC, "cannot write; the disk may be full", str(path)) from error
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote, onto the CPU.
+    """Read a state that `save_state` wrote; all tensors are on the CPU.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not a training state.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a training state.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no training state at {path}; check the run folder")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} is not a readable training state ({error}); delete it or name another") from error
+        raise ValueError(
+            f"{path} is not a readable training state ({error}); delete it, or choose another file"
+        ) from error
     if not isinstance(state, dict):
-        raise ValueError(f"{path} holds a {type(state).__name__}, not a training state; name another file")
+        raise ValueError(f"{path} holds a {type(state).__name__}, not a training state; choose another file")
     return state

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""One process or several: the same training code runs alone and under ``torchrun``."""
+"""Run the same training code in one process, or in several processes under ``torchrun``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ProcessContext:
 def setup() -> ProcessContext:
     """Join the processes started by ``torchrun``; without it, this process trains alone.
 
-    Uses NCCL where each process has its own GPU, gloo otherwise.
+    Uses NCCL if each process has a GPU, else gloo.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
@@ -55,7 +55,7 @@ def setup() -> ProcessContext:
 
 
 def use_threads_of_others() -> None:
-    """Use the CPU threads of all processes on this computer; call it when only this process still computes."""
+    """Use the CPU threads of all processes on this computer. Call it once the others have finished."""
     torch.set_num_threads(torch.get_num_threads() * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 

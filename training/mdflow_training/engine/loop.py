@@ -28,8 +28,8 @@ from mdflow_training.settings.adaptation import AdaptationConfig, OptimizationSe
 
 State = dict[str, Tensor]
 
-GOOD_EVERY = 50
-"""Steps between saved states; when a guard stops a stage, it returns to the last one."""
+GOOD_STATE_INTERVAL = 50
+"""Steps between two good states in memory. When a guard stops a stage, the stage returns to the last good state."""
 
 
 class Outcome(NamedTuple):
@@ -149,6 +149,8 @@ def run_stage(
 
 
 class _Loop:
+    """One stage while it runs: its network, optimizer, guards and log, and the last good state."""
+
     def __init__(
         self, name: str, network: FlowNetwork, objective: Objective, settings: OptimizationSettings, run: Run
     ) -> None:
@@ -183,7 +185,7 @@ class _Loop:
                 self.step += 1
                 if self.step % execution.log_every == 0 or self.step == self.settings.steps:
                     self.log.write(self.step)
-                if self.step % GOOD_EVERY == 0 or self.step == self.settings.steps:
+                if self.step % GOOD_STATE_INTERVAL == 0 or self.step == self.settings.steps:
                     state = self._core_state()
                     if not all(bool(value.isfinite().all()) for value in state.values()):
                         return self._go_back("the weights are not finite; lower the learning rate")
@@ -193,7 +195,7 @@ class _Loop:
         return StageResult(self._core_state(), None, self.step)
 
     def _go_back(self, reason: str) -> StageResult:
-        """Return the last good state, and why the stage stopped."""
+        """Return the last good state, with the reason why the stage stopped."""
         return self.good._replace(stopped=f"{self.name} stopped at step {self.step}: {reason}")
 
     def _train_step(self, wrapped: nn.Module, batch: Batch) -> str | None:

@@ -1,10 +1,10 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Muon for convolution kernels: momentum with orthogonalized updates, which change all directions by the same amount.
+"""Muon for convolution kernels: the momentum is orthogonalized, so that an update changes all directions equally.
 
 Sources: Jordan et al., Muon, https://kellerjordan.github.io/posts/muon, 2024. The update is scaled to work with the
 learning rates of AdamW: Liu et al., Muon is Scalable for LLM Training, arXiv 2502.16982, 2025. torch.optim.Muon accepts
-only matrices; here, a kernel is one matrix for each group of its convolution.
+only matrices. Here, each group of a convolution is one matrix of its kernel.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random numbers that depend only on their purpose, not on earlier draws.
 
-Every draw of a run has its own generator, seeded with the run's seed and the draw's purpose. A resumed run therefore
+Each draw of a run uses a new generator, seeded with the run's seed and the purpose of the draw. A resumed run therefore
 needs no stored random state, and several processes that share a batch draw the same numbers as a single process.
 """
 

@@ -24,16 +24,17 @@ DARK, BRIGHT, BADLY_EXPOSED_SHARE = 12.0, 248.0, 0.9
 """A frame is too dark or too bright if at least this share of its pixels is below or above these gray values."""
 
 MIN_CONTRAST = 1.0
-"""Thumbnails with a standard deviation below this, in gray levels, show fog, a close wall, or a lens cap."""
+"""Thumbnails with a standard deviation below this, in intensity levels, show fog, a close wall, or a lens cap."""
 
 DUPLICATE_CHANGE = 0.25
-"""Thumbnails that differ by less, in gray levels, are duplicates: re-sent frames are equal, re-encoded ones nearly."""
+"""Thumbnails that differ by less, in intensity levels, are duplicates: re-sent frames are
+equal, re-encoded ones nearly equal."""
 
 MIN_MOVING_SHARE, MIN_MOTION, MIN_EXPLAINED, SAME_VIEW_CORRELATION = 0.05, 0.25, 0.15, 0.5
 """A scene is static if the view is the same and fewer than the share `MIN_MOVING_SHARE` of its blocks have moved. A
 block has moved if a motion of more than `MIN_MOTION` pixels explains more than the share `MIN_EXPLAINED` of its change.
-Measured on 640x360 frames: white and grainy noise of up to 20 gray levels, JPEG of quality 50, and changes of
-brightness count as static; a shift by 0.25 pixels in noise of 10 gray levels does not."""
+Measured on 640x360 frames: white and grainy noise of up to 20 intensity levels, JPEG of quality 50, and changes of
+brightness count as static; a shift by 0.25 pixels in noise of 10 intensity levels does not."""
 
 MIN_CORRELATION, MIN_COMMON_COLORS, COLOR_LEVELS = 0.3, 0.8, 8
 """The view has changed abruptly, as between two shots of an edited video, if the brightness does not correlate and the

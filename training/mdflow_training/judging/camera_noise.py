@@ -13,7 +13,7 @@ from mdflow_training.engine.batches import FramePairs, spread_evenly
 
 
 def measure_noise(pairs: FramePairs, size: Size, samples: int = 16) -> float:
-    """Return the standard deviation of a camera's noise in gray levels (0 to 255): the median over several frames.
+    """Return the standard deviation of a camera's noise in intensity levels (0 to 255): the median over several frames.
 
     Args:
         pairs: pairs of the recording.

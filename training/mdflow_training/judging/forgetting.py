@@ -22,7 +22,7 @@ from mdflow_training.synthetic.pairs import synthetic_pair
 from mdflow_training.synthetic.textures import procedural_library
 
 SEED, SIZE = 20_261_130, (256, 320)
-"""Seed used for nothing else, and (height, width) of the pairs in pixels."""
+"""Seed of the pairs, which nothing else uses, and their (height, width) in pixels."""
 
 KINDS = 2 * ("flat", "space", "driving", "thin")
 """Scene class of each pair. Classes with a large error in every model would mask forgetting, so they are left out."""

@@ -35,7 +35,10 @@ def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
 
     if not any(file_of(index) for index in range(len(stamps))):
         expected = "_".join(map(str, stamps[0].tolist())) if len(stamps) else "FIRST_SECOND"
-        raise ValueError(f"{folder} has no ground truth of any held-out pair; files are named like {expected}.flo")
+        raise ValueError(
+            f"{folder} has no ground truth of any held-out pair: name the files by the stamps of both frames, such as "
+            f"{expected}.flo"
+        )
 
     def read(index: int) -> Flow | None:
         file = file_of(index)
@@ -44,7 +47,10 @@ def load_ground_truth(folder: Path, pairs: RecordedPairs) -> GroundTruth:
         flow = read_flow(file)
         (height, width), (true_height, true_width) = pairs[index][0].shape[:2], flow.shape[:2]
         if (true_height, true_width) != (height, width):
-            raise ValueError(f"{file} is of {true_width}x{true_height} pixels, its frames are of {width}x{height}")
+            raise ValueError(
+                f"{file} has {true_width}x{true_height} pixels, but its frames have {width}x{height}: use ground truth "
+                "of the frames' size"
+            )
         if not known_pixels(flow).any():
             raise ValueError(f"{file} contains no valid flow; delete it")
         return flow

@@ -60,9 +60,9 @@ def measure_pair(
     flows = _stacked(flow)
     distance, disagreement, visible = (float(value) for value in match_measures(images, flows, census))
     extrapolation = math.nan  # stays NaN if the images are too small to crop
-    if (part := center_crop(*first.shape[:2])) is not None:
-        alone = method(*(np.ascontiguousarray(image[part]) for image in (first, second)))
-        extrapolation = float(extrapolation_error(flows, _stacked(alone), part))
+    if (crop := center_crop(*first.shape[:2])) is not None:
+        cropped = method(*(np.ascontiguousarray(image[crop]) for image in (first, second)))
+        extrapolation = float(extrapolation_error(flows, _stacked(cropped), crop))
     metrics = dict.fromkeys(MEASURES, np.nan) | {
         MATCH_ERROR: match_error(distance, disagreement, 0.0 if math.isnan(extrapolation) else extrapolation),
         CENSUS: census_where_visible(images, flows, census),
@@ -122,7 +122,7 @@ def measure_methods(
         indices: indices of the chosen pairs.
         census: how to compare images.
         ground_truth: returns the ground truth of some of the pairs; None if there is none.
-        noise: standard deviation of the camera's noise, in gray levels (0 to 255).
+        noise: standard deviation of the camera's noise, in intensity levels (0 to 255).
         compared: names of the methods whose mean flow becomes the known motion; if empty, the error under known motion
             is not measured.
 

@@ -42,7 +42,7 @@ def known_motion(second: Image, flows: Sequence[Flow], noise: float, number: int
     Args:
         second: the newer image of the pair, ``(H, W, 3)`` uint8 RGB.
         flows: flows from the older image to ``second``, ``(H, W, 2)`` pixels, one of each compared model.
-        noise: standard deviation of the camera's noise, in gray levels (0 to 255).
+        noise: standard deviation of the camera's noise, in intensity levels (0 to 255).
         number: number of the pair; decides the random numbers.
     """
     motion = cv2.GaussianBlur(np.mean(flows, axis=0), (0, 0), SMOOTHING)

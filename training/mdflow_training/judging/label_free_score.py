@@ -83,19 +83,15 @@ def validate(
         source = stack_directions(first, second)
         flow = upsample_flow(network(first, second)[-1], source.shape[-2:])
         extrapolation = flow.new_zeros(())
-        if (part := center_crop(size.height, size.width)) is not None:
-            parts = (image[..., part[0], part[1]].contiguous() for image in (first, second))
-            alone = network(*parts)[-1]
-            extrapolation = extrapolation_error(flow, upsample_flow(alone, _size_of(part)), part)
+        if (crop := center_crop(size.height, size.width)) is not None:
+            first_crop, second_crop = (image[..., crop[0], crop[1]].contiguous() for image in (first, second))
+            cropped = upsample_flow(network(first_crop, second_crop)[-1], first_crop.shape[-2:])
+            extrapolation = extrapolation_error(flow, cropped, crop)
         total += torch.stack((*match_measures(source, flow, census), extrapolation, flow.new_ones(()))).double().cpu()
     means = reduce_mean(total.to(context.device, torch.float32)).cpu()
     matched, disagreement, visible, extrapolated = (means[:4] / means[4]).tolist()
     error = match_error(matched, disagreement, extrapolated)
     return LabelFreeScore(error, matched, disagreement, visible, extrapolated)
-
-
-def _size_of(part: tuple[slice, slice]) -> tuple[int, int]:
-    return part[0].stop - part[0].start, part[1].stop - part[1].start
 
 
 def match_error(census: float, disagreement: float, extrapolation: float) -> float:
@@ -116,10 +112,10 @@ def match_measures(source: Tensor, flow: Tensor, census: Census) -> tuple[Tensor
     """
     reverse, distance = swap_directions(flow), census.distance_to_match(source, flow)
     in_view = warp(torch.ones_like(flow[:, :1]), flow) > 0.999
-    judged = torch.where(in_view, distance.clamp(max=RANDOM_MATCH), RANDOM_MATCH)
+    limited = torch.where(in_view, distance.clamp(max=RANDOM_MATCH), RANDOM_MATCH)
     returned = warp(reverse, flow)
     length = (flow.norm(dim=1, keepdim=True) + returned.norm(dim=1, keepdim=True)) / 2
     disagreement = ((flow + returned).norm(dim=1, keepdim=True) / (length + 1)).clamp(max=1) * in_view
-    inside = inside_window(source).expand_as(judged).bool()
+    inside = inside_window(source).expand_as(limited).bool()
     visible = forward_backward_visibility(flow, reverse)
-    return judged[inside].mean(), disagreement[inside].mean(), visible.mean()
+    return limited[inside].mean(), disagreement[inside].mean(), visible.mean()

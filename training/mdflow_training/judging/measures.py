@@ -45,10 +45,10 @@ MEASURES = {
     ),
     CENSUS: Measure("census distance on visible pixels", "", True),
     "disagreement": Measure("disagreement of forward and backward flow, relative to their length", "", True),
-    EXTRAPOLATION: Measure("extrapolation: error where motion leaves a part of the view", "", True),
+    EXTRAPOLATION: Measure("extrapolation: error of pixels that leave a crop of the image", "", True),
     KNOWN_MOTION: Measure("endpoint error on frames that were moved by a known motion", "px", True),
     "consistency": Measure("pixels that pass the forward-backward check", "%", False),
-    "coverage": Measure(f"pixels of confidence {EQUAL_CONFIDENCE} and more", "%", False),
+    "coverage": Measure(f"pixels with a confidence of {EQUAL_CONFIDENCE} or more", "%", False),
     "epe": Measure("endpoint error", "px", True),
     "ause": Measure("AUSE (area under the sparsification error curve)", "", True),
 }

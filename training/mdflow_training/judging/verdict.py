@@ -78,11 +78,11 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
     if abs(lead) < MIN_MAJORITY:
         return Verdict.NO_CHANGE, f"{shown}: too few of these measures agree"
     if not any(difference.vote * lead > 0 and abs(difference.relative) >= MIN_GAIN for difference in deciding.values()):
-        return Verdict.NO_CHANGE, f"{shown}, which is too little"
+        return Verdict.NO_CHANGE, f"{shown}, but all changes of the majority are below {MIN_GAIN:.0%}"
     if lead < 0:
         return Verdict.WORSE, shown
     if CENSUS in deciding and deciding[CENSUS].has_risen:
-        return Verdict.NO_CHANGE, f"{shown}: what is in view matches less well"
+        return Verdict.NO_CHANGE, f"{shown}, but visible pixels match less well"
     if not chosen:
         return Verdict.NO_CHANGE, f"{shown}, but the label-free check of the training chose no new teacher"
     return Verdict.IMPROVED, shown
@@ -97,7 +97,7 @@ def describe_control(differences: Mapping[str, Difference]) -> str:
         f"{DECIDING_MEASURES[name]} {difference.relative:+.1%}" for name, difference in deciding.items()
     )
     return (
-        f"the teacher is {relation} the control, its unsupervised training for as many updates without a student or "
+        f"the teacher is {relation} the control, which was trained for as many updates but without a student and "
         f"warped pairs ({changes})"
     )
 
@@ -120,8 +120,8 @@ def describe_enlarged(differences: Mapping[str, Difference], inference_size: Siz
     if _majority(_deciding(differences)) > -MIN_MAJORITY:
         return ""
     return (
-        f"; the old model with inference_size [{inference_size.width}, {inference_size.height}] is better still, for "
-        f"{math.prod(inference_size) / math.prod(usual_size):.2g} times the work of the network"
+        f"; the old model with inference_size [{inference_size.width}, {inference_size.height}] is even better, "
+        f"but the network then needs {math.prod(inference_size) / math.prod(usual_size):.2g} times as many operations"
     )
 
 

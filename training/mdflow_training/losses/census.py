@@ -27,7 +27,13 @@ RADIUS = 3
 TAPS = (2 * RADIUS + 1) ** 2
 SOFTNESS = CENSUS_SOFTNESS
 NOISY_SOFTNESS = 25.0
+"""Softness for noisy cameras: differences of less than 5 intensity levels count less."""
+
+
 OFFSETS = [(dy, dx) for dy in range(RADIUS + 1) for dx in range(-RADIUS, RADIUS + 1) if (dy, dx) > (0, 0)]
+"""One of each two opposite offsets of the window; see `_Tap`."""
+
+
 OUTSIDE = 1.0
 """The distance where the window extends beyond the image; larger than every real distance (48/49 * 4/4.1)."""
 
@@ -50,7 +56,7 @@ def census_distance(first: Tensor, second: Tensor, softness: float = SOFTNESS) -
     Args:
         first: luma ``(N, 1, H, W)`` in [0, 255]; receives no gradient.
         second: same shape; in a loss, the image warped by the predicted flow.
-        softness: in squared gray levels; differences below its square root count less. 0.81 in all papers.
+        softness: in squared intensity levels; differences below its square root count less. 0.81 in all papers.
 
     Returns:
         ``(N, 1, H, W)`` in [0, 1]; `OUTSIDE` on the border of 3 pixels, where the window extends beyond the image.
@@ -153,10 +159,10 @@ def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
 class Census:
     """The census comparison of images, adapted to the camera's noise.
 
-    Measured on generated scenes with sensor noise of 0 to 5 gray levels, in dark, noisy images: the adapted census
-    matches a 5x5 patch better at its true position than 0.5 to 2 px away in 70 % of the cases (the original: 60 %).
+    Measured on generated scenes with sensor noise of 0 to 5 intensity levels. In dark, noisy images, a 5x5 patch has a
+    smaller distance at its true position than 0.5 to 2 px away in 70 % of the cases (60 % with the original census).
     The area under the ROC curve for separating errors below 0.5 px from errors above 2 px rises from 0.57 to 0.70.
-    Without noise, the original is best.
+    Without noise, the original census is best.
 
     Attributes:
         blur: standard deviation, in pixels, of the Gaussian applied to both images first.
@@ -168,7 +174,7 @@ class Census:
 
     @staticmethod
     def for_noise(noise: float) -> Census:
-        """Return the census for this standard deviation of the luma's noise, in gray levels (0 to 255)."""
+        """Return the census for this standard deviation of the luma's noise, in intensity levels (0 to 255)."""
         if noise < 0.7:
             return Census()
         return Census(1.0 if noise < 3 else 2.0, NOISY_SOFTNESS)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def blur_images(images: Tensor, deviations: Tensor) -> Tensor:
-    """Blur each image with its own Gaussian.
+    """Blur each image with a Gaussian of the width given for this image.
 
     Args:
         images: ``(N, C, H, W)``.

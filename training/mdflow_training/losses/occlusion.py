@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which pixels of a frame are visible in the other one. Masks are 1 where visible and carry no gradient."""
+"""Decide which pixels of a frame are visible in the other frame. Masks are 1 where visible and have no gradient."""
 
 from __future__ import annotations
 

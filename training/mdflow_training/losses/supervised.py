@@ -11,6 +11,7 @@ from mdflow_training.losses.distillation import endpoint
 from mdflow_training.networks.flow_network import upsample_flow
 
 ROBUST_OFFSET = 0.01
+"""Added to the error, in pixels, before the power is taken; keeps the gradient finite at zero (PWC-Net)."""
 
 
 def differentiable_endpoint_error(flow: Tensor, ground_truth: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def smoothness_loss(image: Tensor, flow: Tensor, order: int = 1, edge_sensitivit
 
     Args:
         image: RGB ``(N, 3, H, W)`` in [0, 1].
-        flow: ``(N, 2, h, w)`` in full-resolution pixels, at any stride; compared in pixels of its own resolution.
+        flow: ``(N, 2, h, w)`` in full-resolution pixels, at any stride; its changes count in pixels of ``(h, w)``.
         order: 1 favors constant flow; 2 favors flow that changes linearly, as on the road under a car. For order 2,
             the image edge is the larger of the two differences between the three pixels; UFlow uses the difference of
             the outer two.

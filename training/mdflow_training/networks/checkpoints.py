@@ -161,7 +161,7 @@ def _stored(name: str, value: NDArray[np.float32], half: bool) -> NDArray[np.flo
     with np.errstate(over="ignore"):
         stored = value.astype(np.float16)
     if not np.isfinite(stored).all():
-        raise ModelError(f"{name} does not fit half precision: it reaches {np.abs(value).max():.3g}; leave --half out")
+        raise ModelError(f"{name} has values up to {np.abs(value).max():.3g}, too large for fp16; leave --half out")
     return stored
 
 

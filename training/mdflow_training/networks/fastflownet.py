@@ -25,6 +25,7 @@ from mdflow_ros.model.architecture import (
     warp_scale,
 )
 from mdflow_training.networks.cost_volume import cost_volume
+from mdflow_training.networks.directions import stack_directions, swap_directions
 
 
 def target_coordinates(flow: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,8 +56,9 @@ def warp(image: Tensor, flow: Tensor, padding_mode: str = "zeros") -> Tensor:
 def normalize_features(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Normalize two feature maps by their common mean and standard deviation, per sample (after UFlow, section 3.1).
 
-    The unbiased standard deviation is taken about the common mean; UFlow averages the variances of both maps, each
-    about its own mean. Computed from mean squares, because `torch.std` takes six times longer on a CPU.
+    Both maps are divided by the unbiased standard deviation about their common mean. UFlow instead takes the variance
+    of each map about the mean of that map, and averages both. The deviation is computed from mean squares, because
+    `torch.std` takes six times longer on a CPU.
 
     Args:
         first: ``(N, C, H, W)``.
@@ -116,7 +118,7 @@ class FastFlowNet(nn.Module):
             function: official checkpoints need it off, networks trained by this package have it on.
 
     Attributes:
-        finest_level: where decoding ends; a coarser one than `FINEST_LEVEL` saves half of the work in early training.
+        finest_level: the level at which decoding ends; a level coarser than `FINEST_LEVEL` more than halves the work.
     """
 
     def __init__(self, cost_volume_normalization: bool = False) -> None:
@@ -141,7 +143,7 @@ class FastFlowNet(nn.Module):
         levels: dict[int, Tensor] = {}
         for name in PYRAMID_CHANNELS:
             features = getattr(self, name)(features)
-            levels[int(name[5])] = features
+            levels[int(name[5])] = features  # "pconv3_2" is of level 3; the last layer of a level overwrites the others
         for level in range(4, COARSEST_LEVEL + 1):
             levels[level] = F.avg_pool2d(levels[level - 1], 2)
         return levels
@@ -157,14 +159,13 @@ class FastFlowNet(nn.Module):
             The flows ``(N, 2, h, w)``, finest first, from stride ``2**finest_level`` to 64, in units of 20
             full-resolution pixels (`FLOW_SCALE`).
         """
-        levels = self.pyramid(torch.cat((first, second)))
+        levels = self.pyramid(stack_directions(first, second))
         return self.decode({level: tuple(features.chunk(2)) for level, features in levels.items()})
 
-    def forward_both(self, first: Tensor, second: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Predict the flows first to second and second to first, with a shared pyramid; see `forward`."""
-        levels = self.pyramid(torch.cat((first, second)))
-        flows = self.decode({level: (f, torch.cat(f.chunk(2)[::-1])) for level, f in levels.items()})
-        return [flow.chunk(2)[0] for flow in flows], [flow.chunk(2)[1] for flow in flows]
+    def forward_both(self, first: Tensor, second: Tensor) -> list[Tensor]:
+        """Predict both directions with a shared pyramid: like `forward`, but ``(2N, 2, h, w)``, stacked directions."""
+        levels = self.pyramid(stack_directions(first, second))
+        return self.decode({level: (features, swap_directions(features)) for level, features in levels.items()})
 
     def decode(self, levels: dict[int, tuple[Tensor, ...]]) -> list[Tensor]:
         """Decode the features of both images, given by level, into flows, finest first; see `forward`."""

@@ -91,7 +91,7 @@ class FlowNetwork(nn.Module):
         return [flow.float() for flow in flows]
 
     def train(self, mode: bool = True) -> FlowNetwork:
-        """Enter training mode, but keep the statistics of batch normalization: the batches are too small for it."""
+        """Enter training mode, but keep the statistics of batch normalization, which small batches cannot estimate."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -128,11 +128,14 @@ class FastFlowNetwork(FlowNetwork):
         assert isinstance(self.core, FastFlowNet)
         coarsest = COARSEST_LEVEL if self.trained == "all" else COARSEST_FINE_LEVEL
         levels = range(self.core.finest_level, coarsest + 1)
-        learning = [part for level in levels for part in (f"rconv{level}.", f"decoder{level}.", f"up{level + 1}.")]
+        trained_prefixes = [
+            prefix for level in levels for prefix in (f"rconv{level}.", f"decoder{level}.", f"up{level + 1}.")
+        ]
+
         if self.trained == "all":
-            learning.append("pconv")
+            trained_prefixes.append("pconv")
         for name, parameter in self.core.named_parameters():
-            parameter.requires_grad_(requires_grad and name.startswith(tuple(learning)))
+            parameter.requires_grad_(requires_grad and name.startswith(tuple(trained_prefixes)))
         return self
 
     def predict(self, first: Tensor, second: Tensor) -> list[Tensor]:
@@ -144,8 +147,7 @@ class FastFlowNetwork(FlowNetwork):
         """See `FlowNetwork.predict_both`; both directions share the pyramid."""
         assert isinstance(self.core, FastFlowNet)
         _check_sides(first)
-        both = zip(*self.core.forward_both(first, second), strict=True)
-        return [stack_directions(forward, backward) * FLOW_SCALE for forward, backward in both][::-1]
+        return [flow * FLOW_SCALE for flow in self.core.forward_both(first, second)][::-1]
 
 
 def _check_sides(images: Tensor) -> None:
@@ -155,10 +157,11 @@ def _check_sides(images: Tensor) -> None:
 
 
 def initialize_for_scratch(network: FastFlowNetwork) -> None:
-    """Initialize a network for training from scratch; with the default weights, the flow stays near zero for long.
+    """Initialize a network for training from scratch.
 
-    Upsampling starts as bilinear, and the last layer of each decoder is scaled down to small initial flow. (Cost-volume
-    normalization helps most.)
+    With the default weights, the flow would stay near zero for a long time. Here, upsampling starts as bilinear
+    interpolation, and the last layer of each decoder is scaled down, so that the first flows are small. Cost-volume
+    normalization, which `FastFlowNetwork` always uses, helps even more.
     """
     for name, parameter in network.core.named_parameters():
         with torch.no_grad():

@@ -22,7 +22,7 @@ from mdflow_ros.recordings.source import parse_source
 
 CHUNK_BYTES = 1 << 22
 MAX_PATH_LENGTH = 4096
-MAX_NAMED = 5
+MAX_LISTED_RECORDINGS = 5
 """Number of recordings listed in the field ``training_data`` of a card; the field ``training`` lists all of them."""
 
 
@@ -42,16 +42,16 @@ def hash_recordings(sources: Sequence[str]) -> list[dict[str, Any]]:
         parts.setdefault(file.parent if file.suffix.lower() in IMAGE_SUFFIXES else file, []).append(file)
     hashes = []
     with tqdm(total=total, desc="hashing recordings", unit="B", unit_scale=True, disable=None, leave=False) as progress:
-        for path, own in parts.items():
+        for path, members in parts.items():
             digest, size = hashlib.sha256(), 0
-            for file in own:
+            for file in members:
                 with file.open("rb") as content:
                     while chunk := content.read(CHUNK_BYTES):
                         digest.update(chunk)
                         size += len(chunk)
                         progress.update(len(chunk))
             name = printable(str(path), MAX_PATH_LENGTH)
-            hashes.append({"path": name, "files": len(own), "bytes": size, "sha256": digest.hexdigest()})
+            hashes.append({"path": name, "files": len(members), "bytes": size, "sha256": digest.hexdigest()})
     return hashes
 
 
@@ -73,8 +73,8 @@ def export_adapted(
     weights = {key: value.detach().cpu().float().numpy() for key, value in state.items()}
     graph = build_graph(weights, parent.preprocessing, cost_volume_normalization=True)
     paths = [recording["path"] for recording in training.get("recordings", [])]
-    more = [f"{len(paths) - MAX_NAMED} more"] if len(paths) > MAX_NAMED else []
-    recordings = ", ".join(paths[:MAX_NAMED] + more)
+    more = [f"{len(paths) - MAX_LISTED_RECORDINGS} more"] if len(paths) > MAX_LISTED_RECORDINGS else []
+    recordings = ", ".join(paths[:MAX_LISTED_RECORDINGS] + more)
     card = dataclasses.replace(
         parent,
         name=name,

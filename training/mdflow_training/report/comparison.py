@@ -87,10 +87,10 @@ def compare_models(
     verdict, reason = decide(differences[f"{AFTER} - {BEFORE}"], chosen)
     reason += _remarks(differences, enlarged, usual_size) + describe_forgetting(generated, BEFORE, AFTER)
     images = {**size._asdict(), "held_out_pairs": len(pairs), "noise_gray_levels": noise}
-    about = {"models": _describe(models), "images": images, "error_on_generated_pairs": generated}
+    about = {"models": _describe_models(models), "images": images, "error_on_generated_pairs": generated}
     about["versions"] = _versions()
-    apart = _tell_apart([recordings[index] for index in indices] if recordings else [], metrics)
-    report = Report(verdict, reason, indices, metrics, differences, apart, about)
+    by_recording = _compare_recordings([recordings[index] for index in indices] if recordings else [], metrics)
+    report = Report(verdict, reason, indices, metrics, differences, by_recording, about)
     return report, _frames_to_show(report, methods, pairs, ground_truth)
 
 
@@ -135,7 +135,7 @@ def enlarged_sizes(size: Size, usual_size: Size) -> dict[str, Size]:
     return sizes
 
 
-def _tell_apart(names: Sequence[str], metrics: Mapping[str, Metrics]) -> dict[str, dict[str, Difference]]:
+def _compare_recordings(names: Sequence[str], metrics: Mapping[str, Metrics]) -> dict[str, dict[str, Difference]]:
     """Return ``after - before`` for each recording; {} if there are fewer than two.
 
     Args:
@@ -150,9 +150,10 @@ def _tell_apart(names: Sequence[str], metrics: Mapping[str, Metrics]) -> dict[st
         name: {
             measure: difference
             for measure in MEASURES
-            if (difference := compare(metrics[AFTER][measure][own], metrics[BEFORE][measure][own])) is not None
+            if (difference := compare(metrics[AFTER][measure][selected], metrics[BEFORE][measure][selected]))
+            is not None
         }
-        for name, own in rows.items()
+        for name, selected in rows.items()
     }
 
 
@@ -179,7 +180,7 @@ def _frames_to_show(
     return frames
 
 
-def _describe(models: Mapping[str, Path]) -> dict[str, dict[str, str | None]]:
+def _describe_models(models: Mapping[str, Path]) -> dict[str, dict[str, str | None]]:
     cards = {name: load_card(model) for name, model in models.items()}
     return {
         name: {"path": str(models[name]), "name": card.name, "sha256": card.sha256, "parent": card.parent}

@@ -377,8 +377,9 @@ class AdaptationConfig(Settings):
     rounds: Annotated[int, Field(ge=0)] = 2
     """Maximum number of stage-2/stage-3 rounds; stops early when the label-free score stops improving."""
     control: bool = True
-    """Also train a control: continue stage 1 for as many teacher updates as the rounds made, to show what the student
-    contributed. A run may be resumed with or without it."""
+    """Also train a control, to show what the student contributed: the teacher of stage 1, trained for as many
+    updates as in the rounds, with the settings of stage 3, but without a student and warped pairs. A run may be resumed
+    with or without it."""
     student: StudentSettings = StudentSettings()
     labels: LabelSettings = LabelSettings()
     replay: ReplaySettings = ReplaySettings()
