@@ -4,12 +4,14 @@
 
     python benchmarks/adaptation_study.py drive --ground-truth world/truth_of_recording --out study --data ../eval
 
-Make the recording and its ground truth with `training/robot_world.py`. The first row is the preset for CPUs,
-`training/configs/adapt_cpu.yaml`; each other row changes one part of it. Rows with the same stage 1 share it. The gate
-is off, so that every stage runs. The upper bound learns from the true flow of the same frames in as many updates,
-without the terms that need no label. Errors are of the pairs that an adaptation's report judges by; with ``--data`` the
-last teacher of each row is also measured on data sets, to see what it forgot. The same command resumes a study;
-processes may share the work by seed.
+Make the recording and its ground truth with `training/robot_world.py`. The first row is the model before adaptation,
+the second row is the preset for CPUs (`training/configs/adapt_cpu.yaml`), and each other row changes one part of the
+preset. Variants with the same stage 1 train it only once. The gate is off, so that every stage runs. The upper bound
+learns from the true flow of the same frames, with as many updates, but without the unsupervised terms.
+
+The errors are measured on the pairs of an adaptation's report. With ``--data``, the last teacher of each row is also
+measured on data sets, to show what it forgot. The same command resumes a study. To share the work among processes, give
+each process other seeds.
 """
 
 from __future__ import annotations
@@ -95,11 +97,11 @@ PairWithFlow = tuple[Image, Image, Flow]
 
 
 def true_labels(ground_truth: GroundTruth, size: Size) -> Callable[[Batch], Labels]:
-    """Return a function that labels batches by their true forward flow; the backward one is unknown.
+    """Return a function that labels batches with their true forward flow; the backward flow gets an empty mask.
 
     Args:
-        ground_truth: true flow by pair.
-        size: of training.
+        ground_truth: returns the true flow of a pair.
+        size: image size of the training.
     """
     shape = (size.height, size.width)
 
@@ -110,9 +112,9 @@ def true_labels(ground_truth: GroundTruth, size: Size) -> Callable[[Batch], Labe
             true_flow = ground_truth(index)
             if true_flow is None:
                 continue
-            known = torch.from_numpy(resize_flow(true_flow, size)).permute(2, 0, 1)
-            mask[row, 0] = known.isfinite().all(dim=0)
-            flow[row] = known.nan_to_num()
+            resized = torch.from_numpy(resize_flow(true_flow, size)).permute(2, 0, 1)
+            mask[row, 0] = resized.isfinite().all(dim=0)
+            flow[row] = resized.nan_to_num()
         return Labels(flow, mask, flow.new_ones(count))
 
     return label
@@ -126,7 +128,7 @@ def train_on_ground_truth(
     folder: Path,
     context: ProcessContext,
 ) -> State:
-    """Fine-tune a teacher on true flow, for all updates that MDFlow gives it, and with stage 3's augmentation."""
+    """Fine-tune a teacher on true flow, for as many updates as MDFlow gives it, with the augmentation of stage 3."""
     settings = config.stage3.model_copy(
         update={
             "label_mask": "student_reliable",
@@ -151,7 +153,7 @@ def true_error(method: Baseline, pairs: Iterable[PairWithFlow]) -> float:
 
 
 def flow_of(state: State, parent: Path, quality: str) -> Baseline:
-    """Return a function that estimates flow, ``(H, W, 2)`` in pixels, with a teacher's weights, as the node does."""
+    """Return a function that estimates flow, ``(H, W, 2)`` in pixels, as a node with a teacher's weights does."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "teacher.onnx"
         export_adapted(state, load_card(parent), model, name="study", training={})
@@ -176,10 +178,10 @@ class Study:
         self.other_scenes = find_benchmarks(options.data).sets if options.data else {}
         self.model: Path = options.model
         self.teacher = load_teacher(self.model)
-        self.errors: dict[int, dict[str, dict[str, float]]] = {seed: self._known(seed) for seed in options.seeds}
+        self.errors: dict[int, dict[str, dict[str, float]]] = {seed: self._stored(seed) for seed in options.seeds}
 
     def run(self, variant: str, seed: int) -> None:
-        """Run one variant, unless its errors are known."""
+        """Run one variant, unless its errors are stored already."""
         errors = self.errors[seed]
         if variant in errors:
             return
@@ -200,14 +202,14 @@ class Study:
         print(f"seed {seed}, {variant}: {errors[variant]}", flush=True)
 
     def report_pairs(self) -> Iterator[PairWithFlow]:
-        """Yield the pairs that an adaptation's report judges by, where their flow is known."""
+        """Yield the pairs of an adaptation's report that have ground truth."""
         for index in range(len(self.to_report_on)):
             if (flow := self.report_ground_truth(index)) is not None:
                 yield (*self.to_report_on[index], flow)
 
     def _adapt(self, config: AdaptationConfig, folder: Path, seed: int) -> dict[str, State]:
-        decisive = [part.model_dump_json() for part in (config.stage1, config.replay, config.labels)]
-        digest = hashlib.sha256("".join([*decisive, config.trained_weights]).encode()).hexdigest()[:8]
+        stage1_settings = [part.model_dump_json() for part in (config.stage1, config.replay, config.labels)]
+        digest = hashlib.sha256("".join([*stage1_settings, config.trained_weights]).encode()).hexdigest()[:8]
         shared = self.folder / f"seed{seed}" / f"stage1_{digest}"
         if shared.exists() and not folder.exists():
             folder.mkdir(parents=True)
@@ -231,7 +233,7 @@ class Study:
         return errors
 
     def table(self) -> str:
-        """Return the mean over seeds, and every seed, as a Markdown table."""
+        """Return the errors as a Markdown table: the mean over the seeds, and each seed in brackets."""
         titles = {"stage1": "after stage 1", "student": "student", "stage3": "teacher at the end", "control": "control"}
         columns = {**titles, **{name: f"teacher on {name}" for name in self.other_scenes}}
         rows = [f"| | {' | '.join(columns.values())} |", f"|---{'|---' * len(columns)}|"]
@@ -249,7 +251,7 @@ class Study:
     def _file(self, seed: int) -> Path:
         return self.folder / f"seed{seed}" / "errors.json"
 
-    def _known(self, seed: int) -> dict[str, dict[str, float]]:
+    def _stored(self, seed: int) -> dict[str, dict[str, float]]:
         return json.loads(self._file(seed).read_text()) if self._file(seed).exists() else {}
 
 
@@ -261,16 +263,20 @@ def main(arguments: list[str] | None = None) -> int:
         "--ground-truth", "--truth", type=Path, required=True, help="folder of true flows, FIRST_SECOND.flo by stamps"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
-    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="teacher to begin with (default: bundled)")
+    parser.add_argument(
+        "--model", type=Path, default=BUNDLED_MODEL, help="teacher to start from (default: the bundled one)"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="default: 0 1")
-    parser.add_argument("--only", nargs="*", metavar="VARIANT", help="of: " + "; ".join(ROWS))
+    parser.add_argument("--only", nargs="*", metavar="VARIANT", help="run only these variants: " + "; ".join(ROWS))
     parser.add_argument("--data", type=Path, help="data sets to measure forgetting on, see training/evaluate.py")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting of all rows")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting in all variants"
+    )
     options = parser.parse_args(arguments)
     study = Study(options)
-    wanted = [name for name in ROWS if options.only is None or name in options.only]
+    variants = [name for name in ROWS if options.only is None or name in options.only]
     for seed in options.seeds:
-        for variant in tqdm(wanted, desc=f"seed {seed}", unit="variant"):
+        for variant in tqdm(variants, desc=f"seed {seed}", unit="variant"):
             study.run(variant, seed)
     reference = true_error(dis_flow(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM), study.report_pairs())
     print(f"OpenCV's DIS: {reference:.3f} px", study.table(), sep="\n\n")

@@ -4,7 +4,7 @@
 
     python benchmarks/example_picture.py --out docs/example.jpg
 
-The image is rendered, so it may be shown anywhere.
+The image is rendered, so no license restricts it.
 """
 
 from __future__ import annotations

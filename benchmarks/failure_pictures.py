@@ -4,7 +4,7 @@
 
     python benchmarks/failure_pictures.py --out docs/failures.jpg
 
-Everything on it is generated, so it may be shown anywhere.
+All images are generated, so no license restricts them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _photograph(seed: int, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def fast_object() -> Scene:
-    """Return an object of 60 by 90 px that moves 40 px before a resting background."""
+    """Return an object of 60 by 90 px that moves 40 px in front of a resting background."""
     card = _photograph(3, 60, 90)
     alpha = np.full(card.shape[:2], 255, np.uint8)
     background = Layer(_photograph(4, 220, 300), None, translation(-20, -10), translation(-20, -10))
@@ -60,14 +60,14 @@ def fast_object() -> Scene:
 
 
 def thin_wires() -> Scene:
-    """Return wires that move 8 px against a background that moves as far the other way."""
+    """Return wires that move 8 px against a background that moves 8 px in the opposite direction."""
     alpha = thin_structure(np.random.default_rng(12), 180)
     wires = Layer(_photograph(5, 180, 180), alpha, translation(40, 5), translation(48, 5))
     return _flat([Layer(_photograph(6, 220, 320), None, translation(-20, -10), translation(-28, -10)), wires])
 
 
 def repeating_pattern() -> Scene:
-    """Return a grating of 24 px that moves 14 px, which looks like 10 px the other way."""
+    """Return stripes with a period of 24 px that move 14 px, which looks like 10 px in the opposite direction."""
     x = np.arange(360)
     stripes = np.repeat((60 + 140 * (x % 24 < 12)).astype(np.uint8)[None], 240, axis=0)
     return _flat([Layer(np.repeat(stripes[..., None], 3, axis=2), None, translation(-40, 0), translation(-26, 0))])
@@ -102,7 +102,7 @@ SCENES: dict[str, Callable[[], Scene]] = {
 
 
 def draw_row(title: str, scene: Scene, estimator: FlowEstimator) -> Image:
-    """Draw first image, estimated and true flow, error and confidence beside each other."""
+    """Draw the first image, the estimated flow, the true flow, the error and the confidence side by side."""
     first, second, ground_truth = scene
     estimate = estimator.estimate(first, second)
     assert estimate.confidence is not None
@@ -121,7 +121,7 @@ def draw_row(title: str, scene: Scene, estimator: FlowEstimator) -> Image:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="default: the bundled one")
+    parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="default: the bundled model")
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     options = parser.parse_args(arguments)
     estimator = FlowEstimator(options.model, "onnxruntime")

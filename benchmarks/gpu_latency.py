@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How long a backend takes for a new frame of a stream, and how much of that is copying."""
+"""Measure how long a backend takes for a new frame of a stream, and which share of that time is copying."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Latency:
 
     Attributes:
         p50: median.
-        p95: what 95 of 100 pairs stay below.
-        frames_per_second: frames one after the other, as a node does them.
-        runs: frames measured.
-        copy_share: part of the median that the copies between host and GPU take alone; ``None`` if it cannot be told.
+        p95: 95th percentile.
+        frames_per_second: rate if frames are processed one after the other, as in a node.
+        runs: number of measured frames.
+        copy_share: share of the median that the copies between host and GPU take; ``None`` if it cannot be measured.
     """
 
     p50: float
@@ -39,7 +39,7 @@ class Latency:
 def measure_latency(
     backend: Backend, images: NDArray[np.uint8], with_confidence: bool, seconds: float, warm_up_runs: int = WARM_UP_RUNS
 ) -> Latency:
-    """Encode the second image and decode the pair for some ``seconds``, after a warm-up, at least `MIN_RUNS` times."""
+    """Encode the second image and decode the pair for ``seconds`` after a warm-up, but at least `MIN_RUNS` times."""
     mean = np.full((1, 3), 0.5, np.float32)
     first = backend.encode(images[0], mean)
     times = _time(
@@ -70,7 +70,7 @@ def _time(work: Callable[[], object], seconds: float, warm_up_runs: int) -> list
 
 
 def _time_copies(backend: Backend, with_confidence: bool, seconds: float) -> float | None:
-    """Return the median milliseconds of the copies without the network between them; only TensorRT's can be told."""
+    """Return the median milliseconds of the copies without the network; None for all backends but TensorRT."""
     runners = getattr(backend, "runners", None)
     if runners is None:
         return None

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time many methods interleaved, so that other load on the machine affects all of them equally."""
+"""Time several methods in turn, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def timed(work: Callable[[], object]) -> Timed:
 
 
 def interleave(methods: Mapping[str, Timed], seconds: float, min_rounds: int = 5, warm_up: int = 1) -> Times:
-    """Run every method once a round, for ``seconds`` and at least ``min_rounds`` rounds.
+    """Run every method once per round, for ``seconds`` and at least ``min_rounds`` rounds.
 
-    Each round begins with another method, so that none always follows the same neighbor.
+    Each round starts with a different method, so that a method does not gain or lose by its place in the round.
 
     Returns:
         The seconds of every method; entry ``n`` of every list is from round ``n``.

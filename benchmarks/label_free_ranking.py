@@ -1,13 +1,13 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show whether the metrics without labels rank flows as their true error does, and how trivial flows score.
+"""Measure whether the label-free metrics rank flows as the true error does, and how trivial flows score.
 
     python benchmarks/label_free_ranking.py --count 12
 
-On generated scenes: the bundled teacher, also with its flow disturbed, damped and smoothed; OpenCV's methods; zero
-flow, one motion for the whole image, over-smooth flow. ``agreement`` is the share of pairs of methods, per scene, for
-which a metric prefers the method with the lower endpoint error. Pairs whose errors differ by less than 10 % are left
-out.
+The methods run on generated scenes. They are the bundled teacher; the teacher with its flow disturbed, damped and
+smoothed; OpenCV's methods; zero flow; one motion for the whole image; and over-smooth flow. In every scene, every two
+methods are compared: ``agreement`` is the share of these comparisons in which a metric prefers the method with the
+lower endpoint error. Comparisons of methods whose errors differ by less than 10 % are left out.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from mdflow_training.synthetic.pairs import synthetic_pair
 from mdflow_training.synthetic.textures import procedural_library
 
 SEED = 20_261_122
-MEANINGFUL = 0.1
-"""Endpoint errors that differ by a smaller share count as equal."""
+MIN_DIFFERENCE = 0.1
+"""Endpoint errors count as equal if they differ by a smaller share."""
 
 LABEL_FREE = ("match_error", "census_visible", "disagreement", "extrapolation", "consistency")
 
 
 def changed(method: TwoWayMethod, change: Callable[[Flow], Flow]) -> TwoWayMethod:
-    """Return ``method`` with both its flows changed."""
+    """Return a method that applies ``change`` to both flows of ``method``."""
 
     def estimate(first: Image, second: Image) -> TwoWayFlow:
         flow = method(first, second)
@@ -52,7 +52,7 @@ def changed(method: TwoWayMethod, change: Callable[[Flow], Flow]) -> TwoWayMetho
 
 
 def disturbed(strength: float) -> Callable[[Flow], Flow]:
-    """Add smooth random motion of this standard deviation in pixels, another one each time."""
+    """Return a change that adds smooth random motion with this standard deviation in pixels, different in each call."""
     random = np.random.default_rng(0)
 
     def change(flow: Flow) -> Flow:
@@ -64,11 +64,11 @@ def disturbed(strength: float) -> Callable[[Flow], Flow]:
 
 
 def smoothed(sigma: float) -> Callable[[Flow], Flow]:
-    """Blur with this standard deviation in pixels."""
+    """Return a change that blurs flow with this standard deviation in pixels."""
     return lambda flow: np.asarray(cv2.GaussianBlur(flow, (0, 0), sigma), np.float32)
 
 
-def contestants() -> dict[str, TwoWayMethod]:
+def methods_to_rank() -> dict[str, TwoWayMethod]:
     """Return the methods to rank, by name."""
     teacher = two_way_model_method(BUNDLED_MODEL)
     changes: dict[str, Callable[[Flow], Flow]] = {
@@ -91,7 +91,7 @@ def agreement(metrics: dict[str, Metrics], measure: str) -> float:
     sign = 1 if MEASURES[measure].lower_is_better else -1
     for one, other in itertools.combinations(metrics.values(), 2):
         gap = one["epe"] - other["epe"]
-        meaningful = np.abs(gap) > MEANINGFUL * np.maximum(one["epe"], other["epe"])
+        meaningful = np.abs(gap) > MIN_DIFFERENCE * np.maximum(one["epe"], other["epe"])
         same = np.sign(one[measure] - other[measure]) * sign == np.sign(gap)
         right += int((same & meaningful).sum())
         total += int(meaningful.sum())
@@ -99,7 +99,7 @@ def agreement(metrics: dict[str, Metrics], measure: str) -> float:
 
 
 def find_scenes(count: int, size: tuple[int, int], largest_shift: float, effects: bool) -> list[FlowPair]:
-    """Return generated scenes that move, but no more than this share of the width."""
+    """Return generated scenes that move, but by no more than the share ``largest_shift`` of the width."""
     library, scenes = procedural_library(SEED), []
     for number in itertools.count():
         scene = synthetic_pair(library, SEED, number, size, effects=effects)
@@ -120,10 +120,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--largest-shift",
         type=float,
         default=0.05,
-        help="take scenes of which 95 %% of the pixels move less than this share of the width (default: %(default)s): "
-        "where no method can follow, none is to be ranked",
+        help="use scenes in which 95 %% of the pixels move by less than this share of the width (default: "
+        "%(default)s); with larger motion, all methods fail, so a ranking means nothing",
     )
-    parser.add_argument("--no-effects", action="store_true", help="leave out blur, noise and the like")
+    parser.add_argument(
+        "--no-effects", action="store_true", help="leave out the camera model: blur, noise, exposure and so on"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -131,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     scenes = find_scenes(options.count, size, options.largest_shift, not options.no_effects)
     pairs = [(scene.first[..., ::-1].copy(), scene.second[..., ::-1].copy()) for scene in scenes]
     noise = measure_noise(pairs, Size(size[1], size[0]))
-    methods = contestants()
+    methods = methods_to_rank()
     metrics = measure_methods(
         methods, pairs, range(len(pairs)), Census.for_noise(noise), lambda index: scenes[index].forward
     )

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine can do at most, and what the network asks of it."""
+"""Measure the peak rate of the machine, and count the operations of the network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MATRIX_SIDES = (512, 1024, 2048)
 
 
 def matrix_peak(seconds: float, threads: int) -> dict[str, float]:
-    """Return the best rate of a matrix product, in Gflop/s, by the precision; a multiply-add counts twice.
+    """Return the best rate of a matrix product in Gflop/s, by precision; a multiply-add counts as two operations.
 
     bf16 is left out where the CPU has no instruction for it.
     """
@@ -66,7 +66,7 @@ def cpu_name() -> str:
 def convolution_macs(size: Size) -> dict[str, float]:
     """Return the multiply-adds of the convolutions for one direction, by part.
 
-    The parts are the ``pyramid`` of both images, and ``decoder6`` to ``decoder2`` with all that belongs to the level.
+    The parts are ``pyramid`` (both images), and ``decoder6`` to ``decoder2``, each with all convolutions of its level.
     """
     parts = {"pyramid": 0.0, **{f"decoder{level}": 0.0 for level in range(COARSEST_LEVEL, FINEST_LEVEL - 1, -1)}}
     for part, level, weights, images in _layers():
@@ -75,7 +75,7 @@ def convolution_macs(size: Size) -> dict[str, float]:
 
 
 def _layers() -> Iterator[tuple[str, int, int, int]]:
-    """Yield each layer's part, the level of its output, its multiply-adds for an output pixel, and its images."""
+    """Yield for each layer: its part, the level of its output, multiply-adds per output pixel, number of images."""
     for name, shape in parameter_shapes().items():
         if not name.endswith("weight"):
             continue
@@ -92,7 +92,7 @@ def _layers() -> Iterator[tuple[str, int, int, int]]:
 def estimate_macs(size: Size, directions: int, finest_level: int = FINEST_LEVEL, encoded_images: int = 2) -> float:
     """Return the multiply-adds of an estimate that decodes ``directions`` down to ``finest_level``.
 
-    In a stream, only one of the two images is encoded: the other one was in the pair before.
+    In a stream, only one of the two images has to be encoded: the other one was part of the previous pair.
     """
     macs = convolution_macs(size)
     decoders = sum(macs[f"decoder{level}"] for level in range(finest_level, COARSEST_LEVEL + 1))

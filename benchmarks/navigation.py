@@ -49,13 +49,13 @@ YELLOW = (255, 255, 0)
 
 
 class Measured:
-    """The bundled model on rendered steps; its confidence as a probability."""
+    """The bundled model's flow and confidence on rendered steps."""
 
     def __init__(self) -> None:
         self.estimator = FlowEstimator(backend="auto")
 
     def __call__(self, step: Step) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return flow and probability."""
+        """Return the flow ``(H, W, 2)`` in pixels and its confidence ``(H, W)``, a probability."""
         estimate = self.estimator.estimate(*step.images)
         assert estimate.confidence is not None
         return estimate.flow, estimate.confidence
@@ -152,7 +152,7 @@ def turning_step(seed: int, yaw: float) -> Step:
 
 
 def contact_of(step: Step, matches: Matches) -> NDArray[np.float64]:
-    """Return the seconds of each sector."""
+    """Return the time to contact of each sector, in seconds."""
     found = self_motion(matches, MIN_CONFIDENCE)
     rotation = found.camera.motion.rotation if found else np.eye(3)
     return time_to_contact(matches, rotation, INTERVAL, Sectors()).seconds[0]
@@ -182,7 +182,7 @@ def measure_downward(measured: Measured) -> None:
 
 
 def measure_cost(measured: Measured) -> None:
-    """Print the least CPU time of each consumer beside the model's, single-threaded, without messages.
+    """Print the least CPU time of each consumer and its share of the model's, without sending messages.
 
     Freed memory is kept, as the nodes keep it.
     """
@@ -217,7 +217,7 @@ def cost(work: Callable[[], object]) -> float:
 
 
 def colored(field: NDArray, low: float, high: float) -> NDArray[np.uint8]:
-    """Return a field as colors, black where it is unknown, of the images' size."""
+    """Return a field as colors at the size of the images, black where the field is NaN."""
     scaled = np.clip((np.nan_to_num(field, nan=low) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
     picture = cv2.cvtColor(cv2.applyColorMap(scaled, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
     picture[~np.isfinite(field)] = 0
@@ -275,7 +275,7 @@ def save(path: Path, *pictures: NDArray[np.uint8]) -> None:
 
 
 def main() -> None:
-    """Measure, print, draw."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=Path, help="folder for the pictures")
     arguments = parser.parse_args()

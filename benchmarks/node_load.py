@@ -1,12 +1,13 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the live node does: start-up, rate, latency beyond the estimator's own time, and memory.
+"""Measure the running node: start-up time, rate, latency, latency without the estimator's time, and memory.
 
     python benchmarks/node_load.py --size 320 256 --rate 30
 
-A camera and a consumer in this process, the node in another, over DDS. The consumer keeps freed memory, as those of
-this package do, so that its page faults do not count as the node's latency. Close everything else before you rely on
-a figure. Prints JSON. Without ``--rate`` the next image follows the flow of the last one.
+This process is the camera and a consumer; the node is another process, connected over DDS. The consumer keeps freed
+memory, as the consumers of this package do; otherwise, its page faults would count as latency of the node. Close all
+other programs before you rely on a number. The result is printed as JSON. Without ``--rate``, the next image is
+published when the flow of the last image has arrived.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from mdflow_ros.node.messages import image_message, stamp_of
 from mdflow_ros.node.transport import BUILTIN_TRANSPORTS
 
 WARM_UP_PAIRS = 5
-"""The first pairs pay for allocations and discovery."""
+"""The first pairs do not count: they include memory allocation and discovery."""
 
 MIN_PAIRS = WARM_UP_PAIRS + 2
-"""A rate needs two pairs after the warm-up."""
+"""Measuring a rate needs two pairs after the warm-up."""
 
 
 SHARED_MEMORY = "SHM?sockets_size=16MB"
-"""Transport of Fast DDS on which no large image gets lost on one machine."""
+"""A transport of Fast DDS that loses no large images between processes of one machine."""
 
 
 def moving_texture(size: Size, count: int) -> list[Image]:
@@ -57,17 +58,17 @@ class NodeLoad:
 
     Args:
         size: width and height of the camera's images, in pixels.
-        rate: images a second; ``None`` publishes the next image as soon as the last flow has come.
-        with_confidence: whether to subscribe to the confidence too.
-        backend: of the node.
-        namespace: of all topics, such as ``/left``.
+        rate: images a second; ``None`` publishes the next image as soon as the last flow has arrived.
+        with_confidence: whether to subscribe to the confidence, too.
+        backend: the node's backend.
+        namespace: namespace of all topics, such as ``/left``.
     """
 
     def __init__(
         self, size: Size, rate: float | None, with_confidence: bool, backend: str = "auto", namespace: str = "/"
     ) -> None:
         keep_freed_memory()
-        # Without this large images get lost on the default transport; the node inherits it.
+        # The default transport loses large images. The node inherits this variable.
         os.environ.setdefault(BUILTIN_TRANSPORTS, SHARED_MEMORY)
         self.rate = rate
         self.node = rclpy.create_node("benchmark", namespace=namespace)
@@ -94,17 +95,17 @@ class NodeLoad:
         self.answered = message.header.stamp
 
     def run(self, pairs: int) -> dict[str, float]:
-        """Publish until ``pairs`` flows have come, and return the metrics."""
+        """Publish until ``pairs`` flows have arrived, and return the metrics."""
         published, published_at = 0, 0.0
         executor = SingleThreadedExecutor()
         executor.add_node(self.node)
         while len(self.arrivals) < pairs:
-            # Waking up more often would take the CPU from the node.
+            # A shorter timeout would take CPU time from the node.
             executor.spin_once(timeout_sec=0.01)
             waited = time.monotonic() - published_at
-            # Without a rate, the next image follows the flow of the last; one that got lost is not waited for long.
-            patience = 2 if self.arrivals else 0.1
-            due = waited > 1 / self.rate if self.rate else self.answered == self.image_stamp or waited > patience
+            # Without a rate, the next image follows the flow of the last one, or a timeout if that flow got lost.
+            timeout = 2 if self.arrivals else 0.1
+            due = waited > 1 / self.rate if self.rate else self.answered == self.image_stamp or waited > timeout
             if due and self.camera.get_subscription_count():
                 message = self.images[published % len(self.images)]
                 self.image_stamp = message.header.stamp = self.node.get_clock().now().to_msg()
@@ -138,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=at_least(8), nargs=2, default=(320, 256), metavar=("WIDTH", "HEIGHT"))
     parser.add_argument("--rate", type=positive, help="images a second")
     parser.add_argument("--pairs", type=at_least(MIN_PAIRS), default=100, help="flows to wait for; default %(default)s")
-    parser.add_argument("--namespace", default="/", help="of all topics; default %(default)s")
+    parser.add_argument("--namespace", default="/", help="namespace of all topics; default %(default)s")
     options = parser.parse_args(arguments)
     rclpy.init()
     load = NodeLoad(Size(*options.size), options.rate, with_confidence=True, namespace=options.namespace)

@@ -1,9 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""FastFlowNet in eager torch, as its official repository computes it: the reference of every speed-up.
+"""FastFlowNet in eager torch, as its official repository computes it: the reference for every speed-up.
 
-Written from the published description and shared with no other implementation. Both directions run in one batch, and
-the pyramid of both images is computed for each direction, as a call of the official network does.
+It was written from the published description and shares no code with the other implementations. Both directions run in
+one batch. The pyramid of both images is computed once for each direction, as in a call of the official network.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class OfficialFastFlowNet:
     """The network with the weights of a deployable model.
 
     Args:
-        model: the ONNX file, its card beside it.
+        model: the ONNX file; its card is in the same folder.
     """
 
     def __init__(self, model: Path) -> None:
@@ -36,7 +36,7 @@ class OfficialFastFlowNet:
 
     @torch.inference_mode()
     def both_directions(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the flows ``(2, H, W, 2)`` from first to second and back, in pixels.
+        """Return the flows ``(2, H, W, 2)`` in pixels: from first to second, and from second to first.
 
         Args:
             first: ``(H, W, 3)`` uint8 RGB, sides multiples of 64.
@@ -99,7 +99,7 @@ def _warp(features: Tensor, flow: Tensor) -> Tensor:
 
 
 def _normalized(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Remove the mean and deviation that two feature maps have together, sample by sample (UFlow)."""
+    """Normalize two feature maps by their common mean and standard deviation, per sample (UFlow)."""
     both = torch.cat((first, second), dim=1)
     mean, deviation = both.mean((1, 2, 3), keepdim=True), both.std((1, 2, 3), keepdim=True) + 1e-6
     return (first - mean) / deviation, (second - mean) / deviation

@@ -1,11 +1,12 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How the live node does over hours: memory, rate, latency, and pairs that got lost on the way.
+"""Measure the running node for hours: memory, rate, latency, and lost pairs.
 
     python benchmarks/soak.py --minutes 60 --rate 10 --out soak.json
 
-A camera and a consumer in this process, the node in another, over DDS. Memory counts after the first tenth of the time.
-Exit status: 0 if memory grew by less than 1 MB an hour and no published pair got lost, else 1.
+This process is the camera and a consumer; the node is another process, connected over DDS. The growth of the memory is
+measured after the first tenth of the time. The exit status is 0 if the memory grew by less than 1 MB an hour and no
+published pair got lost, else 1.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ from mdflow_ros.node.messages import stamp_of
 from mdflow_ros.node.transport import BUILTIN_TRANSPORTS
 
 MAX_GROWTH = 1.0
-"""Growth of the resident memory that is tolerated, MB an hour."""
+"""Largest tolerated growth of the resident memory, MB an hour."""
 
 WARM_UP = 0.1
-"""Share of the time that does not count for the growth."""
+"""Share of the time, at the start, that is left out when the growth is computed."""
 
 MIN_MINUTES = 3
-"""The growth needs two minutes after the warm-up."""
+"""Computing the growth needs two minutes after the warm-up."""
 
 
 @dataclass
 class Minute:
-    """What one minute showed."""
+    """Measurements of one minute."""
 
     resident_mb: float
     rate_hz: float
@@ -58,7 +59,7 @@ class Soak:
     Args:
         size: width and height of the images, pixels.
         rate: images a second.
-        backend: of the node.
+        backend: the node's backend.
     """
 
     def __init__(self, size: Size, rate: float, backend: str) -> None:
@@ -92,7 +93,7 @@ class Soak:
         self.counters = {item.key: item.value for item in message.status[0].values}
 
     def run(self, seconds: float) -> Minute:
-        """Run for a while and return what it showed."""
+        """Run for ``seconds`` and return the measurements."""
         self._latencies = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:

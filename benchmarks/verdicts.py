@@ -1,11 +1,12 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""How often the verdict of an adaptation report agrees with the true error.
+"""Measure how often the verdict of an adaptation report agrees with the true error.
 
     python benchmarks/verdicts.py images:W/frames --ground-truth W/truth_of_recording --models A.onnx B.onnx C.onnx
 
-Every two models are compared in both orders, by the measures and the rule of a report, on the pairs that an adaptation
-holds out. Each model is measured once; only the known motion depends on both models that are compared.
+Every two models are compared in both orders, with the measures and the rule of a report, on the pairs that an
+adaptation holds out. Most measures are computed once for each model; only the error under known motion depends on both
+models.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from mdflow_training.losses.census import Census
 
 TRUE_ERROR = "epe"
 MIN_CHANGE = 0.02
-"""Share of the true error by which two models must differ to count as different."""
+"""Two models count as different if their true errors differ by this share or more."""
 
 Row = dict[str, float]
 """The measures of a model on one pair."""
@@ -47,7 +48,7 @@ Comparison = tuple[Metrics, Metrics]
 def measure_pairs_of_models(
     models: list[Path], pairs: RecordedPairs, ground_truth: GroundTruth, maximum_pairs: int
 ) -> dict[tuple[int, int], Comparison]:
-    """Measure every two models, by their positions in the list, on pairs that are spread evenly."""
+    """Measure every two models on evenly spread pairs; return the measures by the models' positions in the list."""
     methods, noise = [two_way_model_method(model) for model in models], measure_noise(pairs, size_of(pairs[0][0]))
     census = Census.for_noise(noise)
     rows_of_both: dict[tuple[int, int], list[list[Row]]] = {
@@ -60,10 +61,14 @@ def measure_pairs_of_models(
             measure_pair(first, second, flow, method, census, ground_truth(index))
             for flow, method in zip(flows, methods, strict=True)
         ]
-        for both, of_both in rows_of_both.items():
+        for both, rows_of_these in rows_of_both.items():
             moved = known_motion(second, [flows[model].forward for model in both], noise, index)
-            of_both.append([rows[model] | {KNOWN_MOTION: known_motion_error(methods[model], moved)} for model in both])
-    return {both: (_columns(of_both, 0), _columns(of_both, 1)) for both, of_both in rows_of_both.items()}
+            rows_of_these.append(
+                [rows[model] | {KNOWN_MOTION: known_motion_error(methods[model], moved)} for model in both]
+            )
+    return {
+        both: (_columns(rows_of_these, 0), _columns(rows_of_these, 1)) for both, rows_of_these in rows_of_both.items()
+    }
 
 
 def _columns(rows: list[list[Row]], model: int) -> Metrics:

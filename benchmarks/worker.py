@@ -1,8 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time an estimator in a separate process, also from another checkout; `run.py` starts it.
+"""Time an estimator in a separate process, which `run.py` starts; the estimator may be that of another checkout.
 
-Reads lines ``QUALITY BACKEND WIDTHxHEIGHT CONFIDENCE`` and answers each with the seconds of a frame of a stream.
+The process reads lines ``QUALITY BACKEND WIDTHxHEIGHT CONFIDENCE`` and answers each line with the seconds that a frame
+of a stream takes.
 """
 
 import sys
@@ -30,14 +31,14 @@ def frames_of(width: int, height: int) -> list[np.ndarray]:
 
 
 def main() -> None:
-    """Answer until the input ends."""
+    """Answer requests until the input ends."""
     threads = int(sys.argv[1])
     cv2.setNumThreads(threads)
     estimators: dict[tuple[str, str, tuple[int, int] | None], FlowEstimator] = {}
     for line in sys.stdin:
         quality, backend, size_text, with_confidence = line.split()
         width, height = map(int, size_text.split("x"))
-        key = quality, backend, (width, height) if backend == "tensorrt" else None  # whose engines have one size
+        key = quality, backend, (width, height) if backend == "tensorrt" else None  # a TensorRT engine has a fixed size
         if key not in estimators:
             extra: dict[str, Any] = {"quality": quality} if STREAMS else {}
             estimators[key] = FlowEstimator(

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ablation study, on a rendered world and with two steps a stage."""
+"""The ablation study on a rendered world, with two steps per stage."""
 
 from __future__ import annotations
 

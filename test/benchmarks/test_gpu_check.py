@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The GPU check, on a stand-in for the GPU: what it measures there means nothing, what it writes does."""
+"""The GPU check on a stand-in for the GPU: the measured values mean nothing, but the files are checked."""
 
 import json
 import math

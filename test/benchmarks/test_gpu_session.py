@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The GPU session, with tiny settings on a CPU: what it learns means nothing, but each step runs and resumes."""
+"""The GPU session with tiny settings on a CPU: it learns nothing useful, but each step runs and resumes."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def session(
 
 @pytest.fixture
 def textures(tmp_path: Path) -> Path:
-    """A folder as fetch_textures.py leaves it."""
+    """A folder like one that fetch_textures.py writes."""
     folder = tmp_path / "textures"
     for kind in ("photographs", "cutouts"):
         (folder / kind).mkdir(parents=True)

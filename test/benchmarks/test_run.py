@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark's arithmetic and page; the times themselves are measured by hand, in a quiet moment."""
+"""The arithmetic and the page of the speed benchmark. The times themselves are not tested."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_table_replaces_what_stands_between_the_markers(run, tmp_path: Path)
     run.write_markdown(page, run.table(results))
     text = page.read_text()
     assert text.startswith("above\n") and text.endswith("below\n") and "old" not in text
-    assert "reaches 120.5 Gflop/s in fp32, 800 Gflop/s in bf16" in text and "makes 25% of the peak" in text
+    assert "reaches 120.5 Gflop/s in fp32, 800 Gflop/s in bf16" in text and "reaches 25% of the peak" in text
     assert "| DIS fast | 3.0 | 9.0 |" in text and "| 320x256 | 25.0 |" in text and "| balanced | 2.70 |" in text
 
 
