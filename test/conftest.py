@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for all tests."""
+"""Settings for all tests."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ OPTIONAL = {
     *("torch", "torchvision", "tensorboard", "matplotlib", "pydantic", "tqdm"),
     *("rosbags", "backports", "yaml", "av", "onnx", "tensorrt_rtx", "cuda", "hypothesis", "grimp", "rerun"),
 }
-"""Packages of the extras: on a robot, where `colcon test` runs, some are missing."""
+"""Packages of the extras; on a robot, where `colcon test` runs, some of them are missing."""
 
 
 class TestModule(pytest.Module):
-    """A file of tests, skipped with a reason where it imports an optional package that is missing."""
+    """A file of tests; it is skipped with a reason if it imports an optional package that is missing."""
 
     def _getobj(self) -> ModuleType:
         try:

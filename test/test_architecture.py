@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The floor plan: which module may import which."""
+"""Rules for imports: which module may import which."""
 
 import re
 import subprocess
@@ -16,11 +16,11 @@ COMMANDS = re.compile(
     rf"({ROBOT}|{TRAINING})\.commands\.|{ROBOT}\.node\.flow_node$|{ROBOT}\.navigation\.nodes\.\w+_node$|{ROBOT}\.demo\.(camera_player|flow_recorder)$"
 )
 HEAVY = {"torch", "torchvision", "tensorboard", "matplotlib", "pydantic", "tqdm"}
-"""Packages of training, which a robot does not have."""
+"""Packages that only training needs and a robot does not have."""
 
 ROS = re.compile(r"rclpy|[a-z_]+_(msgs|srvs|interfaces)$|builtin_interfaces|launch|launch_ros")
 ROS_ROOMS = ("node", "navigation.nodes", "demo", "commands", "recordings", "deployment")
-"""Rooms of the robot side that may import ROS; all others work without it."""
+"""Packages of the robot side that may import ROS; all others work without it."""
 
 
 @pytest.fixture(scope="module")

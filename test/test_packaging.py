@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What git and Docker leave out, and the versions that Docker's image installs."""
+"""The files that git and Docker ignore, and the versions that the Docker image installs."""
 
 import re
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The command that builds, lists and prunes engines."""
+"""The command that builds, lists and deletes engines."""
 
 import pytest
 

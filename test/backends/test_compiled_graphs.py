@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled graphs are kept for the next start; a damaged one, and one of anything else, is not used."""
+"""Compiled graphs are stored for the next start; a damaged graph, or a graph for something else, is not used."""
 
 import os
 

@@ -11,7 +11,7 @@ from mdflow_ros.backends.tensorrt.cuda_driver import Gpu, find_gpu
 
 
 def stand_in_driver(monkeypatch, failing=None, code=0):
-    """Let the driver be one with an Orin, of which one call fails."""
+    """Replace the driver by a stand-in for an Orin's, of which one call fails."""
 
     def fail(name, work):
         def call(*arguments):

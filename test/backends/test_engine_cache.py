@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The cache of engines on real files; only the engines' bytes are made up."""
+"""The cache of engines on real files; only the bytes of the engines are invented."""
 
 import dataclasses
 import fcntl

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""A check that passed is remembered; one that failed, and one of anything else, is not."""
+"""Only passed checks are remembered, and only for the same subject."""
 
 import pytest
 

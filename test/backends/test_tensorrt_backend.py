@@ -191,7 +191,7 @@ def test_auto_does_not_hide_an_engine_that_cannot_be_built(cuda, monkeypatch):
 
 
 def test_every_cuda_call_has_the_arguments_that_the_real_runtime_takes():
-    """Without a driver the real functions return an error, but not before they have looked at their arguments."""
+    """Without a driver, the real functions check their arguments before they return an error."""
     error, _ = runtime.cudaGetDeviceCount()
     if error == runtime.cudaError_t.cudaSuccess:
         pytest.skip("there is a GPU: calls with made-up handles could do harm")

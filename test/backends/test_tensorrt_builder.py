@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use .* instead:DeprecationWarnin
 
 
 def for_target(target):
-    """Return TensorRT-RTX as a module whose builder builds for a GPU that need not be here."""
+    """Return TensorRT-RTX as a module whose builder builds for a GPU that may be absent."""
 
     class Builder(rtx.Builder):
         def create_builder_config(self):
@@ -53,7 +53,7 @@ def graph(part="decoder", precision="fp16"):
 
 
 def with_grid_sample(model, **attributes):
-    """Return a copy of which the first GridSample has other attributes."""
+    """Return a copy of the graph whose first GridSample has other attributes."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     node = next(node for node in changed.graph.node if node.op_type == "GridSample")
@@ -108,7 +108,7 @@ def test_a_graph_that_samples_otherwise_is_refused(attributes, complaint):
 
 
 def test_a_graph_of_opset_20_is_never_sampled_by_nearest_neighbor():
-    """Parsers of TensorRT-RTX up to 1.5 take opset 20's ``linear`` for nearest; then the check must refuse it."""
+    """TensorRT-RTX up to 1.5 parses ``linear`` of opset 20 as nearest; the check must refuse the engine."""
     parsed = parse(onnx.version_converter.convert_version(graph(), 20))
     layers = [parsed.network.get_layer(index) for index in range(parsed.network.num_layers)]
     samples = [layer for layer in layers if layer.type == rtx.LayerType.GRID_SAMPLE]
@@ -148,7 +148,7 @@ def test_what_the_builder_refuses_is_told(monkeypatch):
 
 
 class StandInNetwork(list):
-    """Layers as TensorRT 8.6 has them: a type, a precision, and one output."""
+    """Layers like those of TensorRT 8.6: a type, a precision, and one output."""
 
     num_layers = property(len)
     get_layer = list.__getitem__

@@ -26,7 +26,7 @@ def frames(stamps: list[int]) -> Iterator[SourceFrame]:
 
 
 def schedule(source: str, stamps: list[int], **options: Any) -> list[float]:
-    """Return when each frame is due, in seconds from now; all of them are there at once."""
+    """Return when each frame is due, in seconds from now; all frames are available at once."""
     player: Any = CameraPlayer.__new__(CameraPlayer)
     player._options = SimpleNamespace(source=source, loop=False, rate=None, **options)
     start, waiting = time.monotonic(), frames(stamps)

@@ -43,7 +43,7 @@ domains = itertools.count(os.getpid())
 
 
 class Processes:
-    """Starts processes on a ROS domain of their own, and ends those that are left."""
+    """Starts processes on a separate ROS domain, and ends those that still run at the end."""
 
     def __init__(self) -> None:
         self.environment = {

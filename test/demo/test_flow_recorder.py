@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the recorder makes of single messages."""
+"""What the recorder makes of single messages: pictures and measurements."""
 
 from __future__ import annotations
 

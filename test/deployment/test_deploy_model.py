@@ -52,7 +52,7 @@ def use_domain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled teacher with another last layer: a model that runs and says something else."""
+    """The bundled teacher with another last layer: a model that runs and gives other flow."""
 
     def change(weights: Weights) -> None:
         for decoder in ("decoder2", "decoder3"):
@@ -191,7 +191,7 @@ def test_a_store_that_cannot_be_written_leaves_the_node_its_model(
 
 
 def test_an_interrupted_switch_gives_the_old_model_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The node may still load the new one, which is then deleted."""
+    """The node may still load the new model, which is then deleted."""
     running = running_node_module.RunningNode(None, None, "/mdflow")
     parameter, reloaded = ["/old.onnx"], []
 
@@ -210,7 +210,7 @@ def test_an_interrupted_switch_gives_the_old_model_back(monkeypatch: pytest.Monk
 
 
 def test_two_deployments_do_not_cross(other_model: Path, tmp_path: Path) -> None:
-    """Otherwise the node could run one model while the other is current, and no way would lead back to it."""
+    """Otherwise the node could run a model that is not current, and could not go back to the current one."""
     store = ModelStore(tmp_path)
     with folder_lock(store.folder):
         for act in (

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The model's card: what is read, and what is refused with one clear sentence."""
+"""Valid model cards are read; every invalid card is refused with one clear sentence."""
 
 import json
 from dataclasses import replace

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The confidence's constants in a card: which are read, and which are refused."""
+"""Valid constants of the confidence are read from a card; invalid constants are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUNDLED = load_card(BUNDLED_MODEL)
 
 
 def with_counts(count: int, linear: int | None = None) -> ModelCard:
-    """Return the bundled card with the numbers of the first cues only."""
+    """Return the bundled card with the constants of the first cues only."""
     entry: dict[str, Any] = as_card_entry(confidence_calibration_of(BUNDLED, "fast"))
     cut = {name: value if name == "bias" else value[:count] for name, value in entry.items()}
     cut["products"] = entry["products"][: math.comb(count, 2)]

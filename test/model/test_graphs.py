@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The graphs of fixed size and of half precision that TensorRT gets."""
+"""The graphs with fixed size and with half precision that TensorRT receives."""
 
 import numpy as np
 import onnx

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/adapt_demo.sh, with a stand-in for Python: what it runs, what it says of failures, what it leaves behind."""
+"""scripts/adapt_demo.sh with a stand-in for Python: the commands that it runs, its errors, and the remaining files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout whose Python does nothing but start, wait and exit."""
+    """A checkout whose Python only starts, waits and exits."""
     folder = tmp_path / "checkout"
     (folder / "scripts").mkdir(parents=True)
     for name in ("adapt_demo.sh", "processes.sh"):

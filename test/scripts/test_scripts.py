@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The shell scripts, as far as that needs no network and no new .venv."""
+"""The parts of the shell scripts that need neither a network nor a new .venv."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_help_is_the_header(name):
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    """A checkout with a .venv that setup.sh takes for its own, and that would fail to install anything."""
+    """A checkout with a .venv that setup.sh recognizes, and that cannot install anything."""
     (tmp_path / "scripts").mkdir()
     for name in ("scripts/setup.sh", "setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -68,7 +68,7 @@ def setup(checkout: Path, *arguments: str, **environment: str) -> subprocess.Com
 
 
 def mark_current(checkout: Path, kind: str, wheels: str = "kilted") -> None:
-    """Write the stamp that a finished installation leaves."""
+    """Write the stamp that a finished installation writes."""
     key = subprocess.run(
         "{ pwd && cat setup.py pyproject.toml; } | sha256sum | cut -d ' ' -f 1",
         shell=True,

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Small bags of every kind for the tests, with a camera that pans over a texture."""
+"""Write small bags of every kind, recorded by a camera that pans over a texture."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def regular_stamps(count, start=START):
 
 
 def image_message(store, stamp, image, encoding="rgb8", frame_id="camera"):
-    """A raw image, or a compressed one where the encoding is jpeg or png."""
+    """Return a raw image message, or a compressed one if the encoding is jpeg or png."""
     types = store.types
     header = {"stamp": types["builtin_interfaces/msg/Time"](stamp // SECOND, stamp % SECOND), "frame_id": frame_id}
     if "std_msgs/msg/Header" in types and "seq" in types["std_msgs/msg/Header"].__annotations__:

@@ -31,7 +31,7 @@ class StandIn(Node):
         self.create_timer(0.5, self.report)
 
     def subscribe(self) -> None:
-        """Listen to the camera as soon as somebody listens to all outputs, as the flow node does."""
+        """Subscribe to the camera late, as the flow node does: here, once every output has a subscriber."""
         if all(output.get_subscription_count() for output in (self.flow, self.confidence, self.previous_stamp)):
             self.create_subscription(Image, "image", self.on_image, qos_profile_sensor_data)
             self.subscribing.cancel()

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""The network's finest output as flow of the images."""
+"""Convert the network's finest output to flow at the size of the images."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Emulate half precision where there is no hardware for it.
+"""Emulate half precision on hardware without it.
 
 ONNX Runtime's CPU runs a half precision graph in single precision and drops the roundings between neighboring nodes,
 so what it gives says little about a GPU. Here every result that is half in the graph is rounded to half, and stays so.
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def emulate_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a single precision graph that rounds to half wherever ``model`` holds half."""
+    """Return a single-precision graph that rounds to half precision wherever ``model`` uses half precision."""
     values = onnx.shape_inference.infer_shapes(model).graph.value_info
     half = {value.name for value in values if value.type.tensor_type.elem_type == TensorProto.FLOAT16}
     nodes = []

@@ -21,7 +21,7 @@ import yaml
 
 
 class _Record:
-    """Keeps what it was made with."""
+    """An action that stores its arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.args, self.kwargs = args, kwargs

@@ -26,7 +26,7 @@ def changed_teacher(path: Path, change: Callable[[Weights], None]) -> Path:
 
 
 def disturbed_teacher(folder: Path, strength: float) -> Path:
-    """The bundled teacher with noise on its finest levels, so much worse that a few steps make it better."""
+    """The bundled teacher with so much noise on its finest levels that a few training steps make it better."""
     random = np.random.default_rng(0)
 
     def disturb(weights: Weights) -> None:
@@ -39,7 +39,7 @@ def disturbed_teacher(folder: Path, strength: float) -> Path:
 
 
 def broken_model(folder: Path) -> Path:
-    """A file that matches its card and is no network."""
+    """A file that matches its card but is not a network."""
     path = folder / "broken.onnx"
     save_model(b"no graph", ModelCard("broken", "", Preprocessing.RGB_SCALAR_MEAN, True, "unknown"), path)
     return path

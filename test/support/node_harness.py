@@ -73,7 +73,7 @@ def running_node(
 
 
 class Client:
-    """A camera and a consumer in one process: publishes images, collects what the node answers.
+    """A camera and a consumer in one process: publishes images and collects the node's messages.
 
     Args:
         domain: ROS domain.
@@ -155,7 +155,7 @@ class Client:
         self.spin_for(0.15)
 
     def publish_and_wait(self, image: np.ndarray, stamp_ms: int, **overrides: Any) -> None:
-        """Publish and wait until the node has dealt with it, be it with a pair or a reset."""
+        """Publish an image and wait for its flow."""
         before = len(self.received["flow"])
         self.publish(image, stamp_ms, **overrides)
         self.spin_until(lambda: len(self.received["flow"]) > before, f"flow for the image at {stamp_ms} ms")
@@ -193,7 +193,7 @@ class Client:
         return bool(self.call(ChangeState, "change_state", request).success)
 
     def close(self) -> None:
-        """Leave the graph."""
+        """Leave the ROS graph."""
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)

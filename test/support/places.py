@@ -7,4 +7,4 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 SHARED = ROOT.parent / "shared"
-"""Real data beside the checkout; tests that need it skip where it is absent."""
+"""Recorded data beside the checkout; tests that need it are skipped where it is absent."""

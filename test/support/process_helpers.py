@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Run the package's programs as processes of their own, and kill them at a moment of choice."""
+"""Run the package's programs as separate processes, and kill them at a chosen moment."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def running(environment: Mapping[str, str], module: str, *arguments: object) -> 
 
 
 def run(environment: Mapping[str, str], module: str, *arguments: object) -> tuple[int, str]:
-    """Run a module to its end; returns (exit status, what it printed)."""
+    """Run a module to its end; return its exit status and its output."""
     with running(environment, module, *arguments) as process:
         printed = process.communicate(timeout=PATIENCE)[0]
     return process.returncode, printed
 
 
 def kill_once_there(process: subprocess.Popen[Any], path: Path, delay: float) -> None:
-    """Kill -9 a while after a file has appeared."""
+    """Kill a process with SIGKILL some time after a file has appeared."""
     deadline = time.monotonic() + 60
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline, f"{path} never appeared"
@@ -60,7 +60,7 @@ def kill_once_there(process: subprocess.Popen[Any], path: Path, delay: float) ->
 
 @contextmanager
 def small_disk(max_bytes: int) -> Iterator[None]:
-    """Let the kernel refuse larger files: the same write that a full disk would refuse, half-way through the file."""
+    """Let the kernel refuse larger files, so that a write fails in the middle of a file, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, hard))
     try:
@@ -70,7 +70,7 @@ def small_disk(max_bytes: int) -> Iterator[None]:
 
 
 def processes_with(mark: str) -> list[str]:
-    """Return the command lines of all processes whose environment has this text."""
+    """Return the command lines of all processes whose environment contains this text."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -23,12 +23,12 @@ GPU = Gpu("Stand-in", "8.7")
 
 
 class StandInCuda:
-    """What this package calls of ``cuda.bindings.runtime``; everything else is the real module's.
+    """The functions of ``cuda.bindings.runtime`` that this package calls; all others are the real module's.
 
     Attributes:
-        failures: error by name of the call that shall fail with it.
+        failures: error codes, by the name of the call that shall fail.
         calls: names of the calls so far.
-        live: what was made and not given back, by address or handle.
+        live: objects that were created and not freed, by address or handle.
     """
 
     def __init__(self):

@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs of a texture that is known everywhere under an affine motion: images and flows are exact."""
+"""Pairs of a procedural texture under an affine motion: images and flows are exact."""
 
 from __future__ import annotations
 

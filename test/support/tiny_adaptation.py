@@ -1,6 +1,6 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
-"""An adaptation of the bundled teacher in a few steps; as a program, a process that tests can kill or start twice."""
+"""Adapt the bundled teacher in a few steps. Tests run this file as a program, to kill it or start it twice."""
 
 import sys
 from pathlib import Path
