@@ -236,9 +236,9 @@ def test_verdict_and_truth_agree_on_better_worse_and_same(scenes: list[AffinePai
     assert "2: street" in (tmp_path / "report" / "report.html").read_text()
     # The node itself enlarges so small images by 1.5.
     assert set(better.means()) == {BEFORE, AFTER, CONTROL, DIS, "before at 2 times the size"}
-    assert "the old model with inference_size [" in worse.reason and "even better" not in better.reason
+    assert "the old model with inference_size [" in worse.reason and "better than the new model" not in better.reason
     work = describe_enlarged(worse.differences["after - before"], Size(384, 320), Size(320, 256))
-    assert "[384, 320] is even better, but the network then needs 1.5 times as many operations" in work
+    assert "[384, 320] is better than the new model, but the network then needs 1.5 times as many" in work
     assert "coverage" not in better.means()[DIS], "DIS has no confidence"
 
 

@@ -119,9 +119,10 @@ def describe_enlarged(differences: Mapping[str, Difference], inference_size: Siz
     """
     if _majority(_deciding(differences)) > -MIN_MAJORITY:
         return ""
+    factor = math.prod(inference_size) / math.prod(usual_size)
     return (
-        f"; the old model with inference_size [{inference_size.width}, {inference_size.height}] is even better, "
-        f"but the network then needs {math.prod(inference_size) / math.prod(usual_size):.2g} times as many operations"
+        f"; the old model with inference_size [{inference_size.width}, {inference_size.height}] is better than the new "
+        f"model, but the network then needs {factor:.2g} times as many operations"
     )
 
 
