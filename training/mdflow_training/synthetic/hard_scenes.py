@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_training.synthetic.draws import log_uniform
 from mdflow_training.synthetic.layers import Homography, Layer
 from mdflow_training.synthetic.planar import (
     bending,
@@ -50,10 +51,6 @@ def _photograph(random: np.random.Generator, library: TextureLibrary, size: tupl
     return photograph_patch(random, library, int(1.4 * size[0]), int(1.4 * size[1]))
 
 
-def _log_uniform(random: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(random.uniform(np.log(low), np.log(high))))
-
-
 def fast_objects(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
     """Draw one to three objects that cross a static or slow scene, by up to `MAX_DISPLACEMENT` between the images."""
     height, width = size
@@ -61,9 +58,9 @@ def fast_objects(random: np.random.Generator, library: TextureLibrary, size: tup
     camera = nearly_still(random) if random.random() < 0.6 else motion(random, width, center)
     layers = [_background(random, _photograph(random, library, size), size, camera)]
     for _ in range(int(random.integers(1, 4))):
-        side = int(_log_uniform(random, 0.15, 0.8) * height) + 4
+        side = int(log_uniform(random, 0.15, 0.8) * height) + 4
         texture, alpha = object_texture(random, library, side, small=False)
-        length, angle = _log_uniform(random, 0.05, MAX_DISPLACEMENT) * width, random.normal(0, 0.35)
+        length, angle = log_uniform(random, 0.05, MAX_DISPLACEMENT) * width, random.normal(0, 0.35)
         step = length * np.array([np.cos(angle), np.sin(angle)]) * random.choice([-1, 1])
         # The middle of the path is inside, so that both ends mostly are.
         middle = random.uniform(0.15, 0.85, 2) * (width, height)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_training.flow_files import Flow, Image
+from mdflow_training.synthetic.draws import log_uniform
 from mdflow_training.synthetic.layers import Homography, Layer
 from mdflow_training.synthetic.textures import TextureLibrary
 
@@ -41,7 +42,7 @@ def displacement(random: np.random.Generator, width: int, fast: bool = False) ->
     if random.random() < 0.1 and not fast:
         return np.zeros(2)
     smallest = 0.02 * width if fast else MIN_MOTION
-    length = np.exp(random.uniform(np.log(smallest), np.log(MAX_MOTION * width)))
+    length = log_uniform(random, smallest, MAX_MOTION * width)
     angle = random.uniform(0, 2 * np.pi)
     return length * np.array([np.cos(angle), np.sin(angle)])
 
@@ -219,7 +220,7 @@ def moving_object(
     """Draw one object, mostly moving on top of the ``background``'s motion."""
     height, width = size
     small = random.random() < 0.2
-    side = int(np.exp(random.uniform(*np.log((0.03, 0.1) if small else (0.2, 0.9)))) * height) + 4
+    side = int(log_uniform(random, *((0.03, 0.1) if small else (0.2, 0.9))) * height) + 4
     texture, alpha = object_texture(random, library, side, small)
     center = random.uniform(0, 1, 2) * (width, height)
     place = (

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_training.flow_files import Image
+from mdflow_training.synthetic.draws import log_uniform
 from mdflow_training.synthetic.layers import Layer
 from mdflow_training.synthetic.planar import object_texture, photograph_patch, recolor
 from mdflow_training.synthetic.textures import TextureLibrary
@@ -94,7 +95,7 @@ def intrinsics(random: np.random.Generator, size: tuple[int, int], horizon: floa
         ``(3, 3)``, pixels of the part; the focal length is 0.5 to 1.1 widths of the whole.
     """
     height, width = size
-    larger = float(np.exp(random.uniform(0, np.log(2.5))))
+    larger = log_uniform(random, 1, 2.5)
     focal = float(random.uniform(0.5, 1.1)) * width * larger
     x, y = random.uniform(-0.5, 0.5, 2) * (larger - 1)
     return np.array([[focal, 0, width * (0.5 + x)], [0, focal, height * (horizon + y)], [0, 0, 1]])
@@ -126,7 +127,7 @@ def road(
         speeds: range of the camera's forward motion, meters between the images.
         others: standard deviation of the motion of moving objects, meters.
     """
-    speed = float(np.exp(random.uniform(*np.log(speeds)))) * random.choice([1, 1, 1, -1])
+    speed = log_uniform(random, *speeds) * random.choice([1, 1, 1, -1])
     camera = MovingCamera(
         intrinsics(random, size, float(random.uniform(0.35, 0.6))),
         rotation_matrix(*random.choice(TURNING) * random.normal(0, (0.02, 0.006, 0.006))),
@@ -152,7 +153,7 @@ def road(
 
 def room(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> list[Layer]:
     """Draw an indoor scene: floor, ceiling, three walls, boxes and boards. A hand-held camera moves anywhere."""
-    step = float(np.exp(random.uniform(np.log(0.01), np.log(0.3))))
+    step = log_uniform(random, 0.01, 0.3)
     direction = random.normal(0, 1, 3)
     camera = MovingCamera(
         intrinsics(random, size, float(random.uniform(0.3, 0.7))),

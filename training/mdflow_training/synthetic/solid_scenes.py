@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_training.synthetic.draws import log_uniform
 from mdflow_training.synthetic.planar import displacement, photograph_patch
 from mdflow_training.synthetic.roads_and_rooms import intrinsics, rotation_matrix
 from mdflow_training.synthetic.solid_renderer import Body, Mesh, Pose, SolidScene
@@ -53,19 +54,19 @@ def floating_bodies(random: np.random.Generator, library: TextureLibrary, size: 
     wall = as_mesh(uneven_ground(random, 6 * WALL_DISTANCE, float(random.choice([0, 0.2, 0.6]))))
     # Half a turn, so that the side with the normals is seen.
     facing = Pose(rotation_matrix(*random.normal((np.pi, 0, 0), 0.15)), np.array([0, 0, WALL_DISTANCE]))
-    dress = _Wardrobe(random, library, focal, camera)
+    factory = _BodyFactory(random, library, focal, camera)
     bodies = [
-        dress.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
-        dress.body(wall, facing, facing, WALL_DISTANCE, BACKGROUND_TEXTURE),
+        factory.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
+        factory.body(wall, facing, facing, WALL_DISTANCE, BACKGROUND_TEXTURE),
     ]
-    for _ in range(int(np.exp(random.uniform(np.log(4), np.log(25))))):
+    for _ in range(int(log_uniform(random, 4, 25))):
         depth = float(random.uniform(2.5, 8.0))
-        extent = float(np.exp(random.uniform(*np.log((0.1, 0.8))))) * height
+        extent = log_uniform(random, 0.1, 0.8) * height
         pixel = random.uniform(-0.05, 1.05, 2) * (width, height)
         place = depth * np.array([(pixel[0] - matrix[0, 2]) / focal, (pixel[1] - matrix[1, 2]) / focal, 1])
         pose = Pose(_any_rotation(random), place)
         moved = pose if random.random() < 0.25 else _moved(random, pose, width, focal)
-        bodies.append(dress.body(random_mesh(random, extent * depth / focal), pose, moved, depth))
+        bodies.append(factory.body(random_mesh(random, extent * depth / focal), pose, moved, depth))
     return _lit(random, bodies, matrix, camera)
 
 
@@ -73,35 +74,35 @@ def standing_bodies(random: np.random.Generator, library: TextureLibrary, size: 
     """Draw 4 to 30 bodies on uneven ground, before a camera that drives or is held by hand; see `solid_scene`."""
     matrix = intrinsics(random, size, float(random.uniform(0.3, 0.55)))
     focal = matrix[0, 0]
-    eye = float(random.uniform(0.3, 2.0))
-    step = float(np.exp(random.uniform(np.log(0.01), np.log(0.4)))) * eye
+    camera_height = float(random.uniform(0.3, 2.0))
+    step = log_uniform(random, 0.01, 0.4) * camera_height
     direction = random.normal(0, 1, 3) if random.random() < 0.5 else np.array([0, 0, random.choice([-1, 1])])
     turn = rotation_matrix(*random.choice((0.05, 0.3, 1.0)) * random.normal(0, 0.02, 3))
     camera = Pose(turn, step * direction / np.linalg.norm(direction))
-    ground = as_mesh(uneven_ground(random, 40 * eye, float(random.choice([0, 0.05, 0.15])) * eye))
+    ground = as_mesh(uneven_ground(random, 40 * camera_height, float(random.choice([0, 0.05, 0.15])) * camera_height))
     # The ground's z axis is up, the camera's y axis down.
-    below = Pose(np.array([[1, 0, 0], [0, 0, -1], [0, 1.0, 0]]), np.array([0, eye, 0]))
-    dress = _Wardrobe(random, library, focal, camera)
+    below = Pose(np.array([[1, 0, 0], [0, 0, -1], [0, 1.0, 0]]), np.array([0, camera_height, 0]))
+    factory = _BodyFactory(random, library, focal, camera)
     bodies = [
-        dress.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
-        dress.body(ground, below, below, 2 * eye, BACKGROUND_TEXTURE),
+        factory.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
+        factory.body(ground, below, below, 2 * camera_height, BACKGROUND_TEXTURE),
     ]
-    for _ in range(int(np.exp(random.uniform(np.log(4), np.log(31))))):
-        depth = float(np.exp(random.uniform(np.log(1.5), np.log(15)))) * eye
-        extent = float(np.exp(random.uniform(*np.log((0.15, 1.6))))) * eye
+    for _ in range(int(log_uniform(random, 4, 31))):
+        depth = log_uniform(random, 1.5, 15) * camera_height
+        extent = log_uniform(random, 0.15, 1.6) * camera_height
         mesh = random_mesh(random, extent)
         lowest = float(mesh.corners[..., 2].min())
         across = (random.uniform(-0.1, 1.1) * size[1] - matrix[0, 2]) / focal * depth
         heading = rotation_matrix(float(random.uniform(-np.pi, np.pi)), 0, 0)
-        pose = Pose(heading @ below.rotation, np.array([across, eye + lowest, depth]))
-        moved = _driven(random, pose, eye) if random.random() < 0.35 else pose
-        bodies.append(dress.body(mesh, pose, moved, depth))
+        pose = Pose(heading @ below.rotation, np.array([across, camera_height + lowest, depth]))
+        moved = _driven(random, pose, camera_height) if random.random() < 0.35 else pose
+        bodies.append(factory.body(mesh, pose, moved, depth))
     return _lit(random, bodies, matrix, camera)
 
 
 @dataclass(frozen=True)
-class _Wardrobe:
-    """Covers bodies with pictures.
+class _BodyFactory:
+    """Makes bodies of meshes and pictures.
 
     Attributes:
         random: chooses the pictures.
@@ -152,9 +153,9 @@ def _moved(random: np.random.Generator, pose: Pose, width: int, focal: float) ->
     return Pose(turn @ pose.rotation, pose.shift + step)
 
 
-def _driven(random: np.random.Generator, pose: Pose, eye: float) -> Pose:
-    """Draw where a body that moves over the ground is in the second image; ``eye`` is the camera's height, meters."""
-    travel = float(np.exp(random.uniform(np.log(0.01), np.log(0.4)))) * eye
+def _driven(random: np.random.Generator, pose: Pose, camera_height: float) -> Pose:
+    """Draw where a body that moves over the ground is in the second image; ``camera_height`` in meters."""
+    travel = log_uniform(random, 0.01, 0.4) * camera_height
     angle = random.uniform(-np.pi, np.pi)
     turn = rotation_matrix(random.normal(0, 0.05), 0, 0)
     return Pose(turn @ pose.rotation, pose.shift + travel * np.array([np.cos(angle), 0, np.sin(angle)]))

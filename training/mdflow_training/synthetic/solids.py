@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import trimesh
 
+from mdflow_training.synthetic.draws import log_uniform
 from mdflow_training.synthetic.solid_renderer import Mesh
 
 Shape = Callable[[np.random.Generator], trimesh.Trimesh]
@@ -53,7 +54,7 @@ def rock(random: np.random.Generator) -> trimesh.Trimesh:
 
 def cylinder(random: np.random.Generator) -> trimesh.Trimesh:
     """Return anything from a disk to a pole."""
-    return trimesh.creation.cylinder(radius=float(np.exp(random.uniform(*np.log((0.05, 1))))), height=1, sections=24)
+    return trimesh.creation.cylinder(radius=log_uniform(random, 0.05, 1), height=1, sections=24)
 
 
 def cone(random: np.random.Generator) -> trimesh.Trimesh:
@@ -63,12 +64,12 @@ def cone(random: np.random.Generator) -> trimesh.Trimesh:
 
 def ring(random: np.random.Generator) -> trimesh.Trimesh:
     """Return a torus, thin or thick."""
-    return trimesh.creation.torus(1, float(np.exp(random.uniform(*np.log((0.05, 0.5))))), 32, 12)
+    return trimesh.creation.torus(1, log_uniform(random, 0.05, 0.5), 32, 12)
 
 
 def box(random: np.random.Generator) -> trimesh.Trimesh:
     """Return anything from a board to a cube."""
-    return trimesh.creation.box(np.exp(random.uniform(np.log(0.1), 0, 3)))
+    return trimesh.creation.box([log_uniform(random, 0.1, 1) for _ in range(3)])
 
 
 def furniture(random: np.random.Generator) -> trimesh.Trimesh:
