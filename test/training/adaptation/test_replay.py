@@ -19,6 +19,7 @@ from mdflow_training.engine.batches import Batch
 from mdflow_training.engine.seeds import derive_seed
 from mdflow_training.settings.adaptation import ReplaySettings
 from mdflow_training.synthetic.batches import Request
+from mdflow_training.synthetic.pairs import SCENE_CLASSES
 
 SETTINGS = ReplaySettings(weight=1.0, scenes=8, image_size=(128, 192))
 
@@ -106,3 +107,9 @@ def test_the_ground_truth_has_no_loss() -> None:
     _, _, forward, backward = replay_scenes(SETTINGS, 0)[Request(0, SETTINGS.image_size)]
     network.flow = torch.stack((forward, backward))
     assert float(replay.loss(network, batch(0, 1))) < 0.01
+
+
+def test_no_scene_needs_embree_which_robots_with_arm_lack() -> None:
+    shares = replay_scenes(ReplaySettings(), 0).mixture
+    assert set(shares) == set(SCENE_CLASSES) - {"solid"}
+    assert shares["flat"] > 0
