@@ -12,10 +12,11 @@ pytest.importorskip("embreex", reason="embreex is not installed (x86-64 only)")
 
 import trimesh
 
+from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_training.commands import pretrain, synthetic
 from mdflow_training.synthetic.pairs import SCENE_CLASSES, render_pair
 from mdflow_training.synthetic.roads_and_rooms import rotation_matrix
-from mdflow_training.synthetic.solid_renderer import Body, Pose, SolidScene, render_solids
+from mdflow_training.synthetic.solid_renderer import Body, SolidScene, render_solids
 from mdflow_training.synthetic.solid_textures import TextureAtlas, box_projection, compression
 from mdflow_training.synthetic.solids import SHAPES, as_mesh, random_mesh, uneven_ground
 from mdflow_training.synthetic.textures import procedural, procedural_library
@@ -26,17 +27,17 @@ X, Y = np.meshgrid(np.arange(96.0), np.arange(64.0))
 TEXTURE = procedural(np.random.default_rng(1), 128)
 
 
-def at(x: float, y: float, z: float, turn: tuple[float, float, float] = (0, 0, 0)) -> Pose:
-    return Pose(rotation_matrix(*turn), np.array([x, y, z]))
+def at(x: float, y: float, z: float, turn: tuple[float, float, float] = (0, 0, 0)) -> RigidMotion:
+    return RigidMotion(rotation_matrix(*turn), np.array([x, y, z]))
 
 
-def wall(first: Pose, second: Pose) -> Body:
+def wall(first: RigidMotion, second: RigidMotion) -> Body:
     """Return a plane of 40 m."""
     mesh = as_mesh(uneven_ground(np.random.default_rng(0), 40, 0, cells=2))
     return Body(mesh, TEXTURE, 20, first, second)
 
 
-def cube(first: Pose, second: Pose) -> Body:
+def cube(first: RigidMotion, second: RigidMotion) -> Body:
     """Return a cube of 1 m."""
     return Body(as_mesh(trimesh.creation.box((1, 1, 1))), TEXTURE, 40, first, second)
 
@@ -57,9 +58,9 @@ def test_a_wall_that_comes_nearer_expands() -> None:
 
 def test_a_turn_moves_every_depth_by_the_same_homography() -> None:
     turn = rotation_matrix(0.05, -0.02, 0.1)
-    seen = Pose(turn, np.zeros(3))
+    seen = RigidMotion(turn, np.zeros(3))
     near, far = at(0.1, 0, 2), at(0, 0, 9)
-    pair = render(wall(far, seen.after(far)), cube(near, seen.after(near)))
+    pair = render(wall(far, seen @ far), cube(near, seen @ near))
     rays = np.stack((X, Y, np.ones_like(X)), axis=-1) @ np.linalg.inv(INTRINSICS).T @ turn.T @ INTRINSICS.T
     expected = rays[..., :2] / rays[..., 2:] - np.stack((X, Y), axis=-1)
     np.testing.assert_allclose(pair.forward, expected, atol=2e-3)

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_training.flow_files import Flow, Image, Mask
 from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.solid_textures import TextureAtlas, box_projection, compression
@@ -32,9 +33,8 @@ NEAREST = 0.05
 DEPTH_TOLERANCE = 0.01
 """A point is hidden if another surface is nearer by more than this share of its depth."""
 
-
 ROUNDING = 0.01
-"""Errors of rounding, pixels: what rests at the border of the image is not outside."""
+"""Points up to this far outside the image, pixels, count as inside, because projection has rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,6 @@ class Mesh:
 
 
 @dataclass(frozen=True)
-class Pose:
-    """Where a body is: ``camera = rotation @ body + shift``; rotation ``(3, 3)``, shift ``(3,)`` in meters."""
-
-    rotation: NDArray[np.float64]
-    shift: NDArray[np.float64]
-
-    def after(self, first: Pose) -> Pose:
-        """Return the pose that moves by ``first``, then by this one."""
-        return Pose(self.rotation @ first.rotation, self.rotation @ first.shift + self.shift)
-
-
-@dataclass(frozen=True)
 class Body:
     """A textured mesh and its pose in each image.
 
@@ -70,14 +58,14 @@ class Body:
         mesh: its surface.
         texture: ``(side, side, 3)`` uint8 BGR; it repeats mirrored.
         texels_per_meter: density of the texture.
-        first, second: poses in the axes of the camera at the time of each image.
+        first, second: the body's axes to those of the camera, at the time of each image.
     """
 
     mesh: Mesh
     texture: Image
     texels_per_meter: float
-    first: Pose
-    second: Pose
+    first: RigidMotion
+    second: RigidMotion
 
 
 @dataclass(frozen=True)
@@ -171,9 +159,12 @@ def _images(
     return images
 
 
-def _surface(placed: list[tuple[Mesh, Pose]], light: NDArray[np.float64], ambient: float) -> _Surface:
+def _surface(placed: list[tuple[Mesh, RigidMotion]], light: NDArray[np.float64], ambient: float) -> _Surface:
     corners = np.concatenate(
-        [mesh.corners @ pose.rotation.T.astype(np.float32) + pose.shift.astype(np.float32) for mesh, pose in placed]
+        [
+            mesh.corners @ pose.rotation.T.astype(np.float32) + pose.translation.astype(np.float32)
+            for mesh, pose in placed
+        ]
     )
     # The light is turned into each body's axes, which is cheaper than turning the normals.
     facing = np.concatenate([mesh.normals @ (pose.rotation.T @ light).astype(np.float32) for mesh, pose in placed])

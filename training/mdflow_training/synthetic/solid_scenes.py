@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_training.synthetic.draws import log_uniform
 from mdflow_training.synthetic.planar import displacement, photograph_patch
 from mdflow_training.synthetic.roads_and_rooms import intrinsics, rotation_matrix
-from mdflow_training.synthetic.solid_renderer import Body, Mesh, Pose, SolidScene
+from mdflow_training.synthetic.solid_renderer import Body, Mesh, SolidScene
 from mdflow_training.synthetic.solids import as_mesh, dome, random_mesh, uneven_ground
 from mdflow_training.synthetic.textures import TextureLibrary
 
@@ -24,14 +25,15 @@ WALL_DISTANCE = 10.0
 """Distance of the wall behind floating bodies, meters."""
 
 SKY_DISTANCE = 150.0
+"""Radius of the sphere that shows the sky, meters."""
 
 BODY_TEXTURE = 256
 """Height and width of a body's texture, pixels."""
 
 BACKGROUND_TEXTURE = 512
-"""The same of walls, ground and sky."""
+"""Height and width of the texture of walls, ground and sky, pixels."""
 
-AT_REST = Pose(np.eye(3), np.zeros(3))
+AT_REST = RigidMotion(np.eye(3), np.zeros(3))
 
 
 def solid_scene(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> SolidScene:
@@ -53,7 +55,7 @@ def floating_bodies(random: np.random.Generator, library: TextureLibrary, size: 
     camera = _camera_motion(random, width, focal)
     wall = as_mesh(uneven_ground(random, 6 * WALL_DISTANCE, float(random.choice([0, 0.2, 0.6]))))
     # Half a turn, so that the side with the normals is seen.
-    facing = Pose(rotation_matrix(*random.normal((np.pi, 0, 0), 0.15)), np.array([0, 0, WALL_DISTANCE]))
+    facing = RigidMotion(rotation_matrix(*random.normal((np.pi, 0, 0), 0.15)), np.array([0, 0, WALL_DISTANCE]))
     factory = _BodyFactory(random, library, focal, camera)
     bodies = [
         factory.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
@@ -64,7 +66,7 @@ def floating_bodies(random: np.random.Generator, library: TextureLibrary, size: 
         extent = log_uniform(random, 0.1, 0.8) * height
         pixel = random.uniform(-0.05, 1.05, 2) * (width, height)
         place = depth * np.array([(pixel[0] - matrix[0, 2]) / focal, (pixel[1] - matrix[1, 2]) / focal, 1])
-        pose = Pose(_any_rotation(random), place)
+        pose = RigidMotion(_any_rotation(random), place)
         moved = pose if random.random() < 0.25 else _moved(random, pose, width, focal)
         bodies.append(factory.body(random_mesh(random, extent * depth / focal), pose, moved, depth))
     return _lit(random, bodies, matrix, camera)
@@ -78,10 +80,10 @@ def standing_bodies(random: np.random.Generator, library: TextureLibrary, size: 
     step = log_uniform(random, 0.01, 0.4) * camera_height
     direction = random.normal(0, 1, 3) if random.random() < 0.5 else np.array([0, 0, random.choice([-1, 1])])
     turn = rotation_matrix(*random.choice((0.05, 0.3, 1.0)) * random.normal(0, 0.02, 3))
-    camera = Pose(turn, step * direction / np.linalg.norm(direction))
+    camera = RigidMotion(turn, step * direction / np.linalg.norm(direction))
     ground = as_mesh(uneven_ground(random, 40 * camera_height, float(random.choice([0, 0.05, 0.15])) * camera_height))
     # The ground's z axis is up, the camera's y axis down.
-    below = Pose(np.array([[1, 0, 0], [0, 0, -1], [0, 1.0, 0]]), np.array([0, camera_height, 0]))
+    below = RigidMotion(np.array([[1, 0, 0], [0, 0, -1], [0, 1.0, 0]]), np.array([0, camera_height, 0]))
     factory = _BodyFactory(random, library, focal, camera)
     bodies = [
         factory.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
@@ -94,7 +96,7 @@ def standing_bodies(random: np.random.Generator, library: TextureLibrary, size: 
         lowest = float(mesh.corners[..., 2].min())
         across = (random.uniform(-0.1, 1.1) * size[1] - matrix[0, 2]) / focal * depth
         heading = rotation_matrix(float(random.uniform(-np.pi, np.pi)), 0, 0)
-        pose = Pose(heading @ below.rotation, np.array([across, camera_height + lowest, depth]))
+        pose = RigidMotion(heading @ below.rotation, np.array([across, camera_height + lowest, depth]))
         moved = _driven(random, pose, camera_height) if random.random() < 0.35 else pose
         bodies.append(factory.body(mesh, pose, moved, depth))
     return _lit(random, bodies, matrix, camera)
@@ -114,9 +116,9 @@ class _BodyFactory:
     random: np.random.Generator
     library: TextureLibrary
     focal: float
-    camera: Pose
+    camera: RigidMotion
 
-    def body(self, mesh: Mesh, first: Pose, second: Pose, depth: float, side: int = BODY_TEXTURE) -> Body:
+    def body(self, mesh: Mesh, first: RigidMotion, second: RigidMotion, depth: float, side: int = BODY_TEXTURE) -> Body:
         """Return a body whose texture is about as fine as the image where the body is ``depth`` meters away.
 
         Args:
@@ -129,36 +131,36 @@ class _BodyFactory:
         patch = photograph_patch(self.random, self.library, side, side)
         texture = np.asarray(cv2.resize(patch, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
         density = self.focal / depth * float(self.random.uniform(0.5, 1.2))
-        return Body(mesh, texture, density, first, self.camera.after(second))
+        return Body(mesh, texture, density, first, self.camera @ second)
 
 
-def _camera_motion(random: np.random.Generator, width: int, focal: float) -> Pose:
+def _camera_motion(random: np.random.Generator, width: int, focal: float) -> RigidMotion:
     """Draw the motion of the scene as the camera sees it; `displacement` is at half of the wall's distance."""
     shift = displacement(random, width) / focal * WALL_DISTANCE / 2
     forward = random.normal(0, 0.04) * WALL_DISTANCE / 2 * random.choice([0.1, 1])
     turn = displacement(random, width) * random.choice([0, 0.2, 1]) / focal
-    return Pose(
+    return RigidMotion(
         rotation_matrix(turn[0], turn[1], random.normal(0, 0.03) * random.choice([0.1, 1])),
         np.array([shift[0], shift[1], forward]),
     )
 
 
-def _moved(random: np.random.Generator, pose: Pose, width: int, focal: float) -> Pose:
+def _moved(random: np.random.Generator, pose: RigidMotion, width: int, focal: float) -> RigidMotion:
     """Draw where a body with ``pose`` is in the second image: moved in any direction and turned around its middle."""
-    depth = pose.shift[2]
+    depth = pose.translation[2]
     strength = random.choice([0.2, 1.0, 2.0])
     across = displacement(random, width) / focal * depth
     turn = rotation_matrix(*random.normal(0, 0.08 * strength, 3))
     step = np.array([across[0], across[1], random.normal(0, 0.03 * strength) * depth])
-    return Pose(turn @ pose.rotation, pose.shift + step)
+    return RigidMotion(turn @ pose.rotation, pose.translation + step)
 
 
-def _driven(random: np.random.Generator, pose: Pose, camera_height: float) -> Pose:
+def _driven(random: np.random.Generator, pose: RigidMotion, camera_height: float) -> RigidMotion:
     """Draw where a body that moves over the ground is in the second image; ``camera_height`` in meters."""
     travel = log_uniform(random, 0.01, 0.4) * camera_height
     angle = random.uniform(-np.pi, np.pi)
     turn = rotation_matrix(random.normal(0, 0.05), 0, 0)
-    return Pose(turn @ pose.rotation, pose.shift + travel * np.array([np.cos(angle), 0, np.sin(angle)]))
+    return RigidMotion(turn @ pose.rotation, pose.translation + travel * np.array([np.cos(angle), 0, np.sin(angle)]))
 
 
 def _any_rotation(random: np.random.Generator) -> NDArray[np.float64]:
@@ -167,7 +169,9 @@ def _any_rotation(random: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray(turned * np.sign(np.linalg.det(turned)))
 
 
-def _lit(random: np.random.Generator, bodies: list[Body], matrix: NDArray[np.float64], camera: Pose) -> SolidScene:
+def _lit(
+    random: np.random.Generator, bodies: list[Body], matrix: NDArray[np.float64], camera: RigidMotion
+) -> SolidScene:
     """Light the scene from above or from behind the camera; the light rests while the camera turns."""
     light = random.normal((0, -1.0, -1.5), 1)
     light /= np.linalg.norm(light)
