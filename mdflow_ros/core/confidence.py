@@ -286,7 +286,7 @@ def _squared_gradient(flow: Field) -> Field:
 
 
 def _squared_length(vectors: Field) -> Field:
-    """Return the squared lengths of vectors ``(H, W, 2)``; numpy's sum over an axis of two is 20 times slower."""
+    """Return the squared lengths of vectors ``(H, W, 2)``; a numpy sum over an axis of two is 20 times slower."""
     x, y = vectors[..., 0], vectors[..., 1]
     return x * x + y * y
 

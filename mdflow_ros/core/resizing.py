@@ -83,9 +83,9 @@ def resize_flow(flow: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
 
 
 def scale_vectors(vectors: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Multiply vectors ``(H, W, 2)`` by ``factors``, one for each axis.
+    """Return vectors ``(H, W, 2)`` times ``factors`` ``(2,)``, one for x and one for y.
 
-    The same as ``vectors * factors``, whose inner loop has two steps and is five times slower.
+    ``vectors * factors`` gives the same, five times slower: numpy's inner loop then has only two steps.
     """
     scaled = np.empty(vectors.shape, np.float32)
     for axis in (0, 1):

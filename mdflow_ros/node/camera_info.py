@@ -25,8 +25,8 @@ MAX_STRETCH = 0.03
 resized without a new calibration: sides are rounded, and some encoders need multiples of 16."""
 
 CENTRAL, NOT_CENTRAL = 0.1, 0.2
-"""The principal point is the image's center if it is this close to it, and is not if it is this far, as shares of the
-side."""
+"""The principal point counts as central if it is closer to the image's center than the first share of each side, and as
+not central if it is farther than the second."""
 
 
 class _Window(NamedTuple):

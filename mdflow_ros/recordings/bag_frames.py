@@ -40,8 +40,8 @@ from mdflow_ros.recordings.image_series import non_camera_word, warn_of_non_came
 from mdflow_ros.recordings.stamps import MIN_FRAMES, ReorderBuffer, why_not_trusted
 
 PLAIN_CDR2, OTHER_SERIALIZATIONS = (6, 7), (2, 3, 8, 9, 10, 11)
-"""First two bytes of messages in CDR of version 2, by byte order, and in serializations with heads of structures
-(DDS-XTypes 1.3); in version 1, which ROS 2 writes, they are 0 and 1."""
+"""First two bytes of a message, as a number (DDS-XTypes 1.3): in plain CDR of version 2, big-endian and little-endian,
+and in serializations that are not read. CDR of version 1, which ROS 2 writes, has 0 and 1."""
 
 NOT_A_CAMERA = ("16UC1", "16SC1", "32S", "32F", "64F")
 """Encodings of depth, flow and other measurements that are published as images."""
