@@ -111,5 +111,5 @@ def test_the_ground_truth_has_no_loss() -> None:
 
 def test_no_scene_needs_embree_which_robots_with_arm_lack() -> None:
     shares = replay_scenes(ReplaySettings(), 0).mixture
-    assert set(shares) == set(SCENE_CLASSES) - {"solid"}
+    assert set(shares) == set(SCENE_CLASSES) - {"solid", "traffic"}
     assert shares["flat"] > 0

@@ -15,6 +15,7 @@ from mdflow_training.flow_files import read_flow, read_image
 from mdflow_training.synthetic.camera_effects import photograph_pair
 from mdflow_training.synthetic.layers import FlowPair, Layer, render
 from mdflow_training.synthetic.pairs import (
+    EMBREE_CLASSES,
     MIXTURE,
     SCENE_CLASSES,
     choose_class,
@@ -30,7 +31,7 @@ from mdflow_training.synthetic.textures import TextureLibrary, load_library, pro
 SIZE = (128, 192)
 
 needs_embree = pytest.mark.skipif(find_spec("embreex") is None, reason="embreex is not installed (x86-64 only)")
-EVERY_CLASS = [pytest.param(name, marks=needs_embree if name == "solid" else ()) for name in SCENE_CLASSES]
+EVERY_CLASS = [pytest.param(name, marks=needs_embree if name in EMBREE_CLASSES else ()) for name in SCENE_CLASSES]
 
 
 @pytest.fixture(scope="module")

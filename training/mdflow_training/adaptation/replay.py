@@ -16,7 +16,7 @@ from mdflow_training.losses.distillation import sequence_loss
 from mdflow_training.networks.directions import stack_directions
 from mdflow_training.settings.adaptation import ReplaySettings
 from mdflow_training.synthetic.batches import Request, SyntheticPairs
-from mdflow_training.synthetic.pairs import MIXTURE
+from mdflow_training.synthetic.pairs import EMBREE_CLASSES, MIXTURE
 from mdflow_training.synthetic.textures import TextureLibrary, procedural_library, pyramid
 
 TEXTURES, TEXTURE_SIDE = 40, 256
@@ -26,8 +26,8 @@ MAX_FIRST_USE = 1_000_000
 """Each stage starts at a random use of the scenes, smaller than this number. Different stages thus replay different
 pairs."""
 
-SHARES = {name: share for name, share in MIXTURE.items() if name != "solid"}
-"""Relative shares of the scene classes: all but the one that cannot be rendered on ARM, where robots adapt."""
+SHARES = {name: share for name, share in MIXTURE.items() if name not in EMBREE_CLASSES}
+"""Relative shares of the scene classes: all but those that cannot be rendered on ARM, where robots adapt."""
 
 FRAME_BLUR = 0.6
 """Standard deviation, in pixels, of the blur that removes the camera's noise from the textures. Noise that moves with a

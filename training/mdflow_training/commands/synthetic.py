@@ -15,7 +15,7 @@ from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.flow_files import Image, write_flow, write_image
 from mdflow_training.synthetic.layers import FlowPair
-from mdflow_training.synthetic.pairs import SCENE_CLASSES, synthetic_pair
+from mdflow_training.synthetic.pairs import EMBREE_CLASSES, SCENE_CLASSES, synthetic_pair
 from mdflow_training.synthetic.solid_renderer import require_embree
 from mdflow_training.synthetic.texture_packages import default_textures
 from mdflow_training.synthetic.textures import load_library, procedural_library
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.count < 1 or options.seed < 0 or min(options.size) < SIZE_MULTIPLE:
         parser.error(f"--count must be 1 or more, --seed 0 or more, and --size {SIZE_MULTIPLE} {SIZE_MULTIPLE} or more")
     try:
-        if "solid" in options.classes:
+        if EMBREE_CLASSES.intersection(options.classes):
             require_embree()
         library = procedural_library(options.seed) if options.procedural else load_library(options.textures)
     except (OSError, ValueError, ModuleNotFoundError) as error:

@@ -18,6 +18,7 @@ from mdflow_training.synthetic.roads_and_rooms import driving_scene, world_scene
 from mdflow_training.synthetic.solid_renderer import render_solids
 from mdflow_training.synthetic.solid_scenes import solid_scene
 from mdflow_training.synthetic.textures import TextureLibrary
+from mdflow_training.synthetic.traffic import traffic_scene
 
 MAX_DRAWS = 5
 
@@ -50,24 +51,28 @@ def flat_or_space(random: np.random.Generator, library: TextureLibrary, size: tu
 
 
 SCENE_CLASSES: Mapping[str, SceneClass] = {
-    "flat": SceneClass(planar_scene, share=0.13),
+    "flat": SceneClass(planar_scene, share=0.12),
     "crowded": SceneClass(crowded_scene, share=0.07),
-    "space": SceneClass(world_scene, share=0.13),
-    "solid": SceneClass(solid_scene, share=0.17, render=render_solids),
-    "fast": SceneClass(hard_scenes.fast_objects, share=0.13, max_shift=0.4),
-    "driving": SceneClass(driving_scene, share=0.12, max_shift=0.4),
+    "space": SceneClass(world_scene, share=0.12),
+    "solid": SceneClass(solid_scene, share=0.14, render=render_solids),
+    "fast": SceneClass(hard_scenes.fast_objects, share=0.10, max_shift=0.4),
+    "driving": SceneClass(driving_scene, share=0.10, max_shift=0.4),
+    "traffic": SceneClass(traffic_scene, share=0.12, render=render_solids),
     "thin": SceneClass(hard_scenes.thin_objects, share=0.04),
     "repeated": SceneClass(hard_scenes.repeated_patterns, share=0.03),
-    "bare": SceneClass(hard_scenes.bare_walls, share=0.03),
-    "still": SceneClass(hard_scenes.still_scene, Conditions(noise=0.9, noise_sigma=6.0, blur=0), share=0.05),
-    "zoom": SceneClass(hard_scenes.zooming_camera, share=0.03),
+    "bare": SceneClass(hard_scenes.bare_walls, share=0.04),
+    "still": SceneClass(hard_scenes.still_scene, Conditions(noise=0.9, noise_sigma=6.0, blur=0), share=0.04),
+    "zoom": SceneClass(hard_scenes.zooming_camera, share=0.02),
     "bending": SceneClass(hard_scenes.bending_objects, share=0.02),
-    "rolling_shutter": SceneClass(hard_scenes.rolling_shutter, share=0.02),
+    "rolling_shutter": SceneClass(hard_scenes.rolling_shutter, share=0.01),
     "low_light": SceneClass(flat_or_space, Conditions(dark=1.0), share=0.01),
     "exposure": SceneClass(flat_or_space, Conditions(exposure_change=0.3), share=0.01),
     "weather": SceneClass(flat_or_space, Conditions(fog=0.6, precipitation=0.6), share=0.01),
 }
 """Each class has its own validation error."""
+
+EMBREE_CLASSES = frozenset(name for name, kind in SCENE_CLASSES.items() if kind.render is render_solids)
+"""The classes that can be rendered on x86-64 alone; see `require_embree`."""
 
 MIXTURE: Mapping[str, float] = {name: kind.share for name, kind in SCENE_CLASSES.items()}
 """Shares of the classes in training; they add up to one."""

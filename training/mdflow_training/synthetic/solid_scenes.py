@@ -7,33 +7,20 @@ The former follow FlyingThings3D (Mayer et al., CVPR 2016): the camera and each 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_training.synthetic.draws import log_uniform
-from mdflow_training.synthetic.planar import displacement, photograph_patch
+from mdflow_training.synthetic.planar import displacement
 from mdflow_training.synthetic.roads_and_rooms import intrinsics, rotation_matrix
-from mdflow_training.synthetic.solid_renderer import Body, Mesh, SolidScene
-from mdflow_training.synthetic.solids import as_mesh, dome, random_mesh, uneven_ground
+from mdflow_training.synthetic.solid_parts import BACKGROUND_TEXTURE, UPRIGHT, BodyFactory, lit
+from mdflow_training.synthetic.solid_renderer import SolidScene
+from mdflow_training.synthetic.solids import as_mesh, random_mesh, uneven_ground
 from mdflow_training.synthetic.textures import TextureLibrary
 
 WALL_DISTANCE = 10.0
 """Distance of the wall behind floating bodies, meters."""
-
-SKY_DISTANCE = 150.0
-"""Radius of the sphere that shows the sky, meters."""
-
-BODY_TEXTURE = 256
-"""Height and width of a body's texture, pixels."""
-
-BACKGROUND_TEXTURE = 512
-"""Height and width of the texture of walls, ground and sky, pixels."""
-
-AT_REST = RigidMotion(np.eye(3), np.zeros(3))
 
 
 def solid_scene(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> SolidScene:
@@ -56,11 +43,8 @@ def floating_bodies(random: np.random.Generator, library: TextureLibrary, size: 
     wall = as_mesh(uneven_ground(random, 6 * WALL_DISTANCE, float(random.choice([0, 0.2, 0.6]))))
     # Half a turn, so that the side with the normals is seen.
     facing = RigidMotion(rotation_matrix(*random.normal((np.pi, 0, 0), 0.15)), np.array([0, 0, WALL_DISTANCE]))
-    factory = _BodyFactory(random, library, focal, camera)
-    bodies = [
-        factory.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
-        factory.body(wall, facing, facing, WALL_DISTANCE, BACKGROUND_TEXTURE),
-    ]
+    factory = BodyFactory(random, library, focal, camera)
+    bodies = [factory.sky(), factory.body(wall, facing, facing, WALL_DISTANCE, BACKGROUND_TEXTURE)]
     for _ in range(int(log_uniform(random, 4, 25))):
         depth = float(random.uniform(2.5, 8.0))
         extent = log_uniform(random, 0.1, 0.8) * height
@@ -69,7 +53,7 @@ def floating_bodies(random: np.random.Generator, library: TextureLibrary, size: 
         pose = RigidMotion(_any_rotation(random), place)
         moved = pose if random.random() < 0.25 else _moved(random, pose, width, focal)
         bodies.append(factory.body(random_mesh(random, extent * depth / focal), pose, moved, depth))
-    return _lit(random, bodies, matrix, camera)
+    return lit(random, bodies, matrix, camera)
 
 
 def standing_bodies(random: np.random.Generator, library: TextureLibrary, size: tuple[int, int]) -> SolidScene:
@@ -82,13 +66,8 @@ def standing_bodies(random: np.random.Generator, library: TextureLibrary, size: 
     turn = rotation_matrix(*random.choice((0.05, 0.3, 1.0)) * random.normal(0, 0.02, 3))
     camera = RigidMotion(turn, step * direction / np.linalg.norm(direction))
     ground = as_mesh(uneven_ground(random, 40 * camera_height, float(random.choice([0, 0.05, 0.15])) * camera_height))
-    # The ground's z axis is up, the camera's y axis down.
-    below = RigidMotion(np.array([[1, 0, 0], [0, 0, -1], [0, 1.0, 0]]), np.array([0, camera_height, 0]))
-    factory = _BodyFactory(random, library, focal, camera)
-    bodies = [
-        factory.body(dome(SKY_DISTANCE), AT_REST, AT_REST, SKY_DISTANCE, BACKGROUND_TEXTURE),
-        factory.body(ground, below, below, 2 * camera_height, BACKGROUND_TEXTURE),
-    ]
+    factory = BodyFactory(random, library, focal, camera)
+    bodies = [factory.sky(), factory.ground(ground, camera_height)]
     for _ in range(int(log_uniform(random, 4, 31))):
         depth = log_uniform(random, 1.5, 15) * camera_height
         extent = log_uniform(random, 0.15, 1.6) * camera_height
@@ -96,42 +75,10 @@ def standing_bodies(random: np.random.Generator, library: TextureLibrary, size: 
         lowest = float(mesh.corners[..., 2].min())
         across = (random.uniform(-0.1, 1.1) * size[1] - matrix[0, 2]) / focal * depth
         heading = rotation_matrix(float(random.uniform(-np.pi, np.pi)), 0, 0)
-        pose = RigidMotion(heading @ below.rotation, np.array([across, camera_height + lowest, depth]))
+        pose = RigidMotion(heading @ UPRIGHT, np.array([across, camera_height + lowest, depth]))
         moved = _driven(random, pose, camera_height) if random.random() < 0.35 else pose
         bodies.append(factory.body(mesh, pose, moved, depth))
-    return _lit(random, bodies, matrix, camera)
-
-
-@dataclass(frozen=True)
-class _BodyFactory:
-    """Makes bodies of meshes and pictures.
-
-    Attributes:
-        random: chooses the pictures.
-        library: holds them.
-        focal: focal length, pixels.
-        camera: motion of the resting scene in the camera's axes, from the first to the second image.
-    """
-
-    random: np.random.Generator
-    library: TextureLibrary
-    focal: float
-    camera: RigidMotion
-
-    def body(self, mesh: Mesh, first: RigidMotion, second: RigidMotion, depth: float, side: int = BODY_TEXTURE) -> Body:
-        """Return a body whose texture is about as fine as the image where the body is ``depth`` meters away.
-
-        Args:
-            mesh: its surface.
-            first: its pose in the first image, in the first camera's axes.
-            second: its pose in the second image, in the first camera's axes, too.
-            depth: meters.
-            side: height and width of its texture, pixels.
-        """
-        patch = photograph_patch(self.random, self.library, side, side)
-        texture = np.asarray(cv2.resize(patch, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
-        density = self.focal / depth * float(self.random.uniform(0.5, 1.2))
-        return Body(mesh, texture, density, first, self.camera @ second)
+    return lit(random, bodies, matrix, camera)
 
 
 def _camera_motion(random: np.random.Generator, width: int, focal: float) -> RigidMotion:
@@ -167,12 +114,3 @@ def _any_rotation(random: np.random.Generator) -> NDArray[np.float64]:
     """Draw a rotation; the longest edges of furniture and boxes have any direction."""
     turned, _ = np.linalg.qr(random.normal(0, 1, (3, 3)))
     return np.asarray(turned * np.sign(np.linalg.det(turned)))
-
-
-def _lit(
-    random: np.random.Generator, bodies: list[Body], matrix: NDArray[np.float64], camera: RigidMotion
-) -> SolidScene:
-    """Light the scene from above or from behind the camera; the light rests while the camera turns."""
-    light = random.normal((0, -1.0, -1.5), 1)
-    light /= np.linalg.norm(light)
-    return SolidScene(bodies, matrix, light, camera.rotation @ light, float(random.uniform(0.5, 0.9)))

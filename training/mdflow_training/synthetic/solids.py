@@ -89,6 +89,11 @@ def furniture(random: np.random.Generator) -> trimesh.Trimesh:
             for x in np.linspace(-0.5, 0.5, int(random.integers(2, 7))) * (width - leg):
                 parts.append(_bar((leg, leg, back), (float(x), depth / 2, back / 2)))
             parts.append(_bar((width, leg, leg), (0, depth / 2, back)))
+    return join(parts)
+
+
+def join(parts: list[trimesh.Trimesh]) -> trimesh.Trimesh:
+    """Return one mesh of all ``parts``, which keep their places."""
     return trimesh.Trimesh(
         *trimesh.util.append_faces([part.vertices for part in parts], [part.faces for part in parts])
     )
