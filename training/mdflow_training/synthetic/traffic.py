@@ -63,7 +63,7 @@ def _vehicle(factory: BodyFactory, place: NDArray[np.float64]) -> Body:
     yaw = random.choice(across if random.random() < 0.6 else along) + random.normal(0, 0.15)
     heading = rotation_matrix(yaw, 0, 0) @ UPRIGHT
     # No vehicle reaches behind the camera: its middle is at least half its length farther away than its place.
-    middle = place + [0, 0, vehicle.length / 2]
+    middle = place + np.array([0, 0, vehicle.length / 2])
     first = RigidMotion(heading, middle - heading @ [vehicle.length / 2, 0, 0])
     second = first
     if random.random() < 0.75:
