@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.atomic_files import replace_file
-from mdflow_ros.core.picture_files import opencv_path
+from mdflow_ros.core.picture_files import encode_picture, opencv_path
 from mdflow_ros.recordings.frame import FrameSourceError
 
 BURST = 16
@@ -55,10 +55,10 @@ class FrameCache:
         if thinned_out(np.array(number), self._thinning):
             return
         path = image_path(self._folder, number)
-        encoded = cv2.imencode(SUFFIX, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-        replace_file(path, encoded.tobytes(), durable=False)
-        self._bytes += encoded.size - self._sizes.get(number, 0)
-        self._sizes[number] = encoded.size
+        encoded = encode_picture(image, SUFFIX)
+        replace_file(path, encoded, durable=False)
+        self._bytes += len(encoded) - self._sizes.get(number, 0)
+        self._sizes[number] = len(encoded)
         while self._bytes > self._limit:
             self._thin_out()
 
