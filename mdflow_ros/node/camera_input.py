@@ -209,6 +209,11 @@ class CameraInput:
         """The image topic of the current transport."""
         return self._topics[self._compressed]
 
+    @property
+    def camera_info_topic(self) -> str:
+        """The topic of the calibration."""
+        return self._infos.topic
+
     def choose(self, compressed: bool) -> None:
         """Choose the transport, which takes effect at the next `refresh`."""
         if compressed != self._compressed:

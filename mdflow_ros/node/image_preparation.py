@@ -39,7 +39,8 @@ class ImagePreparation:
         self._rectifier: tuple[object, Rectifier] | None = None
         self._ideal_camera: bytes | None = None
         self._calibration_changes = 0
-        self._last_warning = ""
+        self.calibration_error = ""
+        """Why the calibration of the last image was ignored; empty if it was not."""
 
     def prepare(
         self, message: Image | CompressedImage, max_pixels: int, camera_info: CameraInfo | None
@@ -71,14 +72,16 @@ class ImagePreparation:
         if camera_info is None:
             return None
         try:
-            return calibration_of_image(camera_info, size)
+            info = calibration_of_image(camera_info, size)
         except BadCalibration as error:
             if self._rectify:
                 raise
-            if str(error) != self._last_warning:
-                self._last_warning = str(error)
+            if str(error) != self.calibration_error:
+                self.calibration_error = str(error)
                 logger.warning("camera_info is ignored: %s", error)
             return None
+        self.calibration_error = ""
+        return info
 
     def _rectified(self, frame: CameraFrame, info: CameraInfo | None) -> tuple[CameraFrame, CameraInfo]:
         if info is None:

@@ -111,6 +111,11 @@ class FlowPipeline:
         self._retry_time = 0.0
         self.restarts = self._last_restart = 0
 
+    @property
+    def calibration_error(self) -> str:
+        """Why the calibration of the last image was ignored; empty if it was not."""
+        return self._preparation.calibration_error
+
     def configure(self, settings: NodeSettings, estimator: FlowEstimator) -> None:
         """Use ``settings`` and their model from the next image on."""
         with self._between_images:

@@ -86,6 +86,7 @@ class StatusReporter:
             "model": estimator.card.name if estimator else "",
             "model_sha256": estimator.card.sha256 if estimator else "",
             "backend": estimator.backend if estimator else "",
+            "camera_info": self._camera_info_state(),
             "clock": self._clock_state(),
             "idle_because": "" if level == DiagnosticStatus.OK and summary == "flowing" else summary,
         }
@@ -118,6 +119,12 @@ class StatusReporter:
         if self._counters.inference_ms.summary(now) is None:
             return DiagnosticStatus.OK, "waiting for a pair"
         return DiagnosticStatus.OK, "flowing"
+
+    def _camera_info_state(self) -> str:
+        if self._camera.camera_info is None:
+            return f"nothing received on {self._camera.camera_info_topic}"
+        error = self._pipeline.calibration_error
+        return f"ignored: {error}" if error else "received"
 
     def _has_foreign_stamps(self) -> bool:
         return self._stamp_age_ms is not None and abs(self._stamp_age_ms) > MAX_LATENCY_MS

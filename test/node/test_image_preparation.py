@@ -220,6 +220,9 @@ def test_a_calibration_of_another_shape_is_ignored_with_a_warning(
         f"camera_info is ignored: camera_info describes {WIDTH}x{HEIGHT} pixels, which no binning, region or resizing "
         f"turns into the image's {width}x{height}: publish the calibration of these images"
     ]
+    assert caplog.records[0].message.endswith(preparation.calibration_error) and preparation.calibration_error
+    preparation.prepare(image_message(np.zeros((HEIGHT, WIDTH, 3), np.uint8)), 10**6, camera_info())
+    assert not preparation.calibration_error
     with pytest.raises(BadCalibration, match=f"camera_info describes {WIDTH}x{HEIGHT} pixels"):
         ImagePreparation(rectify=True).prepare(message, 10**6, camera_info())
 

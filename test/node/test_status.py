@@ -14,6 +14,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2: apt's, or scripts/setup.sh")
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
+from sensor_msgs.msg import CameraInfo
 
 from mdflow_ros.core.frame_pairing import CameraFrame, FramePairer
 from mdflow_ros.node import status
@@ -44,11 +45,18 @@ class Robot:
         self.counters, self.outputs = FlowCounters(), SimpleNamespace(has_subscribers=lambda: True)
         self.counters.last_frame_time, self.counters.last_pair_has_contrast = NOW - 4.9, True
         self.counters.inference_ms.add(20.0, NOW)
-        self.pipeline: Any = SimpleNamespace(pairer=FramePairer(0.5), estimator=None, failure=None)
+        self.pipeline: Any = SimpleNamespace(
+            pairer=FramePairer(0.5), estimator=None, failure=None, calibration_error=""
+        )
         image = SimpleNamespace(topic="/image", messages_lost=7)
-        camera: Any = SimpleNamespace(image=image, explain_silence=lambda seconds: f"no image for {seconds:.0f} s")
+        self.camera: Any = SimpleNamespace(
+            image=image,
+            camera_info=None,
+            camera_info_topic="/camera_info",
+            explain_silence=lambda seconds: f"no image for {seconds:.0f} s",
+        )
         outputs: Any = self.outputs
-        self.reporter = StatusReporter(node, self.counters, self.pipeline, camera, outputs)
+        self.reporter = StatusReporter(node, self.counters, self.pipeline, self.camera, outputs)
 
     def push_frames_without_stamp(self, count: int) -> None:
         for _ in range(count):
@@ -95,6 +103,14 @@ def test_the_status_is_why_the_node_idles(robot: Robot) -> None:
         values = {value.key: value.value for value in published.values}
         assert (published.level, published.message, values["idle_because"]) == (level, message, reason)
         assert (published.hardware_id, values["frames_dropped"], values["messages_lost"]) == ("/image", "3", "7")
+
+
+def test_a_calibration_that_is_missing_or_does_not_fit_is_named(robot: Robot) -> None:
+    assert robot.reporter._camera_info_state() == "nothing received on /camera_info"
+    robot.camera.camera_info = CameraInfo()
+    assert robot.reporter._camera_info_state() == "received"
+    robot.pipeline.calibration_error = "camera_info describes 160x128 pixels"
+    assert robot.reporter._camera_info_state() == "ignored: camera_info describes 160x128 pixels"
 
 
 def test_a_duplicate_name_is_logged_once_each_time_it_comes(robot: Robot) -> None:
