@@ -29,6 +29,7 @@ from places import ROOT
 from process_helpers import run
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, TimeReference
 from std_msgs.msg import Bool, Float32, Header
 
@@ -275,18 +276,32 @@ def test_flow_view(flow_node: FlowNodeStandIn) -> None:
     assert (confidence[0].encoding, confidence[0].step) == ("rgb8", 3 * width)
 
 
-@pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_flow_view_blends_the_image_on_whose_grid_the_flow_lies(flow_node: FlowNodeStandIn, direction: str) -> None:
+@pytest.mark.parametrize(("direction", "compressed"), [("forward", False), ("backward", False), ("forward", True)])
+def test_flow_view_blends_the_image_on_whose_grid_the_flow_lies(
+    flow_node: FlowNodeStandIn, direction: str, compressed: bool
+) -> None:
     step = hall_step(10)
     height, width = step.flow.shape[:2]
-    camera = flow_node.node.create_publisher(Image, "image", 5)
+    kind, topic = (CompressedImage, "image/compressed") if compressed else (Image, "image")
+    camera = flow_node.node.create_publisher(kind, topic, 5)
+
+    def asked_as_the_camera_offers() -> bool:
+        wanted = flow_node.node.get_subscriptions_info_by_topic(f"/{topic}")
+        reliable = [endpoint.qos_profile.reliability == ReliabilityPolicy.RELIABLE for endpoint in wanted]
+        return reliable == [True] and camera.get_subscription_count() == 1
+
     with running("flow_view", "max_flow:=10.0", "overlay:=0.5"):
         color = flow_node.listen(Image, "mdflow/flow/image_color")
-        flow_node.spin_until(camera.get_subscription_count, "the image to be wanted")
+        flow_node.spin_until(asked_as_the_camera_offers, "the image to be wanted")
         for sec, image in zip((9, 10), step.images, strict=True):
             header = Header(frame_id="camera")
             header.stamp.sec = sec
-            camera.publish(image_message(header, image))
+            if compressed:
+                png = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
+                camera.publish(CompressedImage(header=header, format="rgb8; png compressed bgr8", data=png))
+            else:
+                camera.publish(image_message(header, image))
+        flow_node.spin_for(0.5)  # the consumer must have taken the images before the flow comes
         flow_node.publish(step, 10.0, interval=1.0, direction=direction)
         flow_node.spin_until(lambda: color, "a picture")
     picture = np.frombuffer(color[0].data, np.uint8).reshape(height, width, 3).astype(int)

@@ -3,9 +3,10 @@
 """flow_view: pictures of the flow and of its confidence, for RViz, Foxglove and rqt_image_view.
 
 Inputs: mdflow/flow of the flow node, mdflow/confidence if a picture needs it, and with overlay also
-mdflow/previous_stamp and image (sensor_msgs/Image, the flow node's own topic). Outputs, each computed only while it has
-subscribers: mdflow/flow/image_color (rgb8; right is red, down yellow, left cyan, up violet), the same as JPEG on
-mdflow/flow/image_color/compressed, and mdflow/confidence/image_color (rgb8; yellow is 1, violet 0).
+mdflow/previous_stamp and image (sensor_msgs/Image, the flow node's own topic; or, if only that is published,
+CompressedImage on image/compressed). Outputs, each computed only while it has subscribers: mdflow/flow/image_color
+(rgb8; right is red, down yellow, left cyan, up violet), the same as JPEG on mdflow/flow/image_color/compressed, and
+mdflow/confidence/image_color (rgb8; yellow is 1, violet 0).
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from typing import ClassVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -28,6 +27,7 @@ from mdflow_ros.core.intensity import IntensityStretch
 from mdflow_ros.core.picture_files import encode_picture
 from mdflow_ros.core.resizing import resize_image, size_of
 from mdflow_ros.navigation.nodes.consumer import LOG_PERIOD, Consumer, PublishedFlow, run
+from mdflow_ros.node.camera_input import IMAGE_TYPES, WatchedTopic
 from mdflow_ros.node.messages import image_message, stamp_of, to_frame
 from mdflow_ros.node.parameters import Declaration
 
@@ -75,8 +75,11 @@ class FlowViewNode(Consumer):
         self._jpeg = self.output(CompressedImage, "mdflow/flow/image_color/compressed")
         self._confidence = self.output(Image, "mdflow/confidence/image_color")
         self._scale = ColorScale()
-        self._camera_images: Subscription[Image] | None = None
-        self._images: dict[int, Image] = {}
+        image = self.resolve_topic_name("image")
+        self._raw, self._compressed = (
+            WatchedTopic(self, topic, IMAGE_TYPES, self._on_image) for topic in (image, f"{image}/compressed")
+        )
+        self._images: dict[int, Image | CompressedImage] = {}
         """The camera's last images by stamp."""
 
     def wanted_inputs(self) -> tuple[str, ...]:
@@ -87,16 +90,17 @@ class FlowViewNode(Consumer):
 
     def _poll(self) -> None:
         super()._poll()
-        wanted = "previous_stamp" in self._inputs and self.value("overlay") > 0
-        if wanted and self._camera_images is None:
-            profile = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-            self._camera_images = self.create_subscription(Image, "image", self._on_image, profile)
-        elif not wanted and self._camera_images is not None:
-            self.destroy_subscription(self._camera_images)
-            self._camera_images = None
+        if "previous_stamp" in self._inputs and self.value("overlay") > 0:
+            only_compressed = self._compressed.publishers() and not self._raw.publishers()
+            chosen, other = (self._compressed, self._raw) if only_compressed else (self._raw, self._compressed)
+            other.close()
+            chosen.refresh()
+        elif self._raw.is_subscribed or self._compressed.is_subscribed:
+            self._raw.close()
+            self._compressed.close()
             self._images.clear()
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, message: Image | CompressedImage) -> None:
         stamp = stamp_of(message.header)
         self._images.pop(stamp, None)  # a looping bag repeats stamps; the new image must be the last one
         self._images[stamp] = message
@@ -108,12 +112,12 @@ class FlowViewNode(Consumer):
         if self._color.get_subscription_count() or self._jpeg.get_subscription_count():
             picture = self._draw(pair)
             if self._color.get_subscription_count():
-                self._color.publish(image_message(pair.header, picture))
+                self.publish(self._color, image_message(pair.header, picture))
             if self._jpeg.get_subscription_count():
-                self._jpeg.publish(jpeg_message(pair.header, picture))
+                self.publish(self._jpeg, jpeg_message(pair.header, picture))
         # Just after somebody subscribes, the pair may still lack the confidence.
         if self._confidence.get_subscription_count() and "confidence" in self._synchronizer.names:
-            self._confidence.publish(image_message(pair.header, confidence_to_color(pair.confidence)))
+            self.publish(self._confidence, image_message(pair.header, confidence_to_color(pair.confidence)))
 
     def _draw(self, pair: PublishedFlow) -> NDArray[np.uint8]:
         max_flow = self.value("max_flow") or self._scale.follow(pair.flow)
