@@ -29,10 +29,11 @@ from std_msgs.msg import Header
 from mdflow_ros.core.rectification import BadCalibration
 from mdflow_ros.navigation.nodes import consumer as consumer_module
 from mdflow_ros.navigation.nodes import conversions, motion_consumer, px4_optical_flow_node
-from mdflow_ros.navigation.nodes.camera_motion import TransformMotion
+from mdflow_ros.navigation.nodes.camera_motion import MotionUnavailable, TransformMotion
 from mdflow_ros.navigation.nodes.consumer import Consumer, PublishedFlow
 from mdflow_ros.navigation.nodes.depth_from_motion_node import DepthFromMotionNode
 from mdflow_ros.navigation.nodes.flow_points_node import FlowPointsNode
+from mdflow_ros.navigation.nodes.moving_objects_node import MovingObjectsNode
 from mdflow_ros.navigation.nodes.px4_optical_flow_node import Px4OpticalFlowNode
 from mdflow_ros.navigation.nodes.time_to_contact_node import TimeToContactNode
 from mdflow_ros.navigation.rigid_motion import CameraMotion, RigidMotion
@@ -166,6 +167,19 @@ def test_diagnostics_tell_when_no_pair_comes_any_more(consumer: Consumer, monkey
     now, consumer._outputs = now + 3600, subscriptions
     consumer._poll()  # an hour in which nobody listened is no silence of the flow node
     assert consumer._status()[1] == "waiting for /mdflow/flow, /mdflow/confidence"
+
+
+@pytest.mark.parametrize("consumer", [(MovingObjectsNode,)], indirect=True)
+def test_a_pair_counts_as_published_if_only_a_part_of_it_is(consumer: MovingObjectsNode) -> None:
+    consumer._mask, consumer._points = masks, clouds = Listener(), Listener()  # type: ignore[assignment]
+    for published in (1, 2):
+        with consumer.handling_pair():
+            consumer.process_motion(pair_of(approach_step(1.0, 0.1)), None)
+        assert (len(masks.messages), consumer._published, len(clouds.messages)) == (published, published, 0)
+        assert "set z of camera_pose" in str(consumer._last_problem)
+    with consumer.handling_pair():
+        raise ValueError("no pair")
+    assert consumer._published == 2 and consumer._last_problem == "no pair"
 
 
 @pytest.mark.parametrize("consumer", [(Px4OpticalFlowNode, "camera_pose:=[0, 0, 1, 1, 0, 0, 0]")], indirect=True)
@@ -355,6 +369,26 @@ def test_transforms_are_forgotten_when_time_jumps_back(monkeypatch: pytest.Monke
         stamp = int(newer * SECOND)
         assert source.motion(stamp - SECOND // 10, stamp, "camera") is not None
         assert len(cleared) == jumps, newer
+
+
+def test_a_frame_that_tf_does_not_know_names_the_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TransformException(Exception):
+        pass
+
+    def fail(*_: object) -> None:
+        raise TransformException('"map" does not exist. ')
+
+    buffer = SimpleNamespace(lookup_transform_full=fail, lookup_transform=fail)
+    stand_in = SimpleNamespace(
+        Buffer=lambda **_: buffer, TransformListener=lambda *_: None, TransformException=TransformException
+    )
+    monkeypatch.setitem(sys.modules, "tf2_ros", stand_in)  # type: ignore[arg-type]
+    node = SimpleNamespace(get_parameter=lambda _: SimpleNamespace(value="map"))
+    source = TransformMotion(node)  # type: ignore[arg-type]
+    assert source.motion(SECOND, 2 * SECOND, "camera") is None
+    assert source.waits_for().startswith('TF: "map" does not exist; is odom_frame right')
+    with pytest.raises(MotionUnavailable, match='no camera pose: "map" does not exist; set base_frame'):
+        source.camera_pose("camera")
 
 
 @pytest.mark.parametrize("consumer", [(FlowPointsNode,)], indirect=True)

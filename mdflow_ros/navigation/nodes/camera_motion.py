@@ -182,7 +182,7 @@ class TransformMotion:
                 camera_frame, Time(nanoseconds=newer), camera_frame, Time(nanoseconds=older), fixed
             )
         except self._error as error:
-            self._last = str(error)
+            self._last = _text(error)
             return None
         return rigid(found.transform)
 
@@ -192,11 +192,16 @@ class TransformMotion:
             base = self._node.get_parameter("base_frame").value
             return rigid(self._buffer.lookup_transform(base, camera_frame, Time()).transform)
         except self._error as error:
-            raise MotionUnavailable(f"no camera pose: {error}") from error
+            raise MotionUnavailable(f"no camera pose: {_text(error)}; set base_frame to the robot's frame") from error
 
     def waits_for(self) -> str:
-        """Return tf2's last error."""
-        return f"TF: {self._last}"
+        """Return tf2's last error, and what to check."""
+        return f"TF: {self._last}; is odom_frame right, and the frame_id of the images?"
+
+
+def _text(error: Exception) -> str:
+    """Return the text of an error without the period and the space at its end, as tf2 writes them."""
+    return str(error).rstrip(". ")
 
 
 def motion_source(node: Node) -> MotionSource:

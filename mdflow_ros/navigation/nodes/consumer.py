@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -133,6 +134,7 @@ class Consumer(Node):
         self._outputs: list[Publisher[Any]] = []
         self._camera: tuple[Any, Camera] | None = None
         self._published = 0
+        self._is_pair_published = False
         self._last_heard: float | None = None
         """Monotonic time of the last pair since the node subscribed."""
         self._last_problem: str | None = None
@@ -145,7 +147,7 @@ class Consumer(Node):
         """Process a pair and publish the results.
 
         Raises:
-            ValueError: the pair cannot be used; the text says why.
+            ValueError: the pair, or a part of it, cannot be used; the text says why.
         """
         raise NotImplementedError
 
@@ -174,20 +176,30 @@ class Consumer(Node):
         """Return the `INPUTS` that the outputs with subscribers need; by default all of the node's inputs."""
         return self._all_inputs
 
-    def published(self) -> None:
-        """Count a published pair."""
-        self._published += 1
-        self._last_problem = None
+    def publish(self, output: Publisher[Any], message: Any) -> None:
+        """Publish a message of the pair that is being handled."""
+        output.publish(message)
+        self._is_pair_published = True
+
+    @contextmanager
+    def handling_pair(self) -> Iterator[None]:
+        """Count the pair if a message of it is published, and report an error, which must not end the node."""
+        self._is_pair_published = False
+        try:
+            yield
+        except Exception as error:
+            known = isinstance(error, ValueError)
+            self.report_problem(str(error) if known else f"unexpected {type(error).__name__}: {error}")
+        else:
+            if self._is_pair_published:
+                self._last_problem = None
+        self._published += self._is_pair_published
+        self._is_pair_published = False
 
     def report_problem(self, problem: str) -> None:
         """Report why a pair was not used, to diagnostics and, throttled, to the log."""
         self._last_problem = problem
         self.get_logger().warning(problem, throttle_duration_sec=LOG_PERIOD)
-
-    def reject(self, error: Exception) -> None:
-        """Report the error because of which a pair was not used."""
-        known = isinstance(error, ValueError)
-        self.report_problem(str(error) if known else f"unexpected {type(error).__name__}: {error}")
 
     def unsubscribed(self) -> None:
         """Drop waiting data; called when the last subscriber has left."""
@@ -238,15 +250,12 @@ class Consumer(Node):
 
     def _on_set(self, messages: dict[str, Any]) -> None:
         self._last_heard = time.monotonic()
-        try:
+        with self.handling_pair():
             self.on_pair(self._pair(messages))
-        except Exception as error:  # a pair that cannot be used must not end the node
-            self.reject(error)
 
     def on_pair(self, pair: PublishedFlow) -> None:
         """Take the next pair; by default it is processed at once."""
         self.process(pair)
-        self.published()
 
     def _pair(self, messages: dict[str, Any]) -> PublishedFlow:
         flow = messages["flow"]
@@ -329,7 +338,9 @@ class Consumer(Node):
             if not missing:
                 return "waiting for messages with one stamp"
             of_camera = "camera_info" in missing
-            hint = "does the camera publish camera_info?" if of_camera else "are all inputs those of one flow node?"
+            hint = "are all inputs those of one flow node?"
+            if of_camera:
+                hint = "the flow node says on /diagnostics what is wrong with the camera's camera_info"
             return f"no message on {topics}: {hint}"
         if self._last_heard is not None:
             return f"no flow for {silence:.0f} s: are the flow node and the camera running?"

@@ -71,12 +71,12 @@ class DepthFromMotionNode(MotionConsumer):
         points = estimate.points[good]
         if self._points.get_subscription_count():
             values = np.column_stack((points, matches.confidence[good], estimate.sigma[good]))
-            self._points.publish(point_cloud(pair.header, CLOUD_FIELDS, values))
+            self.publish(self._points, point_cloud(pair.header, CLOUD_FIELDS, values))
         if self._image.get_subscription_count() or self._info.get_subscription_count():
             info = coarse_camera_info(pair.camera, pair.header, matches.stride)
             image = depth_image(points, np.array(info.k).reshape(3, 3), Size(info.width, info.height))
-            self._info.publish(info)
-            self._image.publish(image_message(pair.header, image))
+            self.publish(self._info, info)
+            self.publish(self._image, image_message(pair.header, image))
 
     def diagnostic_values(self) -> dict[str, str]:
         """Add the share of the view with a known depth."""

@@ -46,7 +46,7 @@ class FlowPointsNode(Consumer):
         chosen = flow_points(
             pair.flow, pair.confidence, self.value("count"), self.value("cell"), self.value("min_confidence")
         )
-        self._points.publish(point_cloud(pair.header, CLOUD_FIELDS, chosen))
+        self.publish(self._points, point_cloud(pair.header, CLOUD_FIELDS, chosen))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -63,7 +63,6 @@ class MotionConsumer(Consumer):
         """Queue the pair. If the queue is full, drop this pair, because the motion of the oldest one arrives first."""
         if self._source is None:
             self.process_motion(pair, None)
-            self.published()
             return
         if len(self._waiting) < MAX_WAITING:
             self._waiting.append((time.monotonic(), pair))
@@ -82,13 +81,8 @@ class MotionConsumer(Consumer):
 
     def _retry(self) -> None:
         self._give_up()
-        while self._waiting:
-            try:
-                if not self._process_first():
-                    break
-            except Exception as error:  # a pair that cannot be used must not end the node
-                self._waiting.popleft()
-                self.reject(error)
+        while self._waiting and self._process_first():
+            pass
         if self._waiting:
             self._retry_timer.reset()
         else:
@@ -105,23 +99,24 @@ class MotionConsumer(Consumer):
             )
 
     def _robot_center(self, camera_frame: str) -> NDArray[np.float64] | None:
-        """Return the robot's center in the camera's axes, ``(3,)`` meters, or ``None`` if it is unknown."""
+        """Return the robot's center in the camera's axes, ``(3,)`` meters, or ``None``, with a warning, if unknown."""
         assert self._source is not None
         try:
             return self._source.camera_pose(camera_frame).inverse().translation
-        except MotionUnavailable:
+        except MotionUnavailable as error:
+            self.get_logger().warning(f"{error}. Until then the robot is assumed to turn around the camera.", once=True)
             return None
 
     def _process_first(self) -> bool:
         """Process the oldest waiting pair; return False if its motion is not known yet."""
         _, pair = self._waiting[0]
         assert self._source is not None
-        measured = self._source.motion(pair.older, pair.newer, pair.header.frame_id)
-        if measured is None:
-            return False
-        translation, rotation = self.value("translation_sigma"), float(np.deg2rad(self.value("rotation_sigma")))
-        center = self._robot_center(pair.header.frame_id)
-        self.process_motion(pair, CameraMotion.with_sigmas(measured, translation, rotation, center))
+        with self.handling_pair():
+            measured = self._source.motion(pair.older, pair.newer, pair.header.frame_id)
+            if measured is None:
+                return False
+            translation, rotation = self.value("translation_sigma"), float(np.deg2rad(self.value("rotation_sigma")))
+            center = self._robot_center(pair.header.frame_id)
+            self.process_motion(pair, CameraMotion.with_sigmas(measured, translation, rotation, center))
         self._waiting.popleft()
-        self.published()
         return True

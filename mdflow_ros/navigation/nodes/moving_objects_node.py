@@ -95,13 +95,13 @@ class MovingObjectsNode(MotionConsumer):
         mask, objects = moving_objects(matches, residual, pair.camera.size, limits)
         self._count = len(objects)
         if self._mask.get_subscription_count():
-            self._mask.publish(image_message(pair.header, mask))
+            self.publish(self._mask, image_message(pair.header, mask))
         if self._detections is not None and self._detections.get_subscription_count():
-            self._detections.publish(detections_message(pair.header, objects))
+            self.publish(self._detections, detections_message(pair.header, objects))
         if self._points.get_subscription_count():
             pose = self._camera_pose(pair.header.frame_id)
             rays = pair.camera.rays(bottom_corners(objects, pair.camera.size))
-            self._points.publish(point_cloud(pair.header, ("x", "y", "z"), ground_points(rays, pose)))
+            self.publish(self._points, point_cloud(pair.header, ("x", "y", "z"), ground_points(rays, pose)))
 
     def _camera_pose(self, frame: str) -> RigidMotion:
         if self._source is not None:

@@ -110,12 +110,9 @@ class Px4OpticalFlowNode(Consumer):
 
     def _process_waiting(self) -> None:
         pair, self._waiting = self._waiting, None
-        if pair is None:
-            return
-        try:
-            super().on_pair(pair)
-        except Exception as error:  # a pair that cannot be used must not end the node
-            self.reject(error)
+        if pair is not None:
+            with self.handling_pair():
+                self.process(pair)
 
     def _on_imu(self, message: Imu) -> None:
         if message.angular_velocity_covariance[0] == -1:  # means no gyro, by the message's definition
@@ -155,7 +152,7 @@ class Px4OpticalFlowNode(Consumer):
             message = sensor_message(pair, now, flow, gyro_rotation, height, self._quality)
             for name in ("max_flow_rate", "min_ground_distance", "max_ground_distance"):
                 setattr(message, name, self.value(name))
-            self._sensor.publish(message)
+            self.publish(self._sensor, message)
         if self._twist.get_subscription_count():
             if ground is None or self._quality < self.value("min_quality"):
                 raise ValueError(f"no ~/twist: the quality of the flow, {self._quality:.2f}, is below min_quality")
@@ -169,7 +166,7 @@ class Px4OpticalFlowNode(Consumer):
                 )
             sigma = self.value("height_sigma") * height
             twist = ground_twist(ground, height, sigma, pair.interval, DOWN, camera.translation, gyro_rotation)
-            self._twist.publish(self._twist_message(pair, twist))
+            self.publish(self._twist, self._twist_message(pair, twist))
 
     def _check_ground_distances(self) -> None:
         least, most = self.value("min_ground_distance"), self.value("max_ground_distance")

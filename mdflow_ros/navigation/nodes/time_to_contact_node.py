@@ -85,10 +85,10 @@ class TimeToContactNode(Consumer):
         path = contact.middle(self.value("path_width"))
         self._last = nearest_contact(path, self.value("min_certainty"))
         stop = self._must_stop(path, pair.newer / NANOSECONDS)
-        self._seconds.publish(image_message(pair.header, contact.seconds.astype(np.float32)))
-        self._confidence.publish(image_message(pair.header, contact.confidence.astype(np.float32)))
-        self._nearest.publish(Float32(data=self._last))
-        self._stop.publish(Bool(data=stop))
+        self.publish(self._seconds, image_message(pair.header, contact.seconds.astype(np.float32)))
+        self.publish(self._confidence, image_message(pair.header, contact.confidence.astype(np.float32)))
+        self.publish(self._nearest, Float32(data=self._last))
+        self.publish(self._stop, Bool(data=stop))
         if not path.known.any():
             raise ValueError(
                 "no sector on the robot's path has enough confident flow: ~/nearest is NaN, and ~/stop stays as it was"
