@@ -185,7 +185,13 @@ def test_wrong_students_are_refused(settings: dict[str, str], message: str):
 def test_weights_of_another_network_are_refused(tmp_path: Path):
     path = tmp_path / "other.pth"
     torch.save(FastFlowNet().state_dict(), path)
-    with pytest.raises(ValueError, match="do not fit RAFT"):
+    with pytest.raises(ValueError, match=r"do not fit RAFT \(\d+ missing, such as .*; \d+ unknown") as caught:
+        build_student(StudentSettings(name="raft_small", weights=str(path)), {})
+    assert len(str(caught.value)) < 400, "a line, not every name"
+    state = raft_small().state_dict()
+    state["feature_encoder.conv.bias"] = torch.zeros(3)
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=r"\(1 of another shape, such as feature_encoder\.conv\.bias\)"):
         build_student(StudentSettings(name="raft_small", weights=str(path)), {})
 
 

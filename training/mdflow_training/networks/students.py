@@ -139,7 +139,21 @@ def load_core(core: nn.Module, state: Mapping[str, Tensor], origin: str) -> None
     Raises:
         ValueError: names or shapes differ from the network's; the message includes ``origin``.
     """
-    try:
-        core.load_state_dict(dict(state), strict=True)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"the weights {origin} do not fit {type(core).__name__}: {error}") from None
+    expected = core.state_dict()
+    if not isinstance(state, Mapping):
+        raise ValueError(f"the weights {origin} do not fit {type(core).__name__}: they are no mapping of names to tensors")
+    wrong = {
+        "missing": sorted(expected.keys() - state.keys()),
+        "unknown": sorted(state.keys() - expected.keys()),
+        "of another shape": sorted(
+            name
+            for name in expected.keys() & state.keys()
+            if getattr(state[name], "shape", None) != expected[name].shape
+        ),
+    }
+    found = [f"{len(names)} {what}, such as {names[0]}" for what, names in wrong.items() if names]
+    if found:
+        raise ValueError(
+            f"the weights {origin} do not fit {type(core).__name__} ({'; '.join(found)}): choose weights of this network"
+        )
+    core.load_state_dict(dict(state))

@@ -410,6 +410,14 @@ class AdaptationConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _frames_are_held_out(self) -> AdaptationConfig:
+        if self.frames.held_out_share == 0:
+            raise ValueError(
+                "frames.held_out_share=0 leaves no frames to choose the teacher by and to report on; set it to 0.2"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _random_weights_all_learn(self) -> AdaptationConfig:
         if self.initial_teacher == "scratch" and self.trained_weights != "all":
             raise ValueError("initial_teacher=scratch: random weights must all learn; set trained_weights=all")

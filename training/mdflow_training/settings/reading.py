@@ -40,7 +40,9 @@ def checked(kind: type[Config], values: dict[str, Any]) -> Config:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(kind, details) for details in error.errors())) from None
+        problems = error.errors()
+        causes = [one for one in problems if not any(_is_within(other["loc"], one["loc"]) for other in problems)]
+        raise ConfigError("\n".join(_explain(kind, details) for details in causes)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -85,15 +87,29 @@ def merge(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+MESSAGES = {
+    "missing": "it must be set",
+    "tuple_type": "a list is needed, such as [1, 2]",
+    "model_type": "this is a section: change its settings with SECTION.NAME=VALUE",
+}
+"""What to say instead of pydantic's message, by the type of the error."""
+
+
+def _is_within(inner: tuple[Any, ...], outer: tuple[Any, ...]) -> bool:
+    """Return whether ``inner`` is the location of a part of what is at ``outer``."""
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
+
+
 def _explain(kind: type[BaseModel], details: Any) -> str:
     location = [str(part) for part in details["loc"]]
+    message = MESSAGES.get(details["type"], str(details["msg"])).removeprefix("Value error, ")
     if not location:
-        return str(details["msg"]).removeprefix("Value error, ")
+        return message
     name = ".".join(location)
     if details["type"] == "missing":
-        return f"{name}: it must be set"
+        return f"{name}: {message}"
     if details["type"] != "extra_forbidden":
-        return f"{name}: {details['msg']} (found {details['input']!r})"
+        return f"{name}: {message} (found {details['input']!r})"
     known = _names_in(kind, [part for part in location[:-1] if not part.isdigit()])
     near = difflib.get_close_matches(location[-1], known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
