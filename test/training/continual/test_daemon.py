@@ -259,6 +259,17 @@ def test_used_recordings_make_room_on_a_disk_that_others_fill(tmp_path: Path, mo
     assert robot.calls("record")[-1][-2:] == ["--disk-reserve", "1e-06"]
 
 
+def test_a_full_disk_costs_no_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    robot = Robot(tmp_path, disk_reserve=1000)
+    name = robot.record()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=999))
+        for _ in range(4):
+            assert "not adapting: the disk has less than 1e-06 GB free" in robot.daemon.step()
+    assert robot.calls("adapt") == [] and robot.workspace.unused() == [name]
+    assert "0001 ended" in robot.daemon.step()
+
+
 def test_of_a_finished_run_models_and_report_stay_and_count_as_space(tmp_path: Path) -> None:
     robot = Robot(tmp_path, workspace_bytes=1400)
     robot.record()
@@ -339,6 +350,9 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         (["--set", "stage1.optimisation.steps=1"], "did you mean optimization?"),
         (["--config", "/no/such.yaml"], "cannot read the configuration /no/such.yaml"),
         (["--node", "my robot"], "no node can be called 'my robot'"),
+        (["--topics", "my camera"], "no topic can be called 'my camera'"),
+        (["--topics", "~/image"], "no topic can be called '~/image'"),
+        (["--set", "student.weights=/no/such.pth"], "cannot read the weights /no/such.pth"),
         (["--when", ""], "--when '' is not a command"),
         (["--when", "'"], '--when "\'" is not a command: No closing quotation'),
         (["--when", "/no/such"], "--when '/no/such' is not a command"),

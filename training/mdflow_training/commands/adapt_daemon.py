@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import shlex
 import shutil
 import sys
@@ -26,10 +27,16 @@ from mdflow_ros.core.argument_types import at_least, path_in_utf8, positive
 from mdflow_ros.core.folder_lock import folder_lock
 from mdflow_ros.core.stop_signal import StopSignal
 from mdflow_ros.deployment.running_node import DEFAULT_NODE, NodeError, full_node_name
+from mdflow_ros.model.card import BUNDLED_MODEL
 from mdflow_training.adaptation.from_recordings import default_config
 from mdflow_training.continual.daemon import Daemon, Limits, Programs
 from mdflow_training.continual.workspace import Workspace
+from mdflow_training.networks.students import build_student
+from mdflow_training.networks.teacher import load_teacher
 from mdflow_training.settings.adaptation import load_adaptation_config
+
+TOPIC = r"(/?[A-Za-z_]\w*)(/[A-Za-z_]\w*)*"
+"""Pattern of a topic's name in ROS 2."""
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -58,7 +65,8 @@ def check_arguments(options: argparse.Namespace) -> tuple[str, list[str]]:
     """Check the arguments; return the full name of the node and the condition's command.
 
     Raises:
-        ValueError: ``--when`` is not a command, or a setting cannot be used.
+        ValueError: ``--when`` is not a command, a topic cannot exist, a setting cannot be used, or the student's
+            weights cannot be loaded.
         NodeError: ROS 2 does not allow the node's name.
     """
     try:
@@ -67,7 +75,12 @@ def check_arguments(options: argparse.Namespace) -> tuple[str, list[str]]:
         raise ValueError(f"--when {options.when!r} is not a command: {error}") from error
     if not condition or shutil.which(condition[0]) is None:
         raise ValueError(f"--when {options.when!r} is not a command; try it in a shell, and give its full path")
-    load_adaptation_config(options.config or default_config(), options.set)
+    for topic in options.topics:
+        if not re.fullmatch(TOPIC, topic):
+            raise ValueError(f"no topic can be called '{topic}'; a full name is like /camera/image_raw")
+    config = load_adaptation_config(options.config or default_config(), options.set)
+    if config.rounds:
+        build_student(config.student, load_teacher(BUNDLED_MODEL))  # fail now, not after the first drive
     return full_node_name(options.node), condition
 
 

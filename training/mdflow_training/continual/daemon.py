@@ -127,18 +127,22 @@ class Daemon:
         if history.to_deploy is not None and not self._offered:
             self._offered = True
             return self._deploy(history.to_deploy)
-        if history.on_trial is not None and (fresh := self._workspace.unused()):
+        fresh = self._workspace.unused()
+        if history.current is None and not fresh:
+            self._wait(self._limits.poll_seconds)
+            return "nothing to do: no new recording"
+        if not self._workspace.free_disk(int(self._limits.disk_reserve)):
+            self._wait(self._limits.poll_seconds)
+            return f"not adapting: the disk has less than {self._limits.disk_reserve / 1e9:g} GB free"
+        if history.on_trial is not None and fresh:
             return self._check_on(fresh[-1])
-        if history.current is None and (fresh := self._workspace.unused()):
+        if history.current is None:
             history.runs += 1
             deployed = self._workspace.store.current()
             before = None if deployed is None else deployed.name
             history.current = CurrentRun(f"{history.runs:04d}", fresh, deployed_before=before)
             self._workspace.save()
-        if history.current is not None:
-            return self._adapt(history.current)
-        self._wait(self._limits.poll_seconds)
-        return "nothing to do: no new recording"
+        return self._adapt(history.current)
 
     def _is_idle(self) -> bool:
         try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,14 +97,22 @@ class Workspace:
             limit: maximum size of recordings and runs, in bytes.
             reserve: bytes to leave free on the disk.
         """
-        used = [name for name in self.recordings() if name in self.history.used]
-        while not (room := self._has_room(limit, reserve)) and used:
-            shutil.rmtree(self.bags / used.pop(0))
-        return room
+        return self._delete_used_until(
+            lambda: _size(self.bags) + _size(self.runs) < limit and self._free_bytes() >= reserve
+        )
 
-    def _has_room(self, limit: int, reserve: int) -> bool:
-        free = shutil.disk_usage(self.folder).free
-        return _size(self.bags) + _size(self.runs) < limit and free >= reserve
+    def free_disk(self, reserve: int) -> bool:
+        """Delete the oldest used recordings until ``reserve`` bytes of the disk are free; return whether they are."""
+        return self._delete_used_until(lambda: self._free_bytes() >= reserve)
+
+    def _delete_used_until(self, enough: Callable[[], bool]) -> bool:
+        used = [name for name in self.recordings() if name in self.history.used]
+        while not (done := enough()) and used:
+            shutil.rmtree(self.bags / used.pop(0))
+        return done
+
+    def _free_bytes(self) -> int:
+        return shutil.disk_usage(self.folder).free
 
     def tidy(self, run: str) -> None:
         """Delete the files that only a resumed run needs; models, cards and report stay."""
