@@ -195,6 +195,14 @@ def test_weights_of_another_network_are_refused(tmp_path: Path):
         build_student(StudentSettings(name="raft_small", weights=str(path)), {})
 
 
+def test_a_file_that_is_no_checkpoint_is_named_without_torch_s_advice_to_run_it(tmp_path: Path):
+    path = tmp_path / "page.pth"
+    path.write_text("<html>")
+    with pytest.raises(ValueError, match=r"cannot read the weights .*page\.pth: ") as caught:
+        build_student(StudentSettings(name="raft_small", weights=str(path)), {})
+    assert "arbitrary code" not in str(caught.value)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ptlflow") is not None, reason="ptlflow is installed")
 def test_a_missing_ptlflow_is_named():
     with pytest.raises(ValueError, match="pip install ptlflow"):

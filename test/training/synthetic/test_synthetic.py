@@ -226,3 +226,10 @@ def test_missing_textures_name_the_remedy(tmp_path) -> None:  # type: ignore[no-
     with pytest.raises(FileNotFoundError, match="fetch_textures"):
         load_library(tmp_path)
     assert main(["--out", str(tmp_path / "out"), "--textures", str(tmp_path)]) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").touch()
+    arguments = ["--count", "1", "--size", "64", "64", "--procedural", "--classes", "flat"]
+    assert main(["--out", str(tmp_path / "file"), *arguments]) == 2
+    assert "error: " in capsys.readouterr().err

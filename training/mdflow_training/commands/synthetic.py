@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from mdflow_ros.core.atomic_files import check_writable
 from mdflow_ros.core.flow_color import flow_to_color
 from mdflow_ros.model.architecture import SIZE_MULTIPLE
 from mdflow_training.flow_files import Image, write_flow, write_image
@@ -18,7 +19,7 @@ from mdflow_training.synthetic.layers import FlowPair
 from mdflow_training.synthetic.pairs import EMBREE_CLASSES, SCENE_CLASSES, synthetic_pair
 from mdflow_training.synthetic.solid_renderer import require_embree
 from mdflow_training.synthetic.texture_packages import default_textures
-from mdflow_training.synthetic.textures import load_library, procedural_library
+from mdflow_training.synthetic.textures import TextureLibrary, load_library, procedural_library
 
 SHEET_ROWS = 2 * len(SCENE_CLASSES)
 
@@ -47,7 +48,11 @@ def contact_sheet(pairs: list[FlowPair]) -> Image:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write pairs and a contact sheet; return 0, or 2 if textures or a needed package are missing."""
+    """Write pairs and a contact sheet.
+
+    Returns:
+        0, or 2 if textures or a needed package are missing, or the folder cannot be written.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="output folder: one subfolder per pair, and sheet.png")
     parser.add_argument("--count", type=int, default=SHEET_ROWS, help="number of pairs; default: %(default)s")
@@ -68,9 +73,15 @@ def main(arguments: list[str] | None = None) -> int:
         if EMBREE_CLASSES.intersection(options.classes):
             require_embree()
         library = procedural_library(options.seed) if options.procedural else load_library(options.textures)
+        _write_pairs(library, options)
     except (OSError, ValueError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    return 0
+
+
+def _write_pairs(library: TextureLibrary, options: argparse.Namespace) -> None:
+    check_writable(options.out)
     shown = []
     for number in tqdm(range(options.count), unit="pair"):
         size = (options.size[0], options.size[1])
@@ -80,7 +91,6 @@ def main(arguments: list[str] | None = None) -> int:
         if number < SHEET_ROWS:
             shown.append(pair)
     write_image(options.out / "sheet.png", contact_sheet(shown))
-    return 0
 
 
 if __name__ == "__main__":

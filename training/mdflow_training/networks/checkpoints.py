@@ -43,6 +43,11 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 """Prefixes that DataParallel, torch.compile and wrappers add to the names of parameters."""
 
 
+def reason_of(error: Exception) -> str:
+    """Return the first sentence of an error of `torch.load`; the rest advises to run code from the file."""
+    return printable(str(error).partition("\n")[0].partition(". ")[0])
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a ``.pth``: a plain state dict, as FastFlowNet and MDFlow publish, or one under a key of `STATE_KEYS`.
 
@@ -60,8 +65,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except FileNotFoundError:
         raise ModelError(f"there is no checkpoint {path}") from None
     except Exception as error:  # torch raises a different type for every kind of damage
-        reason = printable(str(error).partition("\n")[0])
-        raise ModelError(f"{path} is not a checkpoint (.pth) that torch can read safely: {reason}") from error
+        raise ModelError(f"{path} is not a checkpoint (.pth) that torch can read safely: {reason_of(error)}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a state dict")
     state = next((content[key] for key in STATE_KEYS if isinstance(content.get(key), dict)), content)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
 
 from mdflow_ros.model.architecture import FINEST_LEVEL
+from mdflow_training.networks.checkpoints import reason_of
 from mdflow_training.networks.flow_network import FastFlowNetwork, FlowNetwork
 from mdflow_training.networks.raft_weights import is_official, to_torchvision
 from mdflow_training.settings.adaptation import PTLFLOW_PREFIX, StudentSettings, TrainedWeights
@@ -126,7 +127,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"cannot read the weights {path}: {error}") from error
+        raise ValueError(f"cannot read the weights {path}: {reason_of(error)}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no network weights (a mapping of names to tensors)")
@@ -141,7 +142,9 @@ def load_core(core: nn.Module, state: Mapping[str, Tensor], origin: str) -> None
     """
     expected = core.state_dict()
     if not isinstance(state, Mapping):
-        raise ValueError(f"the weights {origin} do not fit {type(core).__name__}: they are no mapping of names to tensors")
+        raise ValueError(
+            f"the weights {origin} do not fit {type(core).__name__}: they are no mapping of names to tensors"
+        )
     wrong = {
         "missing": sorted(expected.keys() - state.keys()),
         "unknown": sorted(state.keys() - expected.keys()),
@@ -153,7 +156,5 @@ def load_core(core: nn.Module, state: Mapping[str, Tensor], origin: str) -> None
     }
     found = [f"{len(names)} {what}, such as {names[0]}" for what, names in wrong.items() if names]
     if found:
-        raise ValueError(
-            f"the weights {origin} do not fit {type(core).__name__} ({'; '.join(found)}): choose weights of this network"
-        )
+        raise ValueError(f"the weights {origin} do not fit {type(core).__name__} ({'; '.join(found)}): choose others")
     core.load_state_dict(dict(state))
