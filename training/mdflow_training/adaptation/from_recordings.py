@@ -92,7 +92,13 @@ def adapt_from_recordings(
     to_choose_by, to_report_on = split_held_out(prepared.held_out)
     if context.is_main:
         print_preparation(prepared, config, context)
-        if prepared.held_out and len(to_report_on) < MIN_PAIRS:
+        if config.validation.maximum_pairs < MIN_PAIRS:
+            print(
+                f"warning: the verdict will be 'no change': any other needs {MIN_PAIRS} held-out pairs to report on; "
+                f"raise validation.maximum_pairs to {MIN_PAIRS} or more",
+                flush=True,
+            )
+        elif prepared.held_out and len(to_report_on) < MIN_PAIRS:
             print(f"warning: {describe_shortness(prepared, len(to_report_on), config)}", flush=True)
     check_sizes(prepared.smallest_frames)
     flows = load_ground_truth(ground_truth, to_report_on) if ground_truth is not None and context.is_main else None

@@ -24,6 +24,7 @@ from mdflow_training.adaptation.run_folder import RUN_NAME
 from mdflow_training.existing_report import check_report
 from mdflow_training.frames.preparation import prepare_pairs
 from mdflow_training.frames.sequences import RecordedPairs
+from mdflow_training.judging.difference import MIN_PAIRS
 from mdflow_training.judging.ground_truth import load_ground_truth
 from mdflow_training.judging.verdict import RULE, RULE_FOR_OTHER_RECORDINGS
 from mdflow_training.report.adapted_model import hash_recordings
@@ -82,8 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the report and the decoded frames")
     options = parser.parse_args(arguments)
-    if options.maximum_pairs < 1:
-        parser.error("--maximum-pairs must be at least 1")
+    if options.maximum_pairs < MIN_PAIRS:
+        parser.error(f"--maximum-pairs must be at least {MIN_PAIRS}: fewer pairs never show a change")
     models = {BEFORE: options.before, AFTER: options.after}
     if options.control is not None:
         models[CONTROL] = options.control

@@ -72,7 +72,8 @@ def decide(differences: Mapping[str, Difference], chosen: bool) -> tuple[Verdict
     )
     lead = _majority(deciding)
     if max(difference.pairs for difference in deciding.values()) < MIN_PAIRS:
-        return Verdict.NO_CHANGE, f"{shown}, but {MIN_PAIRS} held-out pairs are needed at least: record a longer drive"
+        needed = f"{MIN_PAIRS} held-out pairs are needed at least"
+        return Verdict.NO_CHANGE, f"{shown}, but {needed}: record a longer drive, or let more pairs be compared"
     if not any(difference.vote for difference in deciding.values()):
         return Verdict.NO_CHANGE, f"{shown}, which may be chance"
     if abs(lead) < MIN_MAJORITY:

@@ -311,7 +311,7 @@ class ValidationSettings(Settings):
     """The label-free check on held-out pairs."""
 
     maximum_pairs: Count = 48
-    """Largest number of held-out pairs to use, spread evenly."""
+    """Largest number of held-out pairs to use, spread evenly. With fewer than 8 the verdict is always `no change`."""
     minimum_gain: Weight = 0.0
     """A teacher counts as better if its error is at least this share below the first teacher's."""
     student_tolerance: Weight = 0.1
