@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise FileExistsError(f"{options.out} is inside the damaged bag: choose another --out")
         copied, left_out = repair_aside(options.bag, options.out, options.storage, warnings)
     except (FrameSourceError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Writing to a full disk raises an error without the name of the file.
+        unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None
+        print(f"error: cannot write {options.out}: {error}" if unnamed else f"error: {error}", file=sys.stderr)
         return 1
     for topic, count in copied.items():
         print(f"{topic}: {count} messages")

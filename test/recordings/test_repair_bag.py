@@ -1,6 +1,9 @@
 # Copyright 2026 The mdflow_ros Authors
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import itertools
+import os
+from pathlib import Path
 
 import pytest
 from bag_files import INTERVAL, START, image_message, panning_images, write_ros1, write_ros2
@@ -107,3 +110,14 @@ def test_a_repair_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
 
 def raise_disk_full(_):
     raise OSError("the disk is full")
+
+
+def test_a_full_disk_is_named_with_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("mdflow_ros.commands.repair_bag.repair_aside", fail)
+    assert main([str(tmp_path / "drive.mcap"), "--out", str(tmp_path / "repaired")]) == 1
+    assert f"error: cannot write {tmp_path / 'repaired'}: [Errno 28] No space left" in capsys.readouterr().err
