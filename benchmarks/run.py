@@ -9,8 +9,9 @@
 All methods run in turn, so that other load on the machine affects all of them equally; ratios are medians over the
 rounds. A time is the time for one frame of a stream: encode it, and estimate the flow from the previous frame to it.
 ``speedup_*`` is the time of eager torch (official arithmetic, both directions in one batch) divided by the time of the
-default level (flow and confidence). ``--compare`` also measures the default level of another checkout, and gives its
-time divided by ours. Close all other programs first.
+default level (flow and confidence). Without ``--quick``, torchvision's raft_small and ptlflow's FastFlowNet are timed,
+too, if they are installed. ``--compare`` also measures the default level of another checkout, and gives its time
+divided by ours. Close all other programs first.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ from mdflow_training.commands.evaluate import find_data
 SIZES = (Size(320, 256), Size(640, 384), Size(640, 480), Size(160, 128), Size(1280, 704))
 """A quick run measures the first two sizes only."""
 
-MAX_RAFT_SIDE = 640
-"""Longest image side for raft_small, whose time and memory grow with the square of the area."""
+MAX_PEER_SIDE = 640
+"""Longest image side for other packages' networks: raft_small's time and memory grow with the square of the area."""
 
 RATES, CAMERAS = (10.0, 30.0, 60.0), (2, 4)
 """Images a second for a single node; and numbers of nodes that run at the same time, each at the lowest rate."""
@@ -64,8 +65,8 @@ def measure_speeds(options: argparse.Namespace, sizes: Sequence[Size], engines: 
         closing(Worker(options.compare.resolve(), options.threads)) if options.compare else nullcontext() as other,
     ):
         for size in sizes:
-            with_raft = not options.quick and max(size) <= MAX_RAFT_SIDE
-            times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 25.0, with_raft)
+            with_peers = not options.quick and max(size) <= MAX_PEER_SIDE
+            times = measure_speed(size, ours, other, engines, 5.0 if options.quick else 25.0, with_peers)
             speed[f"{size.width}x{size.height}"] = summarize(times, engines)
     return speed
 

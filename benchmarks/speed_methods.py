@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -18,7 +19,6 @@ import torch
 from interleaving import Times, interleave, median_ratio, timed
 from numpy.typing import NDArray
 from official_torch import OfficialFastFlowNet
-from torchvision.models.optical_flow import raft_small
 from worker import frames_of
 
 from mdflow_ros.core.resizing import Size
@@ -29,6 +29,7 @@ from mdflow_training.evaluation.baselines import farneback_of_gray
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_LEVEL, REFERENCE_ENGINE = "balanced", "onnxruntime"
 RAFT_SMALL = "torchvision raft_small, 12 updates, eager torch"
+PTLFLOW = "ptlflow FastFlowNet, one direction, eager torch"
 TORCH, OTHER_CHECKOUT = "eager torch, both directions", "default of the other checkout"
 PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
@@ -86,20 +87,31 @@ def _both_directions(dis: cv2.DISOpticalFlow, first: NDArray[Any], second: NDArr
     dis.calc(second, first, None)  # type: ignore[call-overload]
 
 
-def raft_small_method(size: Size) -> Callable[[], object]:
-    """Return torchvision's raft_small on a pair of this size; its weights do not change the time."""
-    network = raft_small(weights=None).eval()
-    first, second = (torch.from_numpy(frame).permute(2, 0, 1)[None] / 127.5 - 1 for frame in frames_of(*size)[:2])
+def peer_methods(size: Size) -> dict[str, Callable[[], object]]:
+    """Return the networks of torchvision and ptlflow, if these are installed, on a pair of this size.
 
-    def run() -> object:
-        with torch.inference_mode():
-            return network(first, second, num_flow_updates=12)[-1]
+    Their weights are random, because weights do not change the time.
+    """
+    pair = torch.stack([torch.from_numpy(frame).permute(2, 0, 1) / 255 for frame in frames_of(*size)[:2]])[None]
+    methods: dict[str, Callable[[], object]] = {}
+    if importlib.util.find_spec("torchvision") is not None:
+        from torchvision.models.optical_flow import raft_small
 
-    return run
+        methods[RAFT_SMALL] = partial(_infer, raft_small(weights=None).eval(), *(2 * pair - 1).unbind(1))
+    if importlib.util.find_spec("ptlflow") is not None:
+        import ptlflow
+
+        methods[PTLFLOW] = partial(_infer, ptlflow.get_model("fastflownet").eval(), {"images": pair})
+    return methods
+
+
+@torch.inference_mode()
+def _infer(network: torch.nn.Module, *inputs: object) -> object:
+    return network(*inputs)
 
 
 def measure_speed(
-    size: Size, ours: Worker, other: Worker | None, engines: list[str], seconds: float, with_raft: bool
+    size: Size, ours: Worker, other: Worker | None, engines: list[str], seconds: float, with_peers: bool
 ) -> Times:
     """Return the seconds of every method at one size, round by round."""
     torch_pair = frames_of(*size)[:2]
@@ -107,8 +119,8 @@ def measure_speed(
     methods = {name: timed(work) for name, work in opencv_methods(size).items()}
     if size.width % 64 == 0 and size.height % 64 == 0:
         methods[TORCH] = timed(lambda: official.both_directions(*torch_pair))
-    if with_raft:
-        methods[RAFT_SMALL] = timed(raft_small_method(size))
+    if with_peers:
+        methods |= {name: timed(work) for name, work in peer_methods(size).items()}
     for engine in engines:
         for quality in QUALITIES:
             for confidence in (True, False):

@@ -46,6 +46,28 @@ def test_ratios_are_medians_of_rounds(run) -> None:
     assert result[run.TORCH] == 400.0
 
 
+def test_networks_of_other_packages_are_measured_where_installed(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    import speed_methods
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert speed_methods.peer_methods(run.Size(128, 128)) == {}
+    (tmp_path / "ptlflow.py").write_text(
+        "import torch\n\n"
+        "class Network(torch.nn.Module):\n"
+        "    def forward(self, inputs):\n"
+        "        return inputs['images'].shape, torch.is_inference_mode_enabled()\n\n"
+        "get_model = {'fastflownet': Network()}.get\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "ptlflow" or None)
+    (work,) = speed_methods.peer_methods(run.Size(192, 128)).values()
+    assert work() == ((1, 2, 3, 128, 192), True)
+
+
 def test_the_table_replaces_what_stands_between_the_markers(run, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"above\n{run.START}\nold\n{run.END}\nbelow\n")
