@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdflow_ros.core.resizing import Size
-from mdflow_ros.model.graphs import Decoding
+from mdflow_ros.model.graphs import Decoding, check_precision
 
 FIXED_SIZE = "a TensorRT engine has one fixed size; set the parameter inference_size, for example to [640, 384]"
 """The error if TensorRT is to run without a size."""
@@ -40,11 +40,15 @@ class BackendOptions:
         inference_size: size of all images, multiples of 64; ``None`` if it may change.
         decoding: how far to decode.
         threads: CPU threads; 0 for all cores.
-        precision: of TensorRT, ``fp32`` or ``fp16``.
+        precision: of TensorRT and OpenVINO: ``fp16`` allows half precision, OpenVINO then takes the device's fast type;
+            ``fp32`` does not. ONNX Runtime computes in float32.
         device: of OpenVINO, ``CPU``, ``GPU`` or ``NPU``.
         force_engine_update: build a new TensorRT engine even if a matching one is cached.
         may_build_engine: whether a TensorRT engine may be built, which takes minutes; otherwise only a cached one is
             used.
+
+    Raises:
+        ValueError: the precision is unknown.
     """
 
     inference_size: Size | None = None
@@ -54,6 +58,9 @@ class BackendOptions:
     device: str = "CPU"
     force_engine_update: bool = False
     may_build_engine: bool = True
+
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
 
 
 class DecodedFlow(NamedTuple):

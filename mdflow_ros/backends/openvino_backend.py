@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenVINO, on Intel's CPUs, GPUs and NPUs, and on other CPUs.
 
-It uses the device's fast precision: bfloat16 on CPUs that support it, float16 on GPUs. A graph is compiled for each
-size, at the first pair of that size.
+Unless the precision is fp32, it uses the device's fast type: bfloat16 on CPUs that support it, float16 on GPUs. A graph
+is compiled for each size, at the first pair of that size.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class OpenVinoBackend(NetworkBackend):
 
     Args:
         model: the ONNX file.
-        options: ``threads``, ``decoding`` and ``device`` are used; ``inference_size`` only sets the size of the check.
+        options: ``threads``, ``decoding``, ``device`` and ``precision`` are used; ``inference_size`` only sets the size
+            of the check.
 
     Raises:
         BackendUnavailable: OpenVINO is not installed or does not start, or the device is missing or does not answer.
@@ -94,7 +95,7 @@ class OpenVinoBackend(NetworkBackend):
         super().__init__("openvino", description, encoder, {False: forward, True: both})
         size = options.inference_size or CHECK_SIZE
         subject = {
-            "check": "flow as ONNX Runtime's",
+            "check": "flow as ONNX Runtime's, alone and in both directions",
             "engine": description,
             "graphs": hashlib.sha256(encoder.content + both.content).hexdigest(),
             "size": str(size),
@@ -106,7 +107,9 @@ def _settings(core: Any, options: BackendOptions) -> dict[str, Any]:
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if options.device == "CPU" and options.threads:
         settings["INFERENCE_NUM_THREADS"] = options.threads
-    if options.device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if options.precision == "fp32":
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    elif options.device == "CPU" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         settings["INFERENCE_PRECISION_HINT"] = "bf16"
     return settings
 

@@ -21,6 +21,13 @@ from mdflow_ros.model.weights import load_weights
 
 PRECISIONS: dict[str, type[np.floating]] = {"fp16": np.float16, "fp32": np.float32}
 
+
+def check_precision(name: str) -> None:
+    """Raise ValueError unless ``name`` is a key of `PRECISIONS`."""
+    if name not in PRECISIONS:
+        raise ValueError(f"unknown precision '{name}'; choose one of {', '.join(PRECISIONS)}")
+
+
 Part = Literal["encoder", "decoder", "decoder-both"]
 PARTS: tuple[Part, ...] = ("encoder", "decoder", "decoder-both")
 
@@ -56,8 +63,7 @@ class ModelGraphs:
     """
 
     def __init__(self, model: Path, decoding: Decoding, size: Size | None = None, precision: str = "fp32") -> None:
-        if precision not in PRECISIONS:
-            raise ValueError(f"unknown precision '{precision}'; choose one of {', '.join(PRECISIONS)}")
+        check_precision(precision)
         weights, self.card = load_weights(model)
         self._dtype = PRECISIONS[precision]
         with np.errstate(over="ignore"):

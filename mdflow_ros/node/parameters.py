@@ -181,7 +181,12 @@ DECLARATIONS = {
         choices=("raw", "compressed"),
     ),
     "threads": Declaration(0, "CPU threads for inference; 0 for all cores.", minimum=0, maximum=256),
-    "precision": Declaration("fp16", "Arithmetic of the TensorRT engine.", choices=("fp16", "fp32")),
+    "precision": Declaration(
+        "fp16",
+        "Arithmetic of TensorRT and OpenVINO: fp16 allows half precision (on a CPU bfloat16, if the CPU has it), fp32 "
+        "does not. ONNX Runtime always computes in fp32.",
+        choices=("fp16", "fp32"),
+    ),
     "force_engine_update": Declaration(False, "Build a new TensorRT engine even if a matching one is cached."),
     "build_only": Declaration(
         False, "Build the TensorRT engine if needed, then exit without processing images.", read_only=True

@@ -11,13 +11,13 @@ import pytest
 
 from mdflow_ros.backends import selection
 from mdflow_ros.backends.backend import FIXED_SIZE, BackendError, BackendOptions, BackendUnavailable
-from mdflow_ros.backends.check import TOLERANCE, textured_pair
+from mdflow_ros.backends.check import TOLERANCE, check_backend, textured_pair
 from mdflow_ros.backends.selection import create_backend, working_backends
 from mdflow_ros.backends.tensorrt import cuda_driver
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.estimator import FlowEstimator
 from mdflow_ros.model.card import BUNDLED_MODEL
-from mdflow_ros.model.graphs import Decoding
+from mdflow_ros.model.graphs import Decoding, ModelGraphs
 
 OPTIONS = BackendOptions(inference_size=Size(64, 64), threads=1)
 
@@ -139,7 +139,7 @@ def test_choosing_a_backend_imports_neither_torch_nor_tensorrt(tmp_path):
 import sys
 from mdflow_ros.backends.tensorrt import cuda_driver
 from mdflow_ros.backends.backend import BackendOptions
-from mdflow_ros.backends.check import TOLERANCE, textured_pair
+from mdflow_ros.backends.check import TOLERANCE, check_backend, textured_pair
 from mdflow_ros.backends.selection import create_backend
 from mdflow_ros.core.resizing import Size
 from mdflow_ros.estimator import FlowEstimator
@@ -178,6 +178,34 @@ def test_an_engine_that_computes_something_else_is_rejected_and_auto_goes_on(mon
         create_backend("openvino", BUNDLED_MODEL, BackendOptions(threads=1))
     assert create_backend("auto", BUNDLED_MODEL, BackendOptions(threads=1)).name == "onnxruntime"
     assert "skips openvino" in caplog.text
+
+
+def test_the_flow_without_backward_flow_is_checked_too():
+    def decode(first, second, with_backward):
+        decoded = reference.decode(first, second, with_backward)
+        return decoded if with_backward else decoded._replace(flow=decoded.flow + np.float32(0.2))
+
+    options = BackendOptions(threads=1)
+    reference = create_backend("onnxruntime", BUNDLED_MODEL, options)
+    graphs = ModelGraphs(BUNDLED_MODEL, options.decoding)
+    check_backend(reference, graphs, Size(128, 128), 1)
+    faulty = SimpleNamespace(name="faulty", encode=reference.encode, decode=decode)
+    with pytest.raises(BackendError, match="faulty rejected: on the test pair its flow differs"):
+        check_backend(faulty, graphs, Size(128, 128), 1)
+
+
+def test_openvino_computes_in_float32_if_told_to():
+    pytest.importorskip("openvino")
+    options = BackendOptions(threads=1, precision="fp32")
+    backend, reference = (create_backend(name, BUNDLED_MODEL, options) for name in ("openvino", "onnxruntime"))
+    pair, mean = textured_pair(Size(128, 64)), np.full((1, 3), 0.5, np.float32)
+    flows = [b.decode(*(b.encode(image, mean) for image in pair), False).flow for b in (backend, reference)]
+    assert np.abs(flows[0] - flows[1]).max() < 0.001
+
+
+def test_an_unknown_precision_is_refused_for_every_backend():
+    with pytest.raises(ValueError, match="unknown precision 'int8'; choose one of fp16, fp32"):
+        BackendOptions(precision="int8")
 
 
 def test_a_device_that_is_missing_is_named():
