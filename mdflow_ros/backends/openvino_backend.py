@@ -101,6 +101,9 @@ class OpenVinoBackend(NetworkBackend):
             "size": str(size),
         }
         check_once(subject, lambda: check_backend(self, graphs, size, options.threads))
+        if options.inference_size is None:
+            for graph in (encoder, forward, both):
+                graph.release()  # images hardly ever have the size of the check
 
 
 def _settings(core: Any, options: BackendOptions) -> dict[str, Any]:
@@ -155,6 +158,10 @@ class _Graph:
             return {output.any_name: request.get_tensor(output).data.copy() for output in request.model_outputs}
         except Exception as error:  # OpenVINO raises RuntimeError and its own errors
             raise BackendError(f"OpenVINO failed: {error}") from error
+
+    def release(self) -> None:
+        """Free the compiled graphs; the next pair of each size loads them again."""
+        self._requests.clear()
 
     def _request(self, shapes: Shapes) -> Any:
         if shapes not in self._requests:

@@ -194,6 +194,15 @@ def test_the_flow_without_backward_flow_is_checked_too():
         check_backend(faulty, graphs, Size(128, 128), 1)
 
 
+def test_what_the_check_compiled_is_freed_unless_images_have_its_size(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # without the check that passed in another test
+    pytest.importorskip("openvino")
+    for size, kept in ((None, 0), (Size(64, 64), 1)):
+        backend = create_backend("openvino", BUNDLED_MODEL, BackendOptions(inference_size=size, threads=1))
+        graphs = (backend._encoder, *backend._decoders.values())
+        assert [len(graph._requests) for graph in graphs] == 3 * [kept]
+
+
 def test_openvino_computes_in_float32_if_told_to():
     pytest.importorskip("openvino")
     options = BackendOptions(threads=1, precision="fp32")
