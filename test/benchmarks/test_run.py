@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from places import ROOT
@@ -46,23 +47,19 @@ def test_ratios_are_medians_of_rounds(run) -> None:
     assert result[run.TORCH] == 400.0
 
 
-def test_networks_of_other_packages_are_measured_where_installed(
-    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_of_other_packages_are_measured_where_installed(run, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     import speed_methods
+    import torch
+
+    class Network(torch.nn.Module):
+        def forward(self, inputs):
+            return inputs["images"].shape, torch.is_inference_mode_enabled()
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert speed_methods.peer_methods(run.Size(128, 128)) == {}
-    (tmp_path / "ptlflow.py").write_text(
-        "import torch\n\n"
-        "class Network(torch.nn.Module):\n"
-        "    def forward(self, inputs):\n"
-        "        return inputs['images'].shape, torch.is_inference_mode_enabled()\n\n"
-        "get_model = {'fastflownet': Network()}.get\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "ptlflow", SimpleNamespace(get_model={"fastflownet": Network()}.get))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "ptlflow" or None)
     (work,) = speed_methods.peer_methods(run.Size(192, 128)).values()
     assert work() == ((1, 2, 3, 128, 192), True)
