@@ -121,7 +121,12 @@ def test_an_adaptation_is_interrupted_when_the_robot_sets_off_and_resumed_with_t
 ) -> None:
     robot.record()
     robot.orders(slow="adapt")
-    threading.Timer(1.0, robot.rest, [False]).start()
+
+    def set_off() -> None:
+        wait_for(lambda: robot.calls("adapt"))
+        robot.rest(False)
+
+    threading.Thread(target=set_off).start()
     assert "is interrupted and will be resumed" in robot.daemon.step()
     robot.orders(adapt=3)
     robot.record()

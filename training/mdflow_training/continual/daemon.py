@@ -283,8 +283,7 @@ class Daemon:
 
     def _run(self, command: Sequence[str], while_true: Callable[[], bool]) -> int:
         """Run a command to its end, or interrupt it when ``while_true`` returns False; return its exit status."""
-        # Threads that spin while waiting for each other slow everything down when other nodes need the cores.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+        environment = dict(os.environ)
         if self._limits.threads:
             environment["OMP_NUM_THREADS"] = str(self._limits.threads)
         # In its own session, so Ctrl-C reaches only the daemon, which then interrupts the process.
