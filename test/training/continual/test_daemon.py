@@ -332,7 +332,12 @@ def test_a_workspace_has_one_daemon(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_stop_interrupts_a_recording_and_keeps_it(robot: Robot) -> None:
     robot.orders(slow="record")
     robot.rest(False)
-    threading.Timer(1.5, setattr, [robot, "stopped", True]).start()
+
+    def stop() -> None:
+        wait_for(robot.workspace.recordings)
+        robot.stopped = True
+
+    threading.Thread(target=stop).start()
     assert "exit status 0" in robot.daemon.step()
     assert len(robot.workspace.recordings()) == 1
 
