@@ -362,6 +362,7 @@ def test_what_is_wrong_is_named(tmp_path: Path) -> None:
         (["--node", "my robot"], "no node can be called 'my robot'"),
         (["--topics", "my camera"], "no topic can be called 'my camera'"),
         (["--topics", "~/image"], "no topic can be called '~/image'"),
+        (["--topics", "/kämera"], "no topic can be called '/kämera'"),
         (["--set", "student.weights=/no/such.pth"], "cannot read the weights /no/such.pth"),
         (["--when", ""], "--when '' is not a command"),
         (["--when", "'"], '--when "\'" is not a command: No closing quotation'),

@@ -35,8 +35,8 @@ from mdflow_training.networks.students import build_student
 from mdflow_training.networks.teacher import load_teacher
 from mdflow_training.settings.adaptation import load_adaptation_config
 
-TOPIC = r"(/?[A-Za-z_]\w*)(/[A-Za-z_]\w*)*"
-"""Pattern of a topic's name in ROS 2."""
+TOPIC = r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*"
+"""Pattern of a topic's name that is the same for every node: unlike in ROS 2, `~` is not allowed."""
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
