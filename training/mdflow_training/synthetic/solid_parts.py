@@ -72,6 +72,25 @@ class BodyFactory:
         return self.body(mesh, pose, pose, 2 * camera_height, BACKGROUND_TEXTURE)
 
 
+def ground_place(
+    random: np.random.Generator, matrix: NDArray[np.float64], width: int, below: float, depth: float
+) -> NDArray[np.float64]:
+    """Draw a place in the view or a little beside it.
+
+    Args:
+        random: decides the column of the image.
+        matrix: ``(3, 3)`` intrinsics, pixels.
+        width: of the image, pixels.
+        below: height of the camera above the place, meters.
+        depth: meters.
+
+    Returns:
+        ``(3,)``, meters, in the camera's axes.
+    """
+    column = random.uniform(-0.1, 1.1) * width
+    return np.array([(column - matrix[0, 2]) / matrix[0, 0] * depth, below, depth])
+
+
 def lit(
     random: np.random.Generator, bodies: list[Body], matrix: NDArray[np.float64], camera: RigidMotion
 ) -> SolidScene:

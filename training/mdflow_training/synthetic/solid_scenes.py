@@ -14,7 +14,7 @@ from mdflow_ros.navigation.rigid_motion import RigidMotion
 from mdflow_training.synthetic.draws import log_uniform
 from mdflow_training.synthetic.planar import displacement
 from mdflow_training.synthetic.roads_and_rooms import intrinsics, rotation_matrix
-from mdflow_training.synthetic.solid_parts import BACKGROUND_TEXTURE, UPRIGHT, BodyFactory, lit
+from mdflow_training.synthetic.solid_parts import BACKGROUND_TEXTURE, UPRIGHT, BodyFactory, ground_place, lit
 from mdflow_training.synthetic.solid_renderer import SolidScene
 from mdflow_training.synthetic.solids import as_mesh, random_mesh, uneven_ground
 from mdflow_training.synthetic.textures import TextureLibrary
@@ -73,9 +73,9 @@ def standing_bodies(random: np.random.Generator, library: TextureLibrary, size: 
         extent = log_uniform(random, 0.15, 1.6) * camera_height
         mesh = random_mesh(random, extent)
         lowest = float(mesh.corners[..., 2].min())
-        across = (random.uniform(-0.1, 1.1) * size[1] - matrix[0, 2]) / focal * depth
+        place = ground_place(random, matrix, size[1], camera_height + lowest, depth)
         heading = rotation_matrix(float(random.uniform(-np.pi, np.pi)), 0, 0)
-        pose = RigidMotion(heading @ UPRIGHT, np.array([across, camera_height + lowest, depth]))
+        pose = RigidMotion(heading @ UPRIGHT, place)
         moved = _driven(random, pose, camera_height) if random.random() < 0.35 else pose
         bodies.append(factory.body(mesh, pose, moved, depth))
     return lit(random, bodies, matrix, camera)

@@ -76,19 +76,19 @@ def furniture(random: np.random.Generator) -> trimesh.Trimesh:
     """Return a seat or a table top on four legs, often with a back of bars or of one piece."""
     width, depth, height = random.uniform(0.4, 1, 3).tolist()
     leg = float(random.uniform(0.02, 0.1))
-    parts = [_bar((width, depth, leg), (0, 0, 0))]
+    parts = [bar((width, depth, leg), (0, 0, 0))]
     for side in (-1, 1):
         for end in (-1, 1):
             place = (side * (width - leg) / 2, end * (depth - leg) / 2, -height / 2)
-            parts.append(_bar((leg, leg, height), place))
+            parts.append(bar((leg, leg, height), place))
     if random.random() < 0.7:
         back = float(random.uniform(0.3, 1))
         if random.random() < 0.4:
-            parts.append(_bar((width, leg, back), (0, depth / 2, back / 2)))
+            parts.append(bar((width, leg, back), (0, depth / 2, back / 2)))
         else:
             for x in np.linspace(-0.5, 0.5, int(random.integers(2, 7))) * (width - leg):
-                parts.append(_bar((leg, leg, back), (float(x), depth / 2, back / 2)))
-            parts.append(_bar((width, leg, leg), (0, depth / 2, back)))
+                parts.append(bar((leg, leg, back), (float(x), depth / 2, back / 2)))
+            parts.append(bar((width, leg, leg), (0, depth / 2, back)))
     return join(parts)
 
 
@@ -99,7 +99,8 @@ def join(parts: list[trimesh.Trimesh]) -> trimesh.Trimesh:
     )
 
 
-def _bar(extents: tuple[float, float, float], center: tuple[float, float, float]) -> trimesh.Trimesh:
+def bar(extents: tuple[float, float, float], center: tuple[float, float, float]) -> trimesh.Trimesh:
+    """Return a box with these extents along x, y and z around ``center``, meters."""
     mesh = trimesh.creation.box(extents)
     mesh.apply_translation(center)
     return mesh

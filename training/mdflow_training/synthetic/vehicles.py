@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cars, vans and trucks: shapes of few faces, and textures of plain paint, dark windows and wheels.
 
-Axes of a vehicle: x forward from its rear bumper, y to the left from its middle, z up from the ground; meters. So its
-texture does not repeat along the side, and is symmetric at the front and the rear.
+Axes of a vehicle: x forward from its rear bumper, y to the left from its middle, z up from the ground; meters. With
+these axes, the texture does not repeat along the side, and the front and the rear are symmetric.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _window_outlines(random: np.random.Generator, vehicle: Vehicle) -> list[NDAr
     share = (high - vehicle.belt) / (vehicle.height - vehicle.belt)
     ends = [np.array(vehicle.cabin), np.array(vehicle.cabin) * (1 - share) + np.array(vehicle.roof) * share]
     cuts = np.sort(random.uniform(0.1, 0.9, int(random.integers(1, 4))))
-    # The texture of the rear and of the front is that of the side's first half width.
+    # The front and the rear show the first part of the side's texture, half as long as the vehicle is wide.
     rear = 0.4 * vehicle.width
     outlines = [np.array([[0, low], [rear, low], [rear, high], [0, high]])]
     for left, right in zip([0.0, *cuts], [*cuts, 1.0], strict=True):
