@@ -8,5 +8,5 @@ The files in ``training/`` are commands; this package is the library behind them
 import os
 
 # How long torch's threads spin while they wait for each other. With libgomp's default, training is several times slower
-# when other programs need the cores; on a free machine it makes no difference. Read when torch is imported.
+# when other programs need the cores; on an idle machine it makes no difference. Torch reads it at import.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -215,7 +215,7 @@ def _advice(frames: int, summary: FrameSummary, contact_sheet: Path) -> str:
     if frames > 1 and 2 * summary.cuts.get(ANOTHER_CAMERA, 0) > frames:
         return (
             "frames of another camera, size or header.frame_id come in between: record a topic for each camera, "
-            "whose frame_id stays the same, or put images of one size into a folder of their own"
+            "whose frame_id stays the same, or put the images of each size into a separate folder"
         )
     return f"record a longer drive, or switch filters off if\n{contact_sheet} shows that they drop too much"
 

@@ -143,7 +143,7 @@ def load_core(core: nn.Module, state: Mapping[str, Tensor], origin: str) -> None
     expected = core.state_dict()
     if not isinstance(state, Mapping):
         raise ValueError(
-            f"the weights {origin} do not fit {type(core).__name__}: they are no mapping of names to tensors"
+            f"the weights {origin} do not fit {type(core).__name__}: they are not a mapping of names to tensors"
         )
     wrong = {
         "missing": sorted(expected.keys() - state.keys()),
